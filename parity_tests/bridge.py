@@ -1,0 +1,62 @@
+"""The one bridge between the layouts: columns are examples in `scratch`, rows in `torch_ref`.
+
+Names decide: W crosses as it is, b from a column (n, 1) to a vector (n,), every other matrix (n, m)
+is turned to rows (m, n).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scratch.parameters import Parameters
+from torch_ref.network import Network
+from torch_ref.parameters import parameters
+
+Array = NDArray[Any]
+
+
+def rows(columns: Array, device: str = "cpu") -> torch.Tensor:
+    """Turn activations (n, m) into torch's batch-first (m, n)."""
+    return torch.from_numpy(columns.T.copy()).to(device)
+
+
+def columns(rows: torch.Tensor) -> Array:
+    """Turn torch's batch-first (m, n) into activations (n, m)."""
+    return np.ascontiguousarray(rows.detach().cpu().numpy().T)
+
+
+def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
+    """Carry an array across by its name."""
+    array = np.asarray(array)
+    if name.startswith("b") and array.ndim == 2:
+        return torch.from_numpy(array[:, 0].copy()).to(device)
+    if name.startswith("W") or array.ndim < 2:
+        return torch.from_numpy(array.copy()).to(device)
+    return rows(array, device)
+
+
+def to_numpy(name: str, tensor: torch.Tensor) -> Array:
+    """Carry a tensor back by its name."""
+    if name.startswith("b") and tensor.ndim == 1:
+        return tensor.detach().cpu().numpy()[:, None].copy()
+    if name.startswith("W") or tensor.ndim < 2:
+        return tensor.detach().cpu().numpy().copy()
+    return columns(tensor)
+
+
+def load(module: Network, values: Mapping[str, Array]) -> Network:
+    """Overwrite the module's parameters with arrays {"W1", "b1", ...} and return it."""
+    with torch.no_grad():
+        for name, parameter in parameters(module).items():
+            parameter.copy_(to_torch(name, values[name]))
+    return module
+
+
+def unload(module: Network) -> Parameters:
+    """Return a copy of the module's parameters."""
+    return Parameters({name: to_numpy(name, one) for name, one in parameters(module).items()})

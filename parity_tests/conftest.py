@@ -1,0 +1,102 @@
+"""Fixtures and hooks: `rng` seeded by the test's id, claims of parity checked, the report."""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import scratch
+from parity_tests.ledger import LEDGER
+
+settings.register_profile("parity", derandomize=True, deadline=None, max_examples=50)
+settings.load_profile("parity")
+
+SCRATCH = str(Path(scratch.__file__).parent)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the report."""
+    group = parser.getgroup("parity")
+    group.addoption("--parity-report", metavar="PATH", help="write every comparison as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marks."""
+    config.addinivalue_line("markers", "seeds(n): run the test with n seeds of `rng`")
+    config.addinivalue_line("markers", "parity(*names): what of the scratch stem this test proves")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat a test marked with seeds(n), one id a seed."""
+    mark = metafunc.definition.get_closest_marker("seeds")
+    if mark is not None:
+        metafunc.parametrize("seed", range(mark.args[0]), ids=lambda seed: f"seed{seed}")
+
+
+@pytest.fixture
+def seed() -> int:
+    """Return the number of the seed where no mark repeats the test."""
+    return 0
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
+    """Return a generator seeded by the test's module and id: order and -k never change a number."""
+    identity = f"{request.node.path.stem}::{request.node.name}"
+    return np.random.default_rng([seed, zlib.crc32(identity.encode())])
+
+
+def called_names(called: set[Any]) -> set[str]:
+    """Return the public names that a set of code objects belongs to: functions and classes."""
+    return {code.co_qualname.split(".")[0] for code in called}
+
+
+@pytest.fixture(autouse=True)
+def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Name the running test to the ledger; refuse a claim of parity without call or comparison.
+
+    A test marked `parity("linear_forward")` must have run that function of its stem and recorded a
+    comparison. Only the first seed is watched, as watching costs time.
+    """
+    stem = request.node.path.stem.removeprefix("test_")
+    LEDGER.concept, LEDGER.case = stem, request.node.name
+    claims = {name for mark in request.node.iter_markers("parity") for name in mark.args}
+    watched = claims and request.node.callspec.params.get("seed", 0) == 0 if (
+        hasattr(request.node, "callspec")
+    ) else claims  # fmt: skip
+    recorded = len(LEDGER.entries)
+    called: set[Any] = set()
+
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(SCRATCH):
+            called.add(frame.f_code)
+
+    if watched:
+        sys.setprofile(watch)
+    yield
+    sys.setprofile(None)
+    if claims and len(LEDGER.entries) == recorded:
+        pytest.fail(f"the test claims parity of {sorted(claims)} but compared nothing")
+    if watched and not claims <= called_names(called):
+        missing = sorted(claims - called_names(called))
+        pytest.fail(f"the test claims parity of {missing} but never called it")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the worst error of each concept."""
+    if LEDGER.entries:
+        terminalreporter.section("parity")
+        for line in LEDGER.table():
+            terminalreporter.write_line(line)
+    path = config.getoption("--parity-report")
+    if path:
+        LEDGER.write(Path(path))
+        terminalreporter.write_line(f"{len(LEDGER.entries)} comparisons written to {path}")

@@ -1,0 +1,422 @@
+"""Comparisons that cannot be fooled: strict shapes and dtypes, a ruler in eps, no empty proofs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parity_tests.bridge import to_numpy, to_torch
+from parity_tests.budgets import (
+    DIFFERENCE_STENCIL,
+    DIFFERENCE_STEP,
+    FINITE_DIFFERENCE,
+    FLOAT32_FLOOR,
+    FORWARD,
+    GRADIENT,
+    STEP,
+    Budget,
+)
+from parity_tests.ledger import LEDGER, Entry
+from scratch.optimizers import Optimizer
+from scratch.parameters import Parameters
+
+Array = NDArray[Any]
+Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
+
+#: a value proves something when it is so many times larger than the tolerance it is held to.
+MARGIN = 100
+
+
+class Measurement(NamedTuple):
+    """How far two arrays are apart, where most, and what stands there."""
+
+    error: float  # max |ours - theirs| / (eps gauge)
+    index: tuple[int, ...]
+    ours: Any
+    theirs: Any
+    ulp: float  # at that index
+
+
+def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None) -> Measurement:
+    """Return max|ours - theirs| / (eps * gauge), by default with the eps of `ours`.
+
+    The gauge is max|theirs| or, where there is cancellation, an array that bounds what was summed.
+    """
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
+    wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
+    gauge = np.abs(wide_theirs).max() if gauge is None else np.asarray(gauge, np.longdouble)
+    distance = np.abs(wide_ours - wide_theirs)
+    distance = np.where(np.isnan(distance), np.inf, distance)
+    scale = np.broadcast_to(eps * gauge, distance.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.where(distance == 0, 0, distance / scale)
+    index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
+    ulp = distance[index] / np.spacing(np.abs(theirs[index]))
+    return Measurement(float(errors[index]), index, ours[index], theirs[index], float(ulp))
+
+
+def assert_close(
+    ours: Any,
+    theirs: Any,
+    quantity: str,
+    *,
+    budget: Budget = FORWARD,
+    gauge: Any = None,
+    expect_zero: bool = False,
+    witness: Callable[[tuple[int, ...]], Any] | None = None,
+    witness_name: str = "a wider run of ours",
+) -> float:
+    """Raise AssertionError unless ours is theirs, within the budget; return the error in eps.
+
+    Shapes and dtypes must be equal, the reference finite and large enough to prove something: a
+    reference of zeros needs `expect_zero`, and then ours must be exactly zero. `witness` gives a
+    third value at an index, to say which side is wrong.
+    """
+    if not isinstance(ours, np.ndarray | np.floating):
+        raise AssertionError(f"{quantity}: ours is {type(ours).__name__}, no floating array")
+    theirs = np.asarray(theirs)
+    if ours.shape != theirs.shape:
+        raise AssertionError(f"{quantity}: shapes differ, ours {ours.shape}, theirs {theirs.shape}")
+    if ours.dtype != theirs.dtype:
+        raise AssertionError(f"{quantity}: dtypes differ, ours {ours.dtype}, theirs {theirs.dtype}")
+    if not np.isfinite(theirs).all():
+        raise AssertionError(f"{quantity}: the reference is not finite, it proves nothing")
+    eps = float(np.finfo(ours.dtype).eps)
+    allowed = budget.in_eps(eps)
+    found = measure(ours, theirs, gauge)
+    tolerance = 0.0 if gauge is None else np.max(allowed * eps * np.asarray(gauge))
+    largest = np.abs(theirs).max(initial=0)
+    if expect_zero:
+        allowed = 0.0
+    elif largest <= MARGIN * tolerance or largest == 0:
+        raise AssertionError(
+            f"{quantity}: the reference, at most {largest:.3g}, drowns in its tolerance "
+            f"{tolerance:.3g}: the case proves nothing"
+        )
+    _record(quantity, ours.dtype, found, allowed, budget.name)
+    if not found.error <= allowed:
+        raise AssertionError(_failure(quantity, found, allowed, budget.name, witness, witness_name))
+    return found.error
+
+
+def _record(quantity: str, dtype: Any, found: Measurement, allowed: float, cause: str) -> None:
+    LEDGER.entries.append(
+        Entry(
+            LEDGER.concept,
+            LEDGER.case,
+            quantity,
+            str(dtype),
+            LEDGER.device,
+            found.error,
+            allowed,
+            cause,
+            found.index,
+        )
+    )
+
+
+def _failure(
+    quantity: str,
+    found: Measurement,
+    allowed: float,
+    cause: str,
+    witness: Callable[[tuple[int, ...]], Any] | None,
+    witness_name: str,
+) -> str:
+    message = (
+        f"{quantity} differs at {found.index}: ours {found.ours!r}, theirs {found.theirs!r}, "
+        f"{found.error:.4g} eps units ({found.ulp:.4g} ULP), allowed {allowed:.4g} ({cause})"
+    )
+    if witness is None:
+        return message
+    third = witness(found.index)
+    ours, theirs = abs(third - found.ours), abs(third - found.theirs)
+    wrong = "theirs" if ours < theirs else "ours"
+    return f"{message}; {witness_name} gives {third!r}: the third witness contradicts {wrong}"
+
+
+def assert_switches(condition: Any, quantity: str) -> None:
+    """Raise AssertionError unless the condition holds somewhere and fails somewhere."""
+    condition = np.asarray(condition)
+    if condition.all() or not condition.any():
+        raise AssertionError(f"{quantity} is {condition.flat[0]} everywhere: it proves nothing")
+
+
+def assert_twins(
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], dict[str, Array]],
+    theirs: Callable[..., torch.Tensor],
+    inputs: Mapping[str, Array],
+    rng: np.random.Generator,
+    *,
+    constants: Mapping[str, Any] | None = None,
+    forward_budget: Budget = FORWARD,
+    gradient_budget: Budget = GRADIENT,
+    gauges: Gauges | None = None,
+    differences: bool = True,
+    witnessed: int = 12,
+    device: str = "cpu",
+) -> None:
+    """Raise AssertionError unless a pair agrees with a differentiable torch function.
+
+    `forward(**inputs, **constants)` returns (output, cache); `backward(upstream, cache)` the
+    gradient of each input by name, no more and no fewer. `theirs` takes the inputs in order and
+    the constants by name, crossed over the bridge, and is pulled back by autograd from the same
+    upstream gradient, which is drawn.
+    `gauges(arguments, upstream)` may name running-error gauges for "output" and for inputs.
+    The third witness differentiates our forward at `witnessed` entries of each input, drawn at
+    random; `differences=False` leaves it out, for inputs that sit on a kink.
+
+    In float32 both sides are held against torch in float64: ours may err twice as much as torch.
+    """
+    constants = dict(constants or {})
+    before = {name: np.copy(array) for name, array in {**inputs, **constants}.items()}
+    output, cache = forward(**inputs, **constants)
+    upstream = np.asarray(rng.standard_normal(np.shape(output))).astype(np.asarray(output).dtype)
+    gradients = backward(upstream[()], cache)
+    for name, array in {**inputs, **constants}.items():
+        if not np.array_equal(before[name], array):
+            raise AssertionError(f"{name}: the input was modified in place")
+    if gradients.keys() != inputs.keys():
+        raise AssertionError(
+            f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
+        )
+    arguments = {**inputs, **constants}
+    gauge = dict(gauges(arguments, upstream)) if gauges else {}
+    dtype = np.asarray(output).dtype
+    expected, references = _pull_back(theirs, inputs, constants, upstream, dtype, device)
+    if dtype == np.float32:
+        oracle, oracles = _pull_back(theirs, inputs, constants, upstream, np.float64, device)
+        _assert_no_worse(output, expected, oracle, "output", gauge.get("output"))
+        for name, reference in references.items():
+            quantity = f"gradient of {name}"
+            _assert_no_worse(gradients[name], reference, oracles[name], quantity, gauge.get(name))
+        return
+
+    wide = np.longdouble
+    wide_output = np.asarray(forward(**_cast(inputs, wide), **_cast(constants, wide))[0])
+    assert_close(
+        output,
+        expected,
+        "output",
+        budget=forward_budget,
+        gauge=gauge.get("output"),
+        witness=lambda index: wide_output[index],
+        witness_name="the longdouble run",
+    )
+    for name, reference in references.items():
+        difference = _Difference(forward, inputs, constants, upstream, name)
+        assert_close(
+            gradients[name],
+            reference,
+            f"gradient of {name}",
+            budget=gradient_budget,
+            gauge=gauge.get(name),
+            witness=difference if differences else None,
+            witness_name="a central difference",
+        )
+        if differences:
+            _assert_witnessed(
+                gradients[name], reference, difference, rng, gauge.get(name), witnessed
+            )
+
+
+def _cast(arrays: Mapping[str, Any], dtype: Any) -> dict[str, Any]:
+    """Return the floating arrays in another dtype, the rest as it is."""
+    return {
+        name: array.astype(dtype) if getattr(getattr(array, "dtype", None), "kind", "") == "f"
+        else array
+        for name, array in arrays.items()
+    }  # fmt: skip
+
+
+def _pull_back(
+    theirs: Callable[..., torch.Tensor],
+    inputs: Mapping[str, Array],
+    constants: Mapping[str, Any],
+    upstream: Array,
+    dtype: Any,
+    device: str,
+) -> tuple[Array, dict[str, Array]]:
+    """Return torch's output and gradients as arrays in our layout, computed in `dtype`."""
+    tensors = {
+        name: to_torch(name, array, device).requires_grad_()
+        for name, array in _cast(inputs, dtype).items()
+    }
+    fixed = {
+        name: to_torch(name, value, device) if isinstance(value, np.ndarray) else value
+        for name, value in _cast(constants, dtype).items()
+    }
+    output = theirs(*tensors.values(), **fixed)
+    pulled = torch.autograd.grad(
+        output,
+        list(tensors.values()),
+        to_torch("upstream", upstream.astype(dtype), device),
+        allow_unused=True,
+    )
+    unused = [name for name, one in zip(tensors, pulled, strict=True) if one is None]
+    if unused:
+        raise AssertionError(f"the reference does not depend on {unused}: the case proves nothing")
+    gradients = {
+        name: to_numpy(name, gradient) for name, gradient in zip(tensors, pulled, strict=True)
+    }
+    return to_numpy("output", output), gradients
+
+
+def _assert_no_worse(ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any) -> None:
+    """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
+    ours = np.asarray(ours)
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        raise AssertionError(
+            f"{quantity}: ours is {ours.dtype} {ours.shape}, theirs {theirs.dtype} {theirs.shape}"
+        )
+    if not np.isfinite(oracle).all() or not oracle.any():
+        raise AssertionError(f"{quantity}: the reference is not finite, or zero: it proves nothing")
+    eps = float(np.finfo(ours.dtype).eps)
+    allowed = 2 * measure(theirs, oracle, gauge, eps).error + FLOAT32_FLOOR.eps
+    found = measure(ours, oracle, gauge, eps)
+    _record(quantity, ours.dtype, found, allowed, FLOAT32_FLOOR.name)
+    if not found.error <= allowed:
+        raise AssertionError(_failure(quantity, found, allowed, "twice torch's", None, ""))
+
+
+class _Difference:
+    """The third witness: central differences of our own forward in extended precision."""
+
+    def __init__(
+        self,
+        forward: Callable[..., tuple[Any, Any]],
+        inputs: Mapping[str, Array],
+        constants: Mapping[str, Any],
+        upstream: Array,
+        name: str,
+    ) -> None:
+        self._forward = forward
+        self._arguments = _cast({**inputs, **constants}, np.longdouble)
+        self._upstream = upstream.astype(np.longdouble)
+        self._name = name
+
+    def __call__(self, index: tuple[int, ...]) -> Any:
+        """Return the difference quotient of sum(upstream * output) at one entry of the input."""
+        step = np.longdouble(DIFFERENCE_STEP)
+        total = np.longdouble(0)
+        for steps, weight in DIFFERENCE_STENCIL.items():
+            moved = self._arguments[self._name].copy()
+            moved[index] += steps * step
+            output = self._forward(**{**self._arguments, self._name: moved})[0]
+            total += weight * (self._upstream * output).sum()
+        return total / (12 * step)
+
+
+def _assert_witnessed(
+    ours: Array,
+    theirs: Array,
+    difference: _Difference,
+    rng: np.random.Generator,
+    gauge: Any,
+    most: int,
+) -> None:
+    """Hold both gradients against differences at a few entries drawn at random."""
+    size = min(most, ours.size)
+    chosen = np.unravel_index(rng.choice(ours.size, size, replace=False), ours.shape)
+    third = np.array([difference(tuple(index)) for index in zip(*chosen, strict=True)])
+    scale = np.abs(theirs).max() if gauge is None else np.asarray(gauge).max()
+    allowed = FINITE_DIFFERENCE.in_eps(float(np.finfo(ours.dtype).eps))
+    quantity = f"gradient of {difference._name}"
+    for side, gradient in (("ours", ours), ("theirs", theirs)):
+        found = measure(gradient[chosen], third, scale)
+        _record(f"{quantity}, {side}", ours.dtype, found, allowed, FINITE_DIFFERENCE.name)
+        if not found.error <= allowed:
+            raise AssertionError(
+                f"{quantity}: a central difference gives {found.theirs!r} where {side} has "
+                f"{found.ours!r}, {found.error:.4g} eps units, allowed {allowed:.4g}: "
+                f"the third witness contradicts {side}"
+            )
+
+
+def draw_gradients(shape: Any, rng: np.random.Generator, scales: Array) -> Array:
+    """Draw a gradient whose entries are about 1, about 1e-8 where epsilon shows, or exactly 0."""
+    return np.asarray(rng.standard_normal(shape) * scales)
+
+
+def assert_same_trajectory(
+    ours: Optimizer,
+    theirs: Callable[[list[torch.Tensor]], torch.optim.Optimizer],
+    parameters: Mapping[str, Array],
+    rng: np.random.Generator,
+    *,
+    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]],
+    steps: int = 200,
+    budget: Budget = STEP,
+    device: str = "cpu",
+) -> None:
+    """Raise AssertionError unless two optimizers agree after every step on the same gradients.
+
+    `theirs` makes a torch optimizer for a list of tensors; `state` reads its state by our names.
+    Gradients are injected, a third of the entries about 1e-8 and a sixth exactly 0. Parameters and
+    every named array of the state are compared after each step.
+    """
+    mine = Parameters({name: np.copy(array) for name, array in parameters.items()})
+    tensors = {name: to_torch(name, array, device).requires_grad_() for name, array in mine.items()}
+    optimizer = theirs(list(tensors.values()))
+    memory = ours.init(mine)
+    size = mine.theta.size
+    if size < 6:
+        raise AssertionError(f"{size} entries leave no room for tiny gradients: it proves nothing")
+    scales = rng.permutation(np.resize([1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0], size))
+    recorded: dict[str, tuple[list[Array], list[Array]]] = {}
+    gradients = mine.zeros_like()
+    for step in range(1, steps + 1):
+        drawn = draw_gradients(size, rng, scales).astype(mine.theta.dtype)
+        gradients.theta[:] = drawn
+        for name, tensor in tensors.items():
+            tensor.grad = to_torch(name, gradients[name], device)
+        ours.update(mine, gradients, memory)
+        optimizer.step()
+        if not np.array_equal(drawn, gradients.theta):
+            raise AssertionError(f"step {step}: the gradients were modified in place")
+        reached = torch.cat([tensor.detach().reshape(-1) for tensor in tensors.values()])
+        for name, reference in {"theta": reached, **state(optimizer)}.items():
+            value = mine.theta if name == "theta" else getattr(memory, name)
+            pair = recorded.setdefault(name, ([], []))
+            pair[0].append(np.copy(value))
+            pair[1].append(reference.detach().cpu().numpy().astype(value.dtype))
+    unheld = set(getattr(memory, "_fields", ())) - recorded.keys()
+    if unheld:
+        raise AssertionError(f"state {sorted(unheld)} is held against nothing")
+    thetas = recorded["theta"][1]
+    if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(drawn.dtype).eps:
+        raise AssertionError("no parameter moved: the case proves nothing")
+    _assert_recorded(recorded, budget)
+
+
+def _assert_recorded(
+    recorded: Mapping[str, tuple[list[Array], list[Array]]], budget: Budget
+) -> None:
+    """Hold every quantity to its budget at every step; name the earliest breach."""
+    breaches = []
+    for name, (values, references) in recorded.items():
+        ours, theirs = np.array(values), np.array(references)
+        if ours.shape != theirs.shape or not np.isfinite(theirs).all():
+            raise AssertionError(f"{name}: shapes {ours.shape}, {theirs.shape}, or not finite")
+        if ours.dtype.kind != "f":
+            if not np.array_equal(ours, theirs):
+                raise AssertionError(f"{name} is {ours.tolist()}, not {theirs.tolist()}")
+            continue
+        gauge = np.abs(theirs).max(axis=1, keepdims=True)
+        allowed = budget.in_eps(float(np.finfo(ours.dtype).eps))
+        found = measure(ours, theirs, gauge)
+        _record(f"{name} over {len(ours)} steps", ours.dtype, found, allowed, budget.name)
+        if not found.error <= allowed:
+            errors = [measure(*pair).error for pair in zip(values, references, strict=True)]
+            step = next(i for i, error in enumerate(errors) if not error <= allowed)
+            first = measure(values[step], references[step])
+            breaches.append((step + 1, _failure(name, first, allowed, budget.name, None, "")))
+    if breaches:
+        step, message = min(breaches)
+        raise AssertionError(f"step {step}: {message}")

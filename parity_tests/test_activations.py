@@ -1,0 +1,97 @@
+"""Activations: every pair against torch's module, ties at zero, saturation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.special
+import torch
+
+from parity_tests import assert_close, assert_switches, assert_twins
+from parity_tests.bridge import columns, rows
+from scratch.activations import ACTIVATIONS, LEAKY_SLOPE
+from torch_ref.activations import ACTIVATIONS as THEIRS
+
+DIFFERENTIABLE = [name for name, one in ACTIVATIONS.items() if one.backward is not None]
+
+
+def claims(name):
+    """Return a case that proves both halves of an activation."""
+    return pytest.param(name, marks=pytest.mark.parity(f"{name}_forward", f"{name}_backward"))
+
+
+@pytest.mark.seeds(50)
+@pytest.mark.parametrize("name", [claims(name) for name in DIFFERENTIABLE])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_pair(name, dtype, rng):
+    """Output and gradient agree on both branches."""
+    Z = 3 * rng.standard_normal((5, 7))
+    assert_switches(Z > 0, "Z > 0")
+    forward, backward = ACTIVATIONS[name]
+    assert_twins(forward, backward, THEIRS[name](), {"Z": Z.astype(dtype)}, rng)
+
+
+@pytest.mark.parity("hardmax_forward")
+@pytest.mark.seeds(50)
+def test_hardmax(rng):
+    """One-hot at the first largest entry, ties included."""
+    Z = rng.integers(0, 3, (4, 30)).astype(float)
+    assert_switches((Z.max(axis=0) == Z).sum(axis=0) > 1, "tied")
+    A, cache = ACTIVATIONS["hardmax"].forward(Z)
+    assert cache is None
+    assert ACTIVATIONS["hardmax"].backward is None
+    assert_close(A, columns(THEIRS["hardmax"]()(rows(Z))), "hardmax")
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_derivative_at_zero_is_the_left_one(name, rng):
+    """At 0.0 and -0.0 both sides take the slope of the negative branch: 0, or 0.01."""
+    Z = np.array([[0.0, -0.0, 1.0, -1.0]])
+    forward, backward = ACTIVATIONS[name]
+    assert_twins(forward, backward, THEIRS[name](), {"Z": Z}, rng, differences=False)
+    slope = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}[name]
+    dZ = backward(np.ones_like(Z), forward(Z)[1])["Z"]
+    assert dZ.tolist() == [[slope, slope, 1.0, slope]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_saturated_logits_stay_finite_and_exact(dtype):
+    """Logits to +-1e4 give what SciPy gives, without a warning."""
+    Z = np.array([[-1e4, -700, -40, -1, 0, 1, 40, 700, 1e4]], dtype)
+    sigmoid = ACTIVATIONS["sigmoid"].forward(Z)[0]
+    assert_close(sigmoid, scipy.special.expit(Z), "sigmoid")
+    assert (sigmoid[0, 1:3] > 0).all() or dtype == np.float32
+    pair = np.concatenate([Z, np.zeros_like(Z)])
+    softmax = ACTIVATIONS["softmax"].forward(pair)[0]
+    assert_close(softmax, scipy.special.softmax(pair, axis=0), "softmax")
+    assert_close(softmax.sum(axis=0), np.ones(Z.shape[1], dtype), "sum over classes")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_dtype_is_kept(name, dtype, rng):
+    """No activation promotes, forward or backward."""
+    Z = rng.standard_normal((3, 4)).astype(dtype)
+    A, cache = ACTIVATIONS[name].forward(Z)
+    assert A.dtype == dtype
+    if name in DIFFERENTIABLE:
+        assert ACTIVATIONS[name].backward(A, cache)["Z"].dtype == dtype
+
+
+def test_softmax_of_two_classes_is_the_sigmoid_of_the_difference(rng):
+    """softmax([z1, z2])_1 = sigmoid(z1 - z2)."""
+    Z = rng.standard_normal((2, 20))
+    first = ACTIVATIONS["softmax"].forward(Z)[0][:1]
+    assert_close(first, ACTIVATIONS["sigmoid"].forward(Z[:1] - Z[1:])[0], "first class")
+
+
+def test_softmax_ignores_a_shift_of_all_logits(rng):
+    """softmax(Z + c) = softmax(Z)."""
+    Z = rng.integers(-8, 8, (4, 20)).astype(float)
+    shifted = ACTIVATIONS["softmax"].forward(Z + 1024.0)[0]
+    assert np.array_equal(shifted, ACTIVATIONS["softmax"].forward(Z)[0])
+
+
+def test_a_large_leaky_slope_would_be_seen():
+    """The slope is torch's own default."""
+    assert torch.nn.LeakyReLU().negative_slope == LEAKY_SLOPE

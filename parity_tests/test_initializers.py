@@ -1,0 +1,158 @@
+"""Initializers: both sides draw from the distribution that the formula names.
+
+The generators differ, so numbers are compared as distributions, each test at a false-alarm rate of
+ALARM; the seeds are fixed by the test's id, so what passes once passes always.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from parity_tests import Budget, assert_close
+from parity_tests.bridge import load, rows, unload
+from scratch import initializers as ours
+from scratch.network import Network, cost_and_gradients
+from scratch.optimizers import GradientDescent
+from torch_ref import initializers as theirs
+from torch_ref.network import Network as TheirNetwork
+from torch_ref.network import cost_and_gradients as their_cost_and_gradients
+
+#: chance that a right implementation is called wrong by one test.
+ALARM = 1e-4
+SHAPE = (300, 200)  # n, n_prev: unequal, so that fan_in and fan_out differ
+
+#: two standard deviations, each known to 1 / sqrt(2 N), at the same false-alarm rate.
+SAMPLED = Budget(name="sampling", relative=scipy.stats.norm.isf(ALARM / 2) / np.sqrt(300 * 200))
+
+DISTRIBUTIONS = {
+    "small_normal": scipy.stats.norm(scale=0.01),
+    "small_uniform": scipy.stats.uniform(-0.01, 0.02),
+    "large_normal": scipy.stats.norm(scale=10),
+    "xavier": scipy.stats.norm(scale=np.sqrt(1 / 200)),
+    "glorot": scipy.stats.norm(scale=np.sqrt(2 / 500)),
+    "he": scipy.stats.norm(scale=np.sqrt(2 / 200)),
+}
+
+
+def draw_theirs(name, seed, shape=SHAPE):
+    """Draw W by torch.nn.init."""
+    W = torch.empty(shape, dtype=torch.float64)
+    return theirs.INITIALIZERS[name](W, torch.Generator().manual_seed(seed)).numpy()
+
+
+def z_scores(W, distribution):
+    """Return how many standard errors mean and variance lie from those of the distribution."""
+    mean, variance, kurtosis = distribution.stats("mvk")
+    return {
+        "mean": (W.mean() - mean) / np.sqrt(variance / W.size),
+        "variance": (W.var() / variance - 1) / np.sqrt((kurtosis + 2) / W.size),
+    }
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.parity(name)) for name in DISTRIBUTIONS]
+)
+def test_distribution(name, rng):
+    """Mean, variance and the whole distribution are the formula's on both sides."""
+    W = {"ours": ours.INITIALIZERS[name](SHAPE, rng), "torch's": draw_theirs(name, 1)}
+    limit = scipy.stats.norm.isf(ALARM / 2)
+    for side, draw in W.items():
+        assert draw.shape == SHAPE
+        for quantity, score in z_scores(draw, DISTRIBUTIONS[name]).items():
+            assert abs(score) < limit, f"{side} {quantity} is {score:.1f} standard errors off"
+        fit = scipy.stats.kstest(draw.ravel(), DISTRIBUTIONS[name].cdf)
+        assert fit.pvalue > ALARM, f"{side}: Kolmogorov-Smirnov p = {fit.pvalue:.2g}"
+    both = scipy.stats.ks_2samp(W["ours"].ravel(), W["torch's"].ravel())
+    assert both.pvalue > ALARM
+    spread = np.float64(W["ours"].std()), np.float64(W["torch's"].std())
+    assert_close(*spread, "standard deviation", budget=SAMPLED)
+
+
+WRONG = {
+    "he with fan_out": ("he", np.sqrt(2 / 300)),
+    "Glorot's for the taught Xavier": ("xavier", np.sqrt(2 / 500)),
+    "the taught Xavier for Glorot's": ("glorot", np.sqrt(1 / 200)),
+    "scale 0.02": ("small_normal", 0.02),
+    "half the variance": ("he", np.sqrt(1 / 200)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_scale_is_seen(wrong, rng):
+    """The tests above have the power to tell every tempting scale from the right one."""
+    name, scale = WRONG[wrong]
+    W = scale * rng.standard_normal(SHAPE)
+    assert abs(z_scores(W, DISTRIBUTIONS[name])["variance"]) > 10
+    assert scipy.stats.kstest(W.ravel(), DISTRIBUTIONS[name].cdf).pvalue < ALARM**2
+
+
+@pytest.mark.parity("zeros", "constant")
+@pytest.mark.parametrize("name", ["zeros", "constant"])
+def test_fixed_values(name, rng):
+    """Zeros are zeros and ones are ones on both sides."""
+    assert_close(ours.zeros((3, 2), rng), draw_theirs("zeros", 1, (3, 2)), "W", expect_zero=True)
+    assert_close(ours.constant((3, 2), rng), draw_theirs("constant", 1, (3, 2)), "W")
+    half = theirs.constant(torch.empty(3, 2, dtype=torch.float64), value=0.5).numpy()
+    assert_close(ours.constant((3, 2), rng, value=0.5), half, "W")
+
+
+@pytest.mark.parity("initialize")
+@pytest.mark.parametrize("name", ours.INITIALIZERS)
+def test_initialize(name, rng):
+    """Every W is filled by its own layer's rule, every b is zero, on both sides."""
+    sizes = (300, 200, 100)
+    mine = ours.initialize(sizes, name, rng)
+    module = TheirNetwork(layer_sizes=sizes)
+    for parameter in module.parameters():
+        torch.nn.init.constant_(parameter, 99.0)
+    theirs.initialize(module, name, torch.Generator().manual_seed(3))
+    other = unload(module)
+    assert mine.shapes == other.shapes
+    for name_, view in mine.items():
+        if name_.startswith("b"):
+            assert_close(view, other[name_], name_, expect_zero=True)
+            continue
+        spread = view.std(), other[name_].std()
+        assert spread[0] == pytest.approx(spread[1], rel=5 / np.sqrt(2 * view.size))
+        assert abs(view.mean() - other[name_].mean()) <= 5 * np.sqrt(2 / view.size) * spread[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_every_dtype_starts_from_the_same_draws(dtype):
+    """float32 weights are the float64 ones, rounded."""
+    sizes = (6, 5, 4)
+    wide = ours.initialize(sizes, "he", np.random.default_rng(0))
+    other = ours.initialize(sizes, "he", np.random.default_rng(0), dtype)
+    assert other.theta.dtype == dtype
+    assert np.array_equal(other.theta, wide.theta.astype(dtype))
+
+
+def test_one_seed_gives_one_network():
+    """The same generator state draws the same weights, and draws nothing from the global one."""
+    before = np.random.get_state()[1].tolist()  # noqa: NPY002 - the global state is what is watched
+    first, second = (
+        ours.initialize((6, 5, 4), "he", np.random.default_rng(7)).theta for _ in range(2)
+    )
+    assert np.array_equal(first, second)
+    assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+@pytest.mark.parametrize("name", ["zeros", "constant"])
+def test_symmetry_is_never_broken(name, rng):
+    """Units that start alike stay alike after ten steps, and so they do in torch; He's do not."""
+    network = Network(layer_sizes=(3, 4, 1), hidden="tanh")
+    X, Y = rng.standard_normal((3, 20)), rng.integers(0, 2, (1, 20)).astype(float)
+    for initializer, alike in ((name, True), ("he", False)):
+        parameters = ours.initialize(network.layer_sizes, initializer, rng)
+        optimizer = GradientDescent(learning_rate=0.5)
+        for _ in range(10):
+            _, gradients = cost_and_gradients(parameters, X, Y, network)
+            optimizer.update(parameters, gradients, optimizer.init(parameters))
+        module = load(TheirNetwork(layer_sizes=(3, 4, 1), hidden="tanh"), parameters)
+        _, reference = their_cost_and_gradients(module, rows(X), rows(Y))
+        for W in (parameters["W1"], reference["W1"].numpy()):
+            assert (np.ptp(W, axis=0).max() < 1e-15) == alike
+    assert parameters["b2"].any()

@@ -1,0 +1,37 @@
+"""Linear: Z = W A + b, under the running-error gauge |W||A| + |b|."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from parity_tests import assert_twins
+from parity_tests.gauges import linear_gauges
+from scratch.linear import linear_backward, linear_forward
+from torch_ref.linear import linear
+
+
+@pytest.mark.parity("linear_forward", "linear_backward")
+@pytest.mark.seeds(50)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (4, 3, 5), (7, 20, 1), (10, 64, 33)], ids=str)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_linear(shape, dtype, rng):
+    """Output and gradients agree for n, n_prev and m from one up."""
+    n, n_prev, m = shape
+    inputs = {
+        "A_prev": rng.standard_normal((n_prev, m)).astype(dtype),
+        "W": rng.standard_normal((n, n_prev)).astype(dtype),
+        "b": rng.standard_normal((n, 1)).astype(dtype),
+    }
+    assert_twins(linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_thousand_inputs_lose_nothing_but_the_gauge(dtype, rng):
+    """A long sum cancels: elementwise the error is large, under the gauge it stays inside."""
+    inputs = {
+        "A_prev": rng.standard_normal((1000, 8)).astype(dtype),
+        "W": rng.standard_normal((6, 1000)).astype(dtype),
+        "b": rng.standard_normal((6, 1)).astype(dtype),
+    }
+    assert_twins(linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges)

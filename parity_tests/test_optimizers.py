@@ -1,0 +1,254 @@
+"""Optimizers: the same injected gradients, parameters and state compared after every step."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests import assert_close, assert_same_trajectory, measure
+from parity_tests.harness import draw_gradients
+from parity_tests.ledger import LEDGER
+from scratch import optimizers as ours
+from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
+from scratch.parameters import Parameters
+from torch_ref import optimizers as theirs
+
+TINY = [1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0]
+
+CASES = {
+    "gradient_descent": (GradientDescent, {}),
+    "momentum": (Momentum, {}),
+    "momentum-beta=0.5": (Momentum, {"beta": 0.5}),
+    "momentum-without (1-beta)": (Momentum, {"averaging": False}),
+    "rmsprop": (RMSprop, {}),
+    "rmsprop-beta=0.99": (RMSprop, {"beta": 0.99}),
+    "rmsprop-epsilon inside": (RMSprop, {"epsilon_inside_root": True}),
+    "adam": (Adam, {}),
+    "adam-other betas": (Adam, {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-6}),
+    "adam-epsilon inside": (Adam, {"epsilon_inside_root": True}),
+    "adam-without correction": (Adam, {"bias_correction": False}),
+    "adam-both": (Adam, {"bias_correction": False, "epsilon_inside_root": True}),
+}
+
+
+def draw_parameters(rng, dtype=np.float64):
+    """Draw the parameters of a layer."""
+    shapes = {"W1": (6, 4), "b1": (6, 1)}
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+
+@pytest.mark.seeds(25)
+@pytest.mark.parametrize("learning_rate", [0.01, 10.0])
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=pytest.mark.parity(CASES[case][0].__name__)) for case in CASES],
+)
+def test_trajectory(case, learning_rate, rng):
+    """Two hundred steps, tiny and zero gradients among them, and every array of the state."""
+    make, choices = CASES[case]
+    stem = case.split("-")[0]
+    choices = {"learning_rate": learning_rate, **choices}
+    assert_same_trajectory(
+        make(**choices),
+        partial(theirs.OPTIMIZERS[stem], **choices),
+        draw_parameters(rng),
+        rng,
+        state=getattr(theirs, f"{stem}_state"),
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_defaults_agree(case):
+    """What is left unsaid means the same on both sides."""
+    make, _ = CASES[case]
+    stem = case.split("-")[0]
+    import inspect
+
+    mine = {
+        name: one.default
+        for name, one in inspect.signature(make).parameters.items()
+        if one.default is not inspect.Parameter.empty
+    }
+    other = {
+        name: one.default
+        for name, one in inspect.signature(theirs.OPTIMIZERS[stem]).parameters.items()
+        if one.default is not inspect.Parameter.empty
+    }
+    assert mine == other
+
+
+def walk(optimizer, rng, steps=50, dtype=np.float64, size=None):
+    """Return theta after steps on drawn gradients, and the state."""
+    parameters = Parameters(draw_parameters(rng, dtype))
+    if size is not None:
+        parameters = Parameters({"W1": rng.standard_normal((1, size)).astype(dtype)})
+    state = optimizer.init(parameters)
+    scales = np.resize(TINY, parameters.theta.size)
+    gradients = parameters.zeros_like()
+    for _ in range(steps):
+        gradients.theta[:] = draw_gradients(parameters.theta.size, rng, scales)
+        optimizer.update(parameters, gradients, state)
+    return parameters.theta, state
+
+
+def twice(first, second, **options):
+    """Return the two walks on the same draws."""
+    return (walk(one, np.random.default_rng(5), **options)[0] for one in (first, second))
+
+
+RELATIONS = {
+    "momentum with beta 0 is gradient descent": (
+        Momentum(learning_rate=0.1, beta=0.0),
+        GradientDescent(learning_rate=0.1),
+    ),
+    "both momenta with beta 0 are one": (
+        Momentum(learning_rate=0.1, beta=0.0, averaging=False),
+        Momentum(learning_rate=0.1, beta=0.0),
+    ),
+    "the form without (1-beta) is the other at a smaller rate": (
+        Momentum(learning_rate=0.01, averaging=False),
+        Momentum(learning_rate=0.1),
+    ),
+    "adam with beta1 0 and no correction is rmsprop": (
+        Adam(learning_rate=0.1, beta1=0.0, beta2=0.9, bias_correction=False),
+        RMSprop(learning_rate=0.1, beta=0.9),
+    ),
+    "the same with epsilon inside": (
+        Adam(
+            learning_rate=0.1,
+            beta1=0.0,
+            beta2=0.9,
+            bias_correction=False,
+            epsilon_inside_root=True,
+        ),
+        RMSprop(learning_rate=0.1, beta=0.9, epsilon_inside_root=True),
+    ),
+}
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_relation(relation):
+    """Optimizers that should be the same are the same."""
+    first, second = twice(*RELATIONS[relation])
+    assert_close(first, second, relation)
+
+
+def test_the_first_step_of_adam_is_the_learning_rate():
+    """v_hat / sqrt(s_hat) is the sign of the first gradient, whatever its size."""
+    parameters = Parameters({"W1": np.zeros((1, 3))})
+    gradients = Parameters({"W1": np.array([[3.0, -1e-3, 1e3]])})
+    Adam(learning_rate=0.1, epsilon=1e-300).update(parameters, gradients, Adam().init(parameters))
+    assert_close(parameters["W1"], np.array([[-0.1, 0.1, -0.1]]), "first step")
+
+
+WRONG = {
+    "dampening instead of (1-beta)": (
+        Momentum(learning_rate=0.1),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.9),
+    ),
+    "torch's default alpha": (
+        RMSprop(learning_rate=0.1),
+        lambda p: torch.optim.RMSprop(p, lr=0.1),
+    ),
+    "epsilon outside for inside": (
+        RMSprop(learning_rate=0.1, epsilon_inside_root=True),
+        partial(theirs.rmsprop, learning_rate=0.1),
+    ),
+    "epsilon inside for outside, adam": (
+        Adam(learning_rate=0.1),
+        partial(theirs.adam, learning_rate=0.1, epsilon_inside_root=True),
+    ),
+    "no correction": (
+        Adam(learning_rate=0.1),
+        partial(theirs.adam, learning_rate=0.1, bias_correction=False),
+    ),
+    "Nesterov": (
+        Momentum(learning_rate=0.1, averaging=False),
+        lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    ),
+    "AMSGrad": (Adam(learning_rate=0.1), lambda p: torch.optim.Adam(p, lr=0.1, amsgrad=True)),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_the_tempting_translations_fail(wrong, rng):
+    """Each wrong translation parts from ours at a named step."""
+    mine, other = WRONG[wrong]
+    state = getattr(theirs, f"{_stem(mine)}_state")
+    with LEDGER.unrecorded(), pytest.raises(AssertionError, match=r"step \d+: "):
+        assert_same_trajectory(mine, other, draw_parameters(rng), rng, state=lambda _: state(_))
+
+
+def _stem(optimizer):
+    return next(name for name, one in ours.OPTIMIZERS.items() if one is type(optimizer))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("size", [1, 32768, 32769, 100_000])
+def test_blocks_change_nothing(case, size, monkeypatch):
+    """A long vector, walked in blocks, takes the steps of one walked whole, bit by bit."""
+    make, choices = CASES[case]
+    optimizer = make(**{"learning_rate": 0.1, **choices})
+    blocked = walk(optimizer, np.random.default_rng(1), steps=3, size=size)[0]
+    monkeypatch.setattr("scratch._blocks.BLOCK", 10**9)
+    assert np.array_equal(blocked, walk(optimizer, np.random.default_rng(1), steps=3, size=size)[0])
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_dtype_is_kept(case, dtype):
+    """float32 parameters have float32 state, also with a float64 scalar as learning rate."""
+    make, choices = CASES[case]
+    theta, state = walk(
+        make(**{"learning_rate": np.float64(0.1), **choices}), np.random.default_rng(1), dtype=dtype
+    )
+    assert theta.dtype == dtype
+    assert all(one.dtype == dtype for name, one in state._asdict().items() if name != "t")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_float32_errs_no_more_than_torch(case):
+    """Held against float64, our float32 steps err at most twice what torch's do, plus a floor."""
+    make, choices = CASES[case]
+    choices = {"learning_rate": 0.01, **choices}
+    exact, _ = walk(make(**choices), np.random.default_rng(1))
+    narrow, _ = walk(make(**choices), np.random.default_rng(1), dtype=np.float32)
+    rng = np.random.default_rng(1)
+    tensor = torch.from_numpy(Parameters(draw_parameters(rng, np.float32)).theta.copy())
+    optimizer = theirs.OPTIMIZERS[case.split("-")[0]]([tensor.requires_grad_()], **choices)
+    scales = np.resize(TINY, tensor.numel())
+    for _ in range(50):
+        gradients = draw_gradients(tensor.numel(), rng, scales)
+        tensor.grad = torch.from_numpy(gradients.astype(np.float32))
+        optimizer.step()
+    eps = float(np.finfo(np.float32).eps)
+    their_error = measure(tensor.detach().numpy(), exact, eps=eps).error
+    assert measure(narrow, exact, eps=eps).error <= 2 * their_error + 4
+
+
+def test_rules_torch_lacks_take_a_closure_and_weight_decay(rng):
+    """The two subclasses behave as torch's own do: closure's loss returned, decay added to g."""
+    for rule in (
+        partial(theirs.rmsprop, learning_rate=0.1, epsilon_inside_root=True),
+        partial(theirs.adam, learning_rate=0.1, bias_correction=False),
+    ):
+        w = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
+        still = torch.tensor([1.0], requires_grad=True)
+        optimizer = rule([{"params": [w, still], "weight_decay": 0.5}])
+
+        def closure(w=w, optimizer=optimizer):
+            optimizer.zero_grad()
+            cost = ((w - 5) ** 2).sum()
+            cost.backward()
+            return cost
+
+        assert optimizer.step(closure).item() == 4.0
+        plain = torch.tensor([3.0], dtype=torch.float64, requires_grad=True)
+        other = rule([plain])
+        plain.grad = torch.tensor([2 * (3.0 - 5) + 0.5 * 3.0], dtype=torch.float64)
+        other.step()
+        assert w.item() == plain.item()
+        assert still.item() == 1.0

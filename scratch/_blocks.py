@@ -1,0 +1,31 @@
+"""Walk long vectors in blocks that stay in cache: memory traffic bounds an optimizer step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scratch._door import Array
+
+#: entries in a block; five float32 blocks of this size fit a 1 MiB second-level cache.
+BLOCK = 32768
+
+
+def blocks(*vectors: Array) -> Iterator[tuple[Array, ...]]:
+    """Yield matching slices of vectors of one length, and last a work buffer of that length."""
+    size = len(vectors[0])
+    work = np.empty(min(size, BLOCK), vectors[0].dtype)
+    if size <= BLOCK:  # one block needs no slicing: small networks are bound by calls
+        yield *vectors, work
+        return
+    for start in range(0, size, BLOCK):
+        pieces = [vector[start : start + BLOCK] for vector in vectors]
+        yield *pieces, work[: len(pieces[0])]
+
+
+def move(average: Array, target: Array, fraction: float, work: Array) -> None:
+    """Overwrite average with average + fraction * (target - average); target may be work."""
+    np.subtract(target, average, out=work)
+    work *= fraction
+    average += work

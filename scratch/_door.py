@@ -1,0 +1,237 @@
+"""The door of every public function: what it takes, and the refusal of anything else.
+
+`@door(A_prev="n_prev m", W="n n_prev", b="n 1")` reads the shapes off the signature: a name such as
+`n_prev` is one length, the same wherever it stands. Mathematics stays undecorated inside; code that
+calls a function many times on data it made itself takes `unchecked(function)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.floating[Any]]
+Indices: TypeAlias = NDArray[np.integer[Any]]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class Seen:
+    """Lengths and the dtype met so far at one door, each with the argument that set it."""
+
+    lengths: dict[str, tuple[int, str]] = field(default_factory=dict)
+    dtype: tuple[np.dtype[Any], str] | None = None
+
+
+class Expected(Protocol):
+    """Anything that can refuse an argument."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Raise TypeError or ValueError unless `value` is what `name` should be."""
+
+
+def describe(value: object) -> str:
+    """Return how an error message calls a value: arrays by dtype and shape, the rest by repr."""
+    if isinstance(value, np.ndarray):
+        return f"an array of dtype {value.dtype} and shape {value.shape}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def match_shape(name: str, shape: tuple[int, ...], expected: str, seen: Seen) -> None:
+    """Bind the lengths named in `expected` to `shape`, or raise ValueError where they disagree."""
+    symbols = expected.split()
+    wanted = f"({', '.join(symbols)}{',' if len(symbols) == 1 else ''})"
+    if len(shape) != len(symbols):
+        raise ValueError(f"expected {name} of shape {wanted}, got {shape}")
+    for symbol, length in zip(symbols, shape, strict=True):
+        known, owner = (
+            (int(symbol), "")
+            if symbol.isdigit()
+            else seen.lengths.setdefault(symbol, (length, name))
+        )
+        if length != known:
+            reason = f" with {symbol} = {known} from {owner}" if owner else ""
+            raise ValueError(f"expected {name} of shape {wanted}{reason}, got {shape}")
+    if 0 in shape:
+        raise ValueError(f"expected {name} of shape {wanted} with at least one entry, got {shape}")
+
+
+def _one_hot(array: Array) -> bool:
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all())
+
+
+#: what may be asked of the entries of an array, beyond being finite.
+VALUES: Mapping[str, tuple[str, Callable[[Array], bool]]] = {
+    "finite": ("finite", lambda array: True),
+    "labels": ("labels in {0, 1}", lambda array: bool(((array == 0) | (array == 1)).all())),
+    "one-hot": ("one-hot columns", _one_hot),
+    "probabilities": (
+        "probabilities in [0, 1]",
+        lambda array: bool(((array >= 0) & (array <= 1)).all()),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Floats:
+    """A floating NumPy array of a named shape, finite, and of one dtype with its neighbours."""
+
+    shape: str
+    values: str = "finite"
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse other kinds and dtypes (TypeError), shapes and values (ValueError)."""
+        if not self.shape and isinstance(value, float):
+            value = np.asarray(value, seen.dtype[0] if seen.dtype else None)
+        if not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
+            raise TypeError(f"expected {name} to be a floating NumPy array, got {describe(value)}")
+        match_shape(name, value.shape, self.shape, seen)
+        if seen.dtype is None:
+            seen.dtype = (value.dtype, name)
+        elif value.dtype != seen.dtype[0]:
+            raise TypeError(
+                f"expected {name} of dtype {seen.dtype[0]} like {seen.dtype[1]}, got {value.dtype}"
+            )
+        if not np.isfinite(value).all():
+            raise ValueError(f"expected {name} to be finite, got NaN or infinity")
+        wanted, holds = VALUES[self.values]
+        if not holds(cast(Array, value)):
+            raise ValueError(f"expected {name} to hold {wanted}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A real number inside an interval written as in mathematics, such as "[0, 1)"."""
+
+    interval: str
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
+        low, high = (float(end) for end in self.interval[1:-1].split(","))
+        number = float(value)
+        above = number > low or (number == low and self.interval[0] == "[")
+        below = number < high or (number == high and self.interval[-1] == "]")
+        if not (above and below and math.isfinite(number)):
+            raise ValueError(f"expected {name} in {self.interval}, got {value}")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number, at least so large."""
+
+    at_least: int
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what is no whole number (TypeError) or too small (ValueError)."""
+        if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
+            raise TypeError(f"expected {name} to be a whole number, got {describe(value)}")
+        if value < self.at_least:
+            raise ValueError(f"expected {name} to be at least {self.at_least}, got {value}")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of the known names; the refusal lists them."""
+
+    names: Collection[str]
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what is no string (TypeError) or an unknown one (ValueError)."""
+        if not isinstance(value, str):
+            raise TypeError(f"expected {name} to be a string, got {describe(value)}")
+        if value not in self.names:
+            raise ValueError(f"expected {name} to be one of {', '.join(self.names)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A permutation of the first m whole numbers."""
+
+    length: str = "m"
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse other kinds (TypeError) and what is no permutation (ValueError)."""
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
+            raise TypeError(f"expected {name} to be an integer NumPy array, got {describe(value)}")
+        match_shape(name, value.shape, self.length, seen)
+        if not np.array_equal(np.sort(value), np.arange(len(value))):
+            raise ValueError(
+                f"expected {name} to be a permutation of 0..{len(value) - 1}, got {value}"
+            )
+
+
+class Instance:
+    """An object of one class, or of a few; `lengths` names the shapes of its attributes."""
+
+    def __init__(self, *classes: type, **shapes: str) -> None:
+        """Take the classes that may pass and, for a cache, its fields' shapes."""
+        self.classes = classes
+        self.shapes = shapes
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse objects of other classes with TypeError."""
+        if not isinstance(value, self.classes):
+            names = " or ".join(one.__name__ for one in self.classes)
+            raise TypeError(f"expected {name} to be {names}, got {describe(value)}")
+        for attribute, shape in self.shapes.items():
+            array = getattr(value, attribute)
+            match_shape(f"{name}.{attribute}", array.shape, shape, seen)
+            if seen.dtype is None:
+                seen.dtype = (array.dtype, f"{name}.{attribute}")
+
+
+@dataclass(frozen=True)
+class Optional:
+    """None, or what is expected otherwise."""
+
+    expected: Expected
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Let None pass and ask for the rest."""
+        if value is not None:
+            self.expected.admit(name, value, seen)
+
+
+def admit(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> Seen:
+    """Hold each argument against what is expected of it, in the order of `expected`."""
+    seen = Seen()
+    for name, one in expected.items():
+        one.admit(name, arguments[name], seen)
+    return seen
+
+
+def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that refuses bad arguments; a string stands for `Floats(string)`."""
+    table = {name: Floats(one) if isinstance(one, str) else one for name, one in expected.items()}
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            admit(table, bound.arguments)
+            return function(*args, **kwargs)
+
+        checked.__door__ = table  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def unchecked(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the mathematics behind the door, for callers that made the arguments themselves."""
+    return cast(Callable[P, R], function.__wrapped__)  # type: ignore[attr-defined]

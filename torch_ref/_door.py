@@ -1,0 +1,214 @@
+"""The door of every public function: what it takes, and the refusal of anything else.
+
+The same refusals in the same words as on the other side, for tensors: the sides never meet.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Lengths = dict[str, tuple[int, str]]
+
+
+class Expected(Protocol):
+    """Anything that can refuse an argument."""
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Raise TypeError or ValueError unless `value` is what `name` should be."""
+
+
+def describe(value: object) -> str:
+    """Return how an error message calls a value: tensors by dtype and shape, the rest by repr."""
+    if isinstance(value, torch.Tensor):
+        return f"a tensor of dtype {value.dtype} and shape {tuple(value.shape)}"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def _labels(tensor: torch.Tensor) -> bool:
+    return bool(((tensor == 0) | (tensor == 1)).all())
+
+
+#: what may be asked of the entries of a tensor, beyond being finite.
+VALUES: Mapping[str, tuple[str, Callable[[torch.Tensor], bool]]] = {
+    "finite": ("finite", lambda tensor: True),
+    "labels": ("labels in {0, 1}", _labels),
+    "one-hot": (
+        "one-hot rows",
+        lambda tensor: _labels(tensor) and bool((tensor.sum(dim=1) == 1).all()),
+    ),
+    "probabilities": (
+        "probabilities in [0, 1]",
+        lambda tensor: bool(((tensor >= 0) & (tensor <= 1)).all()),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Floats:
+    """A floating tensor of a named shape, finite; torch itself refuses to mix dtypes."""
+
+    shape: str
+    values: str = "finite"
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Refuse other kinds (TypeError), shapes and values (ValueError)."""
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            raise TypeError(f"expected {name} to be a floating tensor, got {describe(value)}")
+        symbols, shape = self.shape.split(), tuple(value.shape)
+        wanted = f"({', '.join(symbols)}{',' if len(symbols) == 1 else ''})"
+        if len(shape) != len(symbols):
+            raise ValueError(f"expected {name} of shape {wanted}, got {shape}")
+        for symbol, length in zip(symbols, shape, strict=True):
+            known, owner = lengths.setdefault(symbol, (length, name))
+            if length != known:
+                raise ValueError(
+                    f"expected {name} of shape {wanted} with {symbol} = {known} from {owner}, "
+                    f"got {shape}"
+                )
+        if 0 in shape:
+            raise ValueError(
+                f"expected {name} of shape {wanted} with at least one entry, got {shape}"
+            )
+        if not torch.isfinite(value).all():
+            raise ValueError(f"expected {name} to be finite, got NaN or infinity")
+        words, holds = VALUES[self.values]
+        if not holds(value):
+            raise ValueError(f"expected {name} to hold {words}, got {value}")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A real number inside an interval written as in mathematics, such as "[0, 1)"."""
+
+    interval: str
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
+        low, high = (float(end) for end in self.interval[1:-1].split(","))
+        number = float(value)
+        above = number > low or (number == low and self.interval[0] == "[")
+        below = number < high or (number == high and self.interval[-1] == "]")
+        if not (above and below and math.isfinite(number)):
+            raise ValueError(f"expected {name} in {self.interval}, got {value}")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number, at least so large."""
+
+    at_least: int
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Refuse what is no whole number (TypeError) or too small (ValueError)."""
+        if isinstance(value, bool) or not isinstance(value, Integral):
+            raise TypeError(f"expected {name} to be a whole number, got {describe(value)}")
+        if value < self.at_least:
+            raise ValueError(f"expected {name} to be at least {self.at_least}, got {value}")
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of the known names; the refusal lists them."""
+
+    names: Collection[str]
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Refuse what is no string (TypeError) or an unknown one (ValueError)."""
+        if not isinstance(value, str):
+            raise TypeError(f"expected {name} to be a string, got {describe(value)}")
+        if value not in self.names:
+            raise ValueError(f"expected {name} to be one of {', '.join(self.names)}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A permutation of the first m whole numbers, as a tensor or anything torch reads as one."""
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Refuse other kinds (TypeError) and what is no permutation (ValueError)."""
+        try:
+            order = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"expected {name} to be whole numbers, got {value!r}") from error
+        if order.is_floating_point() or order.dtype == torch.bool:
+            raise TypeError(f"expected {name} to be whole numbers, got {describe(order)}")
+        if order.ndim != 1 or not len(order):
+            raise ValueError(f"expected {name} of shape (m,), got {tuple(order.shape)}")
+        length, owner = lengths.setdefault("m", (len(order), name))
+        if len(order) != length:
+            raise ValueError(
+                f"expected {name} of shape (m,) with m = {length} from {owner}, got {len(order)}"
+            )
+        if not torch.equal(order.sort().values, torch.arange(len(order), dtype=order.dtype)):
+            raise ValueError(f"expected {name} to be a permutation of 0..{len(order) - 1}")
+
+
+class Instance:
+    """An object of one class, or of a few."""
+
+    def __init__(self, *classes: type) -> None:
+        """Take the classes that may pass."""
+        self.classes = classes
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Refuse objects of other classes with TypeError."""
+        if not isinstance(value, self.classes):
+            names = " or ".join(one.__name__ for one in self.classes)
+            raise TypeError(f"expected {name} to be {names}, got {describe(value)}")
+
+
+@dataclass(frozen=True)
+class Optional:
+    """None, or what is expected otherwise."""
+
+    expected: Expected
+
+    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+        """Let None pass and ask for the rest."""
+        if value is not None:
+            self.expected.admit(name, value, lengths)
+
+
+def admit(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> None:
+    """Hold each argument against what is expected of it, in the order of `expected`."""
+    lengths: Lengths = {}
+    for name, one in expected.items():
+        one.admit(name, arguments[name], lengths)
+
+
+def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator that refuses bad arguments; a string stands for `Floats(string)`."""
+    table = {name: Floats(one) if isinstance(one, str) else one for name, one in expected.items()}
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            admit(table, bound.arguments)
+            return function(*args, **kwargs)
+
+        checked.__door__ = table  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+def unchecked(function: Callable[P, R]) -> Callable[P, R]:
+    """Return the function behind the door, for callers that made the arguments themselves."""
+    return cast(Callable[P, R], function.__wrapped__)  # type: ignore[attr-defined]

@@ -1,0 +1,50 @@
+"""Parameters, as PyTorch spells them: a module's own, by the course's names and as one vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from torch_ref._door import Floats, Instance, door
+
+__all__ = ["from_vector", "parameters", "to_vector"]
+
+
+@door(module=Instance(nn.Module))
+def parameters(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return {"W1": (n_1, n_0), "b1": (n_1,), ...}, the weight and bias of each linear layer.
+
+    Source: torch.nn.Module.modules.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    return {
+        f"{letter}{l}": parameter
+        for l, layer in enumerate(layers, start=1)
+        for letter, parameter in (("W", layer.weight), ("b", layer.bias))
+    }
+
+
+@door(module=Instance(nn.Module))
+def to_vector(module: nn.Module) -> torch.Tensor:
+    """Return a copy of all parameters as one vector (N,): W1 row by row, then b1, W2, ...
+
+    Source: torch.nn.utils.parameters_to_vector.
+    """
+    return parameters_to_vector(module.parameters()).detach().clone()
+
+
+@door(vector=Floats("N"), module=Instance(nn.Module))
+def from_vector(vector: torch.Tensor, module: nn.Module) -> None:
+    """Overwrite the parameters of `module` with the entries of `vector`, (N,).
+
+    Raises ValueError where the lengths differ.
+
+    Source: torch.nn.utils.vector_to_parameters.
+    """
+    size = sum(parameter.numel() for parameter in module.parameters())
+    if len(vector) != size:
+        raise ValueError(
+            f"expected vector of shape (N,) with N = {size}, got {tuple(vector.shape)}"
+        )
+    vector_to_parameters(vector.clone(), module.parameters())
