@@ -69,9 +69,8 @@ def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
     stem = request.node.path.stem.removeprefix("test_")
     LEDGER.concept, LEDGER.case = stem, request.node.name
     claims = {name for mark in request.node.iter_markers("parity") for name in mark.args}
-    watched = claims and request.node.callspec.params.get("seed", 0) == 0 if (
-        hasattr(request.node, "callspec")
-    ) else claims  # fmt: skip
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    watched = claims and parameters.get("seed", 0) == 0
     recorded = len(LEDGER.entries)
     called: set[Any] = set()
 

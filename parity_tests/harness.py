@@ -175,31 +175,33 @@ def assert_twins(
     In float32 both sides are held against torch in float64: ours may err twice as much as torch.
     """
     constants = dict(constants or {})
-    before = {name: np.copy(array) for name, array in {**inputs, **constants}.items()}
-    output, cache = forward(**inputs, **constants)
-    upstream = np.asarray(rng.standard_normal(np.shape(output))).astype(np.asarray(output).dtype)
+    arguments = {**inputs, **constants}
+    before = {name: np.copy(array) for name, array in arguments.items()}
+    output, cache = forward(**arguments)
+    if not isinstance(output, np.ndarray | np.floating):
+        raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
+    upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
+    expected, references = _pull_back(theirs, inputs, constants, upstream, device)
     gradients = backward(upstream[()], cache)
-    for name, array in {**inputs, **constants}.items():
+    for name, array in arguments.items():
         if not np.array_equal(before[name], array):
             raise AssertionError(f"{name}: the input was modified in place")
     if gradients.keys() != inputs.keys():
         raise AssertionError(
             f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
         )
-    arguments = {**inputs, **constants}
     gauge = dict(gauges(arguments, upstream)) if gauges else {}
-    dtype = np.asarray(output).dtype
-    expected, references = _pull_back(theirs, inputs, constants, upstream, dtype, device)
-    if dtype == np.float32:
-        oracle, oracles = _pull_back(theirs, inputs, constants, upstream, np.float64, device)
+    if expected.dtype == np.float32:
+        wide = np.float64
+        exact = _cast(inputs, wide), _cast(constants, wide), upstream.astype(wide)
+        oracle, oracles = _pull_back(theirs, *exact, device)
         _assert_no_worse(output, expected, oracle, "output", gauge.get("output"))
         for name, reference in references.items():
             quantity = f"gradient of {name}"
             _assert_no_worse(gradients[name], reference, oracles[name], quantity, gauge.get(name))
         return
 
-    wide = np.longdouble
-    wide_output = np.asarray(forward(**_cast(inputs, wide), **_cast(constants, wide))[0])
+    wide_output = np.asarray(forward(**_cast(arguments, np.longdouble))[0])
     assert_close(
         output,
         expected,
@@ -240,23 +242,27 @@ def _pull_back(
     inputs: Mapping[str, Array],
     constants: Mapping[str, Any],
     upstream: Array,
-    dtype: Any,
     device: str,
 ) -> tuple[Array, dict[str, Array]]:
-    """Return torch's output and gradients as arrays in our layout, computed in `dtype`."""
+    """Return torch's output and gradients as arrays in our layout."""
     tensors = {
-        name: to_torch(name, array, device).requires_grad_()
-        for name, array in _cast(inputs, dtype).items()
+        name: to_torch(name, array, device).requires_grad_() for name, array in inputs.items()
     }
     fixed = {
         name: to_torch(name, value, device) if isinstance(value, np.ndarray) else value
-        for name, value in _cast(constants, dtype).items()
+        for name, value in constants.items()
     }
     output = theirs(*tensors.values(), **fixed)
+    reached = to_numpy("output", output)
+    if reached.shape != upstream.shape or reached.dtype != upstream.dtype:
+        raise AssertionError(
+            f"output: ours is {upstream.dtype} of shape {upstream.shape}, "
+            f"theirs {reached.dtype} of shape {reached.shape}"
+        )
     pulled = torch.autograd.grad(
         output,
         list(tensors.values()),
-        to_torch("upstream", upstream.astype(dtype), device),
+        to_torch("upstream", upstream, device),
         allow_unused=True,
     )
     unused = [name for name, one in zip(tensors, pulled, strict=True) if one is None]
@@ -265,7 +271,7 @@ def _pull_back(
     gradients = {
         name: to_numpy(name, gradient) for name, gradient in zip(tensors, pulled, strict=True)
     }
-    return to_numpy("output", output), gradients
+    return reached, gradients
 
 
 def _assert_no_worse(ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any) -> None:
@@ -352,6 +358,7 @@ def assert_same_trajectory(
     *,
     state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]],
     steps: int = 200,
+    groups: int = 1,
     budget: Budget = STEP,
     device: str = "cpu",
 ) -> None:
@@ -359,16 +366,20 @@ def assert_same_trajectory(
 
     `theirs` makes a torch optimizer for a list of tensors; `state` reads its state by our names.
     Gradients are injected, a third of the entries about 1e-8 and a sixth exactly 0. Parameters and
-    every named array of the state are compared after each step.
+    every named array of the state are compared after each step. `groups` cuts theta into as many
+    equal runs, independent draws side by side, each held to a gauge of its own.
     """
     mine = Parameters({name: np.copy(array) for name, array in parameters.items()})
     tensors = {name: to_torch(name, array, device).requires_grad_() for name, array in mine.items()}
     optimizer = theirs(list(tensors.values()))
     memory = ours.init(mine)
     size = mine.theta.size
-    if size < 6:
-        raise AssertionError(f"{size} entries leave no room for tiny gradients: it proves nothing")
-    scales = rng.permutation(np.resize([1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0], size))
+    if size % groups or size // groups < 6:
+        raise AssertionError(
+            f"{size} entries in {groups} groups leave no room for tiny gradients: it proves nothing"
+        )
+    kinds = np.resize([1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0], size // groups)
+    scales = rng.permuted(np.tile(kinds, (groups, 1)), axis=1).ravel()
     recorded: dict[str, tuple[list[Array], list[Array]]] = {}
     gradients = mine.zeros_like()
     for step in range(1, steps + 1):
@@ -382,7 +393,9 @@ def assert_same_trajectory(
             raise AssertionError(f"step {step}: the gradients were modified in place")
         reached = torch.cat([tensor.detach().reshape(-1) for tensor in tensors.values()])
         for name, reference in {"theta": reached, **state(optimizer)}.items():
-            value = mine.theta if name == "theta" else getattr(memory, name)
+            value = mine.theta if name == "theta" else getattr(memory, name, None)
+            if value is None:
+                raise AssertionError(f"our state has no {name}: {memory}")
             pair = recorded.setdefault(name, ([], []))
             pair[0].append(np.copy(value))
             pair[1].append(reference.detach().cpu().numpy().astype(value.dtype))
@@ -392,11 +405,11 @@ def assert_same_trajectory(
     thetas = recorded["theta"][1]
     if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(drawn.dtype).eps:
         raise AssertionError("no parameter moved: the case proves nothing")
-    _assert_recorded(recorded, budget)
+    _assert_recorded(recorded, groups, budget)
 
 
 def _assert_recorded(
-    recorded: Mapping[str, tuple[list[Array], list[Array]]], budget: Budget
+    recorded: Mapping[str, tuple[list[Array], list[Array]]], groups: int, budget: Budget
 ) -> None:
     """Hold every quantity to its budget at every step; name the earliest breach."""
     breaches = []
@@ -408,14 +421,14 @@ def _assert_recorded(
             if not np.array_equal(ours, theirs):
                 raise AssertionError(f"{name} is {ours.tolist()}, not {theirs.tolist()}")
             continue
-        gauge = np.abs(theirs).max(axis=1, keepdims=True)
+        grouped = np.abs(theirs).reshape(len(theirs), groups, -1)
+        gauge = np.repeat(grouped.max(axis=2), grouped.shape[2], axis=1)
         allowed = budget.in_eps(float(np.finfo(ours.dtype).eps))
         found = measure(ours, theirs, gauge)
         _record(f"{name} over {len(ours)} steps", ours.dtype, found, allowed, budget.name)
         if not found.error <= allowed:
-            errors = [measure(*pair).error for pair in zip(values, references, strict=True)]
-            step = next(i for i, error in enumerate(errors) if not error <= allowed)
-            first = measure(values[step], references[step])
+            each = [measure(*one) for one in zip(values, references, gauge, strict=True)]
+            step, first = next((i, one) for i, one in enumerate(each) if not one.error <= allowed)
             breaches.append((step + 1, _failure(name, first, allowed, budget.name, None, "")))
     if breaches:
         step, message = min(breaches)

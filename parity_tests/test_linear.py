@@ -23,7 +23,9 @@ def test_linear(shape, dtype, rng):
         "W": rng.standard_normal((n, n_prev)).astype(dtype),
         "b": rng.standard_normal((n, 1)).astype(dtype),
     }
-    assert_twins(linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges)
+    assert_twins(
+        linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges, witnessed=4
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -34,4 +36,6 @@ def test_a_thousand_inputs_lose_nothing_but_the_gauge(dtype, rng):
         "W": rng.standard_normal((6, 1000)).astype(dtype),
         "b": rng.standard_normal((6, 1)).astype(dtype),
     }
-    assert_twins(linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges)
+    assert_twins(
+        linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges, witnessed=4
+    )

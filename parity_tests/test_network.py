@@ -107,7 +107,7 @@ def test_network(case, rng):
 @pytest.mark.parity("cost_and_gradients", "predict")
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("m", [1, 9])
-@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.7), (0.2, 0.4)], ids=str)
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.2, 0.4)], ids=str)
 @pytest.mark.parametrize("output", OUTPUT_COSTS)
 def test_cost_and_gradients(output, l1, l2, m, rng):
     """J with its penalties, every gradient and the predictions agree with autograd's."""

@@ -9,7 +9,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
@@ -17,13 +17,20 @@ import torch
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Lengths = dict[str, tuple[int, str]]
+
+
+@dataclass
+class Seen:
+    """Lengths and the dtype met so far at one door, each with the argument that set it."""
+
+    lengths: dict[str, tuple[int, str]] = field(default_factory=dict)
+    dtype: tuple[torch.dtype, str] | None = None
 
 
 class Expected(Protocol):
     """Anything that can refuse an argument."""
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Raise TypeError or ValueError unless `value` is what `name` should be."""
 
 
@@ -41,6 +48,7 @@ def _labels(tensor: torch.Tensor) -> bool:
 
 #: what may be asked of the entries of a tensor, beyond being finite.
 VALUES: Mapping[str, tuple[str, Callable[[torch.Tensor], bool]]] = {
+    "any": ("anything", lambda tensor: True),
     "finite": ("finite", lambda tensor: True),
     "labels": ("labels in {0, 1}", _labels),
     "one-hot": (
@@ -56,12 +64,12 @@ VALUES: Mapping[str, tuple[str, Callable[[torch.Tensor], bool]]] = {
 
 @dataclass(frozen=True)
 class Floats:
-    """A floating tensor of a named shape, finite; torch itself refuses to mix dtypes."""
+    """A floating tensor of a named shape, finite, and of one dtype with its neighbours."""
 
     shape: str
     values: str = "finite"
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), shapes and values (ValueError)."""
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             raise TypeError(f"expected {name} to be a floating tensor, got {describe(value)}")
@@ -70,7 +78,7 @@ class Floats:
         if len(shape) != len(symbols):
             raise ValueError(f"expected {name} of shape {wanted}, got {shape}")
         for symbol, length in zip(symbols, shape, strict=True):
-            known, owner = lengths.setdefault(symbol, (length, name))
+            known, owner = seen.lengths.setdefault(symbol, (length, name))
             if length != known:
                 raise ValueError(
                     f"expected {name} of shape {wanted} with {symbol} = {known} from {owner}, "
@@ -80,6 +88,11 @@ class Floats:
             raise ValueError(
                 f"expected {name} of shape {wanted} with at least one entry, got {shape}"
             )
+        dtype, owner = seen.dtype = seen.dtype or (value.dtype, name)
+        if value.dtype != dtype:
+            raise TypeError(f"expected {name} of dtype {dtype} like {owner}, got {value.dtype}")
+        if self.values == "any":
+            return
         if not torch.isfinite(value).all():
             raise ValueError(f"expected {name} to be finite, got NaN or infinity")
         words, holds = VALUES[self.values]
@@ -93,7 +106,7 @@ class Number:
 
     interval: str
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
@@ -111,7 +124,7 @@ class Whole:
 
     at_least: int
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no whole number (TypeError) or too small (ValueError)."""
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"expected {name} to be a whole number, got {describe(value)}")
@@ -125,7 +138,7 @@ class OneOf:
 
     names: Collection[str]
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no string (TypeError) or an unknown one (ValueError)."""
         if not isinstance(value, str):
             raise TypeError(f"expected {name} to be a string, got {describe(value)}")
@@ -137,7 +150,7 @@ class OneOf:
 class Order:
     """A permutation of the first m whole numbers, as a tensor or anything torch reads as one."""
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and what is no permutation (ValueError)."""
         try:
             order = torch.as_tensor(value)
@@ -147,7 +160,7 @@ class Order:
             raise TypeError(f"expected {name} to be whole numbers, got {describe(order)}")
         if order.ndim != 1 or not len(order):
             raise ValueError(f"expected {name} of shape (m,), got {tuple(order.shape)}")
-        length, owner = lengths.setdefault("m", (len(order), name))
+        length, owner = seen.lengths.setdefault("m", (len(order), name))
         if len(order) != length:
             raise ValueError(
                 f"expected {name} of shape (m,) with m = {length} from {owner}, got {len(order)}"
@@ -163,7 +176,7 @@ class Instance:
         """Take the classes that may pass."""
         self.classes = classes
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse objects of other classes with TypeError."""
         if not isinstance(value, self.classes):
             names = " or ".join(one.__name__ for one in self.classes)
@@ -176,17 +189,17 @@ class Optional:
 
     expected: Expected
 
-    def admit(self, name: str, value: Any, lengths: Lengths) -> None:
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Let None pass and ask for the rest."""
         if value is not None:
-            self.expected.admit(name, value, lengths)
+            self.expected.admit(name, value, seen)
 
 
 def admit(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> None:
     """Hold each argument against what is expected of it, in the order of `expected`."""
-    lengths: Lengths = {}
+    seen = Seen()
     for name, one in expected.items():
-        one.admit(name, arguments[name], lengths)
+        one.admit(name, arguments[name], seen)
 
 
 def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:

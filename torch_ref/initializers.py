@@ -25,7 +25,7 @@ __all__ = [
 
 Tensor = torch.Tensor
 Generator = torch.Generator
-_WEIGHT = Floats("n n_prev")
+_WEIGHT = Floats("n n_prev", "any")  # to be overwritten: often memory not yet written to
 _GENERATOR = Optional(Instance(Generator))
 _SCALE = Number("(0, inf)")
 

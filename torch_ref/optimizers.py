@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch.nn.utils import parameters_to_vector
 
 from torch_ref._door import Expected, Instance, Number, admit, door
 
@@ -201,10 +200,12 @@ class AdamDialect(_Rule):
 
 def _vector(optimizer: Optimizer, key: str, factor: str = "") -> Tensor:
     """Return one entry of the state of every parameter as one vector, times a group's factor."""
-    return parameters_to_vector(
-        optimizer.state[parameter][key] * group.get(factor, 1.0)
-        for group in optimizer.param_groups
-        for parameter in group["params"]
+    return torch.cat(
+        [
+            optimizer.state[parameter][key].flatten() * group.get(factor, 1.0)
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
     )
 
 

@@ -1,0 +1,473 @@
+"""The harness is tested with lies: each wrong implementation must be refused."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests import (
+    FORWARD,
+    GRADIENT,
+    STEP,
+    Budget,
+    assert_close,
+    assert_same_trajectory,
+    assert_switches,
+    assert_twins,
+    measure,
+)
+from parity_tests.budgets import WIDE
+from parity_tests.conftest import called_names
+from parity_tests.gauges import linear_gauges
+from parity_tests.harness import _Difference
+from parity_tests.ledger import LEDGER, Ledger
+from parity_tests.test_optimizers import draw_parameters
+from scratch.linear import linear_backward, linear_forward
+from scratch.optimizers import Adam, AdamState, Momentum, RMSprop
+from torch_ref import optimizers as theirs
+from torch_ref.linear import linear
+
+
+@pytest.fixture(autouse=True)
+def _forget_lies():
+    """Keep comparisons that are meant to fail out of the report."""
+    with LEDGER.unrecorded():
+        yield
+
+
+def honest_forward(x):
+    """Return tanh(x) and the cache."""
+    return np.tanh(x), np.tanh(x)
+
+
+def honest_backward(d, a):
+    """Pull d back through tanh."""
+    return {"x": d * (1 - a**2)}
+
+
+def modifying_forward(x):
+    """Return tanh(x), but spoil x."""
+    a = np.tanh(x)
+    x *= 2
+    return a, a
+
+
+def modifying_backward(d, a):
+    """Return the right gradient of a forward that reads what it later spoils."""
+    return {"x": d * (1 - a**2)}
+
+
+def poisoned(values):
+    """Return a copy with one NaN in the middle."""
+    values = np.copy(values)
+    values.flat[values.size // 2] = np.nan
+    return values
+
+
+LIES = {
+    "output scaled": (lambda x: (1.000001 * np.tanh(x), np.tanh(x)), honest_backward),
+    "output off by a constant": (lambda x: (np.tanh(x) + 1e-12, np.tanh(x)), honest_backward),
+    "output transposed": (
+        lambda x: (np.tanh(x).T, np.tanh(x)),
+        lambda d, a: honest_backward(d.T, a),
+    ),
+    "output a column short": (lambda x: (np.tanh(x)[:, 1:], np.tanh(x)), honest_backward),
+    "output float32": (lambda x: (np.tanh(x).astype("f4"), np.tanh(x)), honest_backward),
+    "output computed in float32": (
+        lambda x: (np.tanh(x.astype("f4")).astype(x.dtype), np.tanh(x)),
+        honest_backward,
+    ),
+    "output a list": (lambda x: (np.tanh(x).tolist(), np.tanh(x)), honest_backward),
+    "output NaN at one entry": (lambda x: (poisoned(np.tanh(x)), np.tanh(x)), honest_backward),
+    "input modified": (modifying_forward, modifying_backward),
+    "gradient scaled": (honest_forward, lambda d, a: {"x": 1.001 * d * (1 - a**2)}),
+    "gradient sign-flipped": (honest_forward, lambda d, a: {"x": -d * (1 - a**2)}),
+    "gradient zero": (honest_forward, lambda d, a: {"x": np.zeros_like(a)}),
+    "gradient missing": (honest_forward, lambda d, a: {}),
+    "gradient extra": (honest_forward, lambda d, a: {"x": d * (1 - a**2), "y": d}),
+    "gradient misnamed": (honest_forward, lambda d, a: {"X": d * (1 - a**2)}),
+    "gradient of wrong shape": (honest_forward, lambda d, a: {"x": (d * (1 - a**2)).ravel()}),
+    "gradient a broadcast scalar": (honest_forward, lambda d, a: {"x": (d * (1 - a**2)).sum()}),
+    "gradient broadcast along m": (
+        honest_forward,
+        lambda d, a: {"x": (d * (1 - a**2)).mean(axis=1, keepdims=True) + 0 * d},
+    ),
+    "gradient float32": (honest_forward, lambda d, a: {"x": (d * (1 - a**2)).astype("f4")}),
+    "gradient computed in float32": (
+        honest_forward,
+        lambda d, a: {"x": (d.astype("f4") * (1 - a.astype("f4") ** 2)).astype(d.dtype)},
+    ),
+    "gradient NaN at one entry": (honest_forward, lambda d, a: {"x": poisoned(d * (1 - a**2))}),
+    "gradient of the wrong function": (honest_forward, lambda d, a: {"x": d * a * (1 - a)}),
+    "gradient ignores the upstream": (honest_forward, lambda d, a: {"x": 1 - a**2}),
+    "1/m once too often": (honest_forward, lambda d, a: {"x": d * (1 - a**2) / a.shape[1]}),
+    "two columns swapped": (honest_forward, lambda d, a: {"x": (d * (1 - a**2))[:, ::-1]}),
+}
+
+
+def draw(rng, dtype=np.float64):
+    """Draw the input of the lies."""
+    return {"x": rng.standard_normal((3, 4)).astype(dtype)}
+
+
+def test_the_truth_passes(rng):
+    """The pair that the lies are made of agrees with torch."""
+    assert_twins(honest_forward, honest_backward, torch.tanh, draw(rng), rng)
+    assert_twins(honest_forward, honest_backward, torch.tanh, draw(rng, np.float32), rng)
+
+
+@pytest.mark.seeds(5)
+@pytest.mark.parametrize("lie", LIES)
+def test_lies_are_caught(lie, rng):
+    """No wrong pair passes in float64."""
+    with pytest.raises(AssertionError):
+        assert_twins(*LIES[lie], torch.tanh, draw(rng), rng)
+
+
+@pytest.mark.parametrize("lie", [lie for lie in LIES if "float32" not in lie])
+def test_lies_are_caught_in_float32(lie, rng):
+    """No wrong pair passes in float32, except an offset below its eps."""
+    if lie == "output off by a constant":
+        pytest.skip("1e-12 is below the eps of float32")
+    with pytest.raises(AssertionError):
+        assert_twins(*LIES[lie], torch.tanh, draw(rng, np.float32), rng)
+
+
+COST_LIES = {
+    "1/m forgotten": lambda d, cache: d * cache,
+    "1/m twice": lambda d, cache: d * cache / cache.shape[1] ** 2,
+    "upstream forgotten": lambda d, cache: cache / cache.shape[1],
+}
+
+
+@pytest.mark.parametrize("lie", COST_LIES)
+def test_lies_about_a_cost_are_caught(lie, rng):
+    """A mean without its 1/m in the gradient fails; the drawn upstream scalar counts."""
+    forward = lambda A: ((A**2).sum() / A.shape[1], 2 * A)  # noqa: E731
+    reference = lambda A: (A**2).sum() / A.shape[0]  # noqa: E731
+    inputs = {"A": rng.standard_normal((3, 4))}
+    right = lambda d, cache: {"A": d * cache / cache.shape[1]}  # noqa: E731
+    assert_twins(forward, right, reference, inputs, rng)
+    wrong = COST_LIES[lie]
+    with pytest.raises(AssertionError, match="gradient of A differs"):
+        assert_twins(forward, lambda d, cache: {"A": wrong(d, cache)}, reference, inputs, rng)
+
+
+LINEAR_LIES = {
+    "A_prev and W swapped": lambda g: {"A_prev": g["A_prev"], "W": g["W"][::-1], "b": g["b"]},
+    "b summed over units": lambda g: {**g, "b": g["b"].sum() + 0 * g["b"]},
+    "b averaged": lambda g: {**g, "b": g["b"] / 5},
+    "b as a vector": lambda g: {**g, "b": g["b"].ravel()},
+    "W without b": lambda g: {"A_prev": g["A_prev"], "W": g["W"]},
+}
+
+
+@pytest.mark.parametrize("lie", LINEAR_LIES)
+def test_lies_about_a_layer_are_caught_under_gauges(lie, rng):
+    """A running-error gauge does not open the door to wrong sums."""
+    inputs = {
+        "A_prev": rng.standard_normal((3, 5)),
+        "W": rng.standard_normal((4, 3)),
+        "b": rng.standard_normal((4, 1)),
+    }
+    backward = lambda dZ, cache: LINEAR_LIES[lie](linear_backward(dZ, cache))  # noqa: E731
+    with pytest.raises(AssertionError):
+        assert_twins(linear_forward, backward, linear, inputs, rng, gauges=linear_gauges)
+
+
+class Lying:
+    """An optimizer that bends the gradient, the step count or the state of an honest one."""
+
+    def __init__(self, honest, before=lambda *_: None, after=lambda *_: None, start=None):
+        """Take the honest rule and what is done to its arguments around each update."""
+        self.honest, self.before, self.after, self.start = honest, before, after, start
+
+    def init(self, parameters):
+        """Return the honest state, or another."""
+        return self.start(parameters) if self.start else self.honest.init(parameters)
+
+    def update(self, parameters, gradients, state):
+        """Update between the two lies."""
+        bent = gradients.copy()
+        self.before(parameters, bent, state)
+        self.honest.update(parameters, bent, state)
+        self.after(parameters, gradients, state)
+
+
+class EpsilonHat:
+    """Adam in the eps-hat form: epsilon is added to the root of the uncorrected s."""
+
+    def init(self, parameters):
+        """Return Adam's state."""
+        return Adam().init(parameters)
+
+    def update(self, parameters, gradients, state):
+        """Take the step of Kingma and Ba's "efficient" form, with epsilon as it is."""
+        g, theta = gradients.theta, parameters.theta
+        state.t[()] += 1
+        t = int(state.t)
+        state.v[:] += 0.1 * (g - state.v)
+        state.s[:] += 0.001 * (g**2 - state.s)
+        rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        theta -= rate * state.v / (np.sqrt(state.s) + 1e-8)
+
+
+def set_time(state, t):
+    """Write the step count."""
+    state.t[()] = t
+
+
+ADAM = Adam(learning_rate=0.01)
+RULES = {
+    "adam without **t": Lying(ADAM, before=lambda p, g, s: set_time(s, 0)),
+    "adam's t one ahead": Lying(ADAM, start=lambda p: ADAM.init(p)._replace(t=np.ones((), "i8"))),
+    "adam in the eps-hat form": EpsilonHat(),
+    "adam with epsilon inside": Adam(learning_rate=0.01, epsilon_inside_root=True),
+    "adam without correction": Adam(learning_rate=0.01, bias_correction=False),
+    "adam's betas swapped": Adam(learning_rate=0.01, beta1=0.999, beta2=0.9),
+    "adam with another epsilon": Adam(learning_rate=0.01, epsilon=1e-7),
+    "the parameter scaled by epsilon": Lying(
+        ADAM, after=lambda p, g, s: np.add(p.theta, 1e-8, out=p.theta)
+    ),
+    "the state not kept": Lying(ADAM, before=lambda p, g, s: s.v.fill(0)),
+    "only the state wrong": Lying(ADAM, after=lambda p, g, s: s.v.__imul__(1 + 1e-12)),
+    "the gradient modified": Lying(ADAM, after=lambda p, g, s: g.theta.__imul__(2)),
+    "the step forgotten": Lying(ADAM, before=lambda p, g, s: g.theta.fill(0)),
+    "one entry left behind": Lying(
+        ADAM, before=lambda p, g, s: g.theta.__setitem__(abs(g.theta).argmax(), 0)
+    ),
+    "rmsprop for adam": RMSprop(learning_rate=0.01),
+    "momentum for adam": Momentum(learning_rate=0.01),
+}
+
+
+def assert_is_adam(rule, rng):
+    """Hold a rule against torch's Adam."""
+    assert_same_trajectory(
+        rule,
+        lambda parameters: theirs.adam(parameters, learning_rate=0.01),
+        draw_parameters(rng),
+        rng,
+        state=theirs.adam_state,
+        steps=50,
+    )
+
+
+def test_the_honest_rule_passes(rng):
+    """The rule that the lies are made of agrees with torch, wrapped or not."""
+    assert_is_adam(ADAM, rng)
+    assert_is_adam(Lying(ADAM), rng)
+
+
+@pytest.mark.seeds(5)
+@pytest.mark.parametrize("lie", RULES)
+def test_lies_about_an_optimizer_are_caught(lie, rng):
+    """No wrong rule passes as Adam."""
+    with pytest.raises(AssertionError):
+        assert_is_adam(RULES[lie], rng)
+
+
+def test_dampening_is_caught(rng):
+    """The tempting translation of momentum parts at the first step."""
+    with pytest.raises(AssertionError, match="step 1: "):
+        assert_same_trajectory(
+            Momentum(learning_rate=0.1),
+            lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, dampening=0.9),
+            draw_parameters(rng),
+            rng,
+            state=lambda optimizer: {
+                "v": torch.cat(
+                    [one["momentum_buffer"].flatten() for one in optimizer.state.values()]
+                )
+            },
+        )
+
+
+class Twin(NamedTuple):
+    """A state whose second array nobody compares."""
+
+    v: np.ndarray
+    hidden: np.ndarray
+
+
+def test_a_state_held_against_nothing_is_refused(rng):
+    """An array of the state without a counterpart in torch fails the case."""
+    honest = Momentum(learning_rate=0.1)
+
+    class Rule:
+        def init(self, parameters):
+            v = honest.init(parameters).v
+            return Twin(v, v.copy())
+
+        def update(self, parameters, gradients, state):
+            honest.update(parameters, gradients, honest.init(parameters)._replace(v=state.v))
+
+    with pytest.raises(AssertionError, match=r"state \['hidden'\] is held against nothing"):
+        assert_same_trajectory(
+            Rule(),
+            lambda p: theirs.momentum(p, learning_rate=0.1),
+            draw_parameters(rng),
+            rng,
+            state=theirs.momentum_state,
+        )
+
+
+def test_vacuous_cases_are_refused(rng):
+    """What cannot fail is no proof: zeros, constants, tiny steps, gauges that swallow the value."""
+    zero = np.zeros((2, 2))
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_close(zero, zero, "zeros")
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_close(zero + 1e-16, zero + 1e-16, "cancelled", gauge=zero + 1.0)
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_switches(zero > 0, "Z > 0")
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_switches(zero == 0, "Z == 0")
+    flat = lambda x: (0 * x + 1, x)  # noqa: E731
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_twins(flat, lambda d, x: {"x": 0 * d}, lambda x: 0 * x + 1, draw(rng), rng)
+    detached = lambda x, y: torch.tanh(x)  # noqa: E731
+    inputs = {**draw(rng), "y": zero + 1}
+    forward = lambda x, y: honest_forward(x)  # noqa: E731
+    backward = lambda d, a: {**honest_backward(d, a), "y": 0 * zero}  # noqa: E731
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_twins(forward, backward, detached, inputs, rng)
+    for learning_rate, parameters, groups in (
+        (1e-30, draw_parameters(rng), 1),
+        (0.1, {"W1": np.ones((1, 5))}, 1),
+        (0.1, draw_parameters(rng), 7),
+    ):
+        with pytest.raises(AssertionError, match="proves nothing"):
+            assert_same_trajectory(
+                Momentum(learning_rate=learning_rate),
+                lambda p, rate=learning_rate: theirs.momentum(p, learning_rate=rate),
+                parameters,
+                rng,
+                state=theirs.momentum_state,
+                groups=groups,
+            )
+
+
+def test_a_reference_that_is_not_finite_is_refused():
+    """NaN equals nothing, and infinity everything."""
+    for value in (np.nan, np.inf):
+        reference = np.array([1.0, value])
+        with pytest.raises(AssertionError, match="not finite"):
+            assert_close(reference, reference, "poisoned")
+
+
+def test_expected_zeros_must_be_zero():
+    """Where zero is expected, the smallest number is too much."""
+    assert_close(np.zeros(3), np.zeros(3), "zero", expect_zero=True)
+    with pytest.raises(AssertionError, match="differs"):
+        assert_close(np.full(3, 5e-324), np.zeros(3), "not zero", expect_zero=True)
+
+
+def test_the_ruler():
+    """Errors are counted in eps of ours, over the largest entry of theirs or a gauge."""
+    eps = np.finfo(float).eps
+    theirs_ = np.array([8.0, -2.0, 0.5])
+    ours = theirs_ + np.array([0.0, 0.0, 16 * eps])
+    found = measure(ours, theirs_)
+    assert found.error == 2.0
+    assert found.index == (2,)
+    assert found.ulp == 32
+    assert measure(ours, theirs_, np.array([1.0, 1.0, 4.0])).error == 4.0
+    assert measure(ours.astype("f4"), theirs_.astype("f4")).error == 0
+    assert measure(np.array([np.nan, 1.0]), np.array([1.0, 1.0])).error == np.inf
+    assert measure(np.array(np.inf), np.array(1.0)).error == np.inf
+
+
+def test_budgets_count_eps():
+    """A budget in eps is the same in every dtype; a relative one is not."""
+    assert FORWARD.in_eps(1e-7) == FORWARD.in_eps(1e-16) == 16
+    assert GRADIENT.eps == STEP.eps == 64
+    assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
+
+
+def test_the_edge_of_the_budget():
+    """Sixteen eps pass, seventeen do not."""
+    one = np.ones(3)
+    assert_close(one * (1 + 16 * np.finfo(float).eps), one, "inside")
+    with pytest.raises(AssertionError, match=r"17 eps units \(17 ULP\), allowed 16"):
+        assert_close(one * (1 + 17 * np.finfo(float).eps), one, "outside")
+
+
+def test_the_message_names_the_guilty_side(rng):
+    """The third witness says whether ours or theirs is wrong, at the worst index."""
+    with pytest.raises(
+        AssertionError, match=r"gradient of x differs at \(\d, \d\).*contradicts ours"
+    ):
+        assert_twins(*LIES["gradient scaled"], torch.tanh, draw(rng), rng)
+    with pytest.raises(AssertionError, match=r"output differs at \(\d, \d\)"):
+        assert_twins(honest_forward, honest_backward, lambda x: torch.tanh(x) * 1.1, draw(rng), rng)
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.tanh(x)
+
+        @staticmethod
+        def backward(ctx, d):
+            (x,) = ctx.saved_tensors
+            return 1.01 * d * (1 - torch.tanh(x) ** 2)
+
+    with pytest.raises(AssertionError, match="contradicts theirs"):
+        assert_twins(honest_forward, honest_backward, Wrong.apply, draw(rng), rng)
+
+
+def test_a_lie_told_by_both_sides_is_caught(rng):
+    """Where ours and torch's agree on a wrong gradient, the third witness contradicts."""
+
+    class Both(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return torch.tanh(x)
+
+        @staticmethod
+        def backward(ctx, d):
+            (x,) = ctx.saved_tensors
+            return 1.01 * (d * (1 - torch.tanh(x) ** 2))
+
+    backward = lambda d, a: {"x": 1.01 * (d * (1 - a**2))}  # noqa: E731
+    with pytest.raises(AssertionError, match="a central difference gives"):
+        assert_twins(honest_forward, backward, Both.apply, draw(rng), rng)
+
+
+@pytest.mark.skipif(not WIDE, reason="longdouble is no wider than float64 here")
+def test_the_third_witness_sees_eleven_digits(rng):
+    """Differences of tanh agree with its derivative to 1e-11."""
+    x, upstream = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
+    difference = _Difference(honest_forward, {"x": x}, {}, upstream, "x")
+    wide = x.astype(np.longdouble)
+    exact = upstream[1, 2] * (1 - np.tanh(wide[1, 2]) ** 2)
+    assert abs(difference((1, 2)) / exact - 1) < 1e-11
+
+
+def test_the_ledger_writes_what_was_compared(tmp_path):
+    """Every comparison is written with its error, budget and place."""
+    ledger = Ledger()
+    assert ledger.entries == []
+    assert_close(np.array([1.0, 2.0]), np.array([1.0, 2.0]), "values")
+    ledger.entries.append(LEDGER.entries[-1])
+    ledger.write(tmp_path / "report.json")
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert written["environment"]["torch"] == torch.__version__
+    (entry,) = written["comparisons"]
+    assert entry["concept"] == "harness"
+    assert entry["quantity"] == "values"
+    assert (entry["error"], entry["budget"], entry["index"]) == (0.0, 16, [0])
+    assert "harness" in ledger.table()[1]
+
+
+def test_called_names_are_functions_and_classes():
+    """A method counts for its class, a nested function for the outer one."""
+    codes = {Adam.update.__code__, linear_forward.__wrapped__.__code__}
+    assert called_names(codes) == {"Adam", "linear_forward"}
+    assert AdamState._fields == ("v", "s", "t")
