@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from scratch.network import Network as OurNetwork
 from scratch.parameters import Parameters
 from torch_ref.network import Network
 from torch_ref.parameters import parameters
@@ -58,5 +59,21 @@ def load(module: Network, values: Mapping[str, Array]) -> Network:
 
 
 def unload(module: Network) -> Parameters:
-    """Return a copy of the module's parameters."""
-    return Parameters({name: to_numpy(name, one) for name, one in parameters(module).items()})
+    """Return a copy of the module's parameters, finite or not."""
+    arrays = {name: to_numpy(name, one) for name, one in parameters(module).items()}
+    values = Parameters.empty({name: one.shape for name, one in arrays.items()}, arrays["W1"].dtype)
+    for name, array in arrays.items():
+        values[name] = array
+    return values
+
+
+def twin(network: OurNetwork, values: Parameters, device: str = "cpu") -> Network:
+    """Return torch's network of the same choices, parameters and dtype."""
+    module = Network(
+        layer_sizes=network.layer_sizes,
+        hidden=network.hidden,
+        output=network.output,
+        dtype=torch.from_numpy(values.theta).dtype,
+        device=device,
+    )
+    return load(module, values)

@@ -24,7 +24,7 @@ CURVATURE = {"identity": 0.0, "sigmoid": 0.1, "tanh": 0.77, "relu": 0.0, "leaky_
 
 def product(letters: str, left: Array, right: Array) -> Array:
     """Return what the sums of a matrix product add up, its factors indexed as in "nk,km->nm"."""
-    return np.einsum(letters, np.abs(left), np.abs(right))
+    return np.asarray(np.einsum(letters, np.abs(left), np.abs(right)))
 
 
 def linear_gauges(arguments: Mapping[str, Any], dZ: Array) -> dict[str, Array]:

@@ -35,7 +35,7 @@ class Measurement(NamedTuple):
     """How far two arrays are apart, where most, and what stands there."""
 
     error: float  # max |ours - theirs| / (eps gauge)
-    index: tuple[int, ...]
+    place: tuple[int, ...]
     ours: Any
     theirs: Any
     ulp: float  # at that index
@@ -115,7 +115,7 @@ def _record(quantity: str, dtype: Any, found: Measurement, allowed: float, cause
             found.error,
             allowed,
             cause,
-            found.index,
+            found.place,
         )
     )
 
@@ -129,12 +129,12 @@ def _failure(
     witness_name: str,
 ) -> str:
     message = (
-        f"{quantity} differs at {found.index}: ours {found.ours!r}, theirs {found.theirs!r}, "
+        f"{quantity} differs at {found.place}: ours {found.ours!r}, theirs {found.theirs!r}, "
         f"{found.error:.4g} eps units ({found.ulp:.4g} ULP), allowed {allowed:.4g} ({cause})"
     )
     if witness is None:
         return message
-    third = witness(found.index)
+    third = witness(found.place)
     ours, theirs = abs(third - found.ours), abs(third - found.theirs)
     wrong = "theirs" if ours < theirs else "ours"
     return f"{message}; {witness_name} gives {third!r}: the third witness contradicts {wrong}"

@@ -374,7 +374,7 @@ def test_the_ruler():
     ours = theirs_ + np.array([0.0, 0.0, 16 * eps])
     found = measure(ours, theirs_)
     assert found.error == 2.0
-    assert found.index == (2,)
+    assert found.place == (2,)
     assert found.ulp == 32
     assert measure(ours, theirs_, np.array([1.0, 1.0, 4.0])).error == 4.0
     assert measure(ours.astype("f4"), theirs_.astype("f4")).error == 0

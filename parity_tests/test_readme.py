@@ -1,0 +1,69 @@
+"""The README: its code runs, its commands are the ones that work, its list of names is complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+
+pytestmark = pytest.mark.skipif(not README.is_file(), reason="the README is not beside the package")
+
+
+def blocks(language: str) -> list[str]:
+    """Return the fenced blocks of one language."""
+    text = README.read_text() if README.is_file() else ""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=["scratch", "torch_ref", "harness"])
+def test_the_library_examples_run(code, capsys):
+    """Both sides learn the four quadrants; the harness passes a softsign."""
+    exec(compile(code, str(README), "exec"), {})
+    printed = capsys.readouterr().out.split()
+    if printed:
+        cost, accuracy = map(float, printed[:2])
+        assert cost < 0.3
+        assert accuracy > 0.9
+
+
+def test_the_first_command_installs_and_runs_the_main_job():
+    """The two commands are the first two shell blocks, which .ci/run takes from here."""
+    install, test = blocks("sh")[:2]
+    assert "venv" in install
+    assert 'pip install ".[dev]"' in install
+    assert install.rstrip().endswith("python scripts/compare.py")
+    assert test.rstrip().endswith("python -m pytest")
+
+
+def test_the_list_of_names_is_up_to_date():
+    """Every public name of today stands in the README."""
+    run = subprocess.run(
+        [sys.executable, "scripts/readme.py", "names", "--check"],
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout
+
+
+def test_every_linked_file_exists():
+    """No link or picture of the README points to nothing."""
+    links = re.findall(r"\]\(([^)]+)\)", README.read_text())
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_generated_parts_are_filled():
+    """Each generated part has a table."""
+    text = README.read_text()
+    for part in ("compare", "parity", "benchmark", "names"):
+        content = text.partition(f"<!-- begin {part}")[2].partition(f"<!-- end {part}")[0]
+        assert content.count("|") > 10, part

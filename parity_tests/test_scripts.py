@@ -1,0 +1,302 @@
+"""Scripts: what a person runs, with good flags, bad flags, runs that part and Ctrl-C."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests import TRAINING, assert_close
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
+
+pytestmark = pytest.mark.skipif(
+    not SCRIPTS.is_dir(), reason="the scripts are not beside the package"
+)
+
+#: short runs of every experiment.
+SHORT = {
+    "digits": ["--epochs", "3"],
+    "breast-cancer": ["--epochs", "5"],
+    "planar": ["--epochs", "60"],
+    "moons": ["--epochs", "30"],
+}
+
+
+@pytest.fixture
+def script(monkeypatch, tmp_path):
+    """Import a script by its name, in a folder of its own."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.chdir(tmp_path)
+    return importlib.import_module
+
+
+def is_picture(path):
+    """Tell whether a PNG of some size is there."""
+    return path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 5000
+
+
+@pytest.mark.parametrize("experiment", SHORT)
+def test_compare_agrees(experiment, script, tmp_path, capsys):
+    """Every experiment stays inside the budget; table, picture and numbers are made."""
+    compare = script("compare")
+    assert compare.main(["--experiment", experiment, *SHORT[experiment]]) == 0
+    printed = capsys.readouterr().out
+    assert "inside the budget" in printed
+    assert "largest parameter difference" in printed
+    assert is_picture(tmp_path / "compare.png")
+    summary = json.loads((tmp_path / "compare.json").read_text())
+    assert summary["agreed"]
+    assert summary["largest_parameter_difference"] < 1e-10
+    assert summary["test_accuracy"][0] == summary["test_accuracy"][1]
+    epochs = int(SHORT[experiment][1])
+    rows = [line.split() for line in printed.splitlines() if line[:6].strip().isdigit()]
+    assert rows[-1][0] == str(epochs)
+    assert len(rows) == epochs or 30 <= len(rows) <= 41
+    assert len(rows[0]) == 6
+
+
+def test_compare_float32_is_held_against_float64(script, capsys):
+    """In float32 a third run, in float64, is the judge."""
+    compare = script("compare")
+    assert compare.main(["--dtype", "float32", "--epochs", "2", "--experiment", "digits"]) == 0
+    assert "twice torch's error against a float64 run" in capsys.readouterr().out
+
+
+PLANTED = {
+    "another beta2": ("adam", {"beta2": 0.99}, 2),
+    "epsilon a thousand times": ("adam", {"epsilon": 1e-5}, 1),
+    "momentum without (1-beta)": ("momentum", {"averaging": False}, 1),
+}
+
+
+@pytest.mark.parametrize("planted", PLANTED)
+def test_compare_names_the_step_where_runs_part(planted, script, monkeypatch, capsys):
+    """A wrong rule on one side: exit status 1, the first step and tensor named."""
+    name, change, step = PLANTED[planted]
+    compare = script("compare")
+    honest = compare.OPTIMIZERS[name]
+    spoilt = {**compare.OPTIMIZERS, name: lambda **choices: honest(**choices, **change)}
+    monkeypatch.setattr(compare, "OPTIMIZERS", spoilt)
+    assert compare.main(["--epochs", "2", "--optimizer", name]) == 1
+    printed = capsys.readouterr().out
+    assert "OUTSIDE the budget" in printed
+    assert f"the runs part at step {step}, epoch 1, in " in printed
+
+
+def test_compare_notices_other_weights(script, monkeypatch, capsys):
+    """One weight moved by 1e-9 at the start is found at the first step, in its tensor."""
+    compare = script("compare")
+    honest = compare.twin
+
+    def moved(network, parameters):
+        parameters = parameters.copy()
+        parameters["W2"][3, 4] += 1e-9
+        return honest(network, parameters)
+
+    monkeypatch.setattr(compare, "twin", moved)
+    assert compare.main(["--epochs", "1"]) == 1
+    assert "the runs part at step 1, epoch 1, in W2[3, 4]" in capsys.readouterr().out
+
+
+def test_compare_reports_a_diverging_run(script, capsys):
+    """A learning rate that overflows is a verdict, not a traceback."""
+    compare = script("compare")
+    flags = ["--optimizer", "gradient_descent", "--learning-rate", "1e200", "--epochs", "2"]
+    with np.errstate(all="ignore"):
+        assert compare.main(flags) == 1
+    assert "OUTSIDE the budget" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+def test_both_training_scripts_write_the_same_history(suffix, script, tmp_path, capsys):
+    """The same flags on both sides: equal costs and accuracies in the files, a picture beside."""
+    histories = []
+    for side in ("scratch", "torch"):
+        path = tmp_path / "folder" / f"{side}{suffix}"
+        flags = ["--experiment", "moons", "--epochs", "20", "--l2", "0.5", "--out", str(path)]
+        assert script(f"train_{side}").main(flags) == 0
+        assert is_picture(path.with_suffix(".png"))
+        assert "test accuracy" in capsys.readouterr().out
+        if suffix == ".json":
+            written = json.loads(path.read_text())
+            assert written["l2"] == 0.5
+            histories.append(written["history"])
+        else:
+            with path.open() as file:
+                table = list(csv.DictReader(file))
+            histories.append({name: [float(row[name]) for row in table] for name in table[0]})
+            assert histories[-1]["epoch"] == list(range(1, 21))
+    for name in ("costs", "accuracies", "dev_costs", "dev_accuracies"):
+        ours, theirs = (np.array(history[name]) for history in histories)
+        assert len(ours) == 20
+        assert_close(ours, theirs, name, budget=TRAINING)
+
+
+def test_default_files_are_named_after_side_and_experiment(script, tmp_path):
+    """Without --out the history goes to out/."""
+    assert script("train_scratch").main(["--experiment", "planar", "--epochs", "2"]) == 0
+    assert (tmp_path / "out" / "scratch-planar.json").is_file()
+    assert is_picture(tmp_path / "out" / "scratch-planar.png")
+
+
+def test_training_by_hand_never_imports_torch(tmp_path):
+    """The scratch script runs an experiment with torch not loaded."""
+    code = (
+        "import sys, train_scratch\n"
+        "assert train_scratch.main(['--experiment', 'planar', '--epochs', '2']) == 0\n"
+        "assert 'torch' not in sys.modules and 'sklearn' in sys.modules\n"
+    )
+    environment = {"PYTHONPATH": f"{SCRIPTS}:{ROOT}", "PATH": "/usr/bin:/bin"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=environment)
+
+
+@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
+def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, capsys):
+    """Ctrl-C in the fourth epoch: status 130, three epochs written."""
+    module = script(name)
+    honest = module.Bar.__call__
+
+    def interrupt(self, step, history):
+        honest(self, step, history)
+        if step.number == 15:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.Bar, "__call__", interrupt)
+    out = tmp_path / ("run.png" if name == "compare" else "run.json")
+    flags = ["--experiment", "breast-cancer", "--batch-size", "100", "--out", str(out)]
+    assert module.main(flags) == 130
+    assert "interrupted" in capsys.readouterr().out
+    assert is_picture(out.with_suffix(".png"))
+    if name != "compare":
+        history = json.loads(out.read_text())["history"]
+        assert len(history["costs"]) == 3
+        assert len(history["step_costs"]) == 15
+
+
+BAD_FLAGS = [
+    ["--experiment", "mnist"],
+    ["--epochs", "0"],
+    ["--epochs", "2.5"],
+    ["--epochs", "many"],
+    ["--batch-size", "0"],
+    ["--learning-rate", "0"],
+    ["--learning-rate", "-1"],
+    ["--learning-rate", "nan"],
+    ["--l2", "-0.1"],
+    ["--seed", "-1"],
+    ["--optimizer", "adagrad"],
+    ["--dtype", "float16"],
+    ["--out", "run.txt"],
+    ["--out", "/proc/nowhere/run.json"],
+    ["--no-such-flag"],
+]
+
+
+@pytest.mark.parametrize("flags", BAD_FLAGS, ids=" ".join)
+@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
+def test_bad_flags_leave_with_status_2(name, flags, script, capsys):
+    """Argparse's status, and a message that says what was expected."""
+    if name == "compare":
+        flags = [flag.replace(".json", ".png") for flag in flags]
+    with pytest.raises(SystemExit) as left:
+        script(name).main(flags)
+    assert left.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_a_missing_device_is_a_bad_argument(script, capsys):
+    """--device cuda without a device: status 2 and a way out."""
+    assert script("train_torch").main(["--device", "cuda"]) == 2
+    assert "use --device cpu" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare", "benchmark", "readme"])
+def test_help(name, script, capsys):
+    """--help explains and leaves with status 0."""
+    with pytest.raises(SystemExit) as left:
+        script(name).main(["--help"])
+    assert left.value.code == 0
+    assert "python scripts/" in capsys.readouterr().out
+
+
+def test_another_optimizer_brings_its_own_rate(script):
+    """--optimizer without --learning-rate does not keep a rate made for another rule."""
+    command_line = script("command_line")
+    arguments = command_line.argparse.ArgumentParser()
+    command_line.add_flags(arguments)
+    parse = lambda *flags: command_line.chosen(arguments.parse_args(flags))  # noqa: E731
+    experiments = command_line.EXPERIMENTS
+    assert parse() == experiments["digits"]
+    assert parse("--optimizer", "adam") == experiments["digits"]
+    assert parse("--optimizer", "momentum").learning_rate == 0.3
+    assert parse("--optimizer", "momentum", "--learning-rate", "0.5").learning_rate == 0.5
+    changed = parse("--epochs", "3", "--batch-size", "7", "--l2", "0", "--seed", "4")
+    digits = experiments["digits"]
+    assert changed == replace(digits, epochs=3, batch_size=7, l2=0.0, seed=4)
+
+
+def test_experiments_split_real_data_once(script):
+    """Every example of the bundled data is in exactly one of train, dev and test."""
+    experiments = script("experiments")
+    for name, count in (("digits", 1797), ("breast-cancer", 569)):
+        data = experiments.EXPERIMENTS[name].load()
+        assert sum(X.shape[1] for X, _ in data) == count
+        assert data.train[0].shape[1] == round(0.6 * count) or name == "digits"
+    columns = np.concatenate([X for X, _ in experiments.digits()], axis=1)
+    bundled = experiments.load_digits().data / 16
+    assert sorted(map(tuple, np.rot90(columns)[:, ::-1])) != []
+    assert_close(np.sort(columns.sum(axis=0)), np.sort(bundled.sum(axis=1)), "ink of the images")
+
+
+def test_inputs_of_breast_cancer_are_normalized_on_the_training_set(script):
+    """Mean 0 and variance 1 where the descent looks, not where it is judged."""
+    data = script("experiments").breast_cancer()
+    assert np.abs(data.train[0].mean(axis=1)).max() < 1e-13
+    assert np.abs(data.train[0].var(axis=1) - 1).max() < 1e-12
+    assert np.abs(data.test[0].mean(axis=1)).max() > 1e-3
+
+
+def test_benchmark_reports_every_shape(script, monkeypatch, tmp_path, capsys):
+    """Each shape gets a row and a ratio; the numbers are written."""
+    benchmark = script("benchmark")
+    monkeypatch.setattr(benchmark, "BLOCK", 0.01)
+    monkeypatch.setattr(benchmark, "SETTLE", 0.001)
+    monkeypatch.setattr(benchmark, "SHAPES", [benchmark.SHAPES[0], benchmark.SHAPES[3]])
+    assert benchmark.main(["--seconds", "1", "--out", "numbers.json"]) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "numbers.json").read_text())["results"]
+    assert [one["shape"].split(",")[0] for one in results] == ["2-4-1", "64-128-64-10"]
+    assert all(one["lowest"] <= one["ratio"] <= one["highest"] for one in results)
+    assert "64-128-64-10, m=64, float32" in printed
+
+
+def test_the_benchmark_times_the_same_step_on_both_sides(script):
+    """After a few timed steps both sides have the same weights."""
+    benchmark = script("benchmark")
+    for shape in (benchmark.SHAPES[0], benchmark.SHAPES[3]):
+        mine, other = benchmark.make_steps(shape)
+        for _ in range(5):
+            mine()
+            other()
+        ours = mine.__closure__
+        cells = {type(cell.cell_contents).__name__: cell.cell_contents for cell in ours}
+        module = next(
+            cell.cell_contents
+            for cell in other.__closure__
+            if isinstance(cell.cell_contents, torch.nn.Module)
+            and hasattr(cell.cell_contents, "logits")
+        )
+        theirs = torch.nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
+        distance = np.abs(cells["Parameters"].theta - theirs).max()
+        assert distance < 1e-5

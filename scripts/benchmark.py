@@ -1,0 +1,185 @@
+"""Time one training step by hand against one in torch eager, in one process, as a ratio.
+
+    python scripts/benchmark.py
+    python scripts/benchmark.py --seconds 20 --out out/benchmark.json
+
+A step is forward, cost, backward and Adam on one mini-batch, in the same dtype and with the same
+number of threads. The sides alternate in blocks of about half a second: step by step, the two
+thread pools would spin against each other and slow both. What is reported is the median over pairs
+of neighbouring blocks of the time per step, scratch / torch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch import nn
+from tqdm import tqdm
+
+from command_line import AGREED, INTERRUPTED, make_folder, number, output_path
+from parity_tests.bridge import rows, twin
+from scratch._step import TrainingStep
+from scratch.initializers import initialize
+from scratch.network import Network
+from scratch.optimizers import Adam
+
+
+class Shape(NamedTuple):
+    """A network, a batch size and a dtype, with the ratio to be reached."""
+
+    layer_sizes: tuple[int, ...]
+    m: int
+    dtype: str
+    goal: float
+
+    def __str__(self) -> str:
+        """Name the shape as the tables do."""
+        return f"{'-'.join(map(str, self.layer_sizes))}, m={self.m}, {self.dtype}"
+
+
+SHAPES = [
+    Shape((2, 4, 1), 400, "float64", 0.25),
+    Shape((2, 5, 2, 1), 64, "float64", 0.25),
+    Shape((12288, 20, 7, 5, 1), 209, "float32", 1.0),
+    Shape((64, 128, 64, 10), 64, "float32", 0.4),
+    Shape((784, 512, 256, 10), 128, "float32", 1.0),
+    Shape((784, 2048, 2048, 10), 512, "float32", 1.0),
+]
+
+#: seconds that one side works before the other takes its turn.
+BLOCK = 0.5
+
+#: seconds at the start of a block that are not counted: the other side's threads still spin.
+SETTLE = 0.1
+
+
+def make_steps(shape: Shape) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return a training step of each side on the same weights and mini-batch."""
+    rng = np.random.default_rng(0)
+    n = shape.layer_sizes[-1]
+    output = "sigmoid" if n == 1 else "softmax"
+    network = Network(layer_sizes=shape.layer_sizes, hidden="relu", output=output)
+    parameters = initialize(shape.layer_sizes, "he", rng, shape.dtype)
+    module = twin(network, parameters)
+    by_example = rng.standard_normal((shape.m, shape.layer_sizes[0])).astype(shape.dtype)
+    X = by_example[np.arange(shape.m)].T  # gathered as the training loop does
+    labels = rng.integers(0, max(n, 2), shape.m)
+    Y = (labels[None, :] if n == 1 else np.eye(n)[:, labels]).astype(shape.dtype)
+
+    step, rule = TrainingStep(network, parameters, 0.0, 0.0, shape.m), Adam()
+    state = rule.init(parameters)
+
+    def scratch_step() -> None:
+        step.cost_and_gradients(X, Y)
+        rule.update(parameters, step.gradients, state)
+
+    tensors = rows(X), rows(Y)
+    loss = nn.BCEWithLogitsLoss() if n == 1 else nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(module.parameters())
+
+    def torch_step() -> None:
+        optimizer.zero_grad()
+        loss(module.logits(tensors[0]), tensors[1]).backward()
+        optimizer.step()
+
+    return scratch_step, torch_step
+
+
+def block(step: Callable[[], Any], seconds: float) -> float:
+    """Return the mean time of a step over a block of so many seconds, after settling."""
+    settled = time.perf_counter() + SETTLE
+    while time.perf_counter() < settled:
+        step()
+    start, count = time.perf_counter(), 0
+    while True:
+        step()
+        count += 1
+        elapsed = time.perf_counter() - start
+        if elapsed >= seconds:
+            return elapsed / count
+
+
+def measure(shape: Shape, pairs: int, bar: Any) -> dict[str, Any]:
+    """Alternate blocks of both sides; return the medians and the spread of the ratio."""
+    sides = make_steps(shape)
+    times: list[tuple[float, float]] = []
+    for _ in range(pairs):
+        times.append((block(sides[0], BLOCK), block(sides[1], BLOCK)))
+        bar.update()
+    ratios = sorted(mine / other for mine, other in times)
+    return {
+        "shape": str(shape),
+        "goal": shape.goal,
+        "ratio": statistics.median(ratios),
+        "lowest": ratios[0],
+        "highest": ratios[-1],
+        "scratch_microseconds": 1e6 * statistics.median(mine for mine, _ in times),
+        "torch_microseconds": 1e6 * statistics.median(other for _, other in times),
+    }
+
+
+def line(result: dict[str, Any]) -> str:
+    """Return the row of one shape."""
+    return (
+        f"{result['shape']:<34}{result['scratch_microseconds']:>12.0f}"
+        f"{result['torch_microseconds']:>12.0f}{result['ratio']:>9.2f}"
+        f"   {result['lowest']:.2f}-{result['highest']:.2f}{result['goal']:>8.2f}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure every shape and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seconds", type=number(float, 1), default=12, help="for each shape; default 12"
+    )
+    parser.add_argument("--threads", type=number(int, 1), help="of both sides; default torch's own")
+    parser.add_argument(
+        "--out", type=partial(output_path, suffixes=(".json",)), help="write the numbers here"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.out:
+        make_folder(parser, arguments.out)
+    threads = arguments.threads or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    pairs = max(1, round(arguments.seconds / (2 * (BLOCK + SETTLE))))
+    results: list[dict[str, Any]] = []
+    print(f"one training step with Adam, {threads} threads, median of {pairs} pairs of blocks")
+    print(f"{'shape':<34}{'scratch us':>12}{'torch us':>12}{'ratio':>9}   {'range':<9}{'goal':>8}")
+    status = AGREED
+    with (
+        threadpool_limits(threads, user_api="blas"),
+        tqdm(total=pairs * len(SHAPES), unit="pair", disable=None, leave=False) as bar,
+    ):
+        try:
+            for shape in SHAPES:
+                results.append(measure(shape, pairs, bar))
+                tqdm.write(line(results[-1]))
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+    if arguments.out:
+        write(arguments.out, {"threads": threads, "pairs": pairs, "results": results})
+    return status
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Write the numbers, also those of an interrupted run."""
+    path.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

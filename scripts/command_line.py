@@ -1,0 +1,240 @@
+"""What the scripts share: flags, checked numbers, files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import matplotlib as mpl
+import numpy as np
+from tqdm import tqdm
+
+from experiments import EXPERIMENTS, LEARNING_RATES, Data, Experiment
+from scratch.initializers import initialize
+from scratch.mini_batches import draw_orders
+from scratch.network import Network
+from scratch.optimizers import OPTIMIZERS
+from scratch.parameters import Parameters
+
+mpl.use("Agg")  # no display is needed
+
+#: exit statuses: inside the budget, outside of it, bad arguments (argparse's own), Ctrl-C.
+AGREED, PARTED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
+
+
+def number(kind: type, low: float, *, above: bool = False) -> Callable[[str], Any]:
+    """Return an argparse type that reads a number from `low` up, or strictly above it."""
+
+    def read(text: str) -> Any:
+        wanted = f"a {kind.__name__} {'above' if above else 'of at least'} {low:g}"
+        try:
+            value = kind(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from error
+        if not np.isfinite(value) or value < low or (above and value == low):
+            raise argparse.ArgumentTypeError(f"expected {wanted}, got {text}")
+        return value
+
+    return read
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every training script understands."""
+    epilog = [f"  {name:<14} {one.description}" for name, one in EXPERIMENTS.items()]
+    parser.epilog = "experiments:\n" + "\n".join(epilog)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    own = "by default the experiment's own"
+    parser.add_argument("--experiment", choices=EXPERIMENTS, default="digits")
+    parser.add_argument("--epochs", type=number(int, 1), help=own)
+    parser.add_argument("--batch-size", type=number(int, 1), help=own)
+    parser.add_argument("--optimizer", choices=OPTIMIZERS, help=own)
+    parser.add_argument("--learning-rate", type=number(float, 0, above=True), help=own)
+    parser.add_argument("--l2", type=number(float, 0), help=f"lambda of the penalty; {own}")
+    parser.add_argument("--seed", type=number(int, 0), help=f"of weights and batches; {own}")
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
+
+
+def chosen(arguments: argparse.Namespace) -> Experiment:
+    """Return the experiment with what the flags change of it."""
+    experiment = EXPERIMENTS[arguments.experiment]
+    names = ("epochs", "batch_size", "optimizer", "learning_rate", "l2", "seed")
+    given = {name: getattr(arguments, name) for name in names}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("optimizer", experiment.optimizer) != experiment.optimizer:
+        given.setdefault("learning_rate", LEARNING_RATES[given["optimizer"]])
+    return replace(experiment, **given)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What both sides start from: examples, initial weights, the orders of all epochs."""
+
+    experiment: Experiment
+    data: Data
+    network: Network
+    parameters: Parameters
+    orders: Sequence[Any]
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of the whole run."""
+        m = int(self.data.train[0].shape[1])
+        return self.experiment.epochs * -(-m // self.experiment.batch_size)
+
+    def run(self) -> dict[str, Any]:
+        """Return the arguments that both training loops take as they are."""
+        experiment = self.experiment
+        return {
+            "epochs": experiment.epochs,
+            "batch_size": experiment.batch_size,
+            "orders": self.orders,
+            "l2": experiment.l2,
+        }
+
+
+def draw(experiment: Experiment, dtype: str) -> Draws:
+    """Draw weights and orders from the experiment's seed; every dtype starts from the same ones."""
+    data = experiment.load().astype(dtype)
+    network = Network(
+        layer_sizes=experiment.layer_sizes, hidden=experiment.hidden, output=experiment.output
+    )
+    rng = np.random.default_rng(experiment.seed)
+    parameters = initialize(network.layer_sizes, experiment.initializer, rng, dtype)
+    orders = draw_orders(data.train[0].shape[1], experiment.epochs, rng)
+    return Draws(experiment, data, network, parameters, orders)
+
+
+class Bar:
+    """A progress bar that is a callback of either training loop; silent where nobody watches."""
+
+    def __init__(self, steps: int, label: str | None = None) -> None:
+        """Expect so many steps."""
+        self._bar = tqdm(total=steps, unit="step", desc=label, disable=None, leave=False)
+
+    def __enter__(self) -> Bar:
+        """Show the bar."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def __call__(self, step: Any, history: Any) -> None:
+        """Advance by a step; show the cost of an epoch when it ends."""
+        self._bar.update()
+        if step.ends_epoch:
+            self._bar.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")
+
+
+def output_path(text: str, suffixes: Sequence[str]) -> Path:
+    """Return a path whose ending is one of `suffixes`, or raise ArgumentTypeError."""
+    path = Path(text)
+    if path.suffix not in suffixes:
+        raise argparse.ArgumentTypeError(
+            f"expected a file that ends in {' or '.join(suffixes)}, got {text!r}"
+        )
+    return path
+
+
+def make_folder(parser: argparse.ArgumentParser, path: Path) -> None:
+    """Make the folder of a path, or leave with a message: better before the run than after."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        refuse(parser, f"cannot write to {path.parent}: {error.strerror}")
+
+
+def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
+    """Leave with status 2 and a message, as for any bad argument."""
+    parser.error(message)
+
+
+def read_flags(
+    description: str, side: str, argv: list[str] | None, devices: Sequence[str] = ()
+) -> tuple[argparse.Namespace, Experiment, Path]:
+    """Return the flags of a training script, the experiment they choose and where to write."""
+    parser = argparse.ArgumentParser(description=description)
+    add_flags(parser)
+    parser.add_argument(
+        "--out",
+        type=partial(output_path, suffixes=(".json", ".csv")),
+        help=f"history as .json or .csv, picture beside it; default out/{side}-EXPERIMENT.json",
+    )
+    if devices:
+        parser.add_argument("--device", choices=devices, default=devices[0])
+    arguments = parser.parse_args(argv)
+    path = arguments.out or Path("out") / f"{side}-{arguments.experiment}.json"
+    make_folder(parser, path)
+    return arguments, chosen(arguments), path
+
+
+def write_history(path: Path, about: Mapping[str, Any], history: Any) -> None:
+    """Write the history as JSON, or as CSV with a row an epoch, by the path's ending."""
+    partial = path.with_name(f"{path.name}.partial")
+    if path.suffix == ".json":
+        partial.write_text(json.dumps({**about, "history": vars(history)}, indent=1) + "\n")
+    else:
+        fields = [name for name, column in vars(history).items() if name != "step_costs" and column]
+        rows = zip(*(getattr(history, name) for name in fields), strict=True)
+        with partial.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", *fields])
+            writer.writerows([epoch, *row] for epoch, row in enumerate(rows, start=1))
+    partial.replace(path)
+
+
+def plot_history(path: Path, title: str, history: Any) -> None:
+    """Draw the cost of every step and of every epoch, and the accuracies, as PNG."""
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    steps = np.arange(1, len(history.step_costs) + 1)
+    epochs = np.arange(1, len(history.costs) + 1)
+    left.plot(steps, history.step_costs, color="0.8", linewidth=0.8, label="mini-batch")
+    if len(epochs):
+        ends = epochs * (len(steps) / len(epochs))
+        left.plot(ends, history.costs, color="C0", label="epoch, mean over examples")
+        right.plot(epochs, history.accuracies, color="C0", label="train")
+        right.plot(epochs, history.dev_accuracies, color="C1", label="dev")
+        right.legend(frameon=False)
+    left.set(xlabel="step", ylabel="cost J", yscale="log")
+    right.set(xlabel="epoch", ylabel="accuracy")
+    left.legend(frameon=False)
+    figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def report(
+    side: str,
+    arguments: argparse.Namespace,
+    experiment: Experiment,
+    history: Any,
+    test_accuracy: float,
+    path: Path,
+) -> None:
+    """Write the history and its picture, print what a person wants to know."""
+    about = {
+        "side": side,
+        "experiment": arguments.experiment,
+        "dtype": arguments.dtype,
+        "test_accuracy": test_accuracy,
+        **{name: value for name, value in vars(experiment).items() if name != "load"},
+    }
+    write_history(path, about, history)
+    picture = path.with_suffix(".png")
+    plot_history(picture, f"{arguments.experiment}, {side}", history)
+    done = len(history.costs)
+    if done < experiment.epochs:
+        print(f"interrupted in epoch {done + 1} of {experiment.epochs}")
+    if done:
+        print(f"cost {history.costs[-1]:.6f} after {done} epochs, {sum(history.seconds):.2f} s")
+        print(f"accuracy: train {history.accuracies[-1]:.4f}, dev {history.dev_accuracies[-1]:.4f}")
+    print(f"test accuracy {test_accuracy:.4f}")
+    print(f"wrote {path} and {picture}")

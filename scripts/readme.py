@@ -1,0 +1,168 @@
+"""Write the generated parts of README.md: what was just measured, and the public names.
+
+python scripts/readme.py                  # everything: two to four minutes
+python scripts/readme.py names            # one part of it
+python scripts/readme.py names --check    # exit status 1 if that part is out of date
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+STEMS = sorted(path.stem for path in (ROOT / "scratch").glob("[a-z]*.py"))
+SIDES = ("scratch", "torch_ref")
+PICTURE = ROOT / "scripts" / "images" / "digits.png"
+
+
+def run(*arguments: str) -> None:
+    """Run a Python script or module of the checkout; its failure is ours."""
+    subprocess.run([sys.executable, *arguments], check=True, cwd=ROOT)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table, numbers to the right."""
+    rule = ["---" if index == 0 else "---:" for index in range(len(head))]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])
+
+
+def versions(about: Mapping[str, Any]) -> str:
+    """Name the versions a table was measured with."""
+    return f"NumPy {about['numpy']}, torch {about['torch']}, {about['threads']} threads"
+
+
+def compare() -> str:
+    """Run the main job; return its table."""
+    PICTURE.parent.mkdir(exist_ok=True)
+    run("scripts/compare.py", "--out", str(PICTURE))
+    numbers = PICTURE.with_suffix(".json")
+    summary = json.loads(numbers.read_text())
+    numbers.unlink()
+    rows = [
+        [label, *(f"{value:{form}}" for value in summary[key])]
+        for label, key, form in (
+            ("cost after the last epoch", "cost", ".9f"),
+            ("accuracy on the training set", "train_accuracy", ".4f"),
+            ("accuracy on the held-out test set", "test_accuracy", ".4f"),
+            ("seconds in training steps", "seconds", ".2f"),
+        )
+    ]
+    return (
+        f"![Cost curves of both sides and their difference]({PICTURE.relative_to(ROOT)})\n\n"
+        f"{table(['digits, ' + summary['dtype'], 'scratch', 'torch'], rows)}\n\n"
+        f"Largest parameter difference after {summary['steps']:,} steps: "
+        f"{summary['largest_parameter_difference']:.1e} "
+        f"({summary['error_in_eps']:.3g} eps units). `python scripts/compare.py`"
+    )
+
+
+def benchmark() -> str:
+    """Time both sides; return the table of ratios."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "benchmark.json"
+        run("scripts/benchmark.py", "--out", str(path))
+        report = json.loads(path.read_text())
+    rows = [
+        [
+            one["shape"],
+            f"{one['ratio']:.2f}",
+            f"{one['lowest']:.2f}-{one['highest']:.2f}",
+            f"{one['goal']:.2f}",
+        ]
+        for one in report["results"]
+    ]
+    return (
+        f"{table(['network, batch, dtype', 'scratch / torch', 'range', 'goal'], rows)}\n\n"
+        f"Median of {report['pairs']} pairs of blocks, {report['threads']} threads, time of one "
+        "training step with Adam. `python scripts/benchmark.py`"
+    )
+
+
+def parity() -> str:
+    """Run the suite; return the worst errors of each concept."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        stems = [f"parity_tests/test_{stem}.py" for stem in STEMS]
+        run("-m", "pytest", "-q", *stems, f"--parity-report={path}")
+        report = json.loads(path.read_text())
+    causes = ["forward round-off", "gradient round-off", "optimizer round-off"]
+    comparisons = report["comparisons"]
+    rows = []
+    for concept in sorted({one["concept"] for one in comparisons}):
+        mine = [one for one in comparisons if one["concept"] == concept]
+        worst = [[one["error"] for one in mine if one["cause"] == cause] for cause in causes]
+        cells = [f"{max(errors):.3g}" if errors else "" for errors in worst]
+        rows.append([concept, f"{len(mine):,}", *cells])
+    budgets = {one["cause"]: one["budget"] for one in comparisons if one["budget"]}
+    head = [f"{cause.split()[0]} (at most {budgets[cause]:g})" for cause in causes]
+    return (
+        f"{table(['concept', 'comparisons', *head], rows)}\n\n"
+        f"Worst error in eps units, {versions(report['environment'])}. "
+        "`python -m pytest --parity-report=report.json`"
+    )
+
+
+def names() -> str:
+    """Return the public names of every stem on both sides."""
+    rows = []
+    for stem in STEMS:
+        sides = [importlib.import_module(f"{side}.{stem}") for side in SIDES]
+        cells = [", ".join(f"`{name}`" for name in side.__all__) for side in sides]
+        rows.append([f"**{stem}**", *cells])
+    harness = importlib.import_module("parity_tests")
+    lines = table(["stem", "`scratch`", "`torch_ref`"], rows).replace("---:", "---")
+    return f"{lines}\n\n`parity_tests`: " + ", ".join(f"`{name}`" for name in harness.__all__)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "compare": compare,
+    "benchmark": benchmark,
+    "parity": parity,
+    "names": names,
+}
+
+
+def replaced(text: str, part: str, content: str) -> str:
+    """Return the README with what stands between a part's two markers replaced."""
+    begin, end = f"<!-- begin {part}: generated by scripts/readme.py -->", f"<!-- end {part} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"expected {begin} and {end} in {README.name}")
+    return f"{before}{begin}\n{content}\n{end}{after}"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Generate the parts that are asked for, or check them."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--check", action="store_true", help="write nothing, only compare")
+    arguments = parser.parse_args(argv)
+    unknown = set(arguments.parts) - PARTS.keys()
+    if unknown:
+        parser.error(f"expected parts of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
+    text = README.read_text()
+    for part in arguments.parts or PARTS:
+        text = replaced(text, part, PARTS[part]())
+        if not arguments.check:
+            README.write_text(text)  # a later part may fail or be interrupted
+    if arguments.check:
+        stale = text != README.read_text()
+        print(f"README.md is {'out of date: run scripts/readme.py' if stale else 'up to date'}")
+        return int(stale)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
