@@ -19,6 +19,9 @@ from parity_tests.ledger import LEDGER
 settings.register_profile("parity", derandomize=True, deadline=None, max_examples=50)
 settings.load_profile("parity")
 
+#: float32 is the same code in another dtype, and measured against torch's own error: fewer seeds.
+FLOAT32_SEEDS = 10
+
 SCRATCH = str(Path(scratch.__file__).parent)
 
 
@@ -35,10 +38,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat a test marked with seeds(n), one id a seed."""
+    """Repeat a test marked with seeds(n), one id a seed, in float64 and float32 where it takes a dtype."""
     mark = metafunc.definition.get_closest_marker("seeds")
-    if mark is not None:
+    if mark is None:
+        return
+    seeds = [(np.float64, seed) for seed in range(mark.args[0])]
+    if "dtype" not in metafunc.fixturenames:
         metafunc.parametrize("seed", range(mark.args[0]), ids=lambda seed: f"seed{seed}")
+        return
+    seeds += [(np.float32, seed) for seed in range(min(mark.args[0], FLOAT32_SEEDS))]
+    ids = [f"{dtype.__name__}-seed{seed}" for dtype, seed in seeds]
+    metafunc.parametrize(("dtype", "seed"), seeds, ids=ids)
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def test_vectors_go_back_and_forth(layer_sizes, seed):
     restored = from_vector(to_vector(parameters), parameters)
     assert restored.shapes == parameters.shapes
     assert all(np.array_equal(restored[name], parameters[name]) for name in parameters)
-    assert not np.shares_memory(restored.theta, parameters.theta)
+    vector = to_vector(parameters)
+    assert not np.shares_memory(vector, parameters.theta)
+    assert not np.shares_memory(from_vector(vector, parameters).theta, vector)
 
 
 def test_views_share_theta(rng):
