@@ -38,11 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat a test marked with seeds(n), one id a seed, in float64 and float32 where it takes a dtype."""
+    """Repeat a test marked with seeds(n), in both precisions where it takes a dtype."""
     mark = metafunc.definition.get_closest_marker("seeds")
     if mark is None:
         return
-    seeds = [(np.float64, seed) for seed in range(mark.args[0])]
+    seeds: list[tuple[type, int]] = [(np.float64, seed) for seed in range(mark.args[0])]
     if "dtype" not in metafunc.fixturenames:
         metafunc.parametrize("seed", range(mark.args[0]), ids=lambda seed: f"seed{seed}")
         return
