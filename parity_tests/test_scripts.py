@@ -183,6 +183,32 @@ def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, caps
         assert len(history["step_costs"]) == 15
 
 
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
+@pytest.mark.parametrize("side", ["scratch", "torch"])
+def test_an_interruption_between_two_entries_of_an_epoch(
+    side, suffix, script, monkeypatch, tmp_path, capsys
+):
+    """Ctrl-C while an epoch is being written down: the epochs before it are whole."""
+    module = script(f"train_{side}")
+    honest = module.History.end_epoch
+
+    def interrupted(self, cost, *rest):
+        if len(self.costs) == 3:
+            self.costs.append(cost)
+            raise KeyboardInterrupt
+        honest(self, cost, *rest)
+
+    monkeypatch.setattr(module.History, "end_epoch", interrupted)
+    out = tmp_path / f"run{suffix}"
+    assert module.main(["--experiment", "breast-cancer", "--out", str(out)]) == 130
+    assert "interrupted in epoch 4 of 40" in capsys.readouterr().out
+    assert is_picture(out.with_suffix(".png"))
+    if suffix == ".json":
+        assert len(json.loads(out.read_text())["history"]["costs"]) == 3
+    else:
+        assert len(out.read_text().splitlines()) == 4
+
+
 BAD_FLAGS = [
     ["--experiment", "mnist"],
     ["--epochs", "0"],

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import matplotlib as mpl
 import numpy as np
+from matplotlib import pyplot as plt
 from tqdm import tqdm
 
 from experiments import EXPERIMENTS, LEARNING_RATES, Data, Experiment
@@ -22,7 +22,7 @@ from scratch.network import Network
 from scratch.optimizers import OPTIMIZERS
 from scratch.parameters import Parameters
 
-mpl.use("Agg")  # no display is needed
+plt.switch_backend("Agg")  # no display is needed
 
 #: exit statuses: inside the budget, outside of it, bad arguments (argparse's own), Ctrl-C.
 AGREED, PARTED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
@@ -174,34 +174,46 @@ def read_flags(
     return arguments, chosen(arguments), path
 
 
+def epochs_of(history: Any) -> dict[str, list[float]]:
+    """Return the columns with an entry an epoch, of the epochs that all of them have reached.
+
+    Ctrl-C may fall between two entries of one epoch.
+    """
+    columns = {
+        name: column for name, column in vars(history).items() if name != "step_costs" and column
+    }
+    done = min(map(len, columns.values()), default=0)
+    return {name: column[:done] for name, column in columns.items()}
+
+
 def write_history(path: Path, about: Mapping[str, Any], history: Any) -> None:
     """Write the history as JSON, or as CSV with a row an epoch, by the path's ending."""
     partial = path.with_name(f"{path.name}.partial")
+    columns = epochs_of(history)
     if path.suffix == ".json":
-        partial.write_text(json.dumps({**about, "history": vars(history)}, indent=1) + "\n")
+        report = {**about, "history": {**columns, "step_costs": history.step_costs}}
+        partial.write_text(json.dumps(report, indent=1) + "\n")
     else:
-        fields = [name for name, column in vars(history).items() if name != "step_costs" and column]
-        rows = zip(*(getattr(history, name) for name in fields), strict=True)
         with partial.open("w", newline="") as file:
             writer = csv.writer(file)
-            writer.writerow(["epoch", *fields])
+            writer.writerow(["epoch", *columns])
+            rows = zip(*columns.values(), strict=True)
             writer.writerows([epoch, *row] for epoch, row in enumerate(rows, start=1))
     partial.replace(path)
 
 
 def plot_history(path: Path, title: str, history: Any) -> None:
     """Draw the cost of every step and of every epoch, and the accuracies, as PNG."""
-    from matplotlib import pyplot as plt
-
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     steps = np.arange(1, len(history.step_costs) + 1)
-    epochs = np.arange(1, len(history.costs) + 1)
+    columns = epochs_of(history)
     left.plot(steps, history.step_costs, color="0.8", linewidth=0.8, label="mini-batch")
-    if len(epochs):
+    if columns:
+        epochs = np.arange(1, len(columns["costs"]) + 1)
         ends = epochs * (len(steps) / len(epochs))
-        left.plot(ends, history.costs, color="C0", label="epoch, mean over examples")
-        right.plot(epochs, history.accuracies, color="C0", label="train")
-        right.plot(epochs, history.dev_accuracies, color="C1", label="dev")
+        left.plot(ends, columns["costs"], color="C0", label="epoch, mean over examples")
+        right.plot(epochs, columns["accuracies"], color="C0", label="train")
+        right.plot(epochs, columns["dev_accuracies"], color="C1", label="dev")
         right.legend(frameon=False)
     left.set(xlabel="step", ylabel="cost J", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy")
@@ -230,11 +242,13 @@ def report(
     write_history(path, about, history)
     picture = path.with_suffix(".png")
     plot_history(picture, f"{arguments.experiment}, {side}", history)
-    done = len(history.costs)
+    columns = epochs_of(history)
+    done = len(columns["costs"]) if columns else 0
     if done < experiment.epochs:
         print(f"interrupted in epoch {done + 1} of {experiment.epochs}")
     if done:
-        print(f"cost {history.costs[-1]:.6f} after {done} epochs, {sum(history.seconds):.2f} s")
-        print(f"accuracy: train {history.accuracies[-1]:.4f}, dev {history.dev_accuracies[-1]:.4f}")
+        last = {name: column[-1] for name, column in columns.items()}
+        print(f"cost {last['costs']:.6f} after {done} epochs, {sum(columns['seconds']):.2f} s")
+        print(f"accuracy: train {last['accuracies']:.4f}, dev {last['dev_accuracies']:.4f}")
     print(f"test accuracy {test_accuracy:.4f}")
     print(f"wrote {path} and {picture}")

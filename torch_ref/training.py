@@ -51,6 +51,17 @@ class History:
     dev_accuracies: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)  # in the steps alone, without evaluation
 
+    def end_epoch(
+        self, cost: float, accuracy: float, seconds: float, dev: tuple[Any, float] | None
+    ) -> None:
+        """Add what an epoch has shown; `dev` is a pair of cost and accuracy, or None."""
+        self.costs.append(cost)
+        self.accuracies.append(accuracy)
+        self.seconds.append(seconds)
+        if dev:
+            self.dev_costs.append(float(dev[0]))
+            self.dev_accuracies.append(dev[1])
+
 
 Callback: TypeAlias = Callable[[Step, History], None]
 
@@ -125,13 +136,9 @@ def training_steps(
             history.step_costs.append(cost)
             ends_epoch = batch is batches[-1]
             if ends_epoch:
-                history.costs.append(total / m)
-                history.accuracies.append(_evaluate(module, X, Y)[1])
-                if dev:
-                    dev_cost, dev_accuracy = _evaluate(module, *dev)
-                    history.dev_costs.append(dev_cost.item())
-                    history.dev_accuracies.append(dev_accuracy)
-                history.seconds.append(seconds)
+                accuracy_now = _evaluate(module, X, Y)[1]
+                dev_now = _evaluate(module, *dev) if dev else None
+                history.end_epoch(total / m, accuracy_now, seconds, dev_now)
             yield Step(epoch, number, cost, module, ends_epoch)
 
 
