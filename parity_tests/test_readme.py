@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -35,11 +36,19 @@ def test_the_library_examples_run(code, capsys):
         assert accuracy > 0.9
 
 
+def pinned_torch() -> str:
+    """Return the requirement of torch that the dev extra pins."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pins = project["optional-dependencies"]["dev"]
+    return next(pin for pin in pins if pin.startswith("torch=="))
+
+
 def test_the_first_command_installs_and_runs_the_main_job():
     """The two commands are the first two shell blocks, which .ci/run takes from here."""
     install, test = blocks("sh")[:2]
     assert "venv" in install
-    assert 'pip install ".[dev]"' in install
+    assert f'pip install {pinned_torch()} ".[dev]"' in install
+    assert f'pip install {pinned_torch()} -e ".[dev]"' in (ROOT / "CONTRIBUTING.md").read_text()
     assert install.rstrip().endswith("python scripts/compare.py")
     assert test.rstrip().endswith("python -m pytest")
 

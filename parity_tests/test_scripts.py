@@ -183,6 +183,15 @@ def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, caps
         assert len(history["step_costs"]) == 15
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("side", ["scratch", "torch"])
+def test_a_diverged_run_says_so(side, script, capsys):
+    """A rate that overflows: files are written, the step is named, status 1."""
+    flags = ["--optimizer", "gradient_descent", "--learning-rate", "1e200", "--epochs", "2"]
+    assert script(f"train_{side}").main(flags) == 1
+    assert "the cost is not finite from step 2 on" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("suffix", [".json", ".csv"])
 @pytest.mark.parametrize("side", ["scratch", "torch"])
 def test_an_interruption_between_two_entries_of_an_epoch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,8 +25,9 @@ from scratch.parameters import Parameters
 
 plt.switch_backend("Agg")  # no display is needed
 
-#: exit statuses: inside the budget, outside of it, bad arguments (argparse's own), Ctrl-C.
+#: exit statuses: well, outside the budget, bad arguments (argparse's own), Ctrl-C; a cost of NaN.
 AGREED, PARTED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
+DIVERGED = 1
 
 
 def number(kind: type, low: float, *, above: bool = False) -> Callable[[str], Any]:
@@ -230,8 +232,8 @@ def report(
     history: Any,
     test_accuracy: float,
     path: Path,
-) -> None:
-    """Write the history and its picture, print what a person wants to know."""
+) -> int:
+    """Write the history and its picture, print what a person wants to know; return a status."""
     about = {
         "side": side,
         "experiment": arguments.experiment,
@@ -252,3 +254,8 @@ def report(
         print(f"accuracy: train {last['accuracies']:.4f}, dev {last['dev_accuracies']:.4f}")
     print(f"test accuracy {test_accuracy:.4f}")
     print(f"wrote {path} and {picture}")
+    finite = np.isfinite(history.step_costs)
+    if not finite.all():
+        print(f"the cost is not finite from step {finite.argmin() + 1} on", file=sys.stderr)
+        return DIVERGED
+    return AGREED if done == experiment.epochs else INTERRUPTED

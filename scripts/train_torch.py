@@ -6,10 +6,11 @@ python scripts/train_torch.py --experiment digits --device cpu --out out/torch-d
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import torch
 
-from command_line import AGREED, BAD_ARGUMENTS, INTERRUPTED, Bar, draw, read_flags, report
+from command_line import BAD_ARGUMENTS, Bar, draw, read_flags, report
 from parity_tests.bridge import rows, twin
 from torch_ref.optimizers import OPTIMIZERS
 from torch_ref.training import History, evaluate, train
@@ -29,24 +30,20 @@ def main(argv: list[str] | None = None) -> int:
     optimizer = OPTIMIZERS[experiment.optimizer](
         module.parameters(), learning_rate=experiment.learning_rate
     )
-    history, status = History(), AGREED
-    with Bar(draws.steps) as bar:
-        try:
-            train(
-                module,
-                X,
-                Y,
-                optimizer=optimizer,
-                dev=(X_dev, Y_dev),
-                history=history,
-                callbacks=[bar],
-                **draws.run(),
-            )
-        except KeyboardInterrupt:
-            status = INTERRUPTED
+    history = History()
+    with Bar(draws.steps) as bar, suppress(KeyboardInterrupt):  # report what was reached
+        train(
+            module,
+            X,
+            Y,
+            optimizer=optimizer,
+            dev=(X_dev, Y_dev),
+            history=history,
+            callbacks=[bar],
+            **draws.run(),
+        )
     _, test_accuracy = evaluate(module, X_test, Y_test)
-    report("torch", arguments, experiment, history, test_accuracy, path)
-    return status
+    return report("torch", arguments, experiment, history, test_accuracy, path)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ class Order:
             raise ValueError(
                 f"expected {name} of shape (m,) with m = {length} from {owner}, got {len(order)}"
             )
-        if not torch.equal(order.sort().values, torch.arange(len(order), dtype=order.dtype)):
+        if not torch.equal(order.sort().values, torch.arange(len(order)).to(order)):
             raise ValueError(f"expected {name} to be a permutation of 0..{len(order) - 1}")
 
 
