@@ -1,11 +1,12 @@
 """The one bridge between the layouts: columns are examples in `scratch`, rows in `torch_ref`.
 
-Names decide: W crosses as it is, b from a column (n, 1) to a vector (n,), every other matrix (n, m)
-is turned to rows (m, n).
+Names decide: W, W1, ... cross as they are, b, gamma and beta from a column (n, 1) to a vector (n,),
+every other matrix (n, m) is turned to rows (m, n).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,9 @@ from torch_ref.network import Network
 from torch_ref.parameters import parameters
 
 Array = NDArray[Any]
+
+#: names of what crosses as it is, and of what is a column here and a vector there.
+WEIGHT, BIAS = re.compile(r"W\d*"), re.compile(r"(b|gamma|beta)\d*")
 
 
 def rows(columns: Array, device: str = "cpu") -> torch.Tensor:
@@ -34,18 +38,20 @@ def columns(rows: torch.Tensor) -> Array:
 def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
     """Carry an array across by its name."""
     array = np.asarray(array)
-    if name.startswith("b") and array.ndim == 2:
+    if BIAS.fullmatch(name) and array.ndim == 2:
+        if array.shape[1] != 1:
+            raise ValueError(f"expected {name} of shape (n, 1), got {array.shape}")
         return torch.from_numpy(array[:, 0].copy()).to(device)
-    if name.startswith("W") or array.ndim < 2:
+    if WEIGHT.fullmatch(name) or array.ndim < 2:
         return torch.from_numpy(array.copy()).to(device)
     return rows(array, device)
 
 
 def to_numpy(name: str, tensor: torch.Tensor) -> Array:
     """Carry a tensor back by its name."""
-    if name.startswith("b") and tensor.ndim == 1:
+    if BIAS.fullmatch(name) and tensor.ndim == 1:
         return tensor.detach().cpu().numpy()[:, None].copy()
-    if name.startswith("W") or tensor.ndim < 2:
+    if WEIGHT.fullmatch(name) or tensor.ndim < 2:
         return tensor.detach().cpu().numpy().copy()
     return columns(tensor)
 

@@ -32,6 +32,9 @@ STEP = Budget(name="optimizer round-off", eps=64)
 #: float32 is held against a float64 run: ours may err twice what torch does, plus this.
 FLOAT32_FLOOR = Budget(name="float32 floor", eps=4)
 
+#: the same through the layers of a network, in which torch may happen to round to the exact value.
+FLOAT32_NETWORK = Budget(name="float32 floor", eps=16)
+
 #: steps and weights, over 12, of central differences of fourth order: two steps each way, so that
 #: steep functions such as the log of a small probability are seen as sharply as flat ones.
 DIFFERENCE_STENCIL = {-2: 1, -1: -8, 1: 8, 2: -1}
@@ -41,5 +44,6 @@ WIDE = np.finfo(np.longdouble).eps < np.finfo(np.float64).eps
 DIFFERENCE_STEP = 1e-6 if WIDE else 1e-3
 FINITE_DIFFERENCE = Budget(name="finite difference", relative=1e-10 if WIDE else 1e-7)
 
-#: a whole training in float64: each step rounds anew, and the network amplifies what came before.
-TRAINING = Budget(name="training round-off", relative=1e-10)
+#: a whole training: each step rounds anew, and the network amplifies what came before. This is
+#: 1e-10 in float64 and a twentieth in float32, where the float64 runs must agree as well.
+TRAINING = Budget(name="training round-off", eps=1e-10 / np.finfo(np.float64).eps)

@@ -77,7 +77,7 @@ def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
     comparison. Only the first seed is watched, as watching costs time.
     """
     stem = request.node.path.stem.removeprefix("test_")
-    LEDGER.concept, LEDGER.case = stem, request.node.name
+    LEDGER.concept, LEDGER.case, LEDGER.device = stem, request.node.name, "cpu"
     claims = {name for mark in request.node.iter_markers("parity") for name in mark.args}
     parameters = getattr(getattr(request.node, "callspec", None), "params", {})
     watched = claims and parameters.get("seed", 0) == 0

@@ -50,11 +50,13 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
     wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
     gauge = np.abs(wide_theirs).max() if gauge is None else np.asarray(gauge, np.longdouble)
-    distance = np.abs(wide_ours - wide_theirs)
-    distance = np.where(np.isnan(distance), np.inf, distance)
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(wide_ours - wide_theirs)
     scale = np.broadcast_to(eps * gauge, distance.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         errors = np.where(distance == 0, 0, distance / scale)
+    # NaN or infinity on either side, or in the gauge, is as far apart as can be
+    errors = np.where(np.isfinite(distance) & np.isfinite(scale), errors, np.inf)
     index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
     ulp = distance[index] / np.spacing(np.abs(theirs[index]))
     return Measurement(float(errors[index]), index, ours[index], theirs[index], float(ulp))
@@ -77,8 +79,13 @@ def assert_close(
     reference of zeros needs `expect_zero`, and then ours must be exactly zero. `witness` gives a
     third value at an index, to say which side is wrong.
     """
-    if not isinstance(ours, np.ndarray | np.floating):
-        raise AssertionError(f"{quantity}: ours is {type(ours).__name__}, no floating array")
+    if (
+        not isinstance(ours, np.ndarray | np.floating)
+        or isinstance(ours, np.ma.MaskedArray | np.matrix)
+        or ours.dtype.kind != "f"
+        or not ours.size
+    ):
+        raise AssertionError(f"{quantity}: ours is {type(ours).__name__} {ours!r}, no floats")
     theirs = np.asarray(theirs)
     if ours.shape != theirs.shape:
         raise AssertionError(f"{quantity}: shapes differ, ours {ours.shape}, theirs {theirs.shape}")
@@ -89,19 +96,27 @@ def assert_close(
     eps = float(np.finfo(ours.dtype).eps)
     allowed = budget.in_eps(eps)
     found = measure(ours, theirs, gauge)
-    tolerance = 0.0 if gauge is None else np.max(allowed * eps * np.asarray(gauge))
-    largest = np.abs(theirs).max(initial=0)
     if expect_zero:
         allowed = 0.0
-    elif largest <= MARGIN * tolerance or largest == 0:
-        raise AssertionError(
-            f"{quantity}: the reference, at most {largest:.3g}, drowns in its tolerance "
-            f"{tolerance:.3g}: the case proves nothing"
-        )
+        if theirs.any():
+            raise AssertionError(f"{quantity}: the reference is not zero as expected: {theirs!r}")
+    else:
+        _refuse_vacuity(theirs, gauge, allowed * eps, quantity)
     _record(quantity, ours.dtype, found, allowed, budget.name)
     if not found.error <= allowed:
         raise AssertionError(_failure(quantity, found, allowed, budget.name, witness, witness_name))
     return found.error
+
+
+def _refuse_vacuity(reference: Array, gauge: Any, fraction: float, quantity: str) -> None:
+    """Raise AssertionError where the reference drowns in a tolerance of `fraction` of the gauge."""
+    largest = np.abs(reference).max()
+    tolerance = fraction * np.max(largest if gauge is None else np.asarray(gauge))
+    if not largest > 0 or not MARGIN * tolerance < largest * (1 if gauge is not None else 10):
+        raise AssertionError(
+            f"{quantity}: the reference, at most {largest:.3g}, drowns in its tolerance "
+            f"{tolerance:.3g}: the case proves nothing"
+        )
 
 
 def _record(quantity: str, dtype: Any, found: Measurement, allowed: float, cause: str) -> None:
@@ -134,7 +149,10 @@ def _failure(
     )
     if witness is None:
         return message
-    third = witness(found.place)
+    try:
+        third = witness(found.place)
+    except TypeError as error:  # not every function takes longdouble
+        return f"{message}; {witness_name} cannot be had: {error}"
     ours, theirs = abs(third - found.ours), abs(third - found.theirs)
     wrong = "theirs" if ours < theirs else "ours"
     return f"{message}; {witness_name} gives {third!r}: the third witness contradicts {wrong}"
@@ -160,6 +178,7 @@ def assert_twins(
     gauges: Gauges | None = None,
     differences: bool = True,
     witnessed: int = 12,
+    float32_floor: Budget = FLOAT32_FLOOR,
     device: str = "cpu",
 ) -> None:
     """Raise AssertionError unless a pair agrees with a differentiable torch function.
@@ -172,9 +191,11 @@ def assert_twins(
     The third witness differentiates our forward at `witnessed` entries of each input, drawn at
     random; `differences=False` leaves it out, for inputs that sit on a kink.
 
-    In float32 both sides are held against torch in float64: ours may err twice as much as torch.
+    In float32 both sides are held against torch in float64: ours may err twice as much as torch,
+    plus `float32_floor`.
     """
     constants = dict(constants or {})
+    LEDGER.device = device
     arguments = {**inputs, **constants}
     before = {name: np.copy(array) for name, array in arguments.items()}
     output, cache = forward(**arguments)
@@ -182,7 +203,10 @@ def assert_twins(
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
     expected, references = _pull_back(theirs, inputs, constants, upstream, device)
-    gradients = backward(upstream[()], cache)
+    handed = upstream.copy()
+    gradients = backward(handed[()], cache)
+    if not np.array_equal(handed, upstream):
+        raise AssertionError("upstream: the gradient handed in was modified in place")
     for name, array in arguments.items():
         if not np.array_equal(before[name], array):
             raise AssertionError(f"{name}: the input was modified in place")
@@ -195,20 +219,24 @@ def assert_twins(
         wide = np.float64
         exact = _cast(inputs, wide), _cast(constants, wide), upstream.astype(wide)
         oracle, oracles = _pull_back(theirs, *exact, device)
-        _assert_no_worse(output, expected, oracle, "output", gauge.get("output"))
+        _assert_no_worse(output, expected, oracle, "output", gauge.get("output"), float32_floor)
         for name, reference in references.items():
             quantity = f"gradient of {name}"
-            _assert_no_worse(gradients[name], reference, oracles[name], quantity, gauge.get(name))
+            _assert_no_worse(
+                gradients[name], reference, oracles[name], quantity, gauge.get(name), float32_floor
+            )
         return
 
-    wide_output = np.asarray(forward(**_cast(arguments, np.longdouble))[0])
+    def wide_output(place: tuple[int, ...]) -> Any:
+        return np.asarray(forward(**_cast(arguments, np.longdouble))[0])[place]
+
     assert_close(
         output,
         expected,
         "output",
         budget=forward_budget,
         gauge=gauge.get("output"),
-        witness=lambda index: wide_output[index],
+        witness=wide_output,
         witness_name="the longdouble run",
     )
     for name, reference in references.items():
@@ -274,17 +302,20 @@ def _pull_back(
     return reached, gradients
 
 
-def _assert_no_worse(ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any) -> None:
+def _assert_no_worse(
+    ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any, floor: Budget
+) -> None:
     """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
     ours = np.asarray(ours)
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise AssertionError(
             f"{quantity}: ours is {ours.dtype} {ours.shape}, theirs {theirs.dtype} {theirs.shape}"
         )
-    if not np.isfinite(oracle).all() or not oracle.any():
-        raise AssertionError(f"{quantity}: the reference is not finite, or zero: it proves nothing")
+    if not np.isfinite(oracle).all():
+        raise AssertionError(f"{quantity}: the reference is not finite, it proves nothing")
     eps = float(np.finfo(ours.dtype).eps)
-    allowed = 2 * measure(theirs, oracle, gauge, eps).error + FLOAT32_FLOOR.eps
+    allowed = 2 * measure(theirs, oracle, gauge, eps).error + floor.eps
+    _refuse_vacuity(oracle, gauge, allowed * eps, quantity)
     found = measure(ours, oracle, gauge, eps)
     _record(quantity, ours.dtype, found, allowed, FLOAT32_FLOOR.name)
     if not found.error <= allowed:
@@ -304,19 +335,47 @@ class _Difference:
     ) -> None:
         self._forward = forward
         self._arguments = _cast({**inputs, **constants}, np.longdouble)
+        self._arguments[name] = np.asarray(self._arguments[name])
         self._upstream = upstream.astype(np.longdouble)
         self._name = name
 
     def __call__(self, index: tuple[int, ...]) -> Any:
         """Return the difference quotient of sum(upstream * output) at one entry of the input."""
-        step = np.longdouble(DIFFERENCE_STEP)
-        total = np.longdouble(0)
+        return self.quotient(index, 1.0)[0]
+
+    def quotient(self, index: tuple[int, ...], shrunk: float) -> tuple[Any, Any]:
+        """Return the quotient with the usual step times `shrunk`, and its round-off.
+
+        Large entries take larger steps.
+        """
+        size = np.maximum(1, np.abs(self._arguments[self._name][index]))
+        step = np.longdouble(DIFFERENCE_STEP * shrunk) * size
+        total, largest = np.longdouble(0), np.longdouble(0)
         for steps, weight in DIFFERENCE_STENCIL.items():
             moved = self._arguments[self._name].copy()
             moved[index] += steps * step
             output = self._forward(**{**self._arguments, self._name: moved})[0]
-            total += weight * (self._upstream * output).sum()
-        return total / (12 * step)
+            products = self._upstream * output
+            total += weight * products.sum()
+            largest = np.maximum(largest, np.abs(products).sum())
+        return total / (12 * step), np.finfo(np.longdouble).eps * largest / step
+
+    def refined(self, index: tuple[int, ...]) -> tuple[Any, Any]:
+        """Return the quotient whose step suits this entry best, and its error bar.
+
+        Steep functions want smaller steps, large values larger ones; the bar is what the quotient
+        moves when its step is halved, and halved again, and the round-off of its sums.
+        """
+        tries = []
+        for shrunk in (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3):
+            with np.errstate(all="ignore"):  # a large step may leave the domain
+                three = [self.quotient(index, shrunk / halved) for halved in (1, 2, 4)]
+            values = [value for value, _ in three]
+            if np.isfinite(values).all():
+                bar = 4 * (max(values) - min(values)) + three[-1][1]
+                tries.append((bar, shrunk, values[1]))
+        bar, _, best = min(tries)
+        return best, bar
 
 
 def _assert_witnessed(
@@ -329,15 +388,26 @@ def _assert_witnessed(
 ) -> None:
     """Hold both gradients against differences at a few entries drawn at random."""
     size = min(most, ours.size)
-    chosen = np.unravel_index(rng.choice(ours.size, size, replace=False), ours.shape)
-    third = np.array([difference(tuple(index)) for index in zip(*chosen, strict=True)])
+    flat = rng.choice(ours.size, size, replace=False)
+    places = [tuple(int(i) for i in np.unravel_index(one, ours.shape)) for one in flat]
+    third = np.array([difference(place) for place in places])
     scale = np.abs(theirs).max() if gauge is None else np.asarray(gauge).max()
-    allowed = FINITE_DIFFERENCE.in_eps(float(np.finfo(ours.dtype).eps))
+    eps = float(np.finfo(ours.dtype).eps)
+    allowed = FINITE_DIFFERENCE.in_eps(eps)
     quantity = f"gradient of {difference._name}"
+    refined: dict[int, tuple[Any, Any]] = {}
     for side, gradient in (("ours", ours), ("theirs", theirs)):
-        found = measure(gradient[chosen], third, scale)
-        _record(f"{quantity}, {side}", ours.dtype, found, allowed, FINITE_DIFFERENCE.name)
-        if not found.error <= allowed:
+        mine = np.array([gradient[place] for place in places])
+        found, bar = measure(mine, third, scale), 0.0
+        while not found.error <= allowed + bar and not np.isnan(found.error):
+            (worst,) = found.place
+            if worst in refined:
+                break
+            third[worst], moved = refined[worst] = difference.refined(places[worst])
+            bar = max(bar, float(moved / (eps * scale)))
+            found = measure(mine, third, scale)
+        _record(f"{quantity}, {side}", ours.dtype, found, allowed + bar, FINITE_DIFFERENCE.name)
+        if not found.error <= allowed + bar:
             raise AssertionError(
                 f"{quantity}: a central difference gives {found.theirs!r} where {side} has "
                 f"{found.ours!r}, {found.error:.4g} eps units, allowed {allowed:.4g}: "
@@ -371,10 +441,13 @@ def assert_same_trajectory(
     """
     mine = Parameters({name: np.copy(array) for name, array in parameters.items()})
     tensors = {name: to_torch(name, array, device).requires_grad_() for name, array in mine.items()}
+    LEDGER.device = device
     optimizer = theirs(list(tensors.values()))
     memory = ours.init(mine)
+    if not hasattr(memory, "_fields") and memory is not None:
+        raise AssertionError(f"our state {memory!r} is no NamedTuple: nothing can be compared")
     size = mine.theta.size
-    if size % groups or size // groups < 6:
+    if any(view.size % groups for view in mine.values()) or size // groups < 6:
         raise AssertionError(
             f"{size} entries in {groups} groups leave no room for tiny gradients: it proves nothing"
         )
@@ -398,18 +471,24 @@ def assert_same_trajectory(
                 raise AssertionError(f"our state has no {name}: {memory}")
             pair = recorded.setdefault(name, ([], []))
             pair[0].append(np.copy(value))
-            pair[1].append(reference.detach().cpu().numpy().astype(value.dtype))
+            # torch counts steps in float32; a count of ours is an integer
+            counted = np.asarray(value).dtype.kind in "iu"
+            found = reference.detach().cpu().numpy()
+            pair[1].append(found.astype(np.int64) if counted else found)
     unheld = set(getattr(memory, "_fields", ())) - recorded.keys()
     if unheld:
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
     thetas = recorded["theta"][1]
     if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(drawn.dtype).eps:
         raise AssertionError("no parameter moved: the case proves nothing")
-    _assert_recorded(recorded, groups, budget)
+    _assert_recorded(recorded, [view.size for view in mine.values()], groups, budget)
 
 
 def _assert_recorded(
-    recorded: Mapping[str, tuple[list[Array], list[Array]]], groups: int, budget: Budget
+    recorded: Mapping[str, tuple[list[Array], list[Array]]],
+    sizes: list[int],
+    groups: int,
+    budget: Budget,
 ) -> None:
     """Hold every quantity to its budget at every step; name the earliest breach."""
     breaches = []
@@ -417,12 +496,18 @@ def _assert_recorded(
         ours, theirs = np.array(values), np.array(references)
         if ours.shape != theirs.shape or not np.isfinite(theirs).all():
             raise AssertionError(f"{name}: shapes {ours.shape}, {theirs.shape}, or not finite")
+        if ours.dtype.kind == "f" and ours.dtype != theirs.dtype:
+            raise AssertionError(f"{name}: dtypes differ, ours {ours.dtype}, theirs {theirs.dtype}")
         if ours.dtype.kind != "f":
             if not np.array_equal(ours, theirs):
                 raise AssertionError(f"{name} is {ours.tolist()}, not {theirs.tolist()}")
             continue
-        grouped = np.abs(theirs).reshape(len(theirs), groups, -1)
-        gauge = np.repeat(grouped.max(axis=2), grouped.shape[2], axis=1)
+        # each tensor has its own gauge, and so has each of the groups that a tensor is cut into
+        runs = [size // groups for size in sizes for _ in range(groups)]
+        starts = np.cumsum([0, *runs[:-1]])
+        largest = np.maximum.reduceat(np.abs(theirs), starts, axis=1)
+        # a value keeps the round-off of the steps in which it was larger
+        gauge = np.repeat(np.maximum.accumulate(largest, axis=0), runs, axis=1)
         allowed = budget.in_eps(float(np.finfo(ours.dtype).eps))
         found = measure(ours, theirs, gauge)
         _record(f"{name} over {len(ours)} steps", ours.dtype, found, allowed, budget.name)

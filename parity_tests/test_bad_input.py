@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -186,6 +187,12 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple
     if not torch_side:
         yield "objects", cast("object"), TypeError
         yield "complex", cast("complex128"), TypeError
+        yield "a masked array", np.ma.masked_array(values), TypeError
+        if values.ndim == 2:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PendingDeprecationWarning)
+                yield "a matrix", np.asmatrix(values), TypeError
+    yield "half precision", cast("float16"), TypeError
     yield "one axis more", values[..., None], ValueError
     if expected.values != "any":
         for poison in (np.nan, np.inf, -np.inf):
@@ -220,8 +227,11 @@ def spoil_number(expected: Any) -> Iterator[tuple[str, Any, type]]:
     yield "a boolean", True, TypeError
     yield "None", None, TypeError
     yield "complex", 1j, TypeError
+    yield "a complex scalar", np.complex128(1), TypeError
     yield "NaN", float("nan"), ValueError
     yield "infinity", float("inf"), ValueError
+    if not np.isfinite(high):
+        yield "beyond every float", 10**400, ValueError
     if np.isfinite(low):
         yield "below", low - 0.5, ValueError
     if np.isfinite(high):
@@ -268,6 +278,19 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
     elif kind == "_DtypeDoor":
         for bad in ("int64", bool, object, "no dtype", None):
             yield str(bad), bad, TypeError
+    elif kind == "_Orders":
+        yield "a number", 3, TypeError
+        yield "None", None, TypeError
+        yield "a string", "0123", TypeError
+        yield "numbers", [1, 2], TypeError
+        yield "too few", [ORDER], ValueError
+        yield "too short", [ORDER[:2] % 2, ORDER], ValueError
+        yield "no permutation", [0 * ORDER, ORDER], ValueError
+    elif kind == "_Pair":
+        yield "one", (value[0],), TypeError
+        yield "none", (), TypeError
+        yield "a list", list(value), TypeError
+        yield "swapped precision", (value[0][:2], value[1]), ValueError
     elif kind in ("Instance", "_Optimizer"):
         yield "another object", object(), TypeError
         yield "None", None, TypeError
@@ -307,12 +330,15 @@ def fingerprint(value: Any) -> Any:
     return None
 
 
+def walk(result: Any) -> int:
+    """Return how many things a generator yields; it checks its arguments before the first."""
+    return len(list(result)) if inspect.isgenerator(result) else 1
+
+
 @pytest.mark.parametrize("path", EXAMPLES)
 def test_the_example_is_valid(path):
     """The call that the spoilt ones are made of passes."""
-    result = find(path)(**copy.deepcopy(EXAMPLES[path]))
-    if inspect.isgenerator(result):
-        assert list(result)
+    assert walk(find(path)(**copy.deepcopy(EXAMPLES[path])))
 
 
 @pytest.mark.parametrize(("path", "name", "bad", "error"), list(cases()))
@@ -321,7 +347,7 @@ def test_bad_input_is_refused(path, name, bad, error):
     arguments = {**EXAMPLES[path], name: bad}
     before = fingerprint(arguments)
     with pytest.raises(error, match="expected") as refusal:
-        find(path)(**arguments)
+        walk(find(path)(**arguments))
     assert type(refusal.value) is error
     if type(expectations(path)[name]).__name__ == "OneOf" and error is ValueError:
         assert "one of" in str(refusal.value)
@@ -354,6 +380,7 @@ def test_bad_choices_of_an_optimizer_are_refused(make, name, bad, error):
 
 OTHER = Parameters({"W1": np.ones((2, 2))})
 STATE = optimizers.Momentum(learning_rate=0.1).init(PARAMETERS)
+SWAPPED = Parameters({name: PARAMETERS[name] for name in ("W2", "b2", "W1", "b1")})
 UPDATES = {
     "a dictionary for parameters": ({}, PARAMETERS, STATE, TypeError),
     "a dictionary for gradients": (PARAMETERS, {}, STATE, TypeError),
@@ -365,6 +392,7 @@ UPDATES = {
     ),
     "no state": (PARAMETERS, PARAMETERS, None, TypeError),
     "gradients of another network": (PARAMETERS, OTHER, STATE, ValueError),
+    "gradients in another order": (PARAMETERS, SWAPPED, STATE, ValueError),
     "a state of another network": (OTHER, OTHER, STATE, ValueError),
     "gradients of another precision": (
         PARAMETERS,
@@ -482,6 +510,7 @@ def test_training_refuses_what_does_not_fit():
         {"orders": [np.arange(3)]},
         {"orders": [np.array([0, 0, 1, 2])]},
         {"orders": []},
+        {"orders": [ORDER]},
     ):
         before = fingerprint(PARAMETERS)
         with pytest.raises(ValueError, match="expected"):
@@ -489,6 +518,55 @@ def test_training_refuses_what_does_not_fit():
         assert fingerprint(PARAMETERS) == before
     with pytest.raises(TypeError, match="expected optimizer"):
         find(path)(**{**EXAMPLES[path], "optimizer": optimizers.Adam})
+
+
+@pytest.mark.parametrize("bad", [None, 5, [5]], ids=str)
+@pytest.mark.parametrize("package", ["scratch", "torch_ref"])
+def test_callbacks_are_functions(package, bad):
+    """What cannot be called is refused before the first step."""
+    path = f"{package}.training.train"
+    before = fingerprint(PARAMETERS)
+    with pytest.raises(TypeError):
+        find(path)(**{**EXAMPLES[path], "callbacks": bad})
+    assert fingerprint(PARAMETERS) == before
+
+
+def test_tensors_of_the_module_are_asked_for():
+    """Another precision, an optimizer of other tensors, a vector of another precision."""
+    path, loop = "torch_ref.training.evaluate", "torch_ref.training.train"
+    narrow = {"X": rows(Z.astype("f4")), "Y": rows(Y.astype("f4"))}
+    with pytest.raises(TypeError, match=r"expected X of dtype torch\.float64"):
+        find(path)(**{**EXAMPLES[path], **narrow})
+    stranger = torch.optim.SGD([torch.ones(3, requires_grad=True)], lr=0.1)
+    with pytest.raises(ValueError, match="expected an optimizer of the module's parameters"):
+        find(loop)(**{**EXAMPLES[loop], "optimizer": stranger})
+    with pytest.raises(TypeError, match=r"expected vector of dtype torch\.float64"):
+        find("torch_ref.parameters.from_vector")(torch.zeros(38), module())
+    with pytest.raises(ValueError, match="expected module to have a linear layer"):
+        find("torch_ref.regularization.l2_penalty")(torch.nn.ReLU(), 0.1, 4)
+    for name in ("momentum", "rmsprop", "adam"):
+        rule = getattr(their_optimizers, name)([torch.ones(3)], learning_rate=0.1)
+        with pytest.raises(ValueError, match="take a step first"):
+            getattr(their_optimizers, f"{name}_state")(rule)
+
+
+def test_a_gradient_of_another_precision_is_refused():
+    """float64 upstream gradients do not promote a float32 network."""
+    narrow = Parameters({name: view.astype("f4") for name, view in PARAMETERS.items()})
+    _, cache = network.network_forward(Z.astype("f4"), narrow, NETWORK)
+    with pytest.raises(TypeError, match="expected dA of dtype float32"):
+        network.network_backward(Z, cache)
+    _, cost_cache = costs.absolute_error_forward(Z.astype("f4"), Y.astype("f4"))
+    with pytest.raises(TypeError, match="expected dJ of dtype float32"):
+        costs.absolute_error_backward(np.float64(1), cost_cache)
+    assert costs.absolute_error_backward(1.0, cost_cache)["A"].dtype == np.float32
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float16", "complex128"])
+def test_parameters_are_floating(dtype):
+    """Neither integers nor half precision hold parameters."""
+    with pytest.raises(TypeError, match="expected dtype"):
+        Parameters.empty({"W1": (2, 2)}, dtype)
 
 
 def test_an_output_without_prediction_is_named():

@@ -105,6 +105,9 @@ def test_a_certain_and_right_probability_costs_nothing(name):
     J, cache = costs.COSTS[name].forward(A, A)
     assert J == 0
     assert np.isfinite(costs.COSTS[name].backward(1.0, cache)["A"]).all()
+    tensor = rows(A).requires_grad_()
+    (gradient,) = torch.autograd.grad(theirs.COSTS[name](tensor, rows(A)), tensor)
+    assert torch.isfinite(gradient).all()
 
 
 def test_absolute_error_is_flat_at_zero(rng):
@@ -143,6 +146,9 @@ def test_threshold(threshold, rng):
     ours = costs.predict_by_threshold(A, threshold)
     assert_close(ours, columns(theirs.predict_by_threshold(rows(A), threshold)), "prediction")
     assert ours[0, -3:].tolist() == [0.0, 0.0, 1.0]
+    narrow = A.astype("f4")
+    kinds = (costs.predict_by_threshold(narrow, kind(threshold)) for kind in (float, np.float64))
+    assert np.array_equal(*kinds)
 
 
 @pytest.mark.parity("predict_by_argmax", "accuracy")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+import scipy.special
 import torch
 
 from parity_tests import (
@@ -20,6 +21,7 @@ from parity_tests import (
     assert_twins,
     measure,
 )
+from parity_tests.bridge import to_torch
 from parity_tests.budgets import WIDE
 from parity_tests.conftest import called_names
 from parity_tests.gauges import linear_gauges
@@ -83,6 +85,7 @@ LIES = {
     ),
     "output a list": (lambda x: (np.tanh(x).tolist(), np.tanh(x)), honest_backward),
     "output NaN at one entry": (lambda x: (poisoned(np.tanh(x)), np.tanh(x)), honest_backward),
+    "upstream modified": (honest_forward, lambda d, a: {"x": np.multiply(d, 1 - a**2, out=d)}),
     "input modified": (modifying_forward, modifying_backward),
     "gradient scaled": (honest_forward, lambda d, a: {"x": 1.001 * d * (1 - a**2)}),
     "gradient sign-flipped": (honest_forward, lambda d, a: {"x": -d * (1 - a**2)}),
@@ -360,9 +363,134 @@ def test_a_reference_that_is_not_finite_is_refused():
             assert_close(reference, reference, "poisoned")
 
 
+def test_a_tolerance_without_end_is_refused(rng):
+    """In float32 too: a huge gauge, or a reference that is itself nothing but round-off."""
+    inputs, zero = draw(rng, np.float32), lambda x: (0 * x, x)
+    pull = lambda d, x: {"x": d}  # noqa: E731
+    for gauge in (1e12, np.inf, np.nan):
+        with pytest.raises(AssertionError):
+            assert_twins(
+                zero, pull, torch.tanh, inputs, rng, gauges=lambda *_, size=gauge: {"output": size}
+            )
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_twins(zero, pull, lambda x: (x + 1e8) - 1e8, inputs, rng)
+    with pytest.raises(AssertionError, match="proves nothing"):
+        assert_close(np.ones(2), np.ones(2), "anything", budget=Budget(name="loose", relative=10))
+
+
+def test_what_is_no_float_is_refused():
+    """Whole numbers, nothing at all, and values under a mask are not compared."""
+    for ours in (np.ones(2, int), np.ones(0), np.ma.masked_array(np.ones(2), [True, False]), [1.0]):
+        with pytest.raises(AssertionError, match="no floats"):
+            assert_close(ours, np.ones(2), "values")
+
+
+SCALES = {
+    "squares of millions": (lambda x: (x**2, x), lambda d, x: {"x": 2 * d * x}, torch.square, 1e6),
+    "logarithms near zero": (lambda x: (np.log(x), x), lambda d, x: {"x": d / x}, torch.log, 1e-4),
+    "roots near zero": (
+        lambda x: (np.sqrt(x), x),
+        lambda d, x: {"x": d / (2 * np.sqrt(x))},
+        torch.sqrt,
+        1e-3,
+    ),
+    "a large constant": (
+        lambda x: (np.tanh(x) + 1e5, np.tanh(x)),
+        honest_backward,
+        lambda x: torch.tanh(x) + 1e5,
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_the_third_witness_blames_nobody_for_its_own_error(scale, rng):
+    """Right code passes at other scales, and a gradient off by a millionth still fails."""
+    forward, backward, reference, size = SCALES[scale]
+    inputs = {"x": size * rng.uniform(0.5, 2, (3, 4))}
+    assert_twins(forward, backward, reference, inputs, rng)
+    wrong = lambda d, cache: {"x": backward(d, cache)["x"] * (1 + 1e-6)}  # noqa: E731
+    with pytest.raises(AssertionError):
+        assert_twins(forward, wrong, reference, inputs, rng)
+
+
+def test_functions_that_know_no_longdouble_can_be_held(rng):
+    """SciPy's erf has none: without differences the pair is compared all the same."""
+    pair = (
+        lambda x: (scipy.special.erf(x), x),
+        lambda d, x: {"x": d * 2 / np.sqrt(np.pi) * np.exp(-(x**2))},
+    )
+    assert_twins(*pair, torch.erf, draw(rng), rng, differences=False)
+    with pytest.raises(AssertionError, match="the longdouble run cannot be had"):
+        assert_twins(
+            lambda x: (1.1 * scipy.special.erf(x), x),
+            pair[1],
+            torch.erf,
+            draw(rng),
+            rng,
+            differences=False,
+        )
+
+
+def test_scalars_are_inputs_too(rng):
+    """A 0-d array is differentiated like any other."""
+    for w in (np.array(3.0), np.float64(3.0)):
+        assert_twins(
+            lambda w: (np.square(w - 5), w), lambda d, w: {"w": 2 * d * (w - 5)},
+            lambda w: (w - 5) ** 2, {"w": w}, rng,
+        )  # fmt: skip
+
+
+def test_only_biases_become_vectors(rng):
+    """A name that merely begins with b or W is an activation; a bias must be a column."""
+    for name in ("base", "batch", "Wide"):
+        inputs = {name: rng.standard_normal((3, 4))}
+        forward = lambda **named: honest_forward(next(iter(named.values())))  # noqa: E731
+        backward = lambda d, a, name=name: {name: honest_backward(d, a)["x"]}  # noqa: E731
+        assert_twins(forward, backward, torch.tanh, inputs, rng)
+    with pytest.raises(ValueError, match=r"expected b1 of shape \(n, 1\), got \(3, 4\)"):
+        to_torch("b1", rng.standard_normal((3, 4)))
+
+
+def test_a_state_without_names_is_refused(rng):
+    """A list or array as a state would be compared with nothing."""
+
+    class Rule:
+        def init(self, parameters):
+            return [7.0]
+
+        def update(self, parameters, gradients, state):
+            parameters.theta[:] -= 0.1 * gradients.theta
+
+    with pytest.raises(AssertionError, match="no NamedTuple"):
+        assert_same_trajectory(
+            Rule(),
+            lambda p: torch.optim.SGD(p, lr=0.1),
+            draw_parameters(rng),
+            rng,
+            state=lambda optimizer: {},
+        )
+
+
+def test_a_large_tensor_does_not_hide_a_small_one(rng):
+    """Each tensor has its own gauge: a bias left behind beside huge weights is seen."""
+    parameters = {"W1": 1e16 * rng.standard_normal((4, 3)), "b1": rng.standard_normal((4, 1))}
+    lie = Lying(Momentum(learning_rate=0.1), before=lambda p, g, s: g["b1"].fill(0))
+    with pytest.raises(AssertionError, match=r"step \d"):
+        assert_same_trajectory(
+            lie,
+            lambda p: theirs.momentum(p, learning_rate=0.1),
+            parameters,
+            rng,
+            state=lambda optimizer: theirs.momentum_state(optimizer),
+        )
+
+
 def test_expected_zeros_must_be_zero():
     """Where zero is expected, the smallest number is too much."""
     assert_close(np.zeros(3), np.zeros(3), "zero", expect_zero=True)
+    with pytest.raises(AssertionError, match="not zero as expected"):
+        assert_close(np.full(3, 5.0), np.full(3, 5.0), "five", expect_zero=True)
     with pytest.raises(AssertionError, match="differs"):
         assert_close(np.full(3, 5e-324), np.zeros(3), "not zero", expect_zero=True)
 
@@ -380,6 +508,9 @@ def test_the_ruler():
     assert measure(ours.astype("f4"), theirs_.astype("f4")).error == 0
     assert measure(np.array([np.nan, 1.0]), np.array([1.0, 1.0])).error == np.inf
     assert measure(np.array(np.inf), np.array(1.0)).error == np.inf
+    for pair in ((1.0, np.nan), (np.nan, np.nan), (np.inf, np.inf), (1.0, np.inf)):
+        assert measure(*map(np.array, pair)).error == np.inf
+    assert measure(np.ones(2), np.ones(2), np.array([1.0, np.nan])).error == np.inf
 
 
 def test_budgets_count_eps():

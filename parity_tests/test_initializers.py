@@ -148,11 +148,15 @@ def test_symmetry_is_never_broken(name, rng):
     for initializer, alike in ((name, True), ("he", False)):
         parameters = ours.initialize(network.layer_sizes, initializer, rng)
         optimizer = GradientDescent(learning_rate=0.5)
+        module = load(TheirNetwork(layer_sizes=(3, 4, 1), hidden="tanh"), parameters)
+        descent = torch.optim.SGD(module.parameters(), lr=0.5)
         for _ in range(10):
             _, gradients = cost_and_gradients(parameters, X, Y, network)
             optimizer.update(parameters, gradients, optimizer.init(parameters))
-        module = load(TheirNetwork(layer_sizes=(3, 4, 1), hidden="tanh"), parameters)
-        _, reference = their_cost_and_gradients(module, rows(X), rows(Y))
-        for W in (parameters["W1"], reference["W1"].numpy()):
+            _, pulled = their_cost_and_gradients(module, rows(X), rows(Y))
+            for parameter, gradient in zip(module.parameters(), pulled.values(), strict=True):
+                parameter.grad = gradient
+            descent.step()
+        for W in (parameters["W1"], unload(module)["W1"]):
             assert (np.ptp(W, axis=0).max() < 1e-15) == alike
     assert parameters["b2"].any()

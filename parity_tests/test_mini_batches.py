@@ -62,8 +62,8 @@ def test_orders_are_permutations_without_favourites(rng):
         for position in range(m):
             counts = np.bincount(orders[:, position], minlength=m)
             assert scipy.stats.chisquare(counts).pvalue > 1e-4 / m
-    first = np.array([np.bincount(orders[:, 0], minlength=m) / epochs for orders in (mine, other)])
-    assert_close(first.sum(axis=1), np.ones(2), "frequencies")
+    # the draws differ, what they are draws of does not
+    assert_close(np.sort(mine, axis=1) + 0.0, np.sort(other, axis=1) + 0.0, "sorted orders")
 
 
 def test_batches_are_copies(rng):

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import STEP, assert_close, measure
+from parity_tests import STEP, assert_close, assert_twins, measure
 from parity_tests.bridge import load, rows, to_numpy, unload
 from scratch import regularization as ours
 from scratch.initializers import initialize
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import Adam, GradientDescent
+from scratch.parameters import Parameters
 from torch_ref import regularization as theirs
 from torch_ref.network import Network as TheirNetwork
 from torch_ref.network import cost_and_gradients as their_cost_and_gradients
@@ -55,6 +56,29 @@ def test_penalty(name, denominator, rng):
     for key, reference in getattr(theirs, gradient)(module, *arguments).items():
         assert_close(pulled[key], to_numpy(key, reference), key, expect_zero=key[0] == "b")
     assert list(ours.weights(parameters)) == list(theirs.weights(module)) == ["W1", "W2"]
+
+
+@pytest.mark.seeds(10)
+@pytest.mark.parametrize("name", ["l1", "l2"])
+def test_penalty_gradient_has_three_witnesses(name, dtype, rng):
+    """The penalties are differentiated by autograd and by differences, weights away from zero."""
+    shapes = {"W1": (4, 5), "W2": (3, 4)}
+    inputs = {key: rng.uniform(0.1, 1, shape).astype(dtype) for key, shape in shapes.items()}
+    inputs["W2"] *= -1
+
+    def forward(**named):
+        parameters = Parameters(named)
+        return getattr(ours, f"{name}_penalty")(parameters, 0.7, 13), parameters
+
+    def backward(dJ, parameters):
+        gradient = getattr(ours, f"{name}_penalty_gradient")(parameters, 0.7, 13)
+        return {key: dJ * gradient[key] for key in gradient}
+
+    def reference(*weights):
+        total = sum((W.abs() if name == "l1" else W.square()).sum() for W in weights)
+        return 0.7 / (13 * {"l1": 1, "l2": 2}[name]) * total
+
+    assert_twins(forward, backward, reference, inputs, rng)
 
 
 def test_the_two_denominators_differ_by_two(rng):

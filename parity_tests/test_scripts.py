@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 #: short runs of every experiment.
 SHORT = {
-    "digits": ["--epochs", "3"],
+    "digits": ["--epochs", "40"],  # the main job itself
     "breast-cancer": ["--epochs", "5"],
     "planar": ["--epochs", "60"],
     "moons": ["--epochs", "30"],
@@ -58,6 +58,11 @@ def test_compare_agrees(experiment, script, tmp_path, capsys):
     assert summary["agreed"]
     assert summary["largest_parameter_difference"] < 1e-10
     assert summary["test_accuracy"][0] == summary["test_accuracy"][1]
+    if experiment == "digits":
+        assert summary["test_accuracy"][0] >= 0.96
+    for name in ("costs", "accuracies", "dev_costs", "dev_accuracies", "seconds"):
+        histories = [summary["histories"][side][name] for side in ("scratch", "torch")]
+        assert [len(one) for one in histories] == [int(SHORT[experiment][1])] * 2
     epochs = int(SHORT[experiment][1])
     rows = [line.split() for line in printed.splitlines() if line[:6].strip().isdigit()]
     assert rows[-1][0] == str(epochs)
@@ -69,7 +74,10 @@ def test_compare_float32_is_held_against_float64(script, capsys):
     """In float32 a third run, in float64, is the judge."""
     compare = script("compare")
     assert compare.main(["--dtype", "float32", "--epochs", "2", "--experiment", "digits"]) == 0
-    assert "twice torch's error against a float64 run" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "against torch in float64: scratch" in printed
+    assert "float32: inside the budget" in printed
+    assert "float64: inside the budget" in printed
 
 
 PLANTED = {
@@ -79,17 +87,18 @@ PLANTED = {
 }
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("planted", PLANTED)
-def test_compare_names_the_step_where_runs_part(planted, script, monkeypatch, capsys):
+def test_compare_names_the_step_where_runs_part(planted, dtype, script, monkeypatch, capsys):
     """A wrong rule on one side: exit status 1, the first step and tensor named."""
     name, change, step = PLANTED[planted]
     compare = script("compare")
     honest = compare.OPTIMIZERS[name]
     spoilt = {**compare.OPTIMIZERS, name: lambda **choices: honest(**choices, **change)}
     monkeypatch.setattr(compare, "OPTIMIZERS", spoilt)
-    assert compare.main(["--epochs", "2", "--optimizer", name]) == 1
+    assert compare.main(["--epochs", "2", "--optimizer", name, "--dtype", dtype]) == 1
     printed = capsys.readouterr().out
-    assert "OUTSIDE the budget" in printed
+    assert "float64: OUTSIDE the budget" in printed
     assert f"the runs part at step {step}, epoch 1, in " in printed
 
 
@@ -106,6 +115,34 @@ def test_compare_notices_other_weights(script, monkeypatch, capsys):
     monkeypatch.setattr(compare, "twin", moved)
     assert compare.main(["--epochs", "1"]) == 1
     assert "the runs part at step 1, epoch 1, in W2[3, 4]" in capsys.readouterr().out
+
+
+def test_compare_judges_costs_too(script, monkeypatch, capsys):
+    """A cost that is reported wrong on one side parts the runs, equal parameters or not."""
+    from scratch._step import TrainingStep
+
+    compare = script("compare")
+    honest = TrainingStep.cost_and_gradients
+    monkeypatch.setattr(
+        TrainingStep, "cost_and_gradients", lambda self, X, Y: 1.5 * honest(self, X, Y)
+    )
+    assert compare.main(["--epochs", "1"]) == 1
+    assert "the runs part at step 1, epoch 1, in cost: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["accuracies", "dev_accuracies"])
+def test_compare_judges_accuracies_too(name, script, monkeypatch, capsys):
+    """An accuracy that differs is outside of the budget."""
+    compare = script("compare")
+    honest = compare.ours.History.end_epoch
+
+    def wrong(self, *entries):
+        honest(self, *entries)
+        getattr(self, name)[-1] += 0.01
+
+    monkeypatch.setattr(compare.ours.History, "end_epoch", wrong)
+    assert compare.main(["--epochs", "1"]) == 1
+    assert f"eps units in {name}" in capsys.readouterr().out
 
 
 def test_compare_reports_a_diverging_run(script, capsys):
@@ -177,7 +214,11 @@ def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, caps
     assert module.main(flags) == 130
     assert "interrupted" in capsys.readouterr().out
     assert is_picture(out.with_suffix(".png"))
-    if name != "compare":
+    if name == "compare":
+        written = json.loads(out.with_suffix(".json").read_text())
+        assert written["interrupted"]
+        assert len(written["histories"]["scratch"]["step_costs"]) == 15
+    else:
         history = json.loads(out.read_text())["history"]
         assert len(history["costs"]) == 3
         assert len(history["step_costs"]) == 15
@@ -233,6 +274,8 @@ BAD_FLAGS = [
     ["--dtype", "float16"],
     ["--out", "run.txt"],
     ["--out", "/proc/nowhere/run.json"],
+    ["--out", "/proc/run.json"],
+    ["--out", "folder.json"],
     ["--no-such-flag"],
 ]
 
@@ -243,6 +286,8 @@ def test_bad_flags_leave_with_status_2(name, flags, script, capsys):
     """Argparse's status, and a message that says what was expected."""
     if name == "compare":
         flags = [flag.replace(".json", ".png") for flag in flags]
+    for folder in ("folder.json", "folder.png"):
+        Path(folder).mkdir()
     with pytest.raises(SystemExit) as left:
         script(name).main(flags)
     assert left.value.code == 2
@@ -287,10 +332,9 @@ def test_experiments_split_real_data_once(script):
     for name, count in (("digits", 1797), ("breast-cancer", 569)):
         data = experiments.EXPERIMENTS[name].load()
         assert sum(X.shape[1] for X, _ in data) == count
-        assert data.train[0].shape[1] == round(0.6 * count) or name == "digits"
+        assert data.train[0].shape[1] == int(0.6 * count)
     columns = np.concatenate([X for X, _ in experiments.digits()], axis=1)
     bundled = experiments.load_digits().data / 16
-    assert sorted(map(tuple, np.rot90(columns)[:, ::-1])) != []
     assert_close(np.sort(columns.sum(axis=0)), np.sort(bundled.sum(axis=1)), "ink of the images")
 
 

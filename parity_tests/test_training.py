@@ -8,6 +8,7 @@ import torch
 
 from parity_tests import TRAINING, assert_close
 from parity_tests.bridge import load, rows, unload
+from parity_tests.ledger import LEDGER
 from scratch import training as ours
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders
@@ -54,6 +55,7 @@ def make_pair(rng, output="softmax", hidden="tanh", device="cpu"):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_run(name, batch_size, output, device, rng):
     """Costs of every step and epoch, accuracies and parameters agree, short last batch included."""
+    LEDGER.device = device
     network, parameters, module = make_pair(rng, output, device=device)
     X, Y = draw_data(rng, output, 50)
     dev = draw_data(rng, output, 20)

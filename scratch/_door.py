@@ -12,11 +12,14 @@ import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: float16 is refused: its smallest numbers are larger than Adam's epsilon.
+DTYPES = (np.float32, np.float64, np.longdouble)
 
 Array: TypeAlias = NDArray[np.floating[Any]]
 Indices: TypeAlias = NDArray[np.integer[Any]]
@@ -42,7 +45,8 @@ class Expected(Protocol):
 def describe(value: object) -> str:
     """Return how an error message calls a value: arrays by dtype and shape, the rest by repr."""
     if isinstance(value, np.ndarray):
-        return f"an array of dtype {value.dtype} and shape {value.shape}"
+        kind = "an array" if type(value) is np.ndarray else type(value).__name__
+        return f"{kind} of dtype {value.dtype} and shape {value.shape}"
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"
 
@@ -91,9 +95,13 @@ class Floats:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds and dtypes (TypeError), shapes and values (ValueError)."""
-        if not self.shape and isinstance(value, float):
+        if not self.shape and type(value) is float:
             value = np.asarray(value, seen.dtype[0] if seen.dtype else None)
-        if not isinstance(value, np.ndarray | np.floating) or value.dtype.kind != "f":
+        if (
+            not isinstance(value, np.ndarray | np.floating)
+            or isinstance(value, np.matrix | np.ma.MaskedArray)
+            or value.dtype.type not in DTYPES
+        ):
             raise TypeError(f"expected {name} to be a floating NumPy array, got {describe(value)}")
         match_shape(name, value.shape, self.shape, seen)
         if seen.dtype is None:
@@ -117,10 +125,15 @@ class Number:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
-        if isinstance(value, bool) or not isinstance(value, Real):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+            raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
+        if isinstance(value, np.complexfloating):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
         low, high = (float(end) for end in self.interval[1:-1].split(","))
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         above = number > low or (number == low and self.interval[0] == "[")
         below = number < high or (number == high and self.interval[-1] == "]")
         if not (above and below and math.isfinite(number)):

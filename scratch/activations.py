@@ -101,7 +101,7 @@ def identity_backward(dA: Array, cache: IdentityCache) -> dict[str, Array]:
 
 @door(Z="n m")
 def sigmoid_forward(Z: Array) -> tuple[Array, SigmoidCache]:
-    """Return A = 1 / (1 + e^-Z), shape (n, m), exact for any finite Z, and the cache.
+    """Return A = 1 / (1 + e^-Z), shape (n, m), without overflow for any finite Z.
 
     Source: Course 1, week 2, "Logistic regression".
     """

@@ -116,7 +116,7 @@ def absolute_error_forward(
 
 @door(cache=Instance(AbsoluteErrorCache, A="n m", Y="n m"), dJ="")
 def absolute_error_backward(dJ: Any, cache: AbsoluteErrorCache) -> dict[str, Array]:
-    """Pull the scalar dJ back: dA = dJ sign(A - Y), 0 at A = Y, shape (n, m).
+    """Pull the scalar dJ back: dA = dJ sign(A - Y), over m for "mean", 0 at A = Y.
 
     Source: Course 1, week 2, "Python basics with NumPy", the L1 loss.
     """
@@ -153,7 +153,9 @@ def binary_cross_entropy_backward(dJ: Any, cache: BinaryCrossEntropyCache) -> di
 def binary_cross_entropy_with_logits_forward(
     Z: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, BinaryCrossEntropyWithLogitsCache]:
-    """Return J = sum (log(1 + e^Z) - Y Z), over m for "mean", exact for any Z, and the cache.
+    """Return J = sum (log(1 + e^Z) - Y Z), over m for "mean", and the cache.
+
+    Finite and exact for logits to +-1e4.
 
     Source: Course 1, week 2, "Logistic regression cost function", with A = sigmoid(Z) put in.
     """
@@ -203,7 +205,9 @@ def cross_entropy_backward(dJ: Any, cache: CrossEntropyCache) -> dict[str, Array
 def cross_entropy_with_logits_forward(
     Z: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, CrossEntropyWithLogitsCache]:
-    """Return J = sum (log sum e^Z - Y Z), over m for "mean", exact for any Z, and the cache.
+    """Return J = sum (log sum e^Z - Y Z), over m for "mean", and the cache.
+
+    Finite and exact for logits to +-1e4.
 
     Source: Course 2, week 3, "Training a softmax classifier", with A = softmax(Z) put in.
     """
@@ -232,7 +236,7 @@ def predict_by_threshold(A: Array, threshold: float = 0.5) -> Array:
 
     Source: Course 1, week 2, "Logistic regression".
     """
-    return np.greater(A, threshold).astype(A.dtype)
+    return np.greater(A, float(threshold)).astype(A.dtype)
 
 
 @door(A="C m")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Array, Instance, Number, OneOf, Whole, admit, door
+from scratch._door import DTYPES, Array, Instance, Number, OneOf, Whole, admit, door
 from scratch._shapes import network_shapes
 from scratch.parameters import Parameters
 
@@ -136,10 +136,10 @@ class _DtypeDoor:
     def admit(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what names no floating dtype."""
         try:
-            kind = np.dtype(value).kind
+            known = value is not None and np.dtype(value).type in DTYPES
         except TypeError as error:
             raise TypeError(f"expected {name} to be a floating dtype, got {value!r}") from error
-        if kind != "f" or value is None:
+        if not known:
             raise TypeError(f"expected {name} to be a floating dtype, got {value!r}")
 
 

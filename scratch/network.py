@@ -141,12 +141,11 @@ def _from_logits(dZ: Array, cache: NetworkCache) -> dict[str, Array]:
     gradients: dict[str, Array] = {}
     for l in range(cache.network.depth, 0, -1):
         pulled = _linear_backward(dZ, cache.linear[l - 1])
-        gradients[f"W{l}"], gradients[f"b{l}"] = pulled["W"], pulled["b"]
+        gradients = {f"W{l}": pulled["W"], f"b{l}": pulled["b"], **gradients}
         if l > 1:
             backward = BACKWARD[cache.network.hidden]
             dZ = backward(pulled["A_prev"], cache.activation[l - 2])["Z"]
-    gradients["X"] = pulled["A_prev"]
-    return gradients
+    return {"X": pulled["A_prev"], **gradients}
 
 
 @door(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
@@ -172,6 +171,8 @@ def network_backward(dA: Array, cache: NetworkCache) -> dict[str, Array]:
     expected = (cache.network.layer_sizes[-1], cache.linear[-1].A_prev.shape[1])
     if dA.shape != expected:
         raise ValueError(f"expected dA of shape {expected}, got {dA.shape}")
+    if dA.dtype != cache.linear[-1].W.dtype:
+        raise TypeError(f"expected dA of dtype {cache.linear[-1].W.dtype}, got {dA.dtype}")
     dZ = BACKWARD[cache.network.output](dA, cache.activation[-1])["Z"]
     return _from_logits(dZ, cache)
 

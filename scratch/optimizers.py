@@ -71,7 +71,7 @@ def _meet(parameters: Parameters, gradients: Parameters, state: Any, kind: Any) 
     if not isinstance(state, kind):
         raise TypeError(f"expected state to be {kind.__name__}, got {describe(state)}")
     theta, g = parameters.theta, gradients.theta
-    if theta.shape != g.shape or len(parameters) != len(gradients):
+    if parameters.layout != gradients.layout:
         raise ValueError(f"expected gradients like {parameters}, got {gradients}")
     if theta.dtype != g.dtype:
         raise TypeError(f"expected gradients of dtype {theta.dtype}, got {g.dtype}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Array, Floats, Instance, describe, door
+from scratch._door import DTYPES, Array, Floats, Instance, describe, door
 
 __all__ = ["Parameters", "from_vector", "to_vector"]
 
@@ -24,7 +24,7 @@ class Parameters(Mapping[str, Array]):
     Source: Course 2, week 1, "Gradient checking", where the parameters become one vector theta.
     """
 
-    __slots__ = ("_theta", "_views")
+    __slots__ = ("_layout", "_theta", "_views")
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         """Copy `arrays`, all of one floating dtype, side by side."""
@@ -34,7 +34,7 @@ class Parameters(Mapping[str, Array]):
             raise ValueError("expected arrays to hold at least one name, got none")
         dtypes = {}
         for name, array in arrays.items():
-            if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
+            if not isinstance(array, np.ndarray) or array.dtype.type not in DTYPES:
                 raise TypeError(
                     f"expected {name} to be a floating NumPy array, got {describe(array)}"
                 )
@@ -53,6 +53,7 @@ class Parameters(Mapping[str, Array]):
         ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])
         pieces = np.split(theta, ends[:-1])
         self._theta = theta
+        self._layout = tuple(shapes.items())
         self._views = {
             name: piece.reshape(shape)
             for (name, shape), piece in zip(shapes.items(), pieces, strict=True)
@@ -61,6 +62,8 @@ class Parameters(Mapping[str, Array]):
     @classmethod
     def empty(cls, shapes: Shapes, dtype: Any = np.float64) -> Parameters:
         """Return parameters of these shapes, all zero."""
+        if np.dtype(dtype).type not in DTYPES:
+            raise TypeError(f"expected dtype to be a floating dtype, got {dtype!r}")
         made = cls.__new__(cls)
         size = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
         made._lay(np.zeros(size, dtype), shapes)
@@ -70,6 +73,11 @@ class Parameters(Mapping[str, Array]):
     def theta(self) -> Array:
         """All entries as one contiguous vector (N,), shared with the views."""
         return self._theta
+
+    @property
+    def layout(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """The names and shapes in the order of theta, to be compared at once."""
+        return self._layout
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

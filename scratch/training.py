@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
@@ -20,6 +20,7 @@ from scratch._door import (
     Order,
     Whole,
     admit,
+    describe,
     door,
     unchecked,
 )
@@ -79,6 +80,24 @@ class _Optimizer:
             raise TypeError(f"expected {name} with methods init and update, got {value!r}")
 
 
+class _Pair:
+    """A tuple (X, Y)."""
+
+    def admit(self, name: str, value: Any, seen: Any) -> None:
+        """Refuse what is no pair."""
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
+
+
+class _Orders:
+    """An iterable of orders."""
+
+    def admit(self, name: str, value: Any, seen: Any) -> None:
+        """Refuse what cannot be iterated over; the orders themselves are met one by one."""
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise TypeError(f"expected {name} to be an iterable of orders, got {describe(value)}")
+
+
 _TRAINING: dict[str, Expected] = {
     "network": Instance(Network),
     "parameters": Instance(Parameters),
@@ -89,7 +108,8 @@ _TRAINING: dict[str, Expected] = {
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),
     "l2": Number("[0, inf)"),
-    "dev": Optional(Instance(tuple)),
+    "orders": _Orders(),
+    "dev": Optional(_Pair()),
     "history": Optional(Instance(History)),
 }
 
@@ -139,11 +159,13 @@ def training_steps(
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """
-    for name, inputs, labels in [("X", X, Y), *([("dev", *dev)] if dev else [])]:
+    for name, inputs, labels in [("X", X, Y), *([("dev", *dev)] if dev is not None else [])]:
         admit({name: Floats("n_x m"), "Y": Floats("n_y m")}, {name: inputs, "Y": labels})
         match(network, parameters, inputs)
         check_labels(network, labels)
     history = History() if history is None else history
+    if isinstance(orders, Sized) and len(orders) < epochs:
+        raise ValueError(f"expected orders for {epochs} epochs, got {len(orders)}")
     m = X.shape[1]
     by_example = np.ascontiguousarray(X.T)  # a mini-batch is then gathered in whole runs of memory
     step = TrainingStep(network, parameters, l1, l2, m)
@@ -151,7 +173,7 @@ def training_steps(
     stream = iter(orders)
     number = 0
     for epoch in range(1, epochs + 1):
-        batches = partition(_next_order(stream, m, epoch, epochs), batch_size)
+        batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
         total, seconds = 0.0, 0.0
         for batch in batches:
             start = perf_counter()
@@ -175,6 +197,8 @@ def _next_order(stream: Iterator[Indices], m: int, epoch: int, epochs: int) -> I
     order = next(stream, None)
     if order is None:
         raise ValueError(f"expected orders for {epochs} epochs, got {epoch - 1}")
+    if not isinstance(order, np.ndarray):
+        raise TypeError(f"expected orders of whole numbers, got {describe(order)}")
     if len(order) != m:
         raise ValueError(f"expected orders of {m} examples, got one of {len(order)}")
     admit({"order": Order()}, {"order": order})
@@ -206,6 +230,8 @@ def train(
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise TypeError(f"expected callbacks to be functions, got {describe(callbacks)}")
     history = History() if history is None else history
     for step in training_steps(
         network,

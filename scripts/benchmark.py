@@ -12,13 +12,12 @@ of neighbouring blocks of the time per step, scratch / torch.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from tqdm import tqdm
 
-from command_line import AGREED, INTERRUPTED, make_folder, number, output_path
+from command_line import AGREED, INTERRUPTED, make_room, number, output_path, write_json
 from parity_tests.bridge import rows, twin
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
@@ -56,6 +55,15 @@ SHAPES = [
     Shape((784, 512, 256, 10), 128, "float32", 1.0),
     Shape((784, 2048, 2048, 10), 512, "float32", 1.0),
 ]
+
+#: the time of importing every stem, printed by a fresh interpreter.
+IMPORT = """
+import time; start = time.perf_counter()
+import importlib, pkgutil, scratch
+for module in pkgutil.iter_modules(scratch.__path__):
+    importlib.import_module(f"scratch.{module.name}")
+print(time.perf_counter() - start)
+"""
 
 #: seconds that one side works before the other takes its turn.
 BLOCK = 0.5
@@ -152,11 +160,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     arguments = parser.parse_args(argv)
     if arguments.out:
-        make_folder(parser, arguments.out)
+        make_room(parser, arguments.out)
     threads = arguments.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     pairs = max(1, round(arguments.seconds / (2 * (BLOCK + SETTLE))))
     results: list[dict[str, Any]] = []
+    print(f"importing all of scratch takes {import_seconds():.2f} s")
     print(f"one training step with Adam, {threads} threads, median of {pairs} pairs of blocks")
     print(f"{'shape':<34}{'scratch us':>12}{'torch us':>12}{'ratio':>9}   {'range':<9}{'goal':>8}")
     status = AGREED
@@ -170,15 +179,17 @@ def main(argv: list[str] | None = None) -> int:
                 tqdm.write(line(results[-1]))
         except KeyboardInterrupt:
             status = INTERRUPTED
+            print(f"interrupted after {len(results)} of {len(SHAPES)} shapes")
     if arguments.out:
-        write(arguments.out, {"threads": threads, "pairs": pairs, "results": results})
+        write_json(arguments.out, {"threads": threads, "pairs": pairs, "results": results})
+        print(f"wrote {arguments.out}")
     return status
 
 
-def write(path: Path, report: dict[str, Any]) -> None:
-    """Write the numbers, also those of an interrupted run."""
-    path.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"wrote {path}")
+def import_seconds() -> float:
+    """Return how long a fresh interpreter takes to import all of scratch, NumPy included."""
+    run = [sys.executable, "-c", IMPORT]
+    return float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
 
 
 if __name__ == "__main__":

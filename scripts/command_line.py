@@ -6,11 +6,12 @@ import argparse
 import csv
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -30,16 +31,21 @@ AGREED, PARTED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
 DIVERGED = 1
 
 
+#: how messages call what a flag takes, and the largest number that any flag takes.
+KINDS: Mapping[type, str] = {int: "a whole number", float: "a number"}
+LARGEST = 1e300
+
+
 def number(kind: type, low: float, *, above: bool = False) -> Callable[[str], Any]:
     """Return an argparse type that reads a number from `low` up, or strictly above it."""
 
     def read(text: str) -> Any:
-        wanted = f"a {kind.__name__} {'above' if above else 'of at least'} {low:g}"
+        wanted = f"{KINDS[kind]} {'above' if above else 'of at least'} {low:g}"
         try:
             value = kind(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}") from error
-        if not np.isfinite(value) or value < low or (above and value == low):
+        if not abs(value) <= LARGEST or value < low or (above and value == low):
             raise argparse.ArgumentTypeError(f"expected {wanted}, got {text}")
         return value
 
@@ -144,17 +150,32 @@ def output_path(text: str, suffixes: Sequence[str]) -> Path:
     return path
 
 
-def make_folder(parser: argparse.ArgumentParser, path: Path) -> None:
-    """Make the folder of a path, or leave with a message: better before the run than after."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        refuse(parser, f"cannot write to {path.parent}: {error.strerror}")
+def make_room(parser: argparse.ArgumentParser, *paths: Path) -> None:
+    """Make the folder of files to be written, or leave with status 2: better now than after."""
+    for path in paths:
+        if path.is_dir():
+            parser.error(f"cannot write {path}: it is a folder")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            parser.error(f"cannot write to {path.parent}: {error.strerror}")
 
 
-def refuse(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """Leave with status 2 and a message, as for any bad argument."""
-    parser.error(message)
+def write_json(path: Path, report: Any) -> None:
+    """Write a report whole or not at all; what is not finite becomes null, as JSON has no NaN."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n")
+    partial.replace(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def read_flags(
@@ -172,7 +193,7 @@ def read_flags(
         parser.add_argument("--device", choices=devices, default=devices[0])
     arguments = parser.parse_args(argv)
     path = arguments.out or Path("out") / f"{side}-{arguments.experiment}.json"
-    make_folder(parser, path)
+    make_room(parser, path, path.with_suffix(".png"))
     return arguments, chosen(arguments), path
 
 
@@ -190,18 +211,17 @@ def epochs_of(history: Any) -> dict[str, list[float]]:
 
 def write_history(path: Path, about: Mapping[str, Any], history: Any) -> None:
     """Write the history as JSON, or as CSV with a row an epoch, by the path's ending."""
-    partial = path.with_name(f"{path.name}.partial")
     columns = epochs_of(history)
     if path.suffix == ".json":
-        report = {**about, "history": {**columns, "step_costs": history.step_costs}}
-        partial.write_text(json.dumps(report, indent=1) + "\n")
+        write_json(path, {**about, "history": {**columns, "step_costs": history.step_costs}})
     else:
+        partial = path.with_name(f"{path.name}.partial")
         with partial.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *columns])
             rows = zip(*columns.values(), strict=True)
             writer.writerows([epoch, *row] for epoch, row in enumerate(rows, start=1))
-    partial.replace(path)
+        partial.replace(path)
 
 
 def plot_history(path: Path, title: str, history: Any) -> None:

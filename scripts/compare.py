@@ -10,7 +10,6 @@ stayed inside the budget; 1: they parted, and the first step and tensor are name
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,12 +33,13 @@ from command_line import (
     add_flags,
     chosen,
     draw,
-    make_folder,
+    make_room,
     number,
     output_path,
+    write_json,
 )
 from parity_tests.bridge import rows, twin, unload
-from parity_tests.budgets import FLOAT32_FLOOR, TRAINING
+from parity_tests.budgets import TRAINING
 from parity_tests.harness import measure
 from scratch.optimizers import OPTIMIZERS
 from scratch.parameters import Parameters
@@ -74,7 +74,10 @@ def scratch_side(draws: Draws) -> Side:
         history=history,
         **draws.run(),
     )
-    evaluate = lambda: ours.evaluate(parameters, *draws.data.test, draws.network)[1]  # noqa: E731
+
+    def evaluate() -> float:
+        return ours.evaluate(parameters, *draws.data.test, draws.network)[1]
+
     return Side(history, lambda: parameters, steps, evaluate)
 
 
@@ -94,7 +97,10 @@ def torch_side(draws: Draws) -> Side:
         history=history,
         **draws.run(),
     )
-    evaluate = lambda: theirs.evaluate(module, X_test, Y_test)[1]  # noqa: E731
+
+    def evaluate() -> float:
+        return theirs.evaluate(module, X_test, Y_test)[1]
+
     return Side(history, lambda: unload(module), steps, evaluate)
 
 
@@ -126,53 +132,61 @@ def difference(value: float, reference: float, eps: float) -> float:
     return measure(np.float64(value), np.float64(reference), eps=eps).error
 
 
-def worst(reached: Parameters, reference: Parameters, eps: float) -> tuple[float, str]:
-    """Return the largest difference of any tensor, in eps of its largest entry, and its name."""
-    return max((measure(reached[name], reference[name], eps=eps).error, name) for name in reached)
+def differences(mine: Side, other: Side, eps: float) -> Iterator[tuple[float, str]]:
+    """Yield how far two runs are apart in each tensor and each column of the history, in eps.
+
+    The gauge of a tensor is its largest entry, that of a column of costs its largest cost.
+    """
+    reached, reference = mine.parameters(), other.parameters()
+    for name in reached:
+        yield measure(reached[name], reference[name], eps=eps).error, name
+    for name in ("step_costs", "costs", "dev_costs"):
+        costs, references = (np.array(getattr(side.history, name)) for side in (mine, other))
+        yield measure(costs, references, eps=eps).error, name
 
 
 @dataclass
 class Verdict:
-    """Whether the sides stayed together, and the two numbers that say so."""
+    """Whether the sides stayed together, and the numbers that say so."""
 
     error: float  # in eps units
-    allowed: float  # in eps units
-    name: str  # of the worst tensor
-    why: str
+    name: str  # of the worst tensor or column
 
     @property
     def agreed(self) -> bool:
         """Tell whether the error is inside the budget; NaN is not."""
-        return self.error <= self.allowed
+        return self.error <= TRAINING.eps
 
 
-def judge(draws: Draws, mine: Side, other: Side, dtype: str, oracle: Side | None) -> Verdict:
-    """Hold the float64 runs against each other, float32 runs against a float64 one."""
-    eps = float(np.finfo(dtype).eps)
-    if oracle is None:
-        error, name = worst(mine.parameters(), other.parameters(), eps)
-        return Verdict(error, TRAINING.in_eps(eps), name, f"relative {TRAINING.relative:g}")
-    error, name = worst(mine.parameters(), oracle.parameters(), eps)
-    theirs_, _ = worst(other.parameters(), oracle.parameters(), eps)
-    why = f"twice torch's error against a float64 run, {theirs_:.3g}, plus {FLOAT32_FLOOR.eps:g}"
-    return Verdict(error, 2 * theirs_ + FLOAT32_FLOOR.eps, name, why)
+def judge(mine: Side, other: Side, dtype: str) -> Verdict:
+    """Hold two runs of one dtype against each other, accuracies too in float64."""
+    verdict = Verdict(*max(differences(mine, other, float(np.finfo(dtype).eps))))
+    if dtype == "float64" and verdict.agreed:
+        for name in ("accuracies", "dev_accuracies"):
+            if getattr(mine.history, name) != getattr(other.history, name):
+                return Verdict(float("inf"), name)
+        if mine.evaluate() != other.evaluate():
+            return Verdict(float("inf"), "test accuracy")
+    return verdict
 
 
-def locate(draws: Draws, allowed: float, eps: float) -> str:
-    """Walk both sides at once; name the first step and tensor outside the budget."""
+def locate(draws: Draws, eps: float) -> str:
+    """Walk both sides at once; name the first step and quantity outside the budget."""
     mine, other = scratch_side(draws), torch_side(draws)
     with Bar(draws.steps, "looking for the step") as bar:
-        for step, _ in zip(mine.steps, other.steps, strict=True):
+        for step, theirs_ in zip(mine.steps, other.steps, strict=True):
             bar(step, mine.history)
-            error, name = worst(mine.parameters(), other.parameters(), eps)
-            if not error <= allowed:
-                found = measure(mine.parameters()[name], other.parameters()[name], eps=eps)
+            reached, reference = mine.parameters(), other.parameters()
+            found = {name: measure(reached[name], reference[name], eps=eps) for name in reached}
+            found["cost"] = measure(np.float64(step.cost), np.float64(theirs_.cost), eps=eps)
+            name, worst = max(found.items(), key=lambda item: item[1].error)
+            if not worst.error <= TRAINING.eps:
                 return (
                     f"the runs part at step {step.number}, epoch {step.epoch}, in "
-                    f"{name}{list(found.place)}: scratch {found.ours!r}, torch {found.theirs!r}, "
-                    f"{found.error:.3g} eps units apart"
+                    f"{name}{list(worst.place) or ''}: scratch {worst.ours!r}, "
+                    f"torch {worst.theirs!r}, {worst.error:.3g} eps units apart"
                 )
-    return "the two runs stay inside of the budget of each other at every step"
+    return "no step leaves the budget: the runs part in what is evaluated after an epoch"
 
 
 def plot(path: Path, title: str, mine: Any, other: Any, eps: float) -> None:
@@ -201,6 +215,38 @@ def plot(path: Path, title: str, mine: Any, other: Any, eps: float) -> None:
     plt.close(figure)
 
 
+def print_verdict(verdict: Verdict, dtype: str) -> None:
+    """Print one line: inside or outside, by how much, where."""
+    print(
+        f"{dtype}: {'inside' if verdict.agreed else 'OUTSIDE'} the budget, {verdict.error:.3g} eps "
+        f"units in {verdict.name}, allowed {TRAINING.eps:.3g}"
+    )
+
+
+def against_float64(draws: Draws, mine: Side, other: Side) -> tuple[Verdict, Draws]:
+    """Run both sides in float64 as well; print how far each float32 run is from torch's there."""
+    wide = draw(draws.experiment, "float64")
+    sides = scratch_side(wide), torch_side(wide)
+    for side, label in zip(sides, ("scratch, float64", "torch, float64"), strict=True):
+        with Bar(wide.steps, label) as bar:
+            walk(side, bar, lambda epoch: None)
+    eps = float(np.finfo(np.float32).eps)
+    errors = [max(differences(side, sides[1], eps))[0] for side in (mine, other)]
+    print(f"against torch in float64: scratch {errors[0]:.3g}, torch {errors[1]:.3g} eps units")
+    return judge(*sides, "float64"), wide
+
+
+def numbers(arguments: argparse.Namespace, mine: Side, other: Side, **more: Any) -> dict[str, Any]:
+    """Return what a run has shown so far, both histories whole."""
+    sides = {"scratch": mine, "torch": other}
+    return {
+        "experiment": arguments.experiment,
+        "dtype": arguments.dtype,
+        **more,
+        "histories": {name: vars(side.history) for name, side in sides.items()},
+    }
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run both sides, print the table and the verdict, write the picture and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -215,9 +261,9 @@ def main(argv: list[str] | None = None) -> int:
         "--every", type=number(int, 1), help=f"print each so many epochs; default {ROWS} rows"
     )
     arguments = parser.parse_args(argv)
-    make_folder(parser, arguments.out)
+    report = arguments.out.with_suffix(".json")
+    make_room(parser, arguments.out, report)
     experiment, dtype = chosen(arguments), arguments.dtype
-    every = arguments.every or -(-experiment.epochs // ROWS)
     eps = float(np.finfo(dtype).eps)
     torch.set_float32_matmul_precision("highest")
 
@@ -226,63 +272,64 @@ def main(argv: list[str] | None = None) -> int:
     sizes = "-".join(map(str, experiment.layer_sizes))
     title = f"{arguments.experiment}: {sizes}, {experiment.optimizer}, {dtype}"
     print(f"{title}, {experiment.epochs} epochs, seed {experiment.seed}")
-    oracle = None
+    try:
+        return run(arguments, draws, mine, other, title)
+    except KeyboardInterrupt:
+        plot(arguments.out, f"{title} (interrupted)", mine.history, other.history, eps)
+        write_json(report, numbers(arguments, mine, other, interrupted=True))
+        steps = len(mine.history.step_costs), len(other.history.step_costs)
+        print(f"interrupted after {steps[0]} steps of scratch and {steps[1]} of torch")
+        print(f"wrote {arguments.out} and {report} with what was reached")
+        return INTERRUPTED
+
+
+def run(arguments: argparse.Namespace, draws: Draws, mine: Side, other: Side, title: str) -> int:
+    """Walk both sides, judge them, write what they have shown; return the exit status."""
+    experiment, dtype = draws.experiment, arguments.dtype
+    every = arguments.every or -(-experiment.epochs // ROWS)
+    eps = float(np.finfo(dtype).eps)
 
     def print_row(epoch: int) -> None:
         if epoch % every == 0 or epoch in (1, experiment.epochs):
             tqdm.write(row(epoch, mine.history, other.history, eps))
 
-    try:
-        with Bar(draws.steps, "scratch") as bar:
-            walk(mine, bar, lambda epoch: None)
-        tqdm.write(HEADER)
-        with Bar(draws.steps, "torch  ") as bar:
-            walk(other, bar, print_row)
-        if dtype == "float32":
-            oracle = scratch_side(draw(experiment, "float64"))
-            with Bar(draws.steps, "float64") as bar:
-                walk(oracle, bar, lambda epoch: None)
-    except KeyboardInterrupt:
-        plot(arguments.out, f"{title} (interrupted)", mine.history, other.history, eps)
-        steps = len(mine.history.step_costs), len(other.history.step_costs)
-        print(f"interrupted after {steps[0]} steps of scratch and {steps[1]} of torch")
-        print(f"wrote {arguments.out} with what was reached")
-        return INTERRUPTED
-
-    verdict = judge(draws, mine, other, dtype, oracle)
+    with Bar(draws.steps, "scratch") as bar:
+        walk(mine, bar, lambda epoch: None)
+    tqdm.write(HEADER)
+    with Bar(draws.steps, "torch") as bar:
+        walk(other, bar, print_row)
+    verdicts = {dtype: (judge(mine, other, dtype), draws)}
+    if dtype == "float32":
+        verdicts["float64"] = against_float64(draws, mine, other)
     largest = float(np.abs(mine.parameters().theta - other.parameters().theta).max())
-    seconds = sum(mine.history.seconds), sum(other.history.seconds)
+    seconds = [sum(side.history.seconds) for side in (mine, other)]
+    accuracies = [side.evaluate() for side in (mine, other)]
+    agreed = all(verdict.agreed for verdict, _ in verdicts.values())
     summary = {
-        "experiment": arguments.experiment,
-        "dtype": dtype,
         "epochs": experiment.epochs,
         "steps": draws.steps,
         "cost": [side.history.costs[-1] for side in (mine, other)],
         "train_accuracy": [side.history.accuracies[-1] for side in (mine, other)],
-        "test_accuracy": [mine.evaluate(), other.evaluate()],
-        "seconds": list(seconds),
+        "test_accuracy": accuracies,
+        "seconds": seconds,
         "largest_parameter_difference": largest,
-        "error_in_eps": verdict.error,
-        "allowed_in_eps": verdict.allowed,
-        "agreed": verdict.agreed,
+        "error_in_eps": verdicts[dtype][0].error,
+        "allowed_in_eps": TRAINING.eps,
+        "agreed": agreed,
     }
-    numbers = arguments.out.with_suffix(".json")
-    numbers.write_text(json.dumps(summary, indent=1) + "\n")
+    report = arguments.out.with_suffix(".json")
+    write_json(report, numbers(arguments, mine, other, **summary))
     plot(arguments.out, title, mine.history, other.history, eps)
     print(f"largest parameter difference {largest:.3g}")
-    print(f"test accuracy scratch {summary['test_accuracy'][0]:.4f}", end=", ")
-    print(f"torch {summary['test_accuracy'][1]:.4f}")
-    print(f"seconds scratch {seconds[0]:.2f}, torch {seconds[1]:.2f}", end=", ")
-    print(f"ratio {seconds[0] / seconds[1]:.2f}")
-    print(f"wrote {arguments.out} and {numbers}")
-    print(
-        f"{'inside' if verdict.agreed else 'OUTSIDE'} the budget: {verdict.error:.3g} eps units in "
-        f"{verdict.name}, allowed {verdict.allowed:.3g} ({verdict.why})"
-    )
-    if verdict.agreed:
-        return AGREED
-    print(locate(draws, verdict.allowed, eps))
-    return PARTED
+    print(f"test accuracy scratch {accuracies[0]:.4f}, torch {accuracies[1]:.4f}")
+    ratio = seconds[0] / seconds[1]
+    print(f"seconds scratch {seconds[0]:.2f}, torch {seconds[1]:.2f}, ratio {ratio:.2f}")
+    print(f"wrote {arguments.out} and {report}")
+    for name, (verdict, started) in verdicts.items():
+        print_verdict(verdict, name)
+        if not verdict.agreed:
+            print(locate(started, float(np.finfo(name).eps)))
+    return AGREED if agreed else PARTED
 
 
 if __name__ == "__main__":

@@ -150,6 +150,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing, only compare")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.parts) - PARTS.keys()
+    if arguments.check and arguments.parts != ["names"]:
+        parser.error("expected --check with names alone: the rest is measured anew each time")
     if unknown:
         parser.error(f"expected parts of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     text = README.read_text()

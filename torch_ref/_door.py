@@ -10,10 +10,14 @@ import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from numbers import Integral, Real
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 import torch
+
+#: half precisions are refused: their smallest numbers are larger than Adam's epsilon.
+DTYPES = (torch.float32, torch.float64)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,7 +75,7 @@ class Floats:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), shapes and values (ValueError)."""
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+        if not isinstance(value, torch.Tensor) or value.dtype not in DTYPES:
             raise TypeError(f"expected {name} to be a floating tensor, got {describe(value)}")
         symbols, shape = self.shape.split(), tuple(value.shape)
         wanted = f"({', '.join(symbols)}{',' if len(symbols) == 1 else ''})"
@@ -108,10 +112,13 @@ class Number:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
-        if isinstance(value, bool) or not isinstance(value, Real):
+        if isinstance(value, bool | Fraction) or not isinstance(value, Real):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
         low, high = (float(end) for end in self.interval[1:-1].split(","))
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         above = number > low or (number == low and self.interval[0] == "[")
         below = number < high or (number == high and self.interval[-1] == "]")
         if not (above and below and math.isfinite(number)):

@@ -66,10 +66,10 @@ def binary_cross_entropy_with_logits(Z: Tensor, Y: Tensor, reduction: str = "mea
 def cross_entropy(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     """Return -sum log A at the labels, over m for "mean", a scalar.
 
-    Source: torch.nn.functional.nll_loss, on log A.
+    Source: torch.gather, torch.log.
     """
-    total = functional.nll_loss(A.log(), Y.argmax(dim=1), reduction="sum")
-    return total / REDUCTIONS[reduction](len(A))
+    at_label = A.gather(1, Y.argmax(dim=1, keepdim=True))  # log 0 elsewhere has no gradient
+    return -at_label.log().sum() / REDUCTIONS[reduction](len(A))
 
 
 @door(Z="m C", Y=Floats("m C", "one-hot"), reduction=_REDUCTION)
@@ -87,7 +87,7 @@ def predict_by_threshold(A: Tensor, threshold: float = 0.5) -> Tensor:
 
     Source: torch.gt.
     """
-    return A.gt(threshold).to(A.dtype)
+    return A.gt(float(threshold)).to(A.dtype)
 
 
 @door(A="m C")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ class Network(nn.Module):
         """Build the layers on `device`."""
         super().__init__()
         if not isinstance(layer_sizes, tuple | list) or not all(
-            type(n) is int for n in layer_sizes
+            isinstance(n, Integral) and not isinstance(n, bool) for n in layer_sizes
         ):
             raise TypeError(
                 f"expected layer_sizes to be a tuple of whole numbers, got {describe(layer_sizes)}"
@@ -75,9 +76,10 @@ class Network(nn.Module):
             )
         known = OneOf(_DIFFERENTIABLE)
         admit({"hidden": known, "output": known}, {"hidden": hidden, "output": output})
-        self.layer_sizes, self.hidden, self.output = tuple(layer_sizes), hidden, output
+        self.layer_sizes = tuple(int(n) for n in layer_sizes)
+        self.hidden, self.output = hidden, output
         layers: list[nn.Module] = []
-        for n_prev, n in pairwise(layer_sizes):
+        for n_prev, n in pairwise(self.layer_sizes):
             linear = nn.Linear(n_prev, n, dtype=dtype, device="meta").to_empty(device=device)
             layers += [linear, ACTIVATIONS[hidden]()]
         self.logits = nn.Sequential(*layers[:-1])
@@ -101,8 +103,11 @@ def check(module: Network, X: Tensor, Y: Tensor | None = None) -> None:
             )
         table["Y"] = Floats("m n_y", "one-hot" if module.output == "softmax" else "labels")
     admit(table, {"X": X, "Y": Y})
+    dtype = next(module.parameters()).dtype
     ends = {"X": (X, module.layer_sizes[0]), "Y": (Y, module.layer_sizes[-1])}
     for name, (tensor, width) in ends.items():
+        if tensor is not None and tensor.dtype != dtype:
+            raise TypeError(f"expected {name} of dtype {dtype}, got {tensor.dtype}")
         if tensor is not None and tensor.shape[1] != width:
             raise ValueError(f"expected {name} of shape (m, {width}), got {tuple(tensor.shape)}")
 

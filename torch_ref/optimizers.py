@@ -200,6 +200,9 @@ class AdamDialect(_Rule):
 
 def _vector(optimizer: Optimizer, key: str, factor: str = "") -> Tensor:
     """Return one entry of the state of every parameter as one vector, times a group's factor."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    if not all(key in optimizer.state.get(one, {}) for one in parameters):
+        raise ValueError(f"expected an optimizer with {key} for each parameter: take a step first")
     return torch.cat(
         [
             optimizer.state[parameter][key].flatten() * group.get(factor, 1.0)
@@ -230,12 +233,8 @@ def rmsprop_state(optimizer: Optimizer) -> dict[str, Tensor]:
 @door(optimizer=Instance(Optimizer))
 def adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return {"v": (N,), "s": (N,), "t": ()} of `adam` after a step. Source: torch.optim.Adam."""
-    first = optimizer.param_groups[0]["params"][0]
-    return {
-        "v": _vector(optimizer, "exp_avg"),
-        "s": _vector(optimizer, "exp_avg_sq"),
-        "t": optimizer.state[first]["step"],
-    }
+    moments = {"v": _vector(optimizer, "exp_avg"), "s": _vector(optimizer, "exp_avg_sq")}
+    return {**moments, "t": optimizer.state[optimizer.param_groups[0]["params"][0]]["step"]}
 
 
 #: every optimizer by name; the same keys as `scratch.optimizers.OPTIMIZERS`.

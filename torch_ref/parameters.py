@@ -18,10 +18,13 @@ def parameters(module: nn.Module) -> dict[str, torch.Tensor]:
     Source: torch.nn.Module.modules.
     """
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    if not layers:
+        raise ValueError(f"expected module to have a linear layer, got {module}")
     return {
         f"{letter}{l}": parameter
         for l, layer in enumerate(layers, start=1)
         for letter, parameter in (("W", layer.weight), ("b", layer.bias))
+        if parameter is not None
     }
 
 
@@ -47,4 +50,7 @@ def from_vector(vector: torch.Tensor, module: nn.Module) -> None:
         raise ValueError(
             f"expected vector of shape (N,) with N = {size}, got {tuple(vector.shape)}"
         )
+    dtype = next(module.parameters()).dtype
+    if vector.dtype != dtype:
+        raise TypeError(f"expected vector of dtype {dtype}, got {vector.dtype}")
     vector_to_parameters(vector.clone(), module.parameters())

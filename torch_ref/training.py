@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
@@ -18,6 +18,7 @@ from torch_ref._door import (
     Order,
     Whole,
     admit,
+    describe,
     door,
     unchecked,
 )
@@ -65,6 +66,25 @@ class History:
 
 Callback: TypeAlias = Callable[[Step, History], None]
 
+
+class _Pair:
+    """A tuple (X, Y)."""
+
+    def admit(self, name: str, value: Any, seen: Any) -> None:
+        """Refuse what is no pair."""
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
+
+
+class _Orders:
+    """An iterable of orders."""
+
+    def admit(self, name: str, value: Any, seen: Any) -> None:
+        """Refuse what cannot be iterated over; the orders themselves are met one by one."""
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            raise TypeError(f"expected {name} to be an iterable of orders, got {describe(value)}")
+
+
 _TRAINING: dict[str, Expected] = {
     "module": Instance(Network),
     "X": Floats("m n_x"),
@@ -74,7 +94,8 @@ _TRAINING: dict[str, Expected] = {
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),
     "l2": Number("[0, inf)"),
-    "dev": Optional(Instance(tuple)),
+    "orders": _Orders(),
+    "dev": Optional(_Pair()),
     "history": Optional(Instance(History)),
 }
 
@@ -115,12 +136,17 @@ def training_steps(
 
     Source: torch.optim, "Taking an optimization step".
     """
-    for inputs, labels in [(X, Y), *([dev] if dev else [])]:
+    for inputs, labels in [(X, Y), *([dev] if dev is not None else [])]:
         check(module, inputs, labels)
     history = History() if history is None else history
+    if isinstance(orders, Sized) and len(orders) < epochs:
+        raise ValueError(f"expected orders for {epochs} epochs, got {len(orders)}")
+    held = {id(one) for group in optimizer.param_groups for one in group["params"]}
+    if not any(id(parameter) in held for parameter in module.parameters()):
+        raise ValueError("expected an optimizer of the module's parameters, got one of others")
     m, number, stream = len(X), 0, iter(orders)
     for epoch in range(1, epochs + 1):
-        batches = partition(_next_order(stream, m, epoch, epochs), batch_size)
+        batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
         total, seconds = 0.0, 0.0
         for batch in batches:
             start = perf_counter()
@@ -147,6 +173,8 @@ def _next_order(stream: Iterator[Any], m: int, epoch: int, epochs: int) -> Any:
     order = next(stream, None)
     if order is None:
         raise ValueError(f"expected orders for {epochs} epochs, got {epoch - 1}")
+    if not isinstance(order, Sized):
+        raise TypeError(f"expected orders of whole numbers, got {describe(order)}")
     if len(order) != m:
         raise ValueError(f"expected orders of {m} examples, got one of {len(order)}")
     admit({"order": Order()}, {"order": order})
@@ -177,6 +205,8 @@ def train(
 
     Source: torch.optim, "Taking an optimization step".
     """
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise TypeError(f"expected callbacks to be functions, got {describe(callbacks)}")
     history = History() if history is None else history
     for step in training_steps(
         module,
