@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import GRADIENT, assert_close, assert_switches, assert_twins
+from parity_tests import FORWARD, GRADIENT, assert_close, assert_switches, assert_twins
 from parity_tests.bridge import columns, load, rows, to_numpy
 from parity_tests.budgets import FLOAT32_NETWORK
 from parity_tests.gauges import network_gauges
+from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
 from scratch.initializers import initialize
 from scratch.network import (
@@ -109,12 +110,15 @@ PENALTIES = [(0.0, 0.0), (0.2, 0.0), (0.0, 0.4), (0.2, 0.4)]  # (l1, l2)
 
 @pytest.mark.parity("cost_and_gradients")
 @pytest.mark.seeds(50)
-@pytest.mark.parametrize(("l1", "l2"), PENALTIES, ids=str)
 @pytest.mark.parametrize("output", OUTPUT_COSTS)
-def test_cost_and_gradients(output, l1, l2, dtype, rng, seed):
-    """J with its penalties and every gradient, held by all three witnesses."""
+def test_cost_and_gradients(output, dtype, rng, seed):
+    """J with its penalties and every gradient, held by all three witnesses.
+
+    The seeds walk through every pair of penalties, with nine examples and with one.
+    """
+    l1, l2 = PENALTIES[seed % 4]
     network, parameters = draw_network((5, 4, 3), "tanh", output, rng, dtype)
-    m = (9, 1)[seed % 2]
+    m = (9, 1)[seed // 4 % 2]
     X, Y = rng.standard_normal((5, m)).astype(dtype), draw_labels(network, m, rng, dtype)
     penalties = {"l1": l1, "l2": l2, "m": 20}
 
@@ -174,6 +178,30 @@ def test_both_public_doors(output, l1, l2, rng):
     ours = predict(X, parameters, network)
     assert np.array_equal(ours, columns(theirs.predict(rows(X), module)))
     assert_switches(ours, "prediction")
+
+
+@pytest.mark.parametrize(("l1", "l2"), PENALTIES, ids=str)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("output", OUTPUT_COSTS)
+def test_the_training_step_is_the_definition(output, hidden, dtype, l1, l2, rng):
+    """The step of the training loop gives the cost and gradients of `cost_and_gradients`."""
+    network, parameters = draw_network((5, 8, 6, 3), hidden, output, rng, dtype)
+    step = TrainingStep(network, parameters, l1=l1, l2=l2, m=20)
+    for m in (9, 4, 1):
+        X, Y = rng.standard_normal((5, m)).astype(dtype), draw_labels(network, m, rng, dtype)
+        J, gradients = cost_and_gradients(parameters, X, Y, network, l1=l1, l2=l2, m=20)
+        assert_close(step.cost_and_gradients(X, Y), J, "cost", budget=FORWARD)
+        for name, gradient in gradients.items():
+            dead = not gradient.any()  # every unit of a ReLU layer off, on a single example
+            assert_close(step.gradients[name], gradient, name, budget=GRADIENT, expect_zero=dead)
+
+
+def test_gradients_come_in_the_order_of_their_inputs(rng):
+    """X first, then W1, b1, ...: a Parameters made of them lies as theta does."""
+    network, parameters = draw_network((5, 4, 3, 2), "tanh", "sigmoid", rng)
+    A, cache = network_forward(rng.standard_normal((5, 6)), parameters, network)
+    assert list(network_backward(A, cache)) == ["X", *parameters]
 
 
 @pytest.mark.seeds(5)

@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--seconds", type=number(float, 1), default=12, help="for each shape; default 12"
+        "--seconds", type=number(float, 0.1), default=12, help="for each shape; default 12"
     )
     parser.add_argument("--threads", type=number(int, 1), help="of both sides; default torch's own")
     parser.add_argument(
