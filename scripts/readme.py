@@ -94,7 +94,7 @@ def parity() -> str:
         stems = [f"parity_tests/test_{stem}.py" for stem in STEMS]
         run("-m", "pytest", "-q", *stems, f"--parity-report={path}")
         report = json.loads(path.read_text())
-    causes = ["forward round-off", "gradient round-off", "optimizer round-off"]
+    causes = [f"{cause} round-off" for cause in ("forward", "gradient", "optimizer", "training")]
     comparisons = report["comparisons"]
     rows = []
     for concept in sorted({one["concept"] for one in comparisons}):
@@ -103,7 +103,7 @@ def parity() -> str:
         cells = [f"{max(errors):.3g}" if errors else "" for errors in worst]
         rows.append([concept, f"{len(mine):,}", *cells])
     budgets = {one["cause"]: one["budget"] for one in comparisons if one["budget"]}
-    head = [f"{cause.split()[0]} (at most {budgets[cause]:g})" for cause in causes]
+    head = [f"{cause.split()[0]} (at most {budgets[cause]:.3g})" for cause in causes]
     return (
         f"{table(['concept', 'comparisons', *head], rows)}\n\n"
         f"Worst error in eps units, {versions(report['environment'])}. "
