@@ -498,14 +498,14 @@ def test_expected_zeros_must_be_zero():
 def test_the_ruler():
     """Errors are counted in eps of ours, over the largest entry of theirs or a gauge."""
     eps = np.finfo(float).eps
-    theirs_ = np.array([8.0, -2.0, 0.5])
-    ours = theirs_ + np.array([0.0, 0.0, 16 * eps])
-    found = measure(ours, theirs_)
+    reference = np.array([8.0, -2.0, 0.5])
+    ours = reference + np.array([0.0, 0.0, 16 * eps])
+    found = measure(ours, reference)
     assert found.error == 2.0
     assert found.place == (2,)
     assert found.ulp == 32
-    assert measure(ours, theirs_, np.array([1.0, 1.0, 4.0])).error == 4.0
-    assert measure(ours.astype("f4"), theirs_.astype("f4")).error == 0
+    assert measure(ours, reference, np.array([1.0, 1.0, 4.0])).error == 4.0
+    assert measure(ours.astype("f4"), reference.astype("f4")).error == 0
     assert measure(np.array([np.nan, 1.0]), np.array([1.0, 1.0])).error == np.inf
     assert measure(np.array(np.inf), np.array(1.0)).error == np.inf
     for pair in ((1.0, np.nan), (np.nan, np.nan), (np.inf, np.inf), (1.0, np.inf)):

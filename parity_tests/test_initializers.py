@@ -111,13 +111,13 @@ def test_initialize(name, rng):
     theirs.initialize(module, name, torch.Generator().manual_seed(3))
     other = unload(module)
     assert mine.shapes == other.shapes
-    for name_, view in mine.items():
-        if name_.startswith("b"):
-            assert_close(view, other[name_], name_, expect_zero=True)
+    for key, view in mine.items():
+        if key.startswith("b"):
+            assert_close(view, other[key], key, expect_zero=True)
             continue
-        spread = view.std(), other[name_].std()
+        spread = view.std(), other[key].std()
         assert spread[0] == pytest.approx(spread[1], rel=5 / np.sqrt(2 * view.size))
-        assert abs(view.mean() - other[name_].mean()) <= 5 * np.sqrt(2 / view.size) * spread[0]
+        assert abs(view.mean() - other[key].mean()) <= 5 * np.sqrt(2 / view.size) * spread[0]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble])

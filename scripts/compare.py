@@ -174,11 +174,11 @@ def locate(draws: Draws, eps: float) -> str:
     """Walk both sides at once; name the first step and quantity outside the budget."""
     mine, other = scratch_side(draws), torch_side(draws)
     with Bar(draws.steps, "looking for the step") as bar:
-        for step, theirs_ in zip(mine.steps, other.steps, strict=True):
+        for step, other_step in zip(mine.steps, other.steps, strict=True):
             bar(step, mine.history)
             reached, reference = mine.parameters(), other.parameters()
             found = {name: measure(reached[name], reference[name], eps=eps) for name in reached}
-            found["cost"] = measure(np.float64(step.cost), np.float64(theirs_.cost), eps=eps)
+            found["cost"] = measure(np.float64(step.cost), np.float64(other_step.cost), eps=eps)
             name, worst = max(found.items(), key=lambda item: item[1].error)
             if not worst.error <= TRAINING.eps:
                 return (
