@@ -528,6 +528,22 @@ def test_the_edge_of_the_budget():
         assert_close(one * (1 + 17 * np.finfo(float).eps), one, "outside")
 
 
+class WrongTanh(torch.autograd.Function):
+    """tanh in torch with a gradient one percent too large."""
+
+    @staticmethod
+    def forward(ctx, x):
+        """Return tanh(x)."""
+        ctx.save_for_backward(x)
+        return torch.tanh(x)
+
+    @staticmethod
+    def backward(ctx, d):
+        """Pull d back, wrongly."""
+        (x,) = ctx.saved_tensors
+        return 1.01 * (d * (1 - torch.tanh(x) ** 2))
+
+
 def test_the_message_names_the_guilty_side(rng):
     """The third witness says whether ours or theirs is wrong, at the worst index."""
     with pytest.raises(
@@ -536,39 +552,15 @@ def test_the_message_names_the_guilty_side(rng):
         assert_twins(*LIES["gradient scaled"], torch.tanh, draw(rng), rng)
     with pytest.raises(AssertionError, match=r"output differs at \(\d, \d\)"):
         assert_twins(honest_forward, honest_backward, lambda x: torch.tanh(x) * 1.1, draw(rng), rng)
-
-    class Wrong(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return torch.tanh(x)
-
-        @staticmethod
-        def backward(ctx, d):
-            (x,) = ctx.saved_tensors
-            return 1.01 * d * (1 - torch.tanh(x) ** 2)
-
     with pytest.raises(AssertionError, match="contradicts theirs"):
-        assert_twins(honest_forward, honest_backward, Wrong.apply, draw(rng), rng)
+        assert_twins(honest_forward, honest_backward, WrongTanh.apply, draw(rng), rng)
 
 
 def test_a_lie_told_by_both_sides_is_caught(rng):
     """Where ours and torch's agree on a wrong gradient, the third witness contradicts."""
-
-    class Both(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            return torch.tanh(x)
-
-        @staticmethod
-        def backward(ctx, d):
-            (x,) = ctx.saved_tensors
-            return 1.01 * (d * (1 - torch.tanh(x) ** 2))
-
     backward = lambda d, a: {"x": 1.01 * (d * (1 - a**2))}  # noqa: E731
     with pytest.raises(AssertionError, match="a central difference gives"):
-        assert_twins(honest_forward, backward, Both.apply, draw(rng), rng)
+        assert_twins(honest_forward, backward, WrongTanh.apply, draw(rng), rng)
 
 
 @pytest.mark.skipif(not WIDE, reason="longdouble is no wider than float64 here")

@@ -237,15 +237,16 @@ def test_a_diverged_run_says_so(side, script, capsys):
 
 @pytest.mark.parametrize("suffix", [".json", ".csv"])
 @pytest.mark.parametrize("side", ["scratch", "torch"])
+@pytest.mark.parametrize("whole", [0, 3])
 def test_an_interruption_between_two_entries_of_an_epoch(
-    side, suffix, script, monkeypatch, tmp_path, capsys
+    whole, side, suffix, script, monkeypatch, tmp_path, capsys
 ):
     """Ctrl-C while an epoch is being written down: the epochs before it are whole."""
     module = script(f"train_{side}")
     honest = module.History.end_epoch
 
     def interrupted(self, cost, *rest):
-        if len(self.costs) == 3:
+        if len(self.costs) == whole:
             self.costs.append(cost)
             raise KeyboardInterrupt
         honest(self, cost, *rest)
@@ -253,12 +254,12 @@ def test_an_interruption_between_two_entries_of_an_epoch(
     monkeypatch.setattr(module.History, "end_epoch", interrupted)
     out = tmp_path / f"run{suffix}"
     assert module.main(["--experiment", "breast-cancer", "--out", str(out)]) == 130
-    assert "interrupted in epoch 4 of 40" in capsys.readouterr().out
+    assert f"interrupted in epoch {whole + 1} of 40" in capsys.readouterr().out
     assert is_picture(out.with_suffix(".png"))
     if suffix == ".json":
-        assert len(json.loads(out.read_text())["history"]["costs"]) == 3
+        assert len(json.loads(out.read_text())["history"]["costs"]) == whole
     else:
-        assert len(out.read_text().splitlines()) == 4
+        assert len(out.read_text().splitlines()) == whole + 1
 
 
 BAD_FLAGS = [

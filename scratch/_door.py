@@ -125,9 +125,7 @@ class Number:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-            raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
-        if isinstance(value, np.complexfloating):
+        if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
         low, high = (float(end) for end in self.interval[1:-1].split(","))
         try:

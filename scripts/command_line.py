@@ -26,10 +26,9 @@ from scratch.parameters import Parameters
 
 plt.switch_backend("Agg")  # no display is needed
 
-#: exit statuses: well, outside the budget, bad arguments (argparse's own), Ctrl-C; a cost of NaN.
-AGREED, PARTED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 2, 130
-DIVERGED = 1
-
+#: exit statuses: all is well; the sides part, or a cost is not finite; bad arguments, as argparse
+#: has it; Ctrl-C, as shells have it.
+AGREED, PARTED, DIVERGED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 1, 2, 130
 
 #: how messages call what a flag takes, and the largest number that any flag takes.
 KINDS: Mapping[type, str] = {int: "a whole number", float: "a number"}
@@ -202,10 +201,8 @@ def epochs_of(history: Any) -> dict[str, list[float]]:
 
     Ctrl-C may fall between two entries of one epoch.
     """
-    columns = {
-        name: column for name, column in vars(history).items() if name != "step_costs" and column
-    }
-    done = min(map(len, columns.values()), default=0)
+    columns = {name: column for name, column in vars(history).items() if name != "step_costs"}
+    done = min(map(len, columns.values()))
     return {name: column[:done] for name, column in columns.items()}
 
 
@@ -230,7 +227,7 @@ def plot_history(path: Path, title: str, history: Any) -> None:
     steps = np.arange(1, len(history.step_costs) + 1)
     columns = epochs_of(history)
     left.plot(steps, history.step_costs, color="0.8", linewidth=0.8, label="mini-batch")
-    if columns:
+    if columns["costs"]:
         epochs = np.arange(1, len(columns["costs"]) + 1)
         ends = epochs * (len(steps) / len(epochs))
         left.plot(ends, columns["costs"], color="C0", label="epoch, mean over examples")
@@ -265,7 +262,7 @@ def report(
     picture = path.with_suffix(".png")
     plot_history(picture, f"{arguments.experiment}, {side}", history)
     columns = epochs_of(history)
-    done = len(columns["costs"]) if columns else 0
+    done = len(columns["costs"])
     if done < experiment.epochs:
         print(f"interrupted in epoch {done + 1} of {experiment.epochs}")
     if done:
