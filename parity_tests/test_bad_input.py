@@ -149,6 +149,15 @@ def torch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
 EXAMPLES = {f"scratch.{name}": arguments for name, arguments in scratch_examples()}
 EXAMPLES |= {f"torch_ref.{name}": arguments for name, arguments in torch_examples()}
 
+#: how to spoil what one stem alone expects: functions of (expected, value), by a kind's name.
+SPOILS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}
+
+# the test of a stem may bring the examples and the spoils of that stem
+for _stem in STEMS:
+    _module = importlib.import_module(f"parity_tests.test_{_stem}")
+    EXAMPLES |= getattr(_module, "EXAMPLES", {})
+    SPOILS |= getattr(_module, "SPOILS", {})
+
 
 def find(path: str) -> Callable[..., Any]:
     """Return the function that "package.stem.function" names."""
@@ -295,6 +304,12 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "another object", object(), TypeError
         yield "None", None, TypeError
         yield "its class", type(value), TypeError
+    elif kind == "Function":
+        yield "None", None, TypeError
+        yield "a number", 3, TypeError
+        yield "a string", "cost", TypeError
+    elif kind in SPOILS:
+        yield from SPOILS[kind](expected, value)
     else:
         raise AssertionError(f"no way to spoil {kind}")
 

@@ -203,6 +203,15 @@ class Instance:
                 seen.dtype = (array.dtype, f"{name}.{attribute}")
 
 
+class Function:
+    """Anything that can be called."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what cannot be called with TypeError."""
+        if not callable(value):
+            raise TypeError(f"expected {name} to be a function, got {describe(value)}")
+
+
 @dataclass(frozen=True)
 class Optional:
     """None, or what is expected otherwise."""

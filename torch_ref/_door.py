@@ -190,6 +190,15 @@ class Instance:
             raise TypeError(f"expected {name} to be {names}, got {describe(value)}")
 
 
+class Function:
+    """Anything that can be called."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what cannot be called with TypeError."""
+        if not callable(value):
+            raise TypeError(f"expected {name} to be a function, got {describe(value)}")
+
+
 @dataclass(frozen=True)
 class Optional:
     """None, or what is expected otherwise."""
