@@ -55,6 +55,12 @@ def make(case, learning_rate=0.2):
     return ours.SCHEDULES[stem(case)](**alpha_0, **CASES[case])
 
 
+def our_rates(case, count=STEPS):
+    """Return the rates of our schedule at t = 1, 2, ..."""
+    schedule = make(case)
+    return np.array([schedule(t) for t in range(1, count + 1)])
+
+
 def their_rates(scheduler, count=STEPS):
     """Return the rates in force at t = 1, 2, ...: one step of the optimizer, then one on."""
     optimizer, rates = scheduler.optimizer, []
@@ -82,7 +88,7 @@ def proven(cases):
 @pytest.mark.parametrize("case", proven(CASES))
 def test_rates(case, optimizer):
     """Every rate of t = 1..200 agrees, each on its own scale; alpha_0 is the optimizer's."""
-    mine = np.array([make(case)(t) for t in range(1, STEPS + 1)])
+    mine = our_rates(case)
     scheduler = theirs.SCHEDULES[stem(case)](descent(optimizer), **CASES[case])
     other = their_rates(scheduler)
     assert_close(mine, other, "rates")
@@ -206,8 +212,8 @@ def test_epochs_and_iterations_are_counts():
 @pytest.mark.parametrize("case", CASES)
 def test_decay_never_rises(case):
     """Rates are positive, and all but the free ones fall or stay."""
-    rates = [make(case)(t) for t in range(1, STEPS + 1)]
-    assert all(type(rate) is float and rate > 0 for rate in rates)
+    rates = our_rates(case)
+    assert all(rates > 0)
     if stem(case) not in ("piecewise_constant", "manual"):
         assert all(first >= second for first, second in pairwise(rates))
 
@@ -285,7 +291,7 @@ WRONG = {
 def test_the_tempting_translations_fail(wrong):
     """Each wrong translation is a hundred budgets away, or far more."""
     case, translated = WRONG[wrong]
-    mine = np.array([make(case)(t) for t in range(1, STEPS + 1)])
+    mine = our_rates(case)
     other = their_rates(translated(descent()))
     assert np.abs(mine - other).max() > 1e-3 * np.abs(other).max()
     with LEDGER.unrecorded(), pytest.raises(AssertionError, match="rates differs at"):
