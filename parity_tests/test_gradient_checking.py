@@ -340,6 +340,34 @@ def test_dtype_is_kept(dtype, rng):
     assert found.theta.dtype == dtype
 
 
+def test_one_sided_checks_are_coarser(rng):
+    """Both sides take the same one-sided quotients, a thousand times further from the gradient."""
+    parameters, X, Y, network = draw(rng)
+    gauge = our_cost(X, Y, network)(parameters) / 1e-6
+    choices = {"epsilon": 1e-6, "two_sided": False}
+    mine = ours.check_network(parameters, X, Y, network, **choices)
+    other = theirs.check_network(twin(network, parameters), rows(X), rows(Y), **choices)
+    for name, quotients in other.approximation.items():
+        reference = to_numpy(name, quotients)
+        assert_close(mine.approximation[name], reference, name, budget=GRADIENT, gauge=gauge)
+    assert 1e-8 < mine.difference < 1e-5
+    assert other.agrees
+
+
+def test_the_step_is_the_one_taken():
+    """Beside 1e6 a step of 6e-6 is rounded to one of 6.05e-6: the quotient knows, on both sides."""
+    far = Parameters({"b1": np.array([[1e6]])})
+    for two_sided in (True, False):
+        slope = ours.numerical_gradient(lambda one: one.theta[0] - 1e6, far, two_sided=two_sided)
+        assert slope.theta[0] == 1
+        slope = theirs.numerical_gradient(
+            lambda one: one["b1"].sum() - 1e6,
+            {"b1": torch.tensor([1e6], dtype=torch.float64)},
+            two_sided=two_sided,
+        )
+        assert slope["b1"].item() == 1
+
+
 @pytest.mark.parametrize("where", ["near", "at", "far"])
 @pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
 def test_a_kink_within_a_step_is_told(hidden, where, rng):
