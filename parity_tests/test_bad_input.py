@@ -212,7 +212,8 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple
         for poison in (np.nan, np.inf, -np.inf):
             spoilt = copy.deepcopy(values)
             spoilt[(0,) * values.ndim] = poison
-            yield f"{poison} inside", spoilt if values.ndim else type(value)(poison), ValueError
+            array = isinstance(value, np.ndarray | torch.Tensor)
+            yield f"{poison} inside", spoilt if array else type(value)(poison), ValueError
     symbols = expected.shape.split()
     for axis, symbol in enumerate(symbols):
         yield f"no {symbol}", values[(slice(None),) * axis + (slice(0, 0),)], ValueError
