@@ -37,6 +37,7 @@ ALLOWED = {
         "torch",
         "pytest",
         "hypothesis",
+        "sklearn",  # for its data
         *STDLIB,
     },
 }
