@@ -130,7 +130,7 @@ def test_tables_have_the_same_keys(stem):
 
 
 #: names without a computation of their own: fields, types and what a table above holds already.
-DECLARATIONS = {"Callback", "Cost", "History", "Optimizer"}
+DECLARATIONS = {"Callback", "Cost", "History", "Optimizer", "Schedule"}
 
 
 def computes(name: str, value: object) -> bool:

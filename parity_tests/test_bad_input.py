@@ -67,7 +67,8 @@ def scratch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"initializers.{name}", {"shape": (2, 3), "rng": RNG, **extra}
     yield (
         "initializers.initialize",
-        {"layer_sizes": (3, 2), "initializer": "he", "rng": RNG, "dtype": np.float32},
+        {"layer_sizes": (3, 2), "initializer": "he", "rng": RNG, "dtype": np.float32}
+        | {"batch_norm": True},
     )
     yield "regularization.weights", {"parameters": PARAMETERS}
     for name in ("l1_penalty", "l2_penalty", "l1_penalty_gradient", "l2_penalty_gradient"):
@@ -79,6 +80,8 @@ def scratch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
         {"dA": Z, "cache": network.network_forward(Z, PARAMETERS, NETWORK)[1]},
     )
     yield "network.cost_and_gradients", {"X": Z, "Y": Y, **shaped, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.layer_norms", {"X": Z, "Y": Y, **shaped, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.outputs", {"X": Z, **shaped}
     yield "network.predict", {"X": Z, **shaped}
     yield "mini_batches.draw_order", {"m": 4, "rng": RNG}
     yield "mini_batches.draw_orders", {"m": 4, "epochs": 2, "rng": RNG}
@@ -121,6 +124,8 @@ def torch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "regularization.weight_decay_groups", {"module": module(), "strength": 0.1, "m": 4}
     data = {"module": module(), "X": rows(Z), "Y": rows(Y)}
     yield "network.cost_and_gradients", {**data, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.layer_norms", {**data, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.outputs", {"X": rows(Z), "module": module()}
     yield "network.predict", {"X": rows(Z), "module": module()}
     yield "mini_batches.draw_order", {"m": 4, "generator": generator}
     yield "mini_batches.draw_orders", {"m": 4, "epochs": 2, "generator": generator}
@@ -220,11 +225,14 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple
     if others and symbols:
         other = "float32" if "64" in str(values.dtype) else "float64"
         yield "another precision", cast(other), TypeError
-    for bad in {"labels": (0.5, 2.0), "one-hot": (0.5, 2.0), "probabilities": (-0.1, 1.1)}.get(
-        expected.values, ()
-    ):
+    for bad in {
+        "labels": (0.5, 2.0),
+        "one-hot": (0.5, 2.0),
+        "probabilities": (-0.1, 1.1),
+        "mask": (-0.1, 0.5),
+    }.get(expected.values, ()):
         spoilt = copy.deepcopy(values)
-        spoilt[0, 0] = bad
+        spoilt[(0,) * values.ndim] = bad
         yield f"{bad} inside", spoilt, ValueError
     if expected.values == "one-hot":
         yield "no class", 0 * values, ValueError
@@ -280,14 +288,27 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "empty", np.array([], int), ValueError
         if "m" in others:
             yield "too short", np.array([1, 0]), ValueError
-    elif kind == "_ShapeDoor":
+    elif kind == "Shape":
         yield "no tuple", 3, TypeError
         yield "three", (1, 2, 3), TypeError
         yield "floats", (1.0, 2.0), TypeError
         yield "zero", (0, 2), ValueError
-    elif kind == "_DtypeDoor":
+    elif kind == "Dtype":
         for bad in ("int64", bool, object, "no dtype", None):
             yield str(bad), bad, TypeError
+    elif kind == "LayerSizes":
+        yield "a number", 3, TypeError
+        yield "floats", (3.0, 2.0, 2.0, 1.0), TypeError
+        yield "a boolean", (True, *value[1:]), TypeError
+        yield "one", value[:1], ValueError
+        yield "a zero", (0, *value[1:]), ValueError
+    elif kind == "KeepProbs":
+        yield "a number", 0.5, TypeError
+        yield "strings", ("0.5",) * len(value), TypeError
+        yield "one too many", (*value, 0.5), ValueError
+        yield "one too few", value[1:], ValueError
+        yield "zeros", (0.0,) * len(value), ValueError
+        yield "above 1", (1.5,) * len(value), ValueError
     elif kind == "_Orders":
         yield "a number", 3, TypeError
         yield "None", None, TypeError

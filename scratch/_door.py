@@ -33,6 +33,7 @@ class Seen:
 
     lengths: dict[str, tuple[int, str]] = field(default_factory=dict)
     dtype: tuple[np.dtype[Any], str] | None = None
+    layer_sizes: tuple[int, ...] = ()
 
 
 class Expected(Protocol):
@@ -82,6 +83,14 @@ VALUES: Mapping[str, tuple[str, Callable[[Array], bool]]] = {
     "probabilities": (
         "probabilities in [0, 1]",
         lambda array: bool(((array >= 0) & (array <= 1)).all()),
+    ),
+    "sizes": ("numbers from 0 up", lambda array: bool((array >= 0).all())),
+    "mask": (
+        "0 and one number of at least 1",
+        lambda array: (
+            bool(array.max() >= 1 and ((array == 0) | (array == array.max())).all())
+            or not array.any()
+        ),
     ),
 }
 
@@ -181,6 +190,30 @@ class Order:
             raise ValueError(
                 f"expected {name} to be a permutation of 0..{len(value) - 1}, got {value}"
             )
+
+
+class Shape:
+    """The shape of a matrix, two whole numbers from 1 up."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what is no pair of whole numbers (TypeError), or one below 1 (ValueError)."""
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise TypeError(f"expected {name} to be a tuple of two lengths, got {value!r}")
+        for axis, length in enumerate(value):
+            Whole(1).admit(f"{name}[{axis}]", length, seen)
+
+
+class Dtype:
+    """A floating dtype."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what names no floating dtype with TypeError."""
+        try:
+            known = value is not None and np.dtype(value).type in DTYPES
+        except TypeError as error:
+            raise TypeError(f"expected {name} to be a floating dtype, got {value!r}") from error
+        if not known:
+            raise TypeError(f"expected {name} to be a floating dtype, got {value!r}")
 
 
 class Instance:

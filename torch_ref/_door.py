@@ -29,6 +29,7 @@ class Seen:
 
     lengths: dict[str, tuple[int, str]] = field(default_factory=dict)
     dtype: tuple[torch.dtype, str] | None = None
+    layer_sizes: tuple[int, ...] = ()
 
 
 class Expected(Protocol):
@@ -62,6 +63,14 @@ VALUES: Mapping[str, tuple[str, Callable[[torch.Tensor], bool]]] = {
     "probabilities": (
         "probabilities in [0, 1]",
         lambda tensor: bool(((tensor >= 0) & (tensor <= 1)).all()),
+    ),
+    "sizes": ("numbers from 0 up", lambda tensor: bool((tensor >= 0).all())),
+    "mask": (
+        "0 and one number of at least 1",
+        lambda tensor: (
+            bool(tensor.max() >= 1 and ((tensor == 0) | (tensor == tensor.max())).all())
+            or not bool(tensor.any())
+        ),
     ),
 }
 
@@ -174,6 +183,60 @@ class Order:
             )
         if not torch.equal(order.sort().values, torch.arange(len(order)).to(order)):
             raise ValueError(f"expected {name} to be a permutation of 0..{len(order) - 1}")
+
+
+class Shape:
+    """The shape of a matrix, two whole numbers from 1 up."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what is no pair of whole numbers (TypeError), or one below 1 (ValueError)."""
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise TypeError(f"expected {name} to be a tuple of two lengths, got {value!r}")
+        for axis, length in enumerate(value):
+            Whole(1).admit(f"{name}[{axis}]", length, seen)
+
+
+class Dtype:
+    """A floating dtype of torch."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse what names no floating dtype with TypeError."""
+        if value not in DTYPES:
+            raise TypeError(f"expected {name} to be a floating dtype, got {value!r}")
+
+
+class LayerSizes:
+    """Two or more whole numbers from 1 up."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse other kinds (TypeError) and sizes (ValueError)."""
+        if not isinstance(value, tuple | list) or not all(
+            isinstance(n, Integral) and not isinstance(n, bool) for n in value
+        ):
+            raise TypeError(
+                f"expected layer_sizes to be a tuple of whole numbers, got {describe(value)}"
+            )
+        if len(value) < 2 or min(value) < 1:
+            raise ValueError(
+                f"expected layer_sizes to hold two or more sizes of at least 1, got {value}"
+            )
+        seen.layer_sizes = tuple(value)
+
+
+class KeepProbs:
+    """One number in (0, 1] for each hidden layer of the layer sizes before it, or none."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse other kinds (TypeError), numbers and counts (ValueError)."""
+        if not isinstance(value, tuple | list):
+            raise TypeError(f"expected keep_probs to be a tuple of numbers, got {describe(value)}")
+        hidden = len(seen.layer_sizes) - 2
+        if len(value) not in (0, hidden):
+            raise ValueError(
+                f"expected keep_probs for each of {hidden} hidden layers, or none, got {value}"
+            )
+        for l, keep_prob in enumerate(value, start=1):
+            Number("(0, 1]").admit(f"keep_prob of layer {l}", keep_prob, seen)
 
 
 class Instance:
