@@ -362,7 +362,7 @@ def test_the_bottom_of_a_parabola_is_reached(case):
     At the bottom, where gradients are round-off, rules that divide by their size part: only the
     way there is compared.
     """
-    mine, other = paths(case, "(w - 5)^2", 0.05, 1000)
+    mine, other = paths(case, "(w - 5)^2", 0.05, 300)
     assert_close(mine[:90], other[:90], "path", budget=STEP)
     for path in (mine, other):
         assert abs(path[1, 0] - 5) < 5
