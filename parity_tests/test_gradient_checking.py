@@ -109,7 +109,6 @@ def test_differences_of_a_parabola_are_exact(two_sided, rng):
 
 
 @pytest.mark.parity("check_network", "numerical_gradient")
-@pytest.mark.seeds(3)
 @pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalized"])
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("hidden", ["tanh", "relu", "leaky_relu"])
@@ -132,7 +131,6 @@ def test_both_sides_find_a_network_right(hidden, output, penalties, rng):
     assert np.array_equal(parameters.theta, kept)
 
 
-@pytest.mark.seeds(3)
 @pytest.mark.parametrize("hidden", ["tanh", "relu"])
 def test_batch_norm_is_checked_in_training(hidden, rng):
     """The mean and variance of X move with each step; running averages and modes stay."""
@@ -256,7 +254,7 @@ WRONG = {
 
 
 @pytest.mark.parity("gradient_check")
-@pytest.mark.seeds(3)
+@pytest.mark.seeds(2)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_gradients_are_caught(wrong, rng):
     """Errors agree on both sides, gradcheck refuses, and the tensors at fault are named."""
