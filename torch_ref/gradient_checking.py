@@ -227,11 +227,17 @@ def check_network(
     """Return `gradient_check` of autograd's gradients of a float64 network, penalties included.
 
     Warns with `KinkWarning` when a step leads the input of some rectifier, or a weight under L1,
-    across 0. Source: torch.nn.Module.register_forward_pre_hook.
+    across 0. Raises ValueError for a module that drops units.
+
+    Source: torch.autograd.gradcheck, torch.nn.Module.register_forward_pre_hook.
     """
     check(module, X, Y)
+    if module.dropouts:
+        raise ValueError(
+            f"expected a module with every keep_prob 1, got keep_probs {module.keep_probs}"
+        )
     _, gradients = unchecked(cost_and_gradients)(module, X, Y, l1=l1, l2=l2)
-    moved = copy.deepcopy(module)
+    moved = copy.deepcopy(module).train()  # batch norm takes the mean and variance of X
     named = {name: one.detach() for name, one in unchecked(parameters_of)(module).items()}
     rest: list[Tensor] = []
     sides: list[Tensor] = rest
