@@ -7,22 +7,20 @@ import csv
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
-from tqdm import tqdm
+from matplotlib.figure import Figure
 
-from experiments import EXPERIMENTS, LEARNING_RATES, Data, Experiment
-from scratch.initializers import initialize
-from scratch.mini_batches import draw_orders
-from scratch.network import Network
+from draws import Bar, Draws, Side
+from experiments import EXPERIMENTS, LEARNING_RATES, Experiment
 from scratch.optimizers import OPTIMIZERS
-from scratch.parameters import Parameters
 
 plt.switch_backend("Agg")  # no display is needed
 
@@ -51,13 +49,19 @@ def number(kind: type, low: float, *, above: bool = False) -> Callable[[str], An
     return read
 
 
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every training script understands."""
-    epilog = [f"  {name:<14} {one.description}" for name, one in EXPERIMENTS.items()]
-    parser.epilog = "experiments:\n" + "\n".join(epilog)
+def described(title: str, table: Mapping[str, Any]) -> str:
+    """Return the lines of --help that say what is behind each name."""
+    width = max(map(len, table)) + 2
+    return "\n".join([f"{title}:", *(f"  {n:<{width}}{table[n].description}" for n in table)])
+
+
+def add_flags(parser: argparse.ArgumentParser, more: Mapping[str, Any] | None = None) -> None:
+    """Add the flags that every training script understands; `more` are further experiments."""
+    parser.epilog = described("experiments", {**EXPERIMENTS, **(more or {})})
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     own = "by default the experiment's own"
-    parser.add_argument("--experiment", choices=EXPERIMENTS, default="digits")
+    names = [*EXPERIMENTS, *(more or {})]
+    parser.add_argument("--experiment", choices=names, default="digits", metavar="NAME")
     parser.add_argument("--epochs", type=number(int, 1), help=own)
     parser.add_argument("--batch-size", type=number(int, 1), help=own)
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help=own)
@@ -76,67 +80,6 @@ def chosen(arguments: argparse.Namespace) -> Experiment:
     if given.get("optimizer", experiment.optimizer) != experiment.optimizer:
         given.setdefault("learning_rate", LEARNING_RATES[given["optimizer"]])
     return replace(experiment, **given)
-
-
-@dataclass(frozen=True)
-class Draws:
-    """What both sides start from: examples, initial weights, the orders of all epochs."""
-
-    experiment: Experiment
-    data: Data
-    network: Network
-    parameters: Parameters
-    orders: Sequence[Any]
-
-    @property
-    def steps(self) -> int:
-        """The number of steps of the whole run."""
-        m = int(self.data.train[0].shape[1])
-        return self.experiment.epochs * -(-m // self.experiment.batch_size)
-
-    def run(self) -> dict[str, Any]:
-        """Return the arguments that both training loops take as they are."""
-        experiment = self.experiment
-        return {
-            "epochs": experiment.epochs,
-            "batch_size": experiment.batch_size,
-            "orders": self.orders,
-            "l2": experiment.l2,
-        }
-
-
-def draw(experiment: Experiment, dtype: str) -> Draws:
-    """Draw weights and orders from the experiment's seed; every dtype starts from the same ones."""
-    data = experiment.load().astype(dtype)
-    network = Network(
-        layer_sizes=experiment.layer_sizes, hidden=experiment.hidden, output=experiment.output
-    )
-    rng = np.random.default_rng(experiment.seed)
-    parameters = initialize(network.layer_sizes, experiment.initializer, rng, dtype)
-    orders = draw_orders(data.train[0].shape[1], experiment.epochs, rng)
-    return Draws(experiment, data, network, parameters, orders)
-
-
-class Bar:
-    """A progress bar that is a callback of either training loop; silent where nobody watches."""
-
-    def __init__(self, steps: int, label: str | None = None) -> None:
-        """Expect so many steps."""
-        self._bar = tqdm(total=steps, unit="step", desc=label, disable=None, leave=False)
-
-    def __enter__(self) -> Bar:
-        """Show the bar."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        self._bar.close()
-
-    def __call__(self, step: Any, history: Any) -> None:
-        """Advance by a step; show the cost of an epoch when it ends."""
-        self._bar.update()
-        if step.ends_epoch:
-            self._bar.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")
 
 
 def output_path(text: str, suffixes: Sequence[str]) -> Path:
@@ -162,11 +105,28 @@ def make_room(parser: argparse.ArgumentParser, *paths: Path) -> None:
             parser.error(f"cannot write to {path.parent}: {error.strerror}")
 
 
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which takes the place of `path` once it is written whole."""
+    unfinished = path.with_name(f"{path.name}.partial")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def write_json(path: Path, report: Any) -> None:
     """Write a report whole or not at all; what is not finite becomes null, as JSON has no NaN."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n")
-    partial.replace(path)
+    with whole(path) as unfinished:
+        unfinished.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture as PNG, whole or not at all, and close it."""
+    with whole(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=120)
+    plt.close(figure)
 
 
 def _finite(value: Any) -> Any:
@@ -212,13 +172,11 @@ def write_history(path: Path, about: Mapping[str, Any], history: Any) -> None:
     if path.suffix == ".json":
         write_json(path, {**about, "history": {**columns, "step_costs": history.step_costs}})
     else:
-        partial = path.with_name(f"{path.name}.partial")
-        with partial.open("w", newline="") as file:
+        with whole(path) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", *columns])
             rows = zip(*columns.values(), strict=True)
             writer.writerows([epoch, *row] for epoch, row in enumerate(rows, start=1))
-        partial.replace(path)
 
 
 def plot_history(path: Path, title: str, history: Any) -> None:
@@ -238,35 +196,48 @@ def plot_history(path: Path, title: str, history: Any) -> None:
     right.set(xlabel="epoch", ylabel="accuracy")
     left.legend(frameon=False)
     figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
+
+
+def train(name: str, side: Side, draws: Draws, arguments: argparse.Namespace, path: Path) -> int:
+    """Train one side and report what was reached, interrupted or not; return a status."""
+    interrupted = False
+    with Bar(draws.steps) as bar:
+        try:
+            side.walk(bar)
+        except KeyboardInterrupt:
+            interrupted = True
+    return report(name, side, draws.experiment, arguments, path, interrupted=interrupted)
 
 
 def report(
-    side: str,
-    arguments: argparse.Namespace,
+    name: str,
+    side: Side,
     experiment: Experiment,
-    history: Any,
-    test_accuracy: float,
+    arguments: argparse.Namespace,
     path: Path,
+    *,
+    interrupted: bool,
 ) -> int:
     """Write the history and its picture, print what a person wants to know; return a status."""
+    history, test_accuracy = side.history, side.test_accuracy()
     about = {
-        "side": side,
+        "side": name,
         "experiment": arguments.experiment,
         "dtype": arguments.dtype,
         "test_accuracy": test_accuracy,
-        **{name: value for name, value in vars(experiment).items() if name != "load"},
+        **{field: value for field, value in vars(experiment).items() if field != "load"},
     }
     write_history(path, about, history)
     picture = path.with_suffix(".png")
-    plot_history(picture, f"{arguments.experiment}, {side}", history)
+    plot_history(picture, f"{arguments.experiment}, {name}", history)
     columns = epochs_of(history)
     done = len(columns["costs"])
     if done < experiment.epochs:
-        print(f"interrupted in epoch {done + 1} of {experiment.epochs}")
+        how = f"interrupted in epoch {done + 1}" if interrupted else f"stopped early after {done}"
+        print(f"{how} of {experiment.epochs}{'' if interrupted else ' epochs'}")
     if done:
-        last = {name: column[-1] for name, column in columns.items()}
+        last = {field: column[-1] for field, column in columns.items()}
         print(f"cost {last['costs']:.6f} after {done} epochs, {sum(columns['seconds']):.2f} s")
         print(f"accuracy: train {last['accuracies']:.4f}, dev {last['dev_accuracies']:.4f}")
     print(f"test accuracy {test_accuracy:.4f}")
@@ -275,4 +246,4 @@ def report(
     if not finite.all():
         print(f"the cost is not finite from step {finite.argmin() + 1} on", file=sys.stderr)
         return DIVERGED
-    return AGREED if done == experiment.epochs else INTERRUPTED
+    return INTERRUPTED if interrupted and done < experiment.epochs else AGREED

@@ -1,0 +1,175 @@
+"""Draw the courses' classic pictures, each from both sides with the curves overlaid.
+
+    python scripts/figures.py
+    python scripts/figures.py --only saddle optimizers --out out/figures
+
+Exit status 0: the sides agreed in every picture; 1: they part somewhere, and it is named; 2: bad
+arguments; 130: Ctrl-C, the pictures finished before are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from command_line import AGREED, INTERRUPTED, PARTED, described, make_room, number, save
+from demonstrations import DEMONSTRATIONS
+from experiments import EXPERIMENTS
+from judging import Quantity, Verdict, judge, train_both
+from pictures import PICTURES
+from style import finish
+
+#: processes that draw, unless told otherwise: one a core, each with one thread, and not too many.
+MOST_WORKERS = 4
+
+
+class Made(NamedTuple):
+    """A picture that was written."""
+
+    name: str
+    verdict: Verdict
+    seconds: float
+
+
+def results(names: tuple[str, ...], most_epochs: int | None) -> Iterator[tuple[str, Any, Verdict]]:
+    """Run each experiment on both sides; yield its name, what it has shown and its verdict."""
+    for name in names:
+        if name in DEMONSTRATIONS:
+            found = {one.name: one for one in DEMONSTRATIONS[name].quantities(most_epochs)}
+            yield name, found, judge(found.values())
+        else:
+            experiment = EXPERIMENTS[name]
+            epochs = min(experiment.epochs, most_epochs or experiment.epochs)
+            runs = train_both(replace(experiment, epochs=epochs))
+            yield name, runs, runs.verdict
+            if runs.draws.network.layer_sizes[0] == 2:
+                yield name, runs, judge([Quantity("outputs on the plane", *runs.outputs())])
+
+
+def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
+    """Make one picture in the folder, from both sides."""
+    start, picture = time.perf_counter(), PICTURES[name]
+    shown: dict[str, Any] = {}
+    verdicts = []
+    for experiment, result, verdict in results(picture.experiments, most_epochs):
+        shown[experiment] = result
+        if len(picture.experiments) > 1:
+            verdict = replace(verdict, name=f"{verdict.name} of {experiment}")
+        verdicts.append(verdict)
+    worst = max(verdicts, key=lambda one: one.error / one.allowed)
+    figure = picture.draw(shown[name] if name in DEMONSTRATIONS else shown)
+    save(finish(figure, picture.description, picture.sides, worst), folder / f"{name}.png")
+    return Made(name, worst, time.perf_counter() - start)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch and BLAS use one thread each: the work is many small steps."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _begin() -> None:
+    """Set up a worker: one thread, and Ctrl-C left to the parent, which ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+
+
+def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) -> Iterator[Made]:
+    """Yield each picture as it is made, here or in processes of their own."""
+    if workers == 1:
+        with one_thread():
+            for name in names:
+                yield make(name, folder, most_epochs)
+        return
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    os.environ.update(threads)  # read by the workers when they load NumPy and torch
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _begin) as pool:
+        work = [pool.submit(make, name, folder, most_epochs) for name in names]
+        try:
+            for future in as_completed(work):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+
+
+def read_flags(argv: list[str] | None) -> argparse.Namespace:
+    """Return the flags, the folder made."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=described("pictures", PICTURES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("figures"), help="default figures/")
+    parser.add_argument(
+        "--only", nargs="+", choices=PICTURES, metavar="NAME", help="default all of them"
+    )
+    parser.add_argument(
+        "--epochs", type=number(int, 1), help="at most so many in each training: for a quick look"
+    )
+    parser.add_argument(
+        "--workers",
+        type=number(int, 1),
+        default=min(os.cpu_count() or 1, MOST_WORKERS),
+        help=f"processes; default one a core, {MOST_WORKERS} at most",
+    )
+    arguments = parser.parse_args(argv)
+    arguments.only = [*dict.fromkeys(arguments.only or PICTURES)]
+    arguments.workers = min(arguments.workers, len(arguments.only))
+    make_room(parser, *(arguments.out / f"{name}.png" for name in arguments.only))
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the pictures, print how far the sides are apart in each."""
+    arguments = read_flags(argv)
+    start = time.perf_counter()
+    finished: list[Made] = []
+    work = made(arguments.only, arguments.out, arguments.epochs, arguments.workers)
+    status = AGREED
+    with tqdm(total=len(arguments.only), unit="picture", disable=None, leave=False) as bar:
+        try:
+            for one in work:
+                finished.append(one)
+                tqdm.write(f"{one.name:<18}{one.seconds:>6.1f} s  {one.verdict.line()}")
+                bar.update()
+        except KeyboardInterrupt:
+            status = INTERRUPTED
+            for name in arguments.only:  # a worker may have been ended while it wrote
+                (arguments.out / f"{name}.png.partial").unlink(missing_ok=True)
+    seconds = time.perf_counter() - start
+    count = f"{len(finished)} of {len(arguments.only)}"
+    how = "interrupted after" if status == INTERRUPTED else "wrote"
+    print(f"{how} {count} pictures in {arguments.out}, {seconds:.1f} s")
+    parted = [one for one in finished if not one.verdict.agreed]
+    if parted and status == AGREED:
+        print(f"the sides part in {', '.join(one.name for one in parted)}", file=sys.stderr)
+        return PARTED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
