@@ -15,6 +15,8 @@ import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
+from scratch.training import History
+from torch_ref.training import History as TheirHistory
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -94,10 +96,10 @@ PLANTED = {
 def test_compare_names_the_step_where_runs_part(planted, dtype, script, monkeypatch, capsys):
     """A wrong rule on one side: exit status 1, the first step and tensor named."""
     name, change, step = PLANTED[planted]
-    compare = script("compare")
-    honest = compare.OPTIMIZERS[name]
-    spoilt = {**compare.OPTIMIZERS, name: lambda **choices: honest(**choices, **change)}
-    monkeypatch.setattr(compare, "OPTIMIZERS", spoilt)
+    compare, side = script("compare"), script("scratch_side")
+    honest = side.OPTIMIZERS[name]
+    spoilt = {**side.OPTIMIZERS, name: lambda **choices: honest(**choices, **change)}
+    monkeypatch.setattr(side, "OPTIMIZERS", spoilt)
     assert compare.main(["--epochs", "2", "--optimizer", name, "--dtype", dtype]) == 1
     printed = capsys.readouterr().out
     assert "float64: OUTSIDE the budget" in printed
@@ -106,15 +108,15 @@ def test_compare_names_the_step_where_runs_part(planted, dtype, script, monkeypa
 
 def test_compare_notices_other_weights(script, monkeypatch, capsys):
     """One weight moved by 1e-9 at the start is found at the first step, in its tensor."""
-    compare = script("compare")
-    honest = compare.twin
+    compare, side = script("compare"), script("torch_side")
+    honest = side.twin
 
-    def moved(network, parameters):
+    def moved(network, parameters, device):
         parameters = parameters.copy()
         parameters["W2"][3, 4] += 1e-9
-        return honest(network, parameters)
+        return honest(network, parameters, device)
 
-    monkeypatch.setattr(compare, "twin", moved)
+    monkeypatch.setattr(side, "twin", moved)
     assert compare.main(["--epochs", "1"]) == 1
     assert "the runs part at step 1, epoch 1, in W2[3, 4]" in capsys.readouterr().out
 
@@ -126,7 +128,9 @@ def test_compare_judges_costs_too(script, monkeypatch, capsys):
     compare = script("compare")
     honest = TrainingStep.cost_and_gradients
     monkeypatch.setattr(
-        TrainingStep, "cost_and_gradients", lambda self, X, Y: 1.5 * honest(self, X, Y)
+        TrainingStep,
+        "cost_and_gradients",
+        lambda self, X, Y, masks: 1.5 * honest(self, X, Y, masks),
     )
     assert compare.main(["--epochs", "1"]) == 1
     assert "the runs part at step 1, epoch 1, in cost: " in capsys.readouterr().out
@@ -136,13 +140,13 @@ def test_compare_judges_costs_too(script, monkeypatch, capsys):
 def test_compare_judges_accuracies_too(name, script, monkeypatch, capsys):
     """An accuracy that differs is outside of the budget."""
     compare = script("compare")
-    honest = compare.ours.History.end_epoch
+    honest = History.end_epoch
 
     def wrong(self, *entries):
         honest(self, *entries)
         getattr(self, name)[-1] += 0.01
 
-    monkeypatch.setattr(compare.ours.History, "end_epoch", wrong)
+    monkeypatch.setattr(History, "end_epoch", wrong)
     assert compare.main(["--epochs", "1"]) == 1
     assert f"eps units in {name}" in capsys.readouterr().out
 
@@ -202,15 +206,15 @@ def test_training_by_hand_never_imports_torch(tmp_path):
 @pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
 def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, capsys):
     """Ctrl-C in the fourth epoch: status 130, three epochs written."""
-    module = script(name)
-    honest = module.Bar.__call__
+    module, bar = script(name), script("draws").Bar
+    honest = bar.__call__
 
     def interrupt(self, step, history):
         honest(self, step, history)
         if step.number == 15:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.Bar, "__call__", interrupt)
+    monkeypatch.setattr(bar, "__call__", interrupt)
     out = tmp_path / ("run.png" if name == "compare" else "run.json")
     flags = ["--experiment", "breast-cancer", "--batch-size", "100", "--out", str(out)]
     assert module.main(flags) == 130
@@ -243,7 +247,8 @@ def test_an_interruption_between_two_entries_of_an_epoch(
 ):
     """Ctrl-C while an epoch is being written down: the epochs before it are whole."""
     module = script(f"train_{side}")
-    honest = module.History.end_epoch
+    history = {"scratch": History, "torch": TheirHistory}[side]
+    honest = history.end_epoch
 
     def interrupted(self, cost, *rest):
         if len(self.costs) == whole:
@@ -251,7 +256,7 @@ def test_an_interruption_between_two_entries_of_an_epoch(
             raise KeyboardInterrupt
         honest(self, cost, *rest)
 
-    monkeypatch.setattr(module.History, "end_epoch", interrupted)
+    monkeypatch.setattr(history, "end_epoch", interrupted)
     out = tmp_path / f"run{suffix}"
     assert module.main(["--experiment", "breast-cancer", "--out", str(out)]) == 130
     assert f"interrupted in epoch {whole + 1} of 40" in capsys.readouterr().out
@@ -304,7 +309,9 @@ def test_a_missing_device_is_a_bad_argument(script, capsys):
     assert "use --device cpu" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare", "benchmark", "readme"])
+@pytest.mark.parametrize(
+    "name", ["train_scratch", "train_torch", "compare", "figures", "benchmark", "readme"]
+)
 def test_help(name, script, capsys):
     """--help explains and leaves with status 0."""
     with pytest.raises(SystemExit) as left:
@@ -336,14 +343,15 @@ def test_experiments_split_real_data_once(script):
         data = experiments.EXPERIMENTS[name].load()
         assert sum(X.shape[1] for X, _ in data) == count
         assert data.train[0].shape[1] == int(0.6 * count)
-    columns = np.concatenate([X for X, _ in experiments.digits()], axis=1)
-    bundled = experiments.load_digits().data / 16
+    datasets = script("datasets")
+    columns = np.concatenate([X for X, _ in datasets.digits()], axis=1)
+    bundled = datasets.load_digits().data / 16
     assert_close(np.sort(columns.sum(axis=0)), np.sort(bundled.sum(axis=1)), "ink of the images")
 
 
 def test_inputs_of_breast_cancer_are_normalized_on_the_training_set(script):
     """Mean 0 and variance 1 where the descent looks, not where it is judged."""
-    data = script("experiments").breast_cancer()
+    data = script("datasets").breast_cancer()
     assert np.abs(data.train[0].mean(axis=1)).max() < 1e-13
     assert np.abs(data.train[0].var(axis=1) - 1).max() < 1e-12
     assert np.abs(data.test[0].mean(axis=1)).max() > 1e-3

@@ -163,19 +163,19 @@ def demonstrate(arguments: argparse.Namespace) -> int:
     work = DEMONSTRATIONS[name].quantities(arguments.epochs)
     try:
         for one in tqdm(work, unit="quantity", disable=None, leave=False):
-            shown[one.name] = one
-            verdict = verdicts[one.name] = judge([one])
+            verdict = judge([one])
+            shown[one.name], verdicts[one.name] = one, verdict
             tqdm.write(f"{one.name:<40}  {verdict.error:>10.3g}  {verdict.allowed:>12.3g}")
     except KeyboardInterrupt:
         status = INTERRUPTED
-    values = {key: {"scratch": one.ours, "torch": one.theirs} for key, one in shown.items()}
     numbers = {
         key: {
-            "error_in_eps": verdict.error,
-            "allowed_in_eps": verdict.allowed,
-            **{side: array.tolist() for side, array in values[key].items()},
+            "error_in_eps": verdicts[key].error,
+            "allowed_in_eps": verdicts[key].allowed,
+            "scratch": one.ours.tolist(),
+            "torch": one.theirs.tolist(),
         }
-        for key, verdict in verdicts.items()
+        for key, one in shown.items()
     }
     agreed = all(verdict.agreed for verdict in verdicts.values())
     about = {"experiment": name, "dtype": arguments.dtype, "quantities": numbers}

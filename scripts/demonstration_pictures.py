@@ -32,7 +32,7 @@ from style import (
 Quantities = Mapping[str, Quantity]
 
 #: the learning curves are diagnosed at this of their sizes and at the last one, with gaps of 5 %.
-DIAGNOSED, TOLERANCE = 3, 0.05
+DIAGNOSED, TOLERANCE = 2, 0.05
 
 
 def saddle(quantities: Quantities) -> Figure:

@@ -37,11 +37,9 @@ class Demonstration:
     run: Callable[..., Iterator[Quantity]]
     epochs: int | None = None
 
-    def quantities(self, most_epochs: int | None = None) -> Iterator[Quantity]:
-        """Yield each quantity as soon as both sides have it, after so many epochs at most."""
-        if self.epochs is None:
-            return self.run()
-        return self.run(min(self.epochs, most_epochs or self.epochs))
+    def quantities(self, epochs: int | None = None) -> Iterator[Quantity]:
+        """Yield each quantity as soon as both sides have it, after so many epochs of training."""
+        return self.run() if self.epochs is None else self.run(epochs or self.epochs)
 
 
 #: the saddle J = (x^2 - y^2) / 2 + y^4 / 4 and the valley J = (x^2 + 20 y^2) / 2: gradient by

@@ -198,8 +198,8 @@ EXPERIMENTS: Mapping[str, Experiment] = {
 LEARNERS: Mapping[str, Experiment] = {
     "high bias": replace(
         _DIGITS,
-        description="two hidden units",
-        layer_sizes=(64, 2, 10),
+        description="three hidden units",
+        layer_sizes=(64, 3, 10),
         hidden="tanh",
         learning_rate=0.01,
         batch_size=16,

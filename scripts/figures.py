@@ -36,6 +36,9 @@ from style import finish
 #: processes that draw, unless told otherwise: one a core, each with one thread, and not too many.
 MOST_WORKERS = 4
 
+#: what the workers read when they load NumPy and torch: more threads than cores spin for nothing.
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 
 class Made(NamedTuple):
     """A picture that was written."""
@@ -45,16 +48,22 @@ class Made(NamedTuple):
     seconds: float
 
 
+def at_most(most: int | None, epochs: Any) -> Any:
+    """Return the smaller number of epochs; None where nothing is trained."""
+    return epochs if epochs is None or most is None else min(epochs, most)
+
+
 def results(names: tuple[str, ...], most_epochs: int | None) -> Iterator[tuple[str, Any, Verdict]]:
     """Run each experiment on both sides; yield its name, what it has shown and its verdict."""
     for name in names:
         if name in DEMONSTRATIONS:
-            found = {one.name: one for one in DEMONSTRATIONS[name].quantities(most_epochs)}
+            own = DEMONSTRATIONS[name]
+            work = own.quantities(at_most(most_epochs, own.epochs))
+            found = {one.name: one for one in work}
             yield name, found, judge(found.values())
         else:
             experiment = EXPERIMENTS[name]
-            epochs = min(experiment.epochs, most_epochs or experiment.epochs)
-            runs = train_both(replace(experiment, epochs=epochs))
+            runs = train_both(replace(experiment, epochs=at_most(most_epochs, experiment.epochs)))
             yield name, runs, runs.verdict
             if runs.draws.network.layer_sizes[0] == 2:
                 yield name, runs, judge([Quantity("outputs on the plane", *runs.outputs())])
@@ -101,8 +110,7 @@ def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) 
             for name in names:
                 yield make(name, folder, most_epochs)
         return
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    os.environ.update(threads)  # read by the workers when they load NumPy and torch
+    os.environ.update(dict.fromkeys(ONE_THREAD, "1"))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, _begin) as pool:
         work = [pool.submit(make, name, folder, most_epochs) for name in names]
@@ -110,9 +118,12 @@ def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) 
             for future in as_completed(work):
                 yield future.result()
         except BaseException:
+            workers_left = multiprocessing.active_children()
+            for worker in workers_left:
+                worker.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():
-                child.terminate()
+            for worker in workers_left:
+                worker.join()
             raise
 
 

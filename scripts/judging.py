@@ -77,14 +77,16 @@ def difference(value: float, reference: float, eps: float) -> float:
 def quantities(mine: Side, other: Side) -> Iterator[Quantity]:
     """Yield each parameter, each running average and each column of costs of two equal runs.
 
-    The gauge of a tensor is its largest entry, that of a column of costs its largest cost.
+    The gauge of a tensor is its largest entry, that of a column of costs its largest cost. Columns
+    are compared as far as both runs went.
     """
     reached, reference = mine.values(), other.values()
     for name in reached:
         yield Quantity(name, reached[name], reference[name])
     for name in ("step_costs", "costs", "dev_costs"):
-        costs, references = (np.array(getattr(side.history, name)) for side in (mine, other))
-        yield Quantity(name, costs, references)
+        costs, references = (getattr(side.history, name) for side in (mine, other))
+        both = min(len(costs), len(references))
+        yield Quantity(name, np.array(costs[:both]), np.array(references[:both]))
 
 
 def plane(X: Array) -> tuple[Array, Array, Array]:

@@ -30,7 +30,7 @@ SIZES = (20, 40, 80, 160, 320, 640, 1078)
 PER_AXIS, KEPT, DRAWN = 5, 3, 60
 
 
-def _history(experiment: Experiment, data: Data, side: Any) -> Any:
+def history(experiment: Experiment, data: Data, side: Any) -> Any:
     """Train an experiment on other data, on one side."""
     draws = draw(replace(experiment, load=lambda: data), "float64")
     with Bar(draws.steps, hidden=True) as bar:
@@ -43,9 +43,9 @@ def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Ar
     costs: dict[Any, list[float]] = {scratch_side: [], torch_side: []}
 
     def fit(side: Any, train: Pair) -> tuple[float, float]:
-        history = _history(experiment, data._replace(train=train), side)
-        costs[side].append(history.dev_costs[-1])
-        return 1 - history.accuracies[-1], 1 - history.dev_accuracies[-1]
+        reached = history(experiment, data._replace(train=train), side)
+        costs[side].append(reached.dev_costs[-1])
+        return 1 - reached.accuracies[-1], 1 - reached.dev_accuracies[-1]
 
     def our_fit(X: Array, Y: Array) -> tuple[float, float]:
         return fit(scratch_side, (X, Y))
@@ -81,7 +81,7 @@ class Searcher:
         }
 
     def _objective(self, point: Mapping[str, Any]) -> float:
-        cost: float = _history(replace(self._base, **point), self._data, self._run).dev_costs[-1]
+        cost: float = history(replace(self._base, **point), self._data, self._run).dev_costs[-1]
         return cost
 
     @property
