@@ -1,13 +1,14 @@
 """The one bridge between the layouts: columns are examples in `scratch`, rows in `torch_ref`.
 
-Names decide: W, W1, ... cross as they are, b, gamma and beta from a column (n, 1) to a vector (n,),
-every other matrix (n, m) is turned to rows (m, n).
+Names decide: W, W1, ... cross as they are; b, gamma, beta, mean and variance turn from a column
+(n, 1) to a vector (n,), every other matrix (n, m) to rows (m, n).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from numpy.typing import NDArray
 
 from scratch.network import Network as OurNetwork
 from scratch.parameters import Parameters
+from torch_ref.batch_norm import BatchNorm, running_averages
 from torch_ref.network import Network
 from torch_ref.parameters import parameters
 
 Array = NDArray[Any]
 
 #: names of what crosses as it is, and of what is a column here and a vector there.
-WEIGHT, BIAS = re.compile(r"W\d*"), re.compile(r"(b|gamma|beta)\d*")
+WEIGHT, BIAS = re.compile(r"W\d*"), re.compile(r"(b|gamma|beta|mean|variance)\d*")
 
 
 def rows(columns: Array, device: str = "cpu") -> torch.Tensor:
@@ -66,19 +68,44 @@ def load(module: Network, values: Mapping[str, Array]) -> Network:
 
 def unload(module: Network) -> Parameters:
     """Return a copy of the module's parameters, finite or not."""
-    arrays = {name: to_numpy(name, one) for name, one in parameters(module).items()}
-    values = Parameters.empty({name: one.shape for name, one in arrays.items()}, arrays["W1"].dtype)
+    return _collect(parameters(module))
+
+
+def unload_running(module: Network) -> Parameters:
+    """Return a copy of the module's running averages {"mean1", "variance1", ...}."""
+    return _collect(running_averages(module))
+
+
+def _collect(tensors: Mapping[str, torch.Tensor]) -> Parameters:
+    arrays = {name: to_numpy(name, one) for name, one in tensors.items()}
+    shapes = {name: one.shape for name, one in arrays.items()}
+    values = Parameters.empty(shapes, next(iter(arrays.values())).dtype)
     for name, array in arrays.items():
         values[name] = array
     return values
 
 
+def load_running(module: Network, values: Mapping[str, Array]) -> Network:
+    """Overwrite the module's running averages with arrays {"mean1", ...} and return it."""
+    for name, average in running_averages(module).items():
+        average.copy_(to_torch(name, values[name]))
+    return module
+
+
+def masks_to_torch(masks: Mapping[str, Array], device: str = "cpu") -> dict[str, torch.Tensor]:
+    """Carry the masks of a step across."""
+    return {name: rows(mask, device) for name, mask in masks.items()}
+
+
 def twin(network: OurNetwork, values: Parameters, device: str = "cpu") -> Network:
     """Return torch's network of the same choices, parameters and dtype."""
+    norm = network.batch_norm
     module = Network(
         layer_sizes=network.layer_sizes,
         hidden=network.hidden,
         output=network.output,
+        keep_probs=network.keep_probs,
+        batch_norm=partial(BatchNorm, **vars(norm)) if norm else None,
         dtype=torch.from_numpy(values.theta).dtype,
         device=device,
     )

@@ -8,12 +8,13 @@ Where a result is small because large terms cancel, the gauge stays as large as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scratch.activations import ACTIVATIONS
+from scratch.batch_norm import BatchNormCache, batch_norm_forward
 from scratch.network import Network
 
 Array = NDArray[Any]
@@ -63,24 +64,100 @@ def _backward(
     return dZ, np.abs(slope) * E_dA + np.abs(dA) * moved + np.abs(dZ)
 
 
-def network_gauges(network: Network, arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
-    """Return the gauges of a network's output and of the gradient of X, every W and every b."""
+class _Normalized(NamedTuple):
+    """What the backward gauge of a batch norm layer needs."""
+
+    cache: BatchNormCache
+    E_norm: Array  # of Z_norm
+    E_inv_std: Array
+
+
+def _normalize(
+    Z: Array, E_Z: Array, gamma: Array, beta: Array, epsilon: float
+) -> tuple[Array, Array, _Normalized]:
+    """Return the output of batch norm, its gauge and what the backward needs."""
+    output, cache = batch_norm_forward(Z, gamma, beta, epsilon)
+    centred, inv_std = Z - cache.mean, cache.inv_std
+    E_mean = (E_Z + np.abs(Z)).mean(axis=1, keepdims=True)
+    E_centred = E_Z + E_mean + np.abs(centred)
+    E_variance = (2 * np.abs(centred) * E_centred).mean(axis=1, keepdims=True) + cache.variance
+    E_inv_std = inv_std**3 / 2 * E_variance + inv_std
+    E_norm = E_centred * inv_std + np.abs(centred) * E_inv_std + np.abs(cache.Z_norm)
+    E_output = np.abs(gamma) * (E_norm + np.abs(cache.Z_norm)) + np.abs(beta) + np.abs(output)
+    return output, E_output, _Normalized(cache, E_norm, E_inv_std)
+
+
+def _denormalize(
+    d: Array, E_d: Array, normalized: _Normalized
+) -> tuple[Array, Array, dict[str, Array]]:
+    """Return dZ, its gauge and those of gamma and beta, given the gradient of the output."""
+    (Z_norm, inv_std, gamma, _, _), E_norm, E_inv_std = normalized
+
+    def mean(values: Array) -> Array:
+        return np.asarray(values.mean(axis=1, keepdims=True))
+
+    g = gamma * d
+    E_g = np.abs(gamma) * E_d + np.abs(g)
+    size = np.abs(Z_norm)
+    through = mean(g * Z_norm)
+    E_mean = mean(E_g + np.abs(g))
+    E_through = mean(E_g * size + np.abs(g) * (E_norm + size))
+    inner = g - mean(g) - Z_norm * through
+    E_inner = E_g + E_mean + E_norm * np.abs(through) + size * E_through
+    E_inner += np.abs(g) + np.abs(mean(g)) + np.abs(Z_norm * through)
+    dZ = inv_std * inner
+    own = {
+        "gamma": (E_d * size + np.abs(d) * (E_norm + size)).sum(axis=1, keepdims=True),
+        "beta": (E_d + np.abs(d)).sum(axis=1, keepdims=True),
+    }
+    return dZ, inv_std * E_inner + E_inv_std * np.abs(inner) + np.abs(dZ), own
+
+
+def batch_norm_gauges(arguments: Mapping[str, Any], dZ_tilde: Array) -> dict[str, Array]:
+    """Return the gauges of batch norm's output and of its three gradients, for exact inputs."""
+    Z, gamma, beta = (arguments[name] for name in ("Z", "gamma", "beta"))
+    epsilon = arguments.get("epsilon", 1e-5)
+    _, E_output, normalized = _normalize(Z, np.zeros_like(Z), gamma, beta, epsilon)
+    _, E_Z, own = _denormalize(dZ_tilde, np.zeros_like(dZ_tilde), normalized)
+    return {"output": E_output, "Z": E_Z, **own}
+
+
+def network_gauges(
+    network: Network,
+    arguments: Mapping[str, Any],
+    dA: Array,
+    masks: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
+    """Return the gauges of a network's output and of the gradient of X and every parameter."""
     A, E_A = arguments["X"], np.zeros_like(arguments["X"])
-    layers = []
+    masks, layers = masks or {}, []
     for l in range(1, network.depth + 1):
-        W, b = arguments[f"W{l}"], arguments[f"b{l}"]
+        W, b, below = arguments[f"W{l}"], arguments.get(f"b{l}", 0.0), (A, E_A)
         Z, E_Z = W @ A + b, product("nk,km->nm", W, E_A + np.abs(A)) + np.abs(b)
-        below = A, E_A
+        normalized = None
+        if network.batch_norm and l < network.depth:
+            scale = arguments[f"gamma{l}"], arguments[f"beta{l}"]
+            Z, E_Z, normalized = _normalize(Z, E_Z, *scale, network.batch_norm.epsilon)
         A, E_A, cache = _forward(network.activation(l), Z, E_Z)
-        layers.append((W, *below, A, E_A, E_Z, cache))
+        layers.append((W, *below, A, E_A, E_Z, cache, normalized))
+        mask = masks.get(f"D{l}")
+        if mask is not None:
+            A, E_A = A * mask, E_A * mask + np.abs(A * mask)
     gauges = {"output": E_A}
     E_dA = np.zeros_like(dA)
     for l in range(network.depth, 0, -1):
-        W, A_prev, E_prev, A, E_A, E_Z, cache = layers[l - 1]
+        W, A_prev, E_prev, A, E_A, E_Z, cache, normalized = layers[l - 1]
+        mask = masks.get(f"D{l}")
+        if mask is not None:
+            dA, E_dA = dA * mask, E_dA * mask + np.abs(dA * mask)
         dZ, E_dZ = _backward(network.activation(l), dA, E_dA, A, E_A, E_Z, cache)
         E_dZ = E_dZ + np.abs(dZ)
+        if normalized is None:
+            gauges[f"b{l}"] = E_dZ.sum(axis=1, keepdims=True)
+        else:
+            dZ, E_dZ, own = _denormalize(dZ, E_dZ, normalized)
+            gauges |= {f"{name}{l}": gauge for name, gauge in own.items()}
         gauges[f"W{l}"] = product("nm,km->nk", E_dZ, A_prev) + product("nm,km->nk", dZ, E_prev)
-        gauges[f"b{l}"] = E_dZ.sum(axis=1, keepdims=True)
         dA, E_dA = np.einsum("nk,nm->km", W, dZ), product("nk,nm->km", W, E_dZ)
     gauges["X"] = E_dA
     return gauges

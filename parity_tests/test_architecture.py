@@ -130,15 +130,15 @@ def test_tables_have_the_same_keys(stem):
 
 
 #: names without a computation of their own: fields, types and what a table above holds already.
-DECLARATIONS = {"Callback", "Cost", "History", "Optimizer"}
+DECLARATIONS = {"Callback", "Cost", "History", "Optimizer", "Schedule"}
 
 
 def computes(name: str, value: object) -> bool:
     """Tell whether a public name computes something that can be compared."""
     if name in DECLARATIONS or name.endswith(("Cache", "State")):
         return False  # a state is compared with its optimizer, which refuses one held to nothing
-    if isinstance(value, type) and issubclass(value, tuple):
-        return False  # named fields of what a function returns
+    if isinstance(value, type) and issubclass(value, tuple | Warning):
+        return False  # named fields of what a function returns, or what it warns with
     return callable(value)
 
 

@@ -80,6 +80,8 @@ def scratch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
         {"dA": Z, "cache": network.network_forward(Z, PARAMETERS, NETWORK)[1]},
     )
     yield "network.cost_and_gradients", {"X": Z, "Y": Y, **shaped, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.layer_norms", {"X": Z, "Y": Y, **shaped, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.outputs", {"X": Z, **shaped}
     yield "network.predict", {"X": Z, **shaped}
     yield "mini_batches.draw_order", {"m": 4, "rng": RNG}
     yield "mini_batches.draw_orders", {"m": 4, "epochs": 2, "rng": RNG}
@@ -122,6 +124,8 @@ def torch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "regularization.weight_decay_groups", {"module": module(), "strength": 0.1, "m": 4}
     data = {"module": module(), "X": rows(Z), "Y": rows(Y)}
     yield "network.cost_and_gradients", {**data, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.layer_norms", {**data, "l1": 0.1, "l2": 0.1, "m": 9}
+    yield "network.outputs", {"X": rows(Z), "module": module()}
     yield "network.predict", {"X": rows(Z), "module": module()}
     yield "mini_batches.draw_order", {"m": 4, "generator": generator}
     yield "mini_batches.draw_orders", {"m": 4, "epochs": 2, "generator": generator}
@@ -208,7 +212,8 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple
         for poison in (np.nan, np.inf, -np.inf):
             spoilt = copy.deepcopy(values)
             spoilt[(0,) * values.ndim] = poison
-            yield f"{poison} inside", spoilt if values.ndim else type(value)(poison), ValueError
+            array = isinstance(value, np.ndarray | torch.Tensor)
+            yield f"{poison} inside", spoilt if array else type(value)(poison), ValueError
     symbols = expected.shape.split()
     for axis, symbol in enumerate(symbols):
         yield f"no {symbol}", values[(slice(None),) * axis + (slice(0, 0),)], ValueError
@@ -227,7 +232,7 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple
         "mask": (-0.1, 0.5),
     }.get(expected.values, ()):
         spoilt = copy.deepcopy(values)
-        spoilt[0, 0] = bad
+        spoilt[(0,) * values.ndim] = bad
         yield f"{bad} inside", spoilt, ValueError
     if expected.values == "one-hot":
         yield "no class", 0 * values, ValueError

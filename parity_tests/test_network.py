@@ -7,18 +7,30 @@ import pytest
 import torch
 
 from parity_tests import FORWARD, GRADIENT, assert_close, assert_switches, assert_twins
-from parity_tests.bridge import columns, load, rows, to_numpy
+from parity_tests.bridge import (
+    columns,
+    load_running,
+    masks_to_torch,
+    rows,
+    to_numpy,
+    twin,
+    unload_running,
+)
 from parity_tests.budgets import FLOAT32_NETWORK
 from parity_tests.gauges import network_gauges
 from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
+from scratch.batch_norm import BatchNorm, running_averages, update_running_averages
+from scratch.dropout import draw_masks
 from scratch.initializers import initialize
 from scratch.network import (
     OUTPUT_COSTS,
     Network,
     cost_and_gradients,
+    layer_norms,
     network_backward,
     network_forward,
+    outputs,
     predict,
 )
 from scratch.parameters import Parameters
@@ -39,13 +51,15 @@ CASES += [
 ]
 
 
-def draw_network(layer_sizes, hidden, output, rng, dtype=np.float64):
-    """Draw a network with biases that are not zero."""
-    network = Network(layer_sizes=layer_sizes, hidden=hidden, output=output)
-    parameters = initialize(layer_sizes, "xavier", rng)
+def draw_network(layer_sizes, hidden, output, rng, dtype=np.float64, **choices):
+    """Draw a network with biases and shifts that are not zero, and scales that are not one."""
+    network = Network(layer_sizes=layer_sizes, hidden=hidden, output=output, **choices)
+    parameters = initialize(layer_sizes, "xavier", rng, batch_norm=network.batch_norm is not None)
     for name, view in parameters.items():
         if name.startswith("b"):
             view[...] = 0.5 * rng.standard_normal(view.shape)
+        elif name.startswith("gamma"):
+            view[...] = rng.uniform(0.5, 2, view.shape)
     return network, Parameters({name: view.astype(dtype) for name, view in parameters.items()})
 
 
@@ -69,13 +83,21 @@ def draw_labels(network, m, rng, dtype=np.float64):
     return np.asarray(rng.integers(0, 2, (n, m)), dtype)
 
 
-def twin(network, parameters=None):
-    """Return torch's network of the same choices, in the dtype of the parameters."""
-    dtype = torch.from_numpy(parameters.theta).dtype if parameters else torch.float64
-    module = theirs.Network(
-        layer_sizes=network.layer_sizes, hidden=network.hidden, output=network.output, dtype=dtype
-    )
-    return load(module, parameters) if parameters else module
+def module_of(network):
+    """Return torch's network of the same choices, its parameters zero."""
+    return twin(network, Parameters.empty(network.shapes))
+
+
+def call(network, masks):
+    """Return torch's network as a function of X and its parameters, in a pass of training."""
+
+    def reference(X, *tensors):
+        module = module_of(network)
+        with theirs.mode(module, training=True), theirs.dropping(module, masks, len(X)):
+            named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
+            return torch.func.functional_call(module, named, (X,))
+
+    return reference
 
 
 @pytest.mark.parity("network_forward", "network_backward", "Network")
@@ -89,20 +111,201 @@ def test_network(case, rng):
     def forward(X, **named):
         return network_forward(X, Parameters(named), network)
 
-    def reference(X, *tensors):
-        module = twin(network)
-        named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
-        return torch.func.functional_call(module, named, (X,))
-
     assert_twins(
         forward,
         network_backward,
-        reference,
+        call(network, None),
         inputs,
         rng,
         gauges=lambda arguments, upstream: network_gauges(network, arguments, upstream),
         witnessed=3,
     )
+
+
+NORM = BatchNorm(decay=0.8, epsilon=1e-3)
+REGULARIZED = {
+    "dropout": {"keep_probs": (0.8, 0.5)},
+    "dropout of one layer": {"keep_probs": (1.0, 0.6)},
+    "batch norm": {"batch_norm": NORM},
+    "both": {"keep_probs": (0.5, 0.8), "batch_norm": NORM},
+}
+
+
+def draw_regularized(case, rng, output="softmax", hidden="tanh", m=9, sizes=(5, 8, 6, 3)):
+    """Draw a network of REGULARIZED, its parameters, and masks that drop and keep."""
+    network, parameters = draw_network(sizes, hidden, output, rng, **REGULARIZED[case])
+    masks = draw_masks(sizes, network.keep_probs, m, rng)
+    for mask in masks.values():
+        assert_switches(mask > 0, "mask")
+    return network, parameters, masks or None
+
+
+@pytest.mark.seeds(10)
+@pytest.mark.parametrize("hidden", ["tanh", "sigmoid", "leaky_relu"])
+@pytest.mark.parametrize("case", REGULARIZED)
+def test_regularized_network(case, hidden, rng):
+    """With masks shared and batch norm on: output and every gradient, by three witnesses."""
+    network, parameters, masks = draw_regularized(case, rng, hidden=hidden)
+    inputs = {"X": rng.standard_normal((5, 9)), **parameters}
+
+    def forward(X, **named):
+        wide = {name: mask.astype(X.dtype) for name, mask in (masks or {}).items()}
+        return network_forward(X, Parameters(named), network, wide or None)
+
+    assert_twins(
+        forward,
+        network_backward,
+        call(network, None if masks is None else masks_to_torch(masks)),
+        inputs,
+        rng,
+        gauges=lambda arguments, upstream: network_gauges(network, arguments, upstream, masks),
+        witnessed=3,
+    )
+
+
+@pytest.mark.parity("cost_and_gradients", "layer_norms", "outputs", "predict")
+@pytest.mark.seeds(10)
+@pytest.mark.parametrize("output", OUTPUT_COSTS)
+@pytest.mark.parametrize("case", REGULARIZED)
+def test_both_doors_of_regularized_networks(case, output, rng):
+    """Cost, gradients, norms, and at prediction nothing dropped and running averages."""
+    network, parameters, masks = draw_regularized(case, rng, output)
+    X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
+    module = twin(network, parameters)
+    running = None
+    if network.batch_norm:
+        running = running_averages(network.layer_sizes)
+        running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+        load_running(module, running)
+    arguments = {"l1": 0.2, "l2": 0.4, "m": 20}
+    torchs = {**arguments, "masks": None if masks is None else masks_to_torch(masks)}
+    J, gradients = cost_and_gradients(parameters, X, Y, network, masks=masks, **arguments)
+    cost, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), **torchs)
+    assert_close(J, cost.numpy()[()], "cost")
+    assert list(pulled) == list(gradients)
+    for name, gradient in pulled.items():
+        assert_close(gradients[name], to_numpy(name, gradient), name, budget=GRADIENT)
+
+    norms = layer_norms(parameters, X, Y, network, masks=masks, **arguments)
+    reference = theirs.layer_norms(module, rows(X), rows(Y), **torchs)
+    for mine, other in zip(norms, reference, strict=True):
+        assert list(mine) == list(other)
+        for name, value in mine.items():
+            assert_close(np.float64(value), np.float64(other[name]), name, budget=GRADIENT)
+    assert list(norms.activations) == ["A1", "A2", "A3"]
+    if running:  # neither pass of training has touched the running averages
+        assert np.array_equal(unload_running(module).theta, running.theta)
+
+    answers = outputs(X, parameters, network, running)
+    assert_close(answers, columns(theirs.outputs(rows(X), module)), "outputs", gauge=40.0)
+    predictions = predict(X, parameters, network, running)
+    assert np.array_equal(predictions, columns(theirs.predict(rows(X), module)))
+    assert module.training  # its mode is as it was
+    whole, _ = network_forward(X, parameters, network, masks)
+    assert np.abs(whole - answers).max() > 1e-3  # training and prediction are two passes
+    single = outputs(X[:, :1], parameters, network, running)
+    assert_close(single, answers[:, :1], "one example alone")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("hidden", HIDDEN)
+@pytest.mark.parametrize("case", REGULARIZED)
+def test_the_regularized_training_step_is_the_definition(case, hidden, dtype, rng):
+    """The step of the training loop gives what `cost_and_gradients` does, and moves averages."""
+    choices = REGULARIZED[case]
+    network, parameters = draw_network((5, 8, 6, 3), hidden, "softmax", rng, dtype, **choices)
+    running = running_averages(network.layer_sizes, dtype) if network.batch_norm else None
+    step = TrainingStep(network, parameters, l1=0.1, l2=0.3, m=20, running=running)
+    for m in (9, 4, 2):
+        X, Y = rng.standard_normal((5, m)).astype(dtype), draw_labels(network, m, rng, dtype)
+        masks = draw_masks(network.layer_sizes, network.keep_probs, m, rng, dtype)
+        before = None if running is None else running.copy()
+        arguments = {"l1": 0.1, "l2": 0.3, "m": 20, "masks": masks}
+        J, gradients = cost_and_gradients(parameters, X, Y, network, **arguments)
+        # the step sums in another order, which batch norm over two examples makes the most of
+        assert_close(step.cost_and_gradients(X, Y, masks), J, "cost", budget=GRADIENT)
+        # as one vector: a shift before a later normalization has no gradient but round-off
+        assert_close(step.gradients.theta, gradients.theta, "gradients", budget=GRADIENT)
+        if running is not None:
+            _, cache = network_forward(X, parameters, network, masks)
+            for l, one in enumerate(cache.batch_norm, start=1):
+                pair = before[f"mean{l}"], before[f"variance{l}"]
+                moved = update_running_averages(*pair, one, network.batch_norm.decay)
+                for letter, value in zip(("mean", "variance"), moved, strict=True):
+                    assert_close(running[f"{letter}{l}"], value, letter, gauge=4.0)
+
+
+def test_keep_prob_one_is_no_dropout(rng):
+    """A network that keeps everything is the network without dropout, to the bit."""
+    network, parameters = draw_network((5, 8, 6, 3), "relu", "softmax", rng)
+    kept = Network(layer_sizes=(5, 8, 6, 3), hidden="relu", output="softmax", keep_probs=(1.0, 1.0))
+    X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
+    _, gradients = cost_and_gradients(parameters, X, Y, network)
+    _, same = cost_and_gradients(parameters, X, Y, kept, masks={})
+    assert np.array_equal(gradients.theta, same.theta)
+    assert not twin(kept, parameters).dropouts
+
+
+def test_norms_vanish_and_explode_with_the_initial_weights(rng):
+    """Twenty tanh layers: He's keep their size, small weights vanish; saturated ones stay at 1."""
+    sizes = (20,) * 20 + (1,)
+    network = Network(layer_sizes=sizes, hidden="tanh", output="sigmoid")
+    X, Y = rng.standard_normal((20, 30)), rng.integers(0, 2, (1, 30)).astype(float)
+    first = {}
+    for name in ("small_normal", "xavier"):
+        norms = layer_norms(initialize(sizes, name, rng), X, Y, network)
+        first[name] = norms.activations["A19"] / norms.activations["A1"]
+        module = twin(network, initialize(sizes, name, rng))
+        assert (
+            theirs.layer_norms(module, rows(X), rows(Y)).gradients.keys() == norms.gradients.keys()
+        )
+    assert first["small_normal"] < 1e-10
+    assert first["xavier"] > 0.1
+
+
+def test_what_a_pass_needs_is_asked_for(rng):
+    """Masks of other names or shapes, running averages missing or too many, are named."""
+    network, parameters, masks = draw_regularized("both", rng)
+    module = twin(network, parameters)
+    X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
+    spoilt = {
+        "expected masks": {"D1": masks["D1"]},
+        "expected mask D2 of shape": {**masks, "D2": masks["D2"][:, :4]},
+        "expected mask D2 of dtype": {**masks, "D2": masks["D2"].astype("f4")},
+    }
+    for message, bad in spoilt.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            cost_and_gradients(parameters, X, Y, network, masks=bad)
+        with pytest.raises((TypeError, ValueError), match=message):
+            network_forward(X, parameters, network, bad)
+        with pytest.raises((TypeError, ValueError), match=message):
+            theirs.cost_and_gradients(module, rows(X), rows(Y), masks=masks_to_torch(bad))
+    for side in (
+        lambda: cost_and_gradients(parameters, X, Y, network, masks=3),
+        lambda: theirs.cost_and_gradients(module, rows(X), rows(Y), masks=3),
+    ):
+        with pytest.raises(TypeError, match="expected masks to be a mapping"):
+            side()
+    running = running_averages(network.layer_sizes)
+    with pytest.raises(ValueError, match="expected running averages of shapes"):
+        predict(X, parameters, network)
+    with pytest.raises(TypeError, match="expected running to be Parameters"):
+        predict(X, parameters, network, dict(running))
+    with pytest.raises(ValueError, match="expected running averages like"):
+        predict(X, parameters, network, parameters)
+    plain, own = draw_network((5, 3), "tanh", "softmax", rng)
+    with pytest.raises(ValueError, match="for a network with batch norm alone"):
+        outputs(X, own, plain, running)
+
+
+@pytest.mark.parametrize("make", [Network, theirs.Network])
+@pytest.mark.parametrize("bad", [(0.5,), (0.5, 0.5, 0.5), (0.0, 0.5), (1.1, 0.5), 0.5, ("a", 1)])
+def test_bad_keep_probs_are_refused(make, bad):
+    """One number in (0, 1] for each hidden layer."""
+    with pytest.raises((TypeError, ValueError), match="expected keep_prob"):
+        make(layer_sizes=(3, 4, 4, 1), keep_probs=bad)
+    with pytest.raises(TypeError, match="expected batch_norm"):
+        make(layer_sizes=(3, 4, 4, 1), batch_norm=0.5)
 
 
 PENALTIES = [(0.0, 0.0), (0.2, 0.0), (0.0, 0.4), (0.2, 0.4)]  # (l1, l2)
@@ -129,7 +332,7 @@ def test_cost_and_gradients(output, dtype, rng, seed):
         return {name: dJ * gradient for name, gradient in gradients.items()}
 
     def reference(*tensors, X, Y):
-        module = twin(network)
+        module = module_of(network)
         named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
         total = Objective(module, penalties)
         return torch.func.functional_call(

@@ -84,6 +84,7 @@ VALUES: Mapping[str, tuple[str, Callable[[Array], bool]]] = {
         "probabilities in [0, 1]",
         lambda array: bool(((array >= 0) & (array <= 1)).all()),
     ),
+    "sizes": ("numbers from 0 up", lambda array: bool((array >= 0).all())),
     "mask": (
         "0 and one number of at least 1",
         lambda array: (

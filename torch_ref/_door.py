@@ -64,6 +64,7 @@ VALUES: Mapping[str, tuple[str, Callable[[torch.Tensor], bool]]] = {
         "probabilities in [0, 1]",
         lambda tensor: bool(((tensor >= 0) & (tensor <= 1)).all()),
     ),
+    "sizes": ("numbers from 0 up", lambda tensor: bool((tensor >= 0).all())),
     "mask": (
         "0 and one number of at least 1",
         lambda tensor: (

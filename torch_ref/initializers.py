@@ -105,10 +105,14 @@ INITIALIZERS: Mapping[str, Callable[[Tensor, Generator | None], Tensor]] = {
 def initialize(module: nn.Module, initializer: str, generator: Generator | None = None) -> None:
     """Overwrite the parameters of `module`: each W drawn, first layer first, each b zero.
 
+    Batch norm begins with gamma = 1 and beta = 0.
+
     Source: torch.nn.init.
     """
     for name, parameter in parameters(module).items():
         if name.startswith("W"):
             INITIALIZERS[initializer](parameter, generator)
+        elif name.startswith("gamma"):
+            nn.init.ones_(parameter)
         else:
             nn.init.zeros_(parameter)

@@ -15,17 +15,21 @@ __all__ = ["from_vector", "parameters", "to_vector"]
 def parameters(module: nn.Module) -> dict[str, torch.Tensor]:
     """Return {"W1": (n_1, n_0), "b1": (n_1,), ...}, the weight and bias of each linear layer.
 
+    A layer with batch norm has "gamma1" and "beta1", (n_1,), in the place of the bias.
+
     Source: torch.nn.Module.modules.
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
-    if not layers:
+    named: dict[str, torch.Tensor] = {}
+    l = 0
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            l += 1
+            named |= {f"W{l}": layer.weight, f"b{l}": layer.bias}
+        elif isinstance(layer, nn.BatchNorm1d):
+            named |= {f"gamma{l}": layer.weight, f"beta{l}": layer.bias}
+    if not l:
         raise ValueError(f"expected module to have a linear layer, got {module}")
-    return {
-        f"{letter}{l}": parameter
-        for l, layer in enumerate(layers, start=1)
-        for letter, parameter in (("W", layer.weight), ("b", layer.bias))
-        if parameter is not None
-    }
+    return {name: parameter for name, parameter in named.items() if parameter is not None}
 
 
 @door(module=Instance(nn.Module))
