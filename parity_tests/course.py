@@ -22,11 +22,13 @@ Array = NDArray[Any]
 def draw_layers(
     layer_sizes: tuple[int, ...], rng: np.random.Generator, dtype: Any = np.float64
 ) -> dict[str, Array]:
-    """Draw {"W1", "b1", ...}, biases too, of a size that keeps the activations alive."""
+    """Draw {"W1", "b1", ...}, hidden biases positive so that ReLUs are alive."""
     parameters = {}
     for l, (n_prev, n) in enumerate(pairwise(layer_sizes), start=1):
         parameters[f"W{l}"] = (rng.standard_normal((n, n_prev)) / np.sqrt(n_prev)).astype(dtype)
-        parameters[f"b{l}"] = (0.5 * rng.standard_normal((n, 1))).astype(dtype)
+        bias = rng.standard_normal((n, 1))
+        hidden = l < len(layer_sizes) - 1
+        parameters[f"b{l}"] = (np.abs(bias) if hidden else bias).astype(dtype)
     return parameters
 
 
@@ -52,15 +54,18 @@ def reference_gradients(module: Network, X: Array, Y: Array, **penalty: Any) -> 
 
 
 def gradient_gauges(
-    parameters: Mapping[str, Array], hidden: str, X: Array, Y: Array
+    parameters: Mapping[str, Array], hidden: str, X: Array, Y: Array, l2: float = 0.0
 ) -> dict[str, Array]:
-    """Return running-error gauges of the mean cost's "dW1", "db1", ..., whose sums may cancel."""
+    """Return running-error gauges of the mean cost's "dX", "dW1", ..., whose sums may cancel."""
     module = reference(parameters, hidden)
     A = columns(module(rows(X)))
     dA = ((1 - Y) / (1 - A) - Y / A) / X.shape[1]
     network = OurNetwork(layer_sizes=module.layer_sizes, hidden=hidden, output="sigmoid")
     bounds = network_gauges(network, {"X": X, **parameters}, dA)
-    return {f"d{name}": bounds[name] for name in parameters}
+    for name in parameters:
+        if name.startswith("W"):
+            bounds[name] = bounds[name] + l2 / X.shape[1] * np.abs(parameters[name])
+    return {f"d{name}": bounds[name] for name in ("X", *parameters)}
 
 
 @contextmanager

@@ -165,7 +165,8 @@ class Layers:
 
 def _gradient_depth(gradients: Any) -> int:
     keys = gradients if isinstance(gradients, Mapping) else ()
-    return sum(bool(re.fullmatch(r"dW[1-9]\d*", str(key))) for key in keys)
+    matches = (re.fullmatch(r"d[Wb]([1-9]\d*)", str(key)) for key in keys)
+    return max((int(match[1]) for match in matches if match), default=1)
 
 
 class Gradients:
@@ -173,7 +174,7 @@ class Gradients:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), missing keys and shapes that differ (ValueError)."""
-        depth, _ = seen.lengths.get("depth", (max(1, _gradient_depth(value)), name))
+        depth, _ = seen.lengths.get("depth", (_gradient_depth(value), name))
         names = layer_names(depth, "d")
         _check_keys(name, value, names, more=True)
         for key, shape in zip(names, _layer_shapes(depth, chained=False), strict=True):
