@@ -183,7 +183,7 @@ def test_a_missing_proof_would_be_seen(claims):
 def test_the_course_is_complete():
     """The vocabulary has its six modules, none of them missed by the tests below."""
     expected = "deep gradient_checking initialization optimization planar regularization"
-    assert COURSE == expected.split()
+    assert expected.split() == COURSE
 
 
 @pytest.mark.parametrize("name", COURSE)
