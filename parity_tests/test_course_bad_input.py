@@ -16,6 +16,7 @@ import pytest
 from parity_tests.course import draw_layers
 from scratch._door import unchecked
 from scratch.course import deep, planar, regularization
+from scratch.course._kinds import Labels, door
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((4, 6))
@@ -203,6 +204,8 @@ def spoilt_dictionary(value: dict, where: tuple[str, ...]) -> Iterator[tuple[str
     yield "w1", renamed, ValueError
     if "W1" in value:
         yield "one more", value | {"W9": value["W1"]}, ValueError
+    if "dW1" in value:
+        yield "one layer more", value | {"dW9": value["dW1"]}, ValueError
     for name in needed:
         for bad in (None, "text", value[name].astype(complex)):
             yield f"{name} {type(bad).__name__}", value | {name: bad}, TypeError
@@ -360,6 +363,22 @@ def test_values_are_let_through():
     assert np.isneginf(updated["W1"]).all()
 
 
+def test_what_is_no_float_of_the_core_becomes_float64():
+    """Integers, booleans and float16, whose smallest numbers are too large, on their own."""
+    for kind in (int, bool, np.float16):
+        assert deep.relu(np.ones((1, 2), kind))[0].dtype == np.float64
+
+
+def test_flat_labels_arrive_as_a_row():
+    """Labels (m,) reach the mathematics as (1, m)."""
+
+    @door(A="n m", Y=Labels("n m"))
+    def shape(A, Y):
+        return Y.shape
+
+    assert shape(AL, Y[0]) == shape(AL, Y) == (1, 6)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
 def test_the_floating_dtype_is_kept(dtype):
     """float32 and longdouble come back as they went in, integer labels beside them."""
@@ -367,7 +386,10 @@ def test_the_floating_dtype_is_kept(dtype):
     AL, caches = deep.L_model_forward(X.astype(dtype), parameters)
     grads = deep.L_model_backward(AL, Y, caches)
     updated = deep.update_parameters(parameters, grads, np.float64(0.1))
-    dropped = regularization.forward_propagation_with_dropout(X.astype(dtype), parameters, 0.5)
-    floating = [one for one in arrays([AL, caches, grads, updated, dropped]) if one.dtype != bool]
+    half, inputs = np.float64(0.5), X.astype(dtype)
+    dropped = regularization.forward_propagation_with_dropout(inputs, parameters, half)
+    pulled = regularization.backward_propagation_with_dropout(inputs, Y, dropped[1], half)
+    every = arrays([AL, caches, grads, updated, dropped, pulled])
+    floating = [one for one in every if one.dtype != bool]
     assert {one.dtype for one in floating} == {np.dtype(dtype)}
     assert deep.compute_cost(AL, Y).dtype == dtype

@@ -119,6 +119,8 @@ def test_update(name, rng):
     for average in memory:
         assert list(average) == [f"d{key}" for key in parameters]
         assert all(not one.any() for one in average.values())
+    for one, other in zip(*memory, strict=True) if len(memory) == 2 else ():
+        assert not np.shares_memory(memory[0][one], memory[1][other])
     largest: dict[str, float] = {}
     for t in range(1, 51):
         grads = draw_gradients(parameters, rng)
@@ -223,7 +225,7 @@ def moons():
     datasets = pytest.importorskip("sklearn.datasets")
     np.random.seed(3)
     X, Y = datasets.make_moons(n_samples=300, noise=0.2)
-    return np.moveaxis(X, 0, 1), Y.reshape(1, -1)
+    return columns(torch.from_numpy(X)), Y.reshape(1, -1)
 
 
 @pytest.mark.parametrize(

@@ -42,13 +42,13 @@ def exercise():
 def flower():
     """Return the assignment's 400 points in petals, (2, 400), and their labels of type uint8."""
     np.random.seed(1)
-    X, Y = np.zeros((400, 2)), np.zeros((400, 1), dtype="uint8")
+    X, Y = np.zeros((2, 400)), np.zeros((1, 400), dtype="uint8")
     for j in range(2):
         t = np.linspace(j * 3.12, (j + 1) * 3.12, 200) + np.random.randn(200) * 0.2
         r = 4 * np.sin(4 * t) + np.random.randn(200) * 0.2
-        X[200 * j : 200 * (j + 1)] = np.c_[r * np.sin(t), r * np.cos(t)]
-        Y[200 * j : 200 * (j + 1)] = j
-    return np.moveaxis(X, 0, 1), np.moveaxis(Y, 0, 1)
+        X[:, 200 * j : 200 * (j + 1)] = r * np.sin(t), r * np.cos(t)
+        Y[:, 200 * j : 200 * (j + 1)] = j
+    return X, Y
 
 
 @pytest.mark.parity("sigmoid")

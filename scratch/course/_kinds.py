@@ -51,11 +51,15 @@ def _check_sequence(name: str, value: Any, what: str, length: int | None = None)
         raise ValueError(f"expected {name} to be a tuple {what}, got {len(value)} entries")
 
 
-def _check_keys(name: str, value: Any, keys: list[str], more: bool) -> None:
-    """Raise TypeError unless this is a dictionary, ValueError unless it has the keys, or more."""
+def _check_dictionary(name: str, value: Any, keys: list[str], others: str) -> None:
+    """Raise TypeError unless this is a dictionary, ValueError for a key missing or one too many.
+
+    It may hold more keys, but none that matches `others`.
+    """
     if not isinstance(value, Mapping):
         raise TypeError(f"expected {name} to be a dictionary, got {describe(value)}")
-    if not (set(keys) <= set(value) if more else set(keys) == set(value)):
+    beyond = {key for key in value if re.fullmatch(others, str(key))} - set(keys)
+    if beyond or not set(keys) <= set(value):
         raise ValueError(
             f"expected {name} with the keys {', '.join(keys)}, "
             f"got {', '.join(map(str, value)) or 'none'}"
@@ -154,7 +158,7 @@ class Layers:
         """Refuse other kinds (TypeError), keys and shapes (ValueError)."""
         depth = self.depth or max(1, len(value) // 2 if isinstance(value, Mapping) else 1)
         names = layer_names(depth)
-        _check_keys(name, value, names, more=False)
+        _check_dictionary(name, value, names, others=".*")
         for key, shape in zip(names, _layer_shapes(depth, self.chained), strict=True):
             _check_array(f"{name}[{key!r}]", value[key], shape, seen)
         for l in range(1, depth + 1):  # the gradients' shapes, whether layers are chained or not
@@ -170,13 +174,16 @@ def _gradient_depth(gradients: Any) -> int:
 
 
 class Gradients:
-    """A dictionary with {"dW1", "db1", ...}, shaped like the parameters met before; more may be."""
+    """A dictionary with {"dW1", "db1", ...}, shaped like the parameters met before.
+
+    It may hold more, such as dA1 and dZ1.
+    """
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), missing keys and shapes that differ (ValueError)."""
         depth, _ = seen.lengths.get("depth", (_gradient_depth(value), name))
         names = layer_names(depth, "d")
-        _check_keys(name, value, names, more=True)
+        _check_dictionary(name, value, names, others=r"d[Wb]\d+")
         for key, shape in zip(names, _layer_shapes(depth, chained=False), strict=True):
             _check_array(f"{name}[{key!r}]", value[key], shape, seen)
 
@@ -200,7 +207,7 @@ class Entries(Fields):
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), missing keys and shapes that differ (ValueError)."""
-        _check_keys(name, value, list(self.shapes), more=True)
+        _check_dictionary(name, value, list(self.shapes), others="")
         for key, shape in self.shapes.items():
             _check_array(f"{name}[{key!r}]", value[key], shape, seen)
 

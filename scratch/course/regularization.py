@@ -108,4 +108,4 @@ def backward_propagation_with_dropout(
 
     Source: Course 2, week 1, "Dropout regularization", inverted dropout.
     """
-    return network_backward(X, Y, unflatten(cache, dropout=True), keep_prob)
+    return network_backward(X, Y, unflatten(cache, dropout=True), float(keep_prob))
