@@ -38,6 +38,7 @@ ALLOWED = {
         "pytest",
         "hypothesis",
         "sklearn",  # for its data
+        "threadpoolctl",
         *STDLIB,
     },
 }

@@ -337,7 +337,7 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "none", (), TypeError
         yield "a list", list(value), TypeError
         yield "swapped precision", (value[0][:2], value[1]), ValueError
-    elif kind in ("Instance", "_Optimizer"):
+    elif kind in ("Instance", "Rule"):
         yield "another object", object(), TypeError
         yield "None", None, TypeError
         yield "its class", type(value), TypeError

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from scratch._checks import check_labels, check_masks, check_running, match
 from scratch._door import (
     Array,
     Expected,
@@ -32,18 +33,8 @@ from scratch.clipping import overwrite_by_norm, overwrite_by_value
 from scratch.costs import COSTS, accuracy
 from scratch.early_stopping import EarlyStopping
 from scratch.mini_batches import partition
-from scratch.network import (
-    OUTPUT_COSTS,
-    PREDICT,
-    Masks,
-    Network,
-    check_labels,
-    check_masks,
-    check_running,
-    match,
-    predicted_logits,
-)
-from scratch.optimizers import Optimizer
+from scratch.network import OUTPUT_COSTS, PREDICT, Masks, Network, predicted_logits
+from scratch.optimizers import Optimizer, Rule
 from scratch.parameters import Parameters
 from scratch.schedules import Schedule
 
@@ -87,15 +78,6 @@ class History:
 Callback: TypeAlias = Callable[[Step, History], None]
 
 
-class _Optimizer:
-    """Anything with `init` and `update`."""
-
-    def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what lacks one of the two methods, or is a class not yet called."""
-        if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
-            raise TypeError(f"expected {name} with methods init and update, got {value!r}")
-
-
 class _Pair:
     """A tuple (X, Y)."""
 
@@ -119,7 +101,7 @@ _TRAINING: dict[str, Expected] = {
     "parameters": Instance(Parameters),
     "X": Floats("n_x m"),
     "Y": Floats("n_y m"),
-    "optimizer": _Optimizer(),
+    "optimizer": Rule(),
     "epochs": Whole(1),
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),

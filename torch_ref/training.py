@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from torch_ref._checks import check, check_masks
 from torch_ref._door import (
     Expected,
     Floats,
@@ -28,16 +29,7 @@ from torch_ref.clipping import clip_by_global_norm, clip_by_value
 from torch_ref.costs import COSTS, accuracy
 from torch_ref.early_stopping import EarlyStopping
 from torch_ref.mini_batches import partition
-from torch_ref.network import (
-    OUTPUT_COSTS,
-    PREDICT,
-    Masks,
-    Network,
-    check,
-    check_masks,
-    mode,
-    objective,
-)
+from torch_ref.network import OUTPUT_COSTS, PREDICT, Masks, Network, mode, objective
 
 __all__ = ["Callback", "History", "Step", "evaluate", "train", "training_steps"]
 
