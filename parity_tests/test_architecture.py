@@ -75,6 +75,20 @@ def test_a_forbidden_import_would_be_seen(source):
     assert not imported(source) <= ALLOWED["scratch"]
 
 
+#: the concepts of both courses that the house holds, whatever else it may hold.
+CONCEPTS = """
+activations linear costs logistic_regression parameters network initializers regularization dropout
+batch_norm gradient_checking clipping moving_averages mini_batches optimizers schedules splits
+normalization augmentation early_stopping diagnosis search training
+""".split()
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_no_concept_is_missing(concept):
+    """Every concept of the two courses is a stem."""
+    assert concept in STEMS
+
+
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_stem_has_three_files(stem):
     """Each scratch file has its twin and its test."""
