@@ -37,6 +37,16 @@ def columns(rows: torch.Tensor) -> Array:
     return np.ascontiguousarray(rows.detach().cpu().numpy().T)
 
 
+def images_to_torch(images: Array, device: str = "cpu") -> torch.Tensor:
+    """Turn images (height, width, channels, m) into torch's (m, channels, height, width)."""
+    return torch.from_numpy(images.transpose(3, 2, 0, 1).copy()).to(device)
+
+
+def images_to_numpy(images: torch.Tensor) -> Array:
+    """Turn torch's images (m, channels, height, width) into (height, width, channels, m)."""
+    return np.ascontiguousarray(images.detach().cpu().numpy().transpose(2, 3, 1, 0))
+
+
 def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
     """Carry an array across by its name."""
     array = np.asarray(array)

@@ -40,6 +40,8 @@ ALLOWED = {
         "torch",
         "pytest",
         "hypothesis",
+        "sklearn",  # for its data
+        "threadpoolctl",
         *STDLIB,
     },
 }
@@ -74,6 +76,40 @@ def test_imports_point_one_way(path):
 def test_a_forbidden_import_would_be_seen(source):
     """The scan finds imports of any form."""
     assert not imported(source) <= ALLOWED["scratch"]
+
+
+#: the concepts of both courses that the house holds, whatever else it may hold.
+CONCEPTS = [
+    "activations",
+    "linear",
+    "costs",
+    "logistic_regression",
+    "parameters",
+    "network",
+    "initializers",
+    "regularization",
+    "dropout",
+    "batch_norm",
+    "gradient_checking",
+    "clipping",
+    "moving_averages",
+    "mini_batches",
+    "optimizers",
+    "schedules",
+    "splits",
+    "normalization",
+    "augmentation",
+    "early_stopping",
+    "diagnosis",
+    "search",
+    "training",
+]
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_no_concept_is_missing(concept):
+    """Every concept of the two courses is a stem."""
+    assert concept in STEMS
 
 
 @pytest.mark.parametrize("stem", STEMS)

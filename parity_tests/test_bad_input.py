@@ -19,10 +19,20 @@ import torch
 
 from parity_tests.bridge import rows
 from parity_tests.test_architecture import STEMS, computes, public
-from scratch import activations, costs, initializers, network, optimizers, training
+from scratch import (
+    activations,
+    costs,
+    early_stopping,
+    initializers,
+    network,
+    optimizers,
+    schedules,
+    training,
+)
 from scratch._door import unchecked
 from scratch.linear import LinearCache
 from scratch.parameters import Parameters
+from torch_ref import early_stopping as their_early_stopping
 from torch_ref import network as their_network
 from torch_ref import optimizers as their_optimizers
 from torch_ref import training as their_training
@@ -36,6 +46,7 @@ PARAMETERS = initializers.initialize((3, 5, 3), "he", RNG)
 ORDER = np.array([2, 0, 3, 1])
 SHARED = {"strength": 0.1, "m": 4, "denominator": "m"}
 RUN = {"epochs": 2, "batch_size": 2, "orders": [ORDER, ORDER], "l1": 0.1, "l2": 0.1}
+RUN |= {"masks": None, "schedule_per": "iteration", "clip_value": 0.5, "clip_norm": 0.9}
 
 
 def module():
@@ -90,6 +101,8 @@ def scratch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "training.evaluate", {"X": Z, "Y": Y, **shaped}
     for name in ("training_steps", "train"):
         extra = {"optimizer": optimizers.Adam(), "dev": (Z, Y), "history": training.History()}
+        extra |= {"schedule": schedules.Constant(learning_rate=0.1)}
+        extra |= {"early_stopping": early_stopping.EarlyStopping(patience=2)}
         yield f"training.{name}", {"X": Z, "Y": Y, **shaped, **RUN, **extra}
 
 
@@ -136,6 +149,8 @@ def torch_examples() -> Iterator[tuple[str, dict[str, Any]]]:
     for name in ("training_steps", "train"):
         optimizer = torch.optim.Adam(data["module"].parameters())
         extra = {"dev": (rows(Z), rows(Y)), "history": their_training.History()}
+        extra |= {"schedule": None}  # a copied one would have lost its hold on the optimizer
+        extra |= {"early_stopping": their_early_stopping.EarlyStopping(patience=2)}
         yield f"training.{name}", {**data, **RUN, "optimizer": optimizer, **extra}
     for name in their_optimizers.OPTIMIZERS:
         make = getattr(their_optimizers, name)
@@ -309,10 +324,13 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "one too few", value[1:], ValueError
         yield "zeros", (0.0,) * len(value), ValueError
         yield "above 1", (1.5,) * len(value), ValueError
-    elif kind == "_Orders":
+    elif kind == "_Stream":
         yield "a number", 3, TypeError
         yield "None", None, TypeError
         yield "a string", "0123", TypeError
+        yield "a mapping", {"D1": Z}, TypeError
+        if value is None:
+            return
         yield "numbers", [1, 2], TypeError
         yield "too few", [ORDER], ValueError
         yield "too short", [ORDER[:2] % 2, ORDER], ValueError
@@ -322,7 +340,7 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "none", (), TypeError
         yield "a list", list(value), TypeError
         yield "swapped precision", (value[0][:2], value[1]), ValueError
-    elif kind in ("Instance", "_Optimizer"):
+    elif kind in ("Instance", "Rule"):
         yield "another object", object(), TypeError
         yield "None", None, TypeError
         yield "its class", type(value), TypeError

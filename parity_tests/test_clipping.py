@@ -253,8 +253,8 @@ def test_in_place_on_a_vector(rng):
     """The training loop's halves write to theta itself, which the views share."""
     gradients = draw(rng)
     by_value, by_norm = gradients.copy(), gradients.copy()
-    ours._clip_value(by_value.theta, 0.3)
-    ours._clip_norm(by_norm.theta, 0.3, 1e-6)
+    ours.overwrite_by_value(by_value.theta, 0.3)
+    ours.overwrite_by_norm(by_norm.theta, 0.3, 1e-6)
     for name in SHAPES:
         assert np.array_equal(by_value[name], ours.clip_by_value(gradients, 0.3)[name])
         assert np.array_equal(by_norm[name], ours.clip_by_global_norm(gradients, 0.3)[name])

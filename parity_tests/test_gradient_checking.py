@@ -10,8 +10,9 @@ import scipy.optimize
 import torch
 
 from parity_tests import GRADIENT, assert_close
-from parity_tests.bridge import rows, to_numpy, to_torch, twin
+from parity_tests.bridge import rows, to_numpy, to_torch, twin, unload_running
 from scratch import gradient_checking as ours
+from scratch.batch_norm import BatchNorm
 from scratch.initializers import initialize
 from scratch.network import Network, cost_and_gradients
 from scratch.parameters import Parameters, from_vector
@@ -49,10 +50,10 @@ EXAMPLES = {path.format("gradient_checking"): arguments for path, arguments in e
 DTYPES = [np.float32, np.float64, np.longdouble]
 
 
-def draw(rng, hidden="tanh", output="softmax", m=20, dtype=np.float64, sizes=(4, 5, 3)):
+def draw(rng, hidden="tanh", output="softmax", m=20, dtype=np.float64, sizes=(4, 5, 3), **choices):
     """Draw a network with biases, weights away from 0, and data for it."""
-    network = Network(layer_sizes=sizes, hidden=hidden, output=output)
-    parameters = initialize(sizes, "he", rng, dtype)
+    network = Network(layer_sizes=sizes, hidden=hidden, output=output, **choices)
+    parameters = initialize(sizes, "he", rng, dtype, batch_norm=network.batch_norm is not None)
     drawn = rng.uniform(0.1, 1, parameters.theta.size) * rng.choice([-1, 1], parameters.theta.size)
     parameters.theta[:] = drawn
     X = rng.standard_normal((sizes[0], m)).astype(dtype)
@@ -108,7 +109,6 @@ def test_differences_of_a_parabola_are_exact(two_sided, rng):
 
 
 @pytest.mark.parity("check_network", "numerical_gradient")
-@pytest.mark.seeds(3)
 @pytest.mark.parametrize("penalties", [{}, PENALTIES], ids=["plain", "penalized"])
 @pytest.mark.parametrize("output", ["sigmoid", "softmax"])
 @pytest.mark.parametrize("hidden", ["tanh", "relu", "leaky_relu"])
@@ -129,6 +129,38 @@ def test_both_sides_find_a_network_right(hidden, output, penalties, rng):
     assert max(mine.by_tensor.values()) < 1e-8
 
     assert np.array_equal(parameters.theta, kept)
+
+
+@pytest.mark.parametrize("hidden", ["tanh", "relu"])
+def test_batch_norm_is_checked_in_training(hidden, rng):
+    """The mean and variance of X move with each step; running averages and modes stay."""
+    parameters, X, Y, network = draw(rng, hidden, sizes=(4, 5, 6, 3), batch_norm=BatchNorm())
+    mine = ours.check_network(parameters, X, Y, network, l2=0.5)
+    module = twin(network, parameters).eval()
+    averages = unload_running(module).theta
+    other = theirs.check_network(module, rows(X), rows(Y), l2=0.5)
+    assert set(mine.by_tensor) == set(other.by_tensor) == set(parameters)
+    assert max(mine.difference, other.difference) < 1e-8
+    assert max(mine.by_tensor.values()) < 1e-7
+    assert other.agrees
+    assert not module.training
+    assert np.array_equal(unload_running(module).theta, averages)
+
+
+def test_dropout_is_refused(rng):
+    """A network that drops units has no cost of its own; one that keeps them all is checked."""
+    for keep_probs in ((1.0, 1.0), (1.0, 0.8)):
+        parameters, X, Y, network = draw(rng, sizes=(4, 5, 6, 3), keep_probs=keep_probs)
+        sides = (
+            (ours, (parameters, X, Y, network)),
+            (theirs, (twin(network, parameters), rows(X), rows(Y))),
+        )
+        for side, arguments in sides:
+            if min(keep_probs) == 1:
+                assert side.check_network(*arguments).difference < 1e-9
+                continue
+            with pytest.raises(ValueError, match=r"every keep_prob 1, got keep_probs \(1.0, 0.8\)"):
+                side.check_network(*arguments)
 
 
 def test_scipy_differentiates_to_the_same_gradient(rng):
@@ -222,7 +254,7 @@ WRONG = {
 
 
 @pytest.mark.parity("gradient_check")
-@pytest.mark.seeds(3)
+@pytest.mark.seeds(2)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_gradients_are_caught(wrong, rng):
     """Errors agree on both sides, gradcheck refuses, and the tensors at fault are named."""

@@ -151,6 +151,8 @@ def test_certain_logits_cost_what_they_should(name):
         J, gradients = getattr(ours, name)(w, 0.0, X, np.array(Y))
         assert expected == J
         assert gradients["w"] == np.array([[(expected > 0) * expected / 1e4]])
+    J, _ = getattr(ours, name)(w / 250, 0.0, X, np.array([[1.0, 0.0]]))
+    assert abs(J - np.exp(-40)) < 1e-14 * J  # what 1 + e^-40 would lose
 
 
 @pytest.mark.parity("gradient_descent")

@@ -8,13 +8,29 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import assert_close, assert_same_trajectory, measure
+from parity_tests import STEP, assert_close, assert_same_trajectory, measure
 from parity_tests.harness import draw_gradients
 from parity_tests.ledger import LEDGER
 from scratch import optimizers as ours
 from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
 from scratch.parameters import Parameters
 from torch_ref import optimizers as theirs
+
+EXAMPLES = {
+    "scratch.optimizers.minimize": {
+        "gradient": lambda theta: 2 * (theta - 5),
+        "start": np.array([1.0, 2.0]),
+        "optimizer": Adam(),
+        "steps": 3,
+    },
+    "torch_ref.optimizers.minimize": {
+        "cost": lambda theta: ((theta - 5) ** 2).sum(),
+        "start": torch.tensor([1.0, 2.0]),
+        "optimizer": theirs.adam,
+        "steps": 3,
+    },
+}
+
 
 TINY = [1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0]
 
@@ -271,3 +287,111 @@ def test_rules_torch_lacks_take_a_closure_and_weight_decay(rng):
         other.step()
         assert w.item() == plain.item()
         assert still.item() == 1.0
+
+
+#: costs of theta, written with what NumPy and torch share, and their gradients by hand.
+SURFACES = {
+    "(w - 5)^2": (
+        lambda theta: ((theta - 5) ** 2).sum(),
+        lambda theta: 2 * (theta - 5),
+        [0.0],
+    ),
+    "a saddle, x^2 - y^2": (
+        lambda theta: theta[0] ** 2 - theta[1] ** 2,
+        lambda theta: np.array([2, -2]) * theta,
+        [1.0, 1e-3],
+    ),
+    "Rosenbrock's banana": (
+        lambda theta: (1 - theta[0]) ** 2 + 100 * (theta[1] - theta[0] ** 2) ** 2,
+        lambda theta: np.array(
+            [
+                -2 * (1 - theta[0]) - 400 * theta[0] * (theta[1] - theta[0] ** 2),
+                200 * (theta[1] - theta[0] ** 2),
+            ]
+        ),
+        [-0.5, 0.6],
+    ),
+    "a narrow bowl": (
+        lambda theta: (theta[0] ** 2 + 50 * theta[1] ** 2) / 2,
+        lambda theta: np.array([theta[0], 50 * theta[1]]),
+        [10.0, 1.0],
+    ),
+}
+
+
+def paths(case, surface, learning_rate, steps):
+    """Return the paths of both sides down a surface."""
+    cost, gradient, start = SURFACES[surface]
+    make, choices = CASES[case]
+    choices = {"learning_rate": learning_rate, **choices}
+    start = np.array(start)
+    tensor = torch.from_numpy(start.copy())
+    mine = ours.minimize(gradient, start, optimizer=make(**choices), steps=steps)
+    rule = partial(theirs.OPTIMIZERS[case.split("-")[0]], **choices)
+    other = theirs.minimize(cost, tensor, optimizer=rule, steps=steps)
+    assert start.tolist() == tensor.tolist() == SURFACES[surface][2]
+    return mine, other.numpy()
+
+
+@pytest.mark.parity("minimize")
+@pytest.mark.parametrize("surface", SURFACES)
+@pytest.mark.parametrize("case", CASES)
+def test_minimize(case, surface):
+    """Both sides take the same path: every point of it, from the start on."""
+    mine, other = paths(case, surface, 1e-3, 200)
+    assert mine.shape == (201, len(SURFACES[surface][2]))
+    assert mine[0].tolist() == SURFACES[surface][2]
+    assert_close(mine, other, surface, budget=STEP)
+    assert np.abs(mine[-1] - mine[0]).max() > 1e-3
+
+
+@pytest.mark.parity("minimize")
+@pytest.mark.parametrize("case", CASES)
+def test_the_bottom_of_a_parabola_is_reached(case):
+    """(w - 5)^2 leads to 5, from 0, whatever the rule.
+
+    At the bottom, where gradients are round-off, rules that divide by their size part: only the
+    way there is compared.
+    """
+    mine, other = paths(case, "(w - 5)^2", 0.05, 300)
+    assert_close(mine[:90], other[:90], "path", budget=STEP)
+    for path in (mine, other):
+        assert abs(path[1, 0] - 5) < 5
+        assert abs(path[-1, 0] - 5) < 0.05
+
+
+def test_minimize_spells_out_gradient_descent():
+    """On (w - 5)^2 each step of descent leaves 1 - 2 alpha of the distance."""
+    path, _ = paths("gradient_descent", "(w - 5)^2", 0.125, 20)
+    assert np.array_equal(path[:, 0], 5 - 5 * 0.75 ** np.arange(21))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_a_path_keeps_its_dtype(dtype):
+    """The path is of the dtype of its start, and its points are copies."""
+    seen = []
+
+    def gradient(theta):
+        seen.append(theta)
+        return 2 * (theta - 5)
+
+    path = ours.minimize(gradient, np.zeros(2, dtype), optimizer=Adam(), steps=3)
+    assert path.dtype == dtype
+    assert np.array_equal(np.array(seen), path[:-1])
+
+
+def test_minimize_refuses_what_is_no_gradient():
+    """A gradient of another shape, dtype or kind, a cost that is no scalar tensor."""
+    arguments = EXAMPLES["scratch.optimizers.minimize"]
+    for error, gradient in (
+        (ValueError, lambda theta: theta[:, None]),
+        (ValueError, lambda theta: theta[:1]),
+        (TypeError, lambda theta: theta.astype("f4")),
+        (TypeError, lambda theta: [1.0, 2.0]),
+    ):
+        with pytest.raises(error, match="expected gradient to return"):
+            ours.minimize(**{**arguments, "gradient": gradient})
+    arguments = EXAMPLES["torch_ref.optimizers.minimize"]
+    for error, cost in ((ValueError, lambda theta: theta), (TypeError, lambda theta: 1.0)):
+        with pytest.raises(error, match="expected cost to return"):
+            theirs.minimize(**{**arguments, "cost": cost})

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from parity_tests import TRAINING, assert_close
-from parity_tests.bridge import load, rows, unload
+from parity_tests.bridge import columns, load, masks_to_torch, rows, twin, unload, unload_running
 from parity_tests.ledger import LEDGER
 from scratch import training as ours
+from scratch.batch_norm import BatchNorm, running_averages
+from scratch.dropout import mask_stream
+from scratch.early_stopping import EarlyStopping
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import OPTIMIZERS, Adam, GradientDescent
+from scratch.schedules import SCHEDULES
 from torch_ref import training as theirs
+from torch_ref.early_stopping import EarlyStopping as TheirEarlyStopping
 from torch_ref.network import Network as TheirNetwork
 from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
+from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 
 RATES = {"gradient_descent": 0.5, "momentum": 0.5, "rmsprop": 0.01, "adam": 0.01}
 SIZES = {"softmax": (4, 8, 3), "sigmoid": (4, 8, 2)}
@@ -51,7 +60,7 @@ def make_pair(rng, output="softmax", hidden="tanh", device="cpu"):
 @pytest.mark.parity("train", "training_steps", "evaluate")
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("output", SIZES)
-@pytest.mark.parametrize("batch_size", [1, 16, 50, 64])
+@pytest.mark.parametrize("batch_size", [3, 16, 50, 64])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_run(name, batch_size, output, device, rng):
     """Costs of every step and epoch, accuracies and parameters agree, short last batch included."""
@@ -87,6 +96,213 @@ def test_run(name, batch_size, output, device, rng):
     reference = theirs.evaluate(module, *tensors[2:])
     assert_close(np.float64(cost), reference[0].cpu().numpy()[()], "cost", budget=TRAINING)
     assert accuracy == reference[1] == mine.dev_accuracies[-1]
+
+
+NORM = BatchNorm(decay=0.8, unbiased=True)
+FEATURES = {
+    "dropout": {"network": {"keep_probs": (0.7,)}},
+    "batch norm": {"network": {"batch_norm": BatchNorm()}},
+    "both": {"network": {"keep_probs": (0.7,), "batch_norm": NORM}},
+    "schedule per epoch": {"schedule": ("inverse_time", {"decay": 0.5})},
+    "schedule per iteration": {
+        "schedule": ("exponential", {"rate": 0.97}),
+        "run": {"schedule_per": "iteration"},
+    },
+    "piecewise schedule": {"schedule": ("piecewise_constant", {"rates": ((2, 0.05), (4, 0.01))})},
+    "manual schedule": {"schedule": ("manual", {"rates": (0.3, 0.2, 0.1, 0.05, 0.02, 0.01)})},
+    "clipping by value": {"run": {"clip_value": 0.02}},
+    "clipping by norm": {"run": {"clip_norm": 0.1}},
+    "early stopping": {"stop": {"patience": 2, "min_improvement": 0.05}},
+    "everything": {
+        "network": {"keep_probs": (0.7,), "batch_norm": NORM},
+        "schedule": ("inverse_square_root", {"k": 1.0}),
+        "run": {"schedule_per": "iteration", "clip_value": 0.2, "clip_norm": 0.5},
+        "stop": {"patience": 3},
+    },
+}
+
+
+class Pair:
+    """The same run on both sides, from shared draws, as far as it has been taken."""
+
+    def __init__(self, feature, optimizer, rng, epochs=6, batch_size=16, device="cpu"):
+        """Draw everything that both sides start from."""
+        choices = FEATURES.get(feature, {})
+        chosen = choices.get("network", {})
+        self.network = Network(
+            layer_sizes=SIZES["softmax"], hidden="tanh", output="softmax", **chosen
+        )
+        sizes, norm = self.network.layer_sizes, self.network.batch_norm is not None
+        self.parameters = initialize(sizes, "xavier", rng, batch_norm=norm)
+        self.module = twin(self.network, self.parameters, device)
+        self.running = running_averages(sizes) if norm else None
+        (X, Y), dev = draw_data(rng, "softmax", 50), draw_data(rng, "softmax", 20)
+        rate = RATES[optimizer]
+        shared = {"epochs": epochs, "batch_size": batch_size, **choices.get("run", {})}
+        shared |= {"orders": draw_orders(50, epochs, rng), "l2": 0.3}
+        rule = OPTIMIZERS[optimizer](learning_rate=rate)
+        other_rule = THEIR_OPTIMIZERS[optimizer](self.module.parameters(), learning_rate=rate)
+        mine, other = {"optimizer": rule, "dev": dev}, {"optimizer": other_rule}
+        tensors = [rows(one, device) for one in (X, Y, *dev)]
+        other["dev"] = tuple(tensors[2:])
+        if self.network.dropped:
+            stream = {"batch_size": batch_size, "epochs": epochs}
+            seed = int(rng.integers(2**31))
+            draws = [
+                mask_stream(
+                    sizes, chosen["keep_probs"], 50, rng=np.random.default_rng(seed), **stream
+                )
+                for _ in range(2)
+            ]
+            mine["masks"] = draws[0]
+            other["masks"] = (masks_to_torch(one, device) for one in draws[1])
+        if "schedule" in choices:
+            name, shape = choices["schedule"]
+            alpha = {} if name == "manual" else {"learning_rate": rate}
+            mine["schedule"] = SCHEDULES[name](**alpha, **shape)
+            other["schedule"] = THEIR_SCHEDULES[name](other_rule, **shape)
+        if "stop" in choices:
+            mine["early_stopping"] = EarlyStopping(**choices["stop"])
+            other["early_stopping"] = TheirEarlyStopping(**choices["stop"])
+        self.mine = (
+            (self.network, self.parameters, X, Y),
+            {**shared, **mine, "running": self.running},
+        )
+        self.other = (self.module, *tensors[:2]), {**shared, **other}
+
+    def train(self):
+        """Take both runs to their end, return both histories."""
+        arguments, choices = self.mine
+        history = ours.train(*arguments, **choices)
+        arguments, choices = self.other
+        return history, theirs.train(*arguments, **choices)
+
+    def assert_agree(self, mine, other):
+        """Hold histories, parameters and running averages against each other."""
+        for quantity in ("step_costs", "costs", "dev_costs", "accuracies", "dev_accuracies"):
+            values = (np.array(getattr(history, quantity)) for history in (mine, other))
+            assert_close(*values, quantity, budget=TRAINING)
+        reached = unload(self.module)
+        for name, view in self.parameters.items():
+            assert_close(view, reached[name], name, budget=TRAINING)
+        if self.running is not None:
+            averages = unload_running(self.module)
+            for name, view in self.running.items():
+                assert_close(view, averages[name], name, budget=TRAINING)
+
+
+@pytest.mark.parity("train", "training_steps")
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("feature", FEATURES)
+def test_feature(feature, optimizer, device, rng):
+    """Dropout, batch norm, schedules, clipping, early stopping: whole runs agree."""
+    LEDGER.device = device
+    pair = Pair(feature, optimizer, rng, device=device)
+    started = pair.parameters.copy()
+    mine, other = pair.train()
+    pair.assert_agree(mine, other)
+    assert np.abs(pair.parameters.theta - started.theta).max() > 1e-3
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_feature_matters(feature, rng):
+    """Each feature changes what is learned: a run without it ends elsewhere."""
+    state = rng.bit_generator.state
+    weights = []
+    for one in (feature, None):
+        rng.bit_generator.state = state
+        pair = Pair(one, "momentum", rng)
+        arguments, choices = pair.mine
+        ours.train(*arguments, **choices)
+        weights.append(pair.parameters["W1"])
+    assert np.abs(weights[0] - weights[1]).max() > 1e-3
+
+
+def test_early_stopping_ends_both_runs_at_the_best(rng):
+    """Both sides stop after the same epoch, before the last, and hand back the best parameters."""
+    FEATURES["stop soon"] = {
+        "network": {"batch_norm": NORM},
+        "stop": {"patience": 2, "min_improvement": 0.05},
+    }
+    pair = Pair("stop soon", "rmsprop", rng, epochs=60)
+    mine, other = pair.train()
+    pair.assert_agree(mine, other)
+    best = int(np.argmin(mine.dev_costs))
+    assert len(mine.costs) == len(other.costs) < 60
+    (network, parameters, _, _), choices = pair.mine
+    cost, _ = ours.evaluate(parameters, *choices["dev"], network, pair.running)
+    assert cost in mine.dev_costs
+    assert cost <= mine.dev_costs[best] + 0.05
+    assert mine.dev_costs.index(cost) == len(mine.dev_costs) - 3
+    reference, _ = theirs.evaluate(pair.module, *pair.other[1]["dev"])
+    assert_close(cost, reference.numpy()[()], "best dev cost", budget=TRAINING)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Return a thousand real digits, 8 x 8 pixels from 0 to 1 in columns, and their labels."""
+    bunch = load_digits()
+    return columns(torch.from_numpy(bunch.data[:1000] / 16)), np.eye(10)[:, bunch.target[:1000]]
+
+
+#: optimizers and their epochs of twenty steps: each for all, and one after the other.
+PHASES = {
+    "adam": {"adam": 50},
+    "momentum": {"momentum": 50},
+    "rmsprop": {"rmsprop": 50},
+    "all three": {"momentum": 16, "rmsprop": 17, "adam": 17},
+}
+
+
+@pytest.mark.parity("train")
+@pytest.mark.parametrize("phases", PHASES)
+def test_a_thousand_steps_on_digits(phases, digits, rng):
+    """With a schedule, dropout and batch norm every parameter and average stays within 1e-10."""
+    X, Y = digits
+    sizes, keep_probs = (64, 32, 16, 10), (0.9, 0.8)
+    network = Network(
+        layer_sizes=sizes, hidden="tanh", output="softmax", keep_probs=keep_probs, batch_norm=NORM
+    )
+    parameters = initialize(sizes, "xavier", rng, batch_norm=True)
+    module, running = twin(network, parameters), running_averages(sizes)
+    step_costs = []
+    for name, epochs in PHASES[phases].items():
+        rate, seed = RATES[name], int(rng.integers(2**31))
+        draws = partial(mask_stream, sizes, keep_probs, 1000, batch_size=50, epochs=epochs)
+        shared = {"epochs": epochs, "batch_size": 50, "orders": draw_orders(1000, epochs, rng)}
+        shared |= {"schedule_per": "iteration"}
+        mine = ours.train(
+            network,
+            parameters,
+            X,
+            Y,
+            optimizer=OPTIMIZERS[name](learning_rate=rate),
+            schedule=SCHEDULES["exponential"](learning_rate=rate, rate=0.998),
+            masks=draws(rng=np.random.default_rng(seed)),
+            running=running,
+            **shared,
+        )
+        optimizer = THEIR_OPTIMIZERS[name](module.parameters(), learning_rate=rate)
+        other = theirs.train(
+            module,
+            rows(X),
+            rows(Y),
+            optimizer=optimizer,
+            schedule=THEIR_SCHEDULES["exponential"](optimizer, rate=0.998),
+            masks=map(masks_to_torch, draws(rng=np.random.default_rng(seed))),
+            **shared,
+        )
+        costs = np.array(mine.step_costs), np.array(other.step_costs)
+        assert_close(*costs, "costs", budget=TRAINING)
+        step_costs += mine.step_costs
+    assert len(step_costs) == 1000
+    for named, reference in ((parameters, unload(module)), (running, unload_running(module))):
+        for name, view in named.items():
+            assert_close(view, reference[name], name, budget=TRAINING)
+            assert np.abs(view - reference[name]).max() < 1e-10
+    assert np.mean(step_costs[-20:]) < step_costs[0] / 2
+    assert mine.accuracies[-1] > 0.95
 
 
 def test_epoch_cost_is_the_mean_over_examples(rng):
@@ -201,3 +417,59 @@ def test_orders_may_be_a_generator_but_must_not_run_dry(rng):
     run = {"optimizer": optimizer, "epochs": 3, "batch_size": 4, "orders": iter(orders)}
     with pytest.raises(ValueError, match="expected orders for 3 epochs, got 2"):
         theirs.train(module, rows(X), rows(Y), **run)
+
+
+def test_what_a_run_needs_is_asked_for(rng):
+    """Masks, running averages, dev data, a rate to schedule: what is missing is named."""
+    pair = Pair("both", "adam", rng)
+    arguments, choices = pair.mine
+    schedule = SCHEDULES["constant"](learning_rate=0.1)
+    masks = [{"D1": np.ones((8, 16))}] * 2
+
+    class Rule:
+        def init(self, parameters):
+            return None
+
+        def update(self, parameters, gradients, state):
+            parameters.theta[:] -= 0.01 * gradients.theta
+
+    refusals = {
+        "expected masks where keep_probs are below 1": {"masks": None},
+        "expected masks for every step, got fewer": {"masks": masks},
+        r"expected mask D1 of shape \(8, 16\)": {"masks": [{"D1": np.ones((8, 15))}]},
+        "expected running averages of shapes": {"running": None},
+        "expected dev data": {"early_stopping": EarlyStopping(patience=1), "dev": None},
+        "expected an optimizer with a learning_rate": {"schedule": schedule, "optimizer": Rule()},
+    }
+    for message, change in refusals.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            ours.train(*arguments, **{**choices, **change})
+    arguments, choices = pair.other
+    stranger = THEIR_OPTIMIZERS["adam"]([torch.ones(2, requires_grad=True)])
+    refusals = {
+        "expected masks for every step, got fewer": {"masks": map(masks_to_torch, masks)},
+        r"expected mask D1 of shape \(16, 8\)": {"masks": [{"D1": torch.ones(15, 8).double()}]},
+        "expected dev data": {"early_stopping": TheirEarlyStopping(patience=1), "dev": None},
+        "expected a schedule of the optimizer": {"schedule": THEIR_SCHEDULES["constant"](stranger)},
+    }
+    for message, change in refusals.items():
+        with pytest.raises(ValueError, match=message):
+            theirs.train(*arguments, **{**choices, **change})
+    assert all(layer.mask is None for layer in pair.module.dropouts.values())
+    plain = Pair("clipping by norm", "adam", rng)
+    with pytest.raises(ValueError, match="expected masks where keep_probs are below 1"):
+        ours.train(*plain.mine[0], **{**plain.mine[1], "masks": masks})
+    with pytest.raises(ValueError, match="expected masks for a network that drops units"):
+        theirs.train(*plain.other[0], **{**plain.other[1], "masks": masks})
+
+
+def test_torch_draws_masks_of_its_own_where_none_are_handed_in(rng):
+    """Without masks nn.Dropout draws from torch's global generator, and the run still learns."""
+    pair = Pair("dropout", "adam", rng)
+    arguments, choices = pair.other
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        history = theirs.train(*arguments, **{**choices, "masks": None})
+        assert not torch.equal(before, torch.get_rng_state())
+    assert history.costs[-1] < history.costs[0]

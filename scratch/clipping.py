@@ -12,6 +12,9 @@ from scratch.parameters import Parameters
 
 __all__ = ["clip_by_global_norm", "clip_by_value", "global_norm"]
 
+#: what torch adds to the norm before it divides.
+EPSILON = 1e-6
+
 _GRADIENTS, _LIMIT = Instance(Parameters), Number("(0, inf)")
 
 
@@ -22,7 +25,7 @@ def clip_by_value(gradients: Parameters, limit: float) -> Parameters:
     Source: Course 2, week 1, "Vanishing / exploding gradients", a remedy; Mikolov 2012.
     """
     clipped = gradients.copy()
-    _clip_value(clipped.theta, limit)
+    overwrite_by_value(clipped.theta, limit)
     return clipped
 
 
@@ -39,7 +42,9 @@ def global_norm(gradients: Parameters) -> np.floating[Any]:
 
 
 @door(gradients=_GRADIENTS, limit=_LIMIT, epsilon=Number("[0, inf)"))
-def clip_by_global_norm(gradients: Parameters, limit: float, epsilon: float = 1e-6) -> Parameters:
+def clip_by_global_norm(
+    gradients: Parameters, limit: float, epsilon: float = EPSILON
+) -> Parameters:
     """Return g min(1, limit / (norm + epsilon)), one factor for all gradients g.
 
     epsilon = 0 is the textbook's form, after which a clipped norm is the limit; torch adds 1e-6. A
@@ -48,17 +53,17 @@ def clip_by_global_norm(gradients: Parameters, limit: float, epsilon: float = 1e
     Source: Course 2, week 1, "Vanishing / exploding gradients", a remedy; Pascanu et al. 2013.
     """
     clipped = gradients.copy()
-    _clip_norm(clipped.theta, limit, epsilon)
+    overwrite_by_norm(clipped.theta, limit, epsilon)
     return clipped
 
 
-def _clip_value(theta: Array, limit: float) -> None:
+def overwrite_by_value(theta: Array, limit: float) -> None:
     """Overwrite a vector (N,) as `clip_by_value` does; no checks, for the training loop."""
     bound = _representable(limit, theta)
     np.clip(theta, -bound, bound, out=theta)
 
 
-def _clip_norm(theta: Array, limit: float, epsilon: float) -> None:
+def overwrite_by_norm(theta: Array, limit: float, epsilon: float) -> None:
     """Overwrite a vector (N,) as `clip_by_global_norm` does; no checks, for the training loop."""
     bound, size = _representable(limit, theta), _norm(theta) + epsilon
     if not size <= bound:  # NaN spreads, as in torch: a lost run should look lost

@@ -207,10 +207,15 @@ def check_network(
     """Return `gradient_check` of `cost_and_gradients` on (X, Y), penalties included.
 
     Warns with `KinkWarning` when a step leads some rectified Z, or a weight under L1, across 0: the
-    difference there is no derivative, and large where the gradient is right.
+    difference there is no derivative, and large where the gradient is right. Raises ValueError for
+    a network that drops units: with its masks the cost changes from call to call.
 
     Source: Course 2, week 1, "Gradient checking implementation notes".
     """
+    if network.dropped:
+        raise ValueError(
+            f"expected a network with every keep_prob 1, got keep_probs {network.keep_probs}"
+        )
     _, gradients = cost_and_gradients(parameters, X, Y, network, l1=l1, l2=l2)
     if epsilon is None:
         epsilon = _default_step(parameters.theta.dtype, two_sided)

@@ -6,14 +6,25 @@ of calls is the formula they compute.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from scratch._blocks import blocks, move
-from scratch._door import Array, Expected, Instance, Number, admit, describe
+from scratch._door import (
+    Array,
+    Expected,
+    Floats,
+    Function,
+    Instance,
+    Number,
+    Whole,
+    admit,
+    describe,
+    door,
+)
 from scratch.parameters import Parameters
 
 __all__ = [
@@ -27,6 +38,7 @@ __all__ = [
     "Optimizer",
     "RMSprop",
     "RMSpropState",
+    "minimize",
 ]
 
 _RATES: Mapping[str, Expected] = {
@@ -49,6 +61,15 @@ class Optimizer(Protocol):
 
     def update(self, parameters: Parameters, gradients: Parameters, state: Any) -> None:
         """Overwrite `parameters` and `state` with their values after one step."""
+
+
+class Rule:
+    """Anything with `init` and `update`."""
+
+    def admit(self, name: str, value: Any, seen: Any) -> None:
+        """Refuse what lacks one of the two methods, or is a class not yet called."""
+        if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
+            raise TypeError(f"expected {name} with methods init and update, got {describe(value)}")
 
 
 class _Choices:
@@ -249,6 +270,36 @@ def _root(s: Array, correction: float, epsilon: float, inside: bool, work: Array
     np.sqrt(work, out=work)
     if not inside:
         work += epsilon
+
+
+@door(gradient=Function(), start=Floats("N"), optimizer=Rule(), steps=Whole(1))
+def minimize(
+    gradient: Callable[[Array], Array], start: Array, *, optimizer: Optimizer, steps: int
+) -> Array:
+    """Return the path (steps + 1, N) of theta from `start`, (N,), down any cost of theta.
+
+    `gradient(theta)` is dJ/dtheta, (N,); so (w - 5)^2 is `lambda w: 2 * (w - 5)`. A path that
+    diverges is returned as it is. Raises TypeError or ValueError for a gradient of another kind,
+    dtype or shape.
+
+    Source: Course 2, week 3, "TensorFlow", where (w - 5)^2 is minimized.
+    """
+    parameters = Parameters({"theta": start})
+    gradients, state = parameters.zeros_like(), optimizer.init(parameters)
+    path = np.empty((steps + 1, start.size), start.dtype)
+    path[0] = start
+    for step in range(1, steps + 1):
+        slope = gradient(parameters.theta.copy())
+        if not isinstance(slope, np.ndarray) or slope.dtype != start.dtype:
+            raise TypeError(
+                f"expected gradient to return an array of {start.dtype}, got {describe(slope)}"
+            )
+        if slope.shape != start.shape:
+            raise ValueError(f"expected gradient to return shape {start.shape}, got {slope.shape}")
+        gradients.theta[:] = slope
+        optimizer.update(parameters, gradients, state)
+        path[step] = parameters.theta
+    return path
 
 
 #: every optimizer by name; the same keys as `torch_ref.optimizers.OPTIMIZERS`.

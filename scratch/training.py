@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from scratch._checks import check_labels, check_masks, check_running, match
 from scratch._door import (
     Array,
     Expected,
     Floats,
+    Function,
     Indices,
     Instance,
     Number,
+    OneOf,
     Optional,
     Order,
     Whole,
@@ -25,11 +28,15 @@ from scratch._door import (
     unchecked,
 )
 from scratch._step import TrainingStep
+from scratch.clipping import EPSILON as CLIPPING_EPSILON
+from scratch.clipping import overwrite_by_norm, overwrite_by_value
 from scratch.costs import COSTS, accuracy
+from scratch.early_stopping import EarlyStopping
 from scratch.mini_batches import partition
-from scratch.network import OUTPUT_COSTS, PREDICT, Network, check_labels, match, network_logits
-from scratch.optimizers import Optimizer
+from scratch.network import OUTPUT_COSTS, PREDICT, Masks, Network, predicted_logits
+from scratch.optimizers import Optimizer, Rule
 from scratch.parameters import Parameters
+from scratch.schedules import Schedule
 
 __all__ = ["Callback", "History", "Step", "evaluate", "train", "training_steps"]
 
@@ -71,15 +78,6 @@ class History:
 Callback: TypeAlias = Callable[[Step, History], None]
 
 
-class _Optimizer:
-    """Anything with `init` and `update`."""
-
-    def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what lacks one of the two methods, or is a class not yet called."""
-        if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
-            raise TypeError(f"expected {name} with methods init and update, got {value!r}")
-
-
 class _Pair:
     """A tuple (X, Y)."""
 
@@ -89,13 +87,13 @@ class _Pair:
             raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
 
 
-class _Orders:
-    """An iterable of orders."""
+class _Stream:
+    """An iterable, of orders or of masks."""
 
     def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what cannot be iterated over; the orders themselves are met one by one."""
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise TypeError(f"expected {name} to be an iterable of orders, got {describe(value)}")
+        """Refuse what cannot be iterated over; what it yields is met one by one."""
+        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+            raise TypeError(f"expected {name} to be an iterable of {name}, got {describe(value)}")
 
 
 _TRAINING: dict[str, Expected] = {
@@ -103,14 +101,20 @@ _TRAINING: dict[str, Expected] = {
     "parameters": Instance(Parameters),
     "X": Floats("n_x m"),
     "Y": Floats("n_y m"),
-    "optimizer": _Optimizer(),
+    "optimizer": Rule(),
     "epochs": Whole(1),
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),
     "l2": Number("[0, inf)"),
-    "orders": _Orders(),
+    "orders": _Stream(),
+    "masks": Optional(_Stream()),
     "dev": Optional(_Pair()),
     "history": Optional(Instance(History)),
+    "schedule": Optional(Function()),
+    "schedule_per": OneOf(("epoch", "iteration")),
+    "clip_value": Optional(Number("(0, inf)")),
+    "clip_norm": Optional(Number("(0, inf)")),
+    "early_stopping": Optional(Instance(EarlyStopping)),
 }
 
 
@@ -118,21 +122,28 @@ _TRAINING: dict[str, Expected] = {
     parameters=Instance(Parameters), X=Floats("n_x m"), Y=Floats("n_y m"), network=Instance(Network)
 )
 def evaluate(
-    parameters: Parameters, X: Array, Y: Array, network: Network
+    parameters: Parameters,
+    X: Array,
+    Y: Array,
+    network: Network,
+    running: Parameters | None = None,
 ) -> tuple[np.floating[Any], float]:
     """Return the mean cost without penalties and the accuracy, both scalars, on (X, Y).
+
+    Nothing is dropped; batch norm takes `running`, its running averages.
 
     Source: Course 2, week 1, "Train / dev / test sets".
     """
     match(network, parameters, X)
     check_labels(network, Y)
-    return _evaluate(parameters, X, Y, network)
+    check_running(network, running, X.dtype)
+    return _evaluate(parameters, X, Y, network, running)
 
 
 def _evaluate(
-    parameters: Parameters, X: Array, Y: Array, network: Network
+    parameters: Parameters, X: Array, Y: Array, network: Network, running: Parameters | None
 ) -> tuple[np.floating[Any], float]:
-    Z, _ = network_logits(X, parameters, network)
+    Z = predicted_logits(X, parameters, network, running)
     J, cost_cache = unchecked(COSTS[OUTPUT_COSTS[network.output]].forward)(Z, Y)
     return J, unchecked(accuracy)(PREDICT[network.output](cost_cache.A), Y)
 
@@ -152,10 +163,18 @@ def training_steps(
     l2: float = 0.0,
     dev: tuple[Array, Array] | None = None,
     history: History | None = None,
+    masks: Iterable[Masks] | None = None,
+    running: Parameters | None = None,
+    schedule: Schedule | None = None,
+    schedule_per: str = "epoch",
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> Iterator[Step]:
     """Return an iterator that takes one step at a time, the loop behind `train`, same arguments.
 
-    The parameters are overwritten, and `history` grows, as the iterator is walked.
+    The parameters and running averages are overwritten, and `history` grows, as the iterator is
+    walked; the best of them are restored when it ends.
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """
@@ -163,33 +182,74 @@ def training_steps(
         admit({name: Floats("n_x m"), "Y": Floats("n_y m")}, {name: inputs, "Y": labels})
         match(network, parameters, inputs)
         check_labels(network, labels)
+    check_running(network, running, X.dtype)
+    if bool(network.dropped) != (masks is not None):
+        raise ValueError(
+            f"expected masks where keep_probs are below 1 and nowhere else, got {describe(masks)} "
+            f"for keep_probs {network.keep_probs}"
+        )
+    if schedule is not None and not _has_rate(optimizer):
+        raise TypeError(
+            f"expected an optimizer with a learning_rate to schedule, got {describe(optimizer)}"
+        )
+    if early_stopping is not None and dev is None:
+        raise ValueError("expected dev data for early stopping, got None")
     history = History() if history is None else history
     if isinstance(orders, Sized) and len(orders) < epochs:
         raise ValueError(f"expected orders for {epochs} epochs, got {len(orders)}")
     m = X.shape[1]
     by_example = np.ascontiguousarray(X.T)  # a mini-batch is then gathered in whole runs of memory
-    step = TrainingStep(network, parameters, l1, l2, m)
+    step = TrainingStep(network, parameters, l1, l2, m, running)
     state = optimizer.init(parameters)
-    stream = iter(orders)
+    best: Any = early_stopping.init(parameters, running) if early_stopping else None
+    stream, mask_stream = iter(orders), iter(() if masks is None else masks)
     number = 0
     for epoch in range(1, epochs + 1):
         batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
         total, seconds = 0.0, 0.0
         for batch in batches:
+            number += 1
+            dropped = None if masks is None else _next_masks(mask_stream, network, len(batch), X)
             start = perf_counter()
+            if schedule is not None and (schedule_per == "iteration" or batch is batches[0]):
+                rate = schedule(number if schedule_per == "iteration" else epoch)
+                optimizer = replace(optimizer, learning_rate=rate)  # type: ignore[type-var]
             X_batch, Y_batch = by_example[batch].T, np.take(Y, batch, axis=1)
-            cost = float(step.cost_and_gradients(X_batch, Y_batch))
+            cost = float(step.cost_and_gradients(X_batch, Y_batch, dropped))
+            if clip_value is not None:
+                overwrite_by_value(step.gradients.theta, clip_value)
+            if clip_norm is not None:
+                overwrite_by_norm(step.gradients.theta, clip_norm, CLIPPING_EPSILON)
             optimizer.update(parameters, step.gradients, state)
             seconds += perf_counter() - start
             total += cost * len(batch)  # a short last batch weighs less
-            number += 1
             history.step_costs.append(cost)
             ends_epoch = batch is batches[-1]
             if ends_epoch:
-                accuracy_now = _evaluate(parameters, X, Y, network)[1]
-                dev_now = _evaluate(parameters, *dev, network) if dev else None
+                accuracy_now = _evaluate(parameters, X, Y, network, running)[1]
+                dev_now = _evaluate(parameters, *dev, network, running) if dev else None
                 history.end_epoch(total / m, accuracy_now, seconds, dev_now)
             yield Step(epoch, number, cost, parameters, step.gradients, ends_epoch)
+        if early_stopping and early_stopping.update(
+            best, history.dev_costs[-1], parameters, running
+        ):
+            break
+    if early_stopping:
+        early_stopping.restore(best, parameters, running)
+
+
+def _has_rate(optimizer: Any) -> bool:
+    """Tell whether an optimizer is made of choices, a learning rate among them."""
+    return is_dataclass(optimizer) and any(one.name == "learning_rate" for one in fields(optimizer))
+
+
+def _next_masks(stream: Iterator[Masks], network: Network, size: int, X: Array) -> Masks:
+    """Return the next masks of the stream, or raise when it ran dry or they do not fit."""
+    masks = next(stream, None)
+    if masks is None:
+        raise ValueError("expected masks for every step, got fewer")
+    check_masks(network, masks, size, X.dtype)
+    return masks
 
 
 def _next_order(stream: Iterator[Indices], m: int, epoch: int, epochs: int) -> Indices:
@@ -219,6 +279,13 @@ def train(
     l2: float = 0.0,
     dev: tuple[Array, Array] | None = None,
     history: History | None = None,
+    masks: Iterable[Masks] | None = None,
+    running: Parameters | None = None,
+    schedule: Schedule | None = None,
+    schedule_per: str = "epoch",
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    early_stopping: EarlyStopping | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> History:
     """Overwrite `parameters` by mini-batch descent on J over (X, Y), return the history.
@@ -227,6 +294,11 @@ def train(
     Each step descends the mini-batch's mean cost + l2 / (2 m) sum W^2 + l1 / m sum |W| with the m
     of the whole training set. Each callback is called with (step, history) after each step. Pass a
     `history` of your own to keep what was reached when the loop is interrupted.
+
+    A network that drops units takes `masks`, a mapping {"D1": ...} a step, from `mask_stream`; one
+    with batch norm takes `running`, from `running_averages`, and overwrites it. `schedule` gives
+    the learning rate of each epoch or iteration, counted from 1. Gradients are clipped by value,
+    then by global norm. `early_stopping` watches the dev cost and restores the best at the end.
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """
@@ -246,6 +318,13 @@ def train(
         l2=l2,
         dev=dev,
         history=history,
+        masks=masks,
+        running=running,
+        schedule=schedule,
+        schedule_per=schedule_per,
+        clip_value=clip_value,
+        clip_norm=clip_norm,
+        early_stopping=early_stopping,
     ):
         for callback in callbacks:
             callback(step, history)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from torch_ref._checks import check
 from torch_ref._door import (
     Expected,
     Function,
@@ -23,7 +24,7 @@ from torch_ref._door import (
     door,
     unchecked,
 )
-from torch_ref.network import Network, check, cost_and_gradients, objective
+from torch_ref.network import Network, cost_and_gradients, objective
 from torch_ref.parameters import parameters as parameters_of
 from torch_ref.regularization import weights
 
@@ -227,11 +228,17 @@ def check_network(
     """Return `gradient_check` of autograd's gradients of a float64 network, penalties included.
 
     Warns with `KinkWarning` when a step leads the input of some rectifier, or a weight under L1,
-    across 0. Source: torch.nn.Module.register_forward_pre_hook.
+    across 0. Raises ValueError for a module that drops units.
+
+    Source: torch.autograd.gradcheck, torch.nn.Module.register_forward_pre_hook.
     """
     check(module, X, Y)
+    if module.dropouts:
+        raise ValueError(
+            f"expected a module with every keep_prob 1, got keep_probs {module.keep_probs}"
+        )
     _, gradients = unchecked(cost_and_gradients)(module, X, Y, l1=l1, l2=l2)
-    moved = copy.deepcopy(module)
+    moved = copy.deepcopy(module).train()  # batch norm takes the mean and variance of X
     named = {name: one.detach() for name, one in unchecked(parameters_of)(module).items()}
     rest: list[Tensor] = []
     sides: list[Tensor] = rest

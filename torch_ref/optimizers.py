@@ -11,7 +11,17 @@ from typing import Any
 
 import torch
 
-from torch_ref._door import Expected, Instance, Number, admit, door
+from torch_ref._door import (
+    Expected,
+    Floats,
+    Function,
+    Instance,
+    Number,
+    Whole,
+    admit,
+    describe,
+    door,
+)
 
 __all__ = [
     "OPTIMIZERS",
@@ -20,6 +30,7 @@ __all__ = [
     "adam_state",
     "gradient_descent",
     "gradient_descent_state",
+    "minimize",
     "momentum",
     "momentum_state",
     "rmsprop",
@@ -235,6 +246,33 @@ def adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return {"v": (N,), "s": (N,), "t": ()} of `adam` after a step. Source: torch.optim.Adam."""
     moments = {"v": _vector(optimizer, "exp_avg"), "s": _vector(optimizer, "exp_avg_sq")}
     return {**moments, "t": optimizer.state[optimizer.param_groups[0]["params"][0]]["step"]}
+
+
+@door(cost=Function(), start=Floats("N"), optimizer=Function(), steps=Whole(1))
+def minimize(
+    cost: Callable[[Tensor], Tensor],
+    start: Tensor,
+    *,
+    optimizer: Callable[[list[Tensor]], Optimizer],
+    steps: int,
+) -> Tensor:
+    """Return the path (steps + 1, N) of theta from `start`, (N,), down a scalar cost(theta).
+
+    `optimizer` makes one for a list of tensors. Raises TypeError or ValueError for a cost that is
+    no scalar tensor. Source: torch.autograd.grad, torch.optim.
+    """
+    theta = start.detach().clone().requires_grad_()
+    rule, path = optimizer([theta]), [start.detach().clone()]
+    for _ in range(steps):
+        J = cost(theta)
+        if not isinstance(J, Tensor):
+            raise TypeError(f"expected cost to return a tensor, got {describe(J)}")
+        if J.shape:
+            raise ValueError(f"expected cost to return a scalar, got shape {tuple(J.shape)}")
+        (theta.grad,) = torch.autograd.grad(J, theta)
+        rule.step()
+        path.append(theta.detach().clone())
+    return torch.stack(path)
 
 
 #: every optimizer by name; the same keys as `scratch.optimizers.OPTIMIZERS`.

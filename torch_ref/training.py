@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch.optim.lr_scheduler import LRScheduler
 
+from torch_ref._checks import check, check_masks
 from torch_ref._door import (
     Expected,
     Floats,
     Instance,
     Number,
+    OneOf,
     Optional,
     Order,
     Whole,
@@ -22,9 +25,11 @@ from torch_ref._door import (
     door,
     unchecked,
 )
+from torch_ref.clipping import clip_by_global_norm, clip_by_value
 from torch_ref.costs import COSTS, accuracy
+from torch_ref.early_stopping import EarlyStopping
 from torch_ref.mini_batches import partition
-from torch_ref.network import OUTPUT_COSTS, PREDICT, Network, check, objective
+from torch_ref.network import OUTPUT_COSTS, PREDICT, Masks, Network, mode, objective
 
 __all__ = ["Callback", "History", "Step", "evaluate", "train", "training_steps"]
 
@@ -76,13 +81,13 @@ class _Pair:
             raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
 
 
-class _Orders:
-    """An iterable of orders."""
+class _Stream:
+    """An iterable, of orders or of masks."""
 
     def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what cannot be iterated over; the orders themselves are met one by one."""
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise TypeError(f"expected {name} to be an iterable of orders, got {describe(value)}")
+        """Refuse what cannot be iterated over; what it yields is met one by one."""
+        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+            raise TypeError(f"expected {name} to be an iterable of {name}, got {describe(value)}")
 
 
 _TRAINING: dict[str, Expected] = {
@@ -94,9 +99,15 @@ _TRAINING: dict[str, Expected] = {
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),
     "l2": Number("[0, inf)"),
-    "orders": _Orders(),
+    "orders": _Stream(),
+    "masks": Optional(_Stream()),
     "dev": Optional(_Pair()),
     "history": Optional(Instance(History)),
+    "schedule": Optional(Instance(LRScheduler)),
+    "schedule_per": OneOf(("epoch", "iteration")),
+    "clip_value": Optional(Number("(0, inf)")),
+    "clip_norm": Optional(Number("(0, inf)")),
+    "early_stopping": Optional(Instance(EarlyStopping)),
 }
 
 
@@ -104,7 +115,9 @@ _TRAINING: dict[str, Expected] = {
 def evaluate(module: Network, X: Tensor, Y: Tensor) -> tuple[Tensor, float]:
     """Return the mean cost without penalties and the accuracy, both scalars, on (X, Y).
 
-    Source: torch.no_grad.
+    Nothing is dropped; batch norm takes its running averages.
+
+    Source: torch.no_grad, torch.nn.Module.eval.
     """
     check(module, X, Y)
     return _evaluate(module, X, Y)
@@ -112,7 +125,8 @@ def evaluate(module: Network, X: Tensor, Y: Tensor) -> tuple[Tensor, float]:
 
 @torch.no_grad()
 def _evaluate(module: Network, X: Tensor, Y: Tensor) -> tuple[Tensor, float]:
-    Z = module.logits(X)
+    with mode(module, training=False):
+        Z = module.logits(X)
     J = unchecked(COSTS[OUTPUT_COSTS[module.output]])(Z, Y)
     return J, unchecked(accuracy)(PREDICT[module.output](module.activation(Z)), Y)
 
@@ -131,6 +145,12 @@ def training_steps(
     l2: float = 0.0,
     dev: tuple[Tensor, Tensor] | None = None,
     history: History | None = None,
+    masks: Iterable[Masks] | None = None,
+    schedule: LRScheduler | None = None,
+    schedule_per: str = "epoch",
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    early_stopping: EarlyStopping | None = None,
 ) -> Iterator[Step]:
     """Return an iterator that takes one step at a time, the loop behind `train`, same arguments.
 
@@ -138,34 +158,77 @@ def training_steps(
     """
     for inputs, labels in [(X, Y), *([dev] if dev is not None else [])]:
         check(module, inputs, labels)
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError("expected a schedule of the optimizer, got one of another")
+    if masks is not None and not module.dropouts:
+        raise ValueError("expected masks for a network that drops units, got one that does not")
+    if early_stopping is not None and dev is None:
+        raise ValueError("expected dev data for early stopping, got None")
+    best: Any = early_stopping.init(module) if early_stopping else None
     history = History() if history is None else history
     if isinstance(orders, Sized) and len(orders) < epochs:
         raise ValueError(f"expected orders for {epochs} epochs, got {len(orders)}")
     held = {id(one) for group in optimizer.param_groups for one in group["params"]}
     if not any(id(parameter) in held for parameter in module.parameters()):
         raise ValueError("expected an optimizer of the module's parameters, got one of others")
+    if schedule is not None and schedule.optimizer is not optimizer:
+        raise ValueError("expected a schedule of the optimizer, got one of another")
+    if masks is not None and not module.dropouts:
+        raise ValueError("expected no masks for a network that drops nothing")
+    if early_stopping is not None and dev is None:
+        raise ValueError("expected dev data for early stopping, got None")
+    best = early_stopping.init(module) if early_stopping else None
     m, number, stream = len(X), 0, iter(orders)
-    for epoch in range(1, epochs + 1):
-        batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
-        total, seconds = 0.0, 0.0
-        for batch in batches:
-            start = perf_counter()
-            rows = batch.to(X.device)
-            optimizer.zero_grad()
-            J, _ = objective(module, X[rows], Y[rows], l1=l1, l2=l2, m=m)
-            J.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            cost = J.item()  # waits for the device
-            seconds += perf_counter() - start
-            total += cost * len(batch)  # a short last batch weighs less
-            number += 1
-            history.step_costs.append(cost)
-            ends_epoch = batch is batches[-1]
-            if ends_epoch:
-                accuracy_now = _evaluate(module, X, Y)[1]
-                dev_now = _evaluate(module, *dev) if dev else None
-                history.end_epoch(total / m, accuracy_now, seconds, dev_now)
-            yield Step(epoch, number, cost, module, ends_epoch)
+    mask_stream = None if masks is None else iter(masks)
+    try:
+        for epoch in range(1, epochs + 1):
+            batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
+            total, seconds = 0.0, 0.0
+            module.train()
+            for batch in batches:
+                number += 1
+                if mask_stream is not None:
+                    _hand_out(module, mask_stream, len(batch))
+                start = perf_counter()
+                moves = schedule_per == "iteration" or batch is batches[0]
+                if schedule is not None and moves and number > 1:  # made, it stands at 1
+                    schedule.step()
+                rows = batch.to(X.device)
+                optimizer.zero_grad()
+                J, _ = objective(module, X[rows], Y[rows], l1=l1, l2=l2, m=m)
+                J.backward()  # type: ignore[no-untyped-call]
+                if clip_value is not None:
+                    clip_by_value(module.parameters(), clip_value)
+                if clip_norm is not None:
+                    clip_by_global_norm(module.parameters(), clip_norm)
+                optimizer.step()
+                cost = J.item()  # waits for the device
+                seconds += perf_counter() - start
+                total += cost * len(batch)  # a short last batch weighs less
+                history.step_costs.append(cost)
+                ends_epoch = batch is batches[-1]
+                if ends_epoch:
+                    accuracy_now = _evaluate(module, X, Y)[1]
+                    dev_now = _evaluate(module, *dev) if dev else None
+                    history.end_epoch(total / m, accuracy_now, seconds, dev_now)
+                yield Step(epoch, number, cost, module, ends_epoch)
+            if early_stopping and early_stopping.update(best, history.dev_costs[-1], module):
+                break
+    finally:
+        for layer in module.dropouts.values():
+            layer.mask = None
+    if early_stopping:
+        early_stopping.restore(best, module)
+
+
+def _hand_out(module: Network, stream: Iterator[Masks], size: int) -> None:
+    """Give the dropout layers their next masks, or raise where the stream has none that fit."""
+    masks = next(stream, None)
+    if masks is None:
+        raise ValueError("expected masks for every step, got fewer")
+    check_masks(module, masks, size)
+    for name, layer in module.dropouts.items():
+        layer.mask = masks[name]
 
 
 def _next_order(stream: Iterator[Any], m: int, epoch: int, epochs: int) -> Any:
@@ -194,6 +257,12 @@ def train(
     l2: float = 0.0,
     dev: tuple[Tensor, Tensor] | None = None,
     history: History | None = None,
+    masks: Iterable[Masks] | None = None,
+    schedule: LRScheduler | None = None,
+    schedule_per: str = "epoch",
+    clip_value: float | None = None,
+    clip_norm: float | None = None,
+    early_stopping: EarlyStopping | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> History:
     """Train `module` in place by mini-batch descent on J over (X, Y), return the history.
@@ -202,6 +271,11 @@ def train(
     arrays. Each step descends the mini-batch's mean cost + l2 / (2 m) sum W^2 + l1 / m sum |W| with
     the m of the whole training set. Each callback is called with (step, history) after each step.
     Pass a `history` of your own to keep what was reached when the loop is interrupted.
+
+    `masks`, one mapping {"D1": ...} a step, take the place of the draws that a network with dropout
+    makes from torch's global generator. `schedule`, made for the optimizer, is moved on before each
+    epoch or iteration but the first. Gradients are clipped by value, then by global norm.
+    `early_stopping` watches the dev cost and restores the best at the end.
 
     Source: torch.optim, "Taking an optimization step".
     """
@@ -220,6 +294,12 @@ def train(
         l2=l2,
         dev=dev,
         history=history,
+        masks=masks,
+        schedule=schedule,
+        schedule_per=schedule_per,
+        clip_value=clip_value,
+        clip_norm=clip_norm,
+        early_stopping=early_stopping,
     ):
         for callback in callbacks:
             callback(step, history)

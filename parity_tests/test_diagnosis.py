@@ -1,0 +1,221 @@
+"""Diagnosis: the lecture's cats, a grid of errors, learning curves trained on both sides."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from parity_tests import TRAINING, assert_close, measure
+from parity_tests.bridge import columns, rows, twin
+from scratch import diagnosis as ours
+from scratch.initializers import initialize
+from scratch.mini_batches import draw_order, draw_orders
+from scratch.network import Network
+from scratch.optimizers import Adam
+from scratch.training import evaluate, train
+from torch_ref import diagnosis as theirs
+from torch_ref import training as their_training
+from torch_ref.optimizers import adam
+
+#: train, dev and Bayes error of the lecture's cat classifiers.
+CATS = {
+    (0.01, 0.11, 0.0): "high variance",
+    (0.15, 0.16, 0.0): "high bias",
+    (0.15, 0.30, 0.0): "high bias and high variance",
+    (0.005, 0.01, 0.0): "neither",
+    (0.15, 0.16, 0.15): "neither",
+}
+RECIPE = {"high bias": "bigger network", "high variance": "more data"}
+
+DATA = np.array([[0.5, -1.0, 2.0, 0.1], [1.0, 0.2, -0.3, 0.4]])
+LABELS = np.array([[0.0, 1.0, 1.0, 0.0]])
+ORDER = np.array([2, 0, 3, 1])
+ERRORS = {"train_error": 0.1, "dev_error": 0.2, "optimal_error": 0.05, "tolerance": 0.02}
+
+
+def fit_nothing(X, Y):
+    """Return a train and a dev cost without training."""
+    return 0.5, 0.7
+
+
+CURVES = {"fit": fit_nothing, "sizes": [1, 4], "order": ORDER}
+EXAMPLES = {
+    "scratch.diagnosis.diagnose": ERRORS,
+    "torch_ref.diagnosis.diagnose": ERRORS,
+    "scratch.diagnosis.learning_curves": {"X": DATA, "Y": LABELS, **CURVES},
+    "torch_ref.diagnosis.learning_curves": {"X": rows(DATA), "Y": rows(LABELS), **CURVES},
+}
+
+
+def spoil_sizes(expected, value):
+    """Yield (how, bad value, error) for sizes of the training set."""
+    yield "None", None, TypeError
+    yield "a number", 4, TypeError
+    yield "a string", "4", TypeError
+    yield "floats", [1.0, 2.0], TypeError
+    yield "none", [], ValueError
+    yield "zero", [0, 1], ValueError
+    yield "falling", [2, 1], ValueError
+    yield "repeated", [2, 2], ValueError
+    yield "beyond m", [1, 5], ValueError
+
+
+SPOILS = {"_Sizes": spoil_sizes}
+
+
+@pytest.mark.parity("diagnose")
+@pytest.mark.parametrize("errors", CATS, ids=lambda errors: "-".join(map(str, errors)))
+def test_the_lectures_cats(errors):
+    """Bias is measured from the Bayes error, variance from the train error, as in the lecture."""
+    train_error, dev_error, optimal_error = errors
+    mine, other = ours.diagnose(*errors), theirs.diagnose(*errors)
+    assert mine == tuple(other)
+    assert mine.name == CATS[errors]
+    assert (mine.high_bias, mine.high_variance) == ("bias" in mine.name, "variance" in mine.name)
+    for name, remedy in RECIPE.items():
+        assert (remedy in mine.remedies) == (name in mine.name)
+    gaps = np.array(mine[:2])
+    assert_close(gaps, np.array(other[:2]), "gaps")
+    assert_close(gaps, np.array([train_error - optimal_error, dev_error - train_error]), "formula")
+
+
+@pytest.mark.parity("diagnose")
+@pytest.mark.parametrize("tolerance", [0.0, 0.02, 0.125, 1.0])
+def test_a_grid_of_errors(tolerance):
+    """The sides agree on all of a grid, exact ties with the tolerance among them: a tie is low."""
+    grid = [0.0, 0.005, 0.02, 0.125, 0.14, 0.16, 0.25, 0.375, 1.0]
+    gaps, references, ties = [], [], 0
+    for train_error in grid:
+        for dev_error in grid:
+            for optimal_error in grid:
+                errors = train_error, dev_error, optimal_error
+                mine = ours.diagnose(*errors, tolerance=tolerance)
+                other = theirs.diagnose(*errors, tolerance=tolerance)
+                assert mine == tuple(other)
+                assert mine.high_bias == (train_error - optimal_error > tolerance)
+                assert mine.high_variance == (dev_error - train_error > tolerance)
+                ties += tolerance in mine[:2]
+                gaps.append(mine[:2])
+                references.append(other[:2])
+    assert_close(np.array(gaps), np.array(references), "gaps")
+    assert ties > 10
+
+
+def test_tempting_gaps_differ():
+    """Variance from the Bayes error, or dev and train swapped, calls the lecture's cats wrong."""
+    from_bayes = {
+        errors: ours.diagnose(errors[2], errors[1], errors[2]).high_variance for errors in CATS
+    }
+    swapped = {errors: ours.diagnose(errors[1], errors[0], errors[2]).name for errors in CATS}
+    assert [from_bayes[errors] != ("variance" in CATS[errors]) for errors in CATS].count(True) == 1
+    assert [swapped[errors] != CATS[errors] for errors in CATS].count(True) == 2
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_the_basic_recipe(side):
+    """Bias first, then variance; remedies are named once; without a problem there is none."""
+    bias, variance = side.REMEDIES["high bias"], side.REMEDIES["high variance"]
+    both = side.REMEDIES["high bias and high variance"]
+    assert set(both) == {*bias, *variance}
+    assert len(set(both)) == len(both)
+    assert both.index("bigger network") < both.index("more data")
+    assert "train longer" in bias
+    assert "regularization" in variance
+    assert side.REMEDIES["neither"] == ()
+    assert ours.REMEDIES == theirs.REMEDIES
+
+
+@pytest.fixture
+def problem(rng):
+    """Return a network, its initial parameters, noisy train and dev data, and an epoch's orders."""
+    network = Network(layer_sizes=(2, 8, 1), hidden="tanh")
+    parameters = initialize(network.layer_sizes, "xavier", rng)
+
+    def draw(m):
+        X = rng.standard_normal((2, m))
+        Y = (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, m)) > 0).astype(float)
+        return X, Y
+
+    sizes = [5, 20, 60]
+    orders = {size: draw_orders(size, 15, rng) for size in sizes}
+    return network, parameters, draw(60), draw(80), orders, draw_order(60, rng)
+
+
+def fits(network, parameters, dev, orders):
+    """Return the same training from the same initial parameters, to costs, as both sides do it."""
+    run = {"epochs": 15, "batch_size": 20}
+
+    def ours_fit(X, Y):
+        reached = parameters.copy()
+        given = orders[X.shape[1]]
+        train(network, reached, X, Y, optimizer=Adam(learning_rate=0.1), orders=given, **run)
+        return evaluate(reached, X, Y, network)[0], evaluate(reached, *dev, network)[0]
+
+    def their_fit(X, Y):
+        module = twin(network, parameters)
+        optimizer = adam(module.parameters(), learning_rate=0.1)
+        their_training.train(module, X, Y, optimizer=optimizer, orders=orders[len(X)], **run)
+        tests = (X, Y), tuple(rows(one) for one in dev)
+        return tuple(their_training.evaluate(module, *data)[0] for data in tests)
+
+    return ours_fit, their_fit
+
+
+@pytest.mark.parity("learning_curves")
+def test_the_curves_are_the_same(problem):
+    """Trained on growing parts of one order, train and dev costs agree and close the gap."""
+    network, parameters, (X, Y), dev, orders, order = problem
+    ours_fit, their_fit = fits(network, parameters, dev, orders)
+    sizes, start = list(orders), parameters.theta.copy()
+    mine = ours.learning_curves(ours_fit, X, Y, sizes, order)
+    other = theirs.learning_curves(their_fit, rows(X), rows(Y), sizes, order)
+    assert mine.sizes.tolist() == other.sizes.tolist() == sizes
+    assert_close(mine.train, other.train.numpy(), "train cost", budget=TRAINING)
+    assert_close(mine.dev, other.dev.numpy(), "dev cost", budget=TRAINING)
+    gaps = mine.dev - mine.train
+    assert gaps[0] > 2 * gaps[-1] > 0  # more data is a remedy of variance
+    assert np.array_equal(parameters.theta, start)
+    # the first examples of the data are not those of the order
+    unordered = ours.learning_curves(ours_fit, X, Y, sizes, np.arange(60))
+    assert measure(unordered.train, other.train.numpy()).error > 1e6 * TRAINING.eps
+
+
+@pytest.mark.parity("learning_curves")
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_each_part_is_the_first_of_the_order(dtype, rng):
+    """Each fit gets copies of the first n columns of X and Y, no fewer, in the order, and dtype."""
+    X, Y = (rng.standard_normal((n, 7)).astype(dtype) for n in (3, 2))
+    kept, order, parts, their_parts = X.copy(), draw_order(7, rng), [], []
+
+    def fit(X_part, Y_part):
+        parts.append((X_part.copy(), Y_part.copy()))
+        X_part[...], Y_part[...] = 0, 0
+        return X_part.shape[1], 0.25
+
+    def their_fit(X_part, Y_part):
+        their_parts.append((X_part.clone(), Y_part.clone()))
+        X_part.zero_()
+        return torch.tensor(len(X_part)), 0.25
+
+    tensors = rows(X), rows(Y)
+    mine = ours.learning_curves(fit, X, Y, (1, 2, 7), order)
+    other = theirs.learning_curves(their_fit, *tensors, (1, 2, 7), order)
+    for size, pair, their_pair in zip((1, 2, 7), parts, their_parts, strict=True):
+        for array, tensor, whole in zip(pair, their_pair, (X, Y), strict=True):
+            assert_close(array, columns(tensor), f"first {size}")
+            assert np.array_equal(array, whole[:, order[:size]])
+    assert mine.train.tolist() == other.train.tolist() == [1.0, 2.0, 7.0]
+    assert mine.dev.tolist() == other.dev.tolist() == [0.25] * 3
+    assert mine.dev.dtype == other.dev.numpy().dtype == dtype
+    assert mine.train.dtype == other.train.numpy().dtype == dtype
+    assert np.array_equal(X, kept)
+    assert np.array_equal(columns(tensors[0]), kept)
+
+
+@pytest.mark.parametrize("bad", [0.5, (0.5,), (0.5, None), [0.5, 0.5], (0.5, 0.5, 0.5)], ids=str)
+def test_a_fit_returns_two_numbers(bad):
+    """Anything else is named, on both sides."""
+    for side, data in ((ours, (DATA, LABELS)), (theirs, (rows(DATA), rows(LABELS)))):
+        with pytest.raises(TypeError, match="expected fit to return two real numbers"):
+            side.learning_curves(lambda X, Y: bad, *data, [2], ORDER)

@@ -1,0 +1,666 @@
+"""Search: scales against scipy's distributions, points, zooming, one model and many."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+from parity_tests import TRAINING, Budget, assert_close, assert_switches, measure
+from parity_tests.bridge import rows, twin, unload
+from parity_tests.budgets import FLOAT32_FLOOR
+from parity_tests.objectives import delayed, our_cost, start, their_cost, train_ours, train_theirs
+from scratch import search as ours
+from torch_ref import search as theirs
+
+SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+
+#: ranges of each scale, with the distribution its values, or 1 - its values, have in scipy.
+RANGES = {
+    "uniform": (-3.0, 5.0),
+    "log_uniform": (1e-5, 1.0),
+    "one_minus_log_uniform": (0.9, 0.999),
+    "integers": (-2, 4),
+}
+WITNESSES = {
+    "uniform": (lambda values: values, scipy.stats.uniform(-3, 8)),
+    "log_uniform": (lambda values: values, scipy.stats.loguniform(1e-5, 1)),
+    "one_minus_log_uniform": (lambda values: 1 - values, scipy.stats.loguniform(0.001, 0.1)),
+    "integers": (lambda values: values, scipy.stats.randint(-2, 5)),
+}
+
+
+def make(side, name, ends=None):
+    """Return a scale of one side."""
+    low, high = RANGES[name] if ends is None else ends
+    return side.SCALES[name](low=low, high=high)
+
+
+def space(side):
+    """Return a space of one scale of each kind."""
+    return {name: make(side, name) for name in RANGES}
+
+
+def table(points, names=RANGES):
+    """Return points as an array, a row each."""
+    return np.array([[point[name] for name in names] for point in points], float)
+
+
+def trials(side, points, costs):
+    """Return trials of one side."""
+    return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
+
+
+def bowl(point):
+    """Return a cost that is lowest at a learning rate of 0.01, whatever beta is."""
+    return (math.log10(point["learning_rate"]) + 2) ** 2
+
+
+POINT = {"learning_rate": 0.1, "beta": 0.9}
+RATES = {"learning_rate": (1e-5, 1.0), "beta": (0.9, 0.999)}
+
+
+def rates(side):
+    """Return the lecture's space: a learning rate and a beta, both on logarithms."""
+    return {
+        "learning_rate": side.LogUniform(low=1e-5, high=1.0),
+        "beta": side.OneMinusLogUniform(low=0.9, high=0.999),
+    }
+
+
+def examples():
+    """Yield one valid call of each function of both sides."""
+    draws = {"rng": np.random.default_rng(0)}, {"generator": torch.Generator().manual_seed(0)}
+    U = np.array([[0.1, 0.6, 0.9], [0.2, 0.4, 0.0]])
+    model = {"state": [1.0]}, {"module": torch.nn.Linear(1, 1), "optimizer": None}
+    model[1]["optimizer"] = torch.optim.SGD(model[1]["module"].parameters())
+    returns = (lambda state, point: (state, 0.5)), (lambda module, point: 0.5)
+    quiet = {"on_result": lambda result: None}
+    for i, side in enumerate((ours, theirs)):
+        given, tried = {"space": rates(side)}, trials(side, [POINT, POINT], [0.5, 0.7])
+        train_for = {"train_for": returns[i], **model[i]}
+        many = {"points": [POINT], "workers": 1, "trials": []}
+        calls = {
+            "sample_points": {**given, "U": rows(U) if i else U},
+            "draw_points": {**given, "n": 3, **draws[i]},
+            "grid_points": {**given, "n_per_axis": 3},
+            "zoom": {**given, "trials": tried, "keep": 1},
+            "best": {"trials": tried},
+            "panda": {**train_for, "point": POINT, "changes": [{"beta": 0.8}], **quiet},
+            "caviar": {"objective": bowl, **many, **quiet},
+        }
+        for name, arguments in calls.items():
+            yield f"{side.__name__}.{name}", arguments
+
+
+EXAMPLES = dict(examples())
+
+
+def spoil_draws(expected, value):
+    """Yield (how, bad value, error) for uniform draws."""
+    yield "a list", value.tolist(), TypeError
+    yield "one axis less", value[0], ValueError
+    yield "NaN inside", value * math.nan, ValueError
+    yield "one", value + (1 - value), ValueError
+    yield "negative", value - 1, ValueError
+    yield "draws for another space", value[:1, :1], ValueError
+
+
+def spoil_space(expected, value):
+    """Yield (how, bad value, error) for a space."""
+    yield "None", None, TypeError
+    yield "a list", list(value.values()), TypeError
+    yield "ranges", RATES, TypeError
+    yield "numbers for names", dict(enumerate(value.values())), TypeError
+    yield "nothing", {}, ValueError
+
+
+def spoil_point(expected, value):
+    """Yield (how, bad value, error) for a point."""
+    yield "None", None, TypeError
+    yield "pairs", list(value.items()), TypeError
+    yield "numbers for names", {0: 1.0}, TypeError
+
+
+def spoil_several(expected, value):
+    """Yield (how, bad value, error) for points and trials."""
+    yield "None", None, TypeError
+    yield "a string", "points", TypeError
+    yield "one alone", value[0], TypeError
+    yield "a generator", (one for one in value), TypeError
+    yield "numbers", [1.0], TypeError
+    yield "nothing", [], ValueError
+
+
+SPOILS = {
+    "Draws": spoil_draws,
+    "Space": spoil_space,
+    "_Point": spoil_point,
+    "_Several": spoil_several,
+}
+
+
+@pytest.mark.seeds(20)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("uniform", marks=pytest.mark.parity("Scale", "Uniform")),
+        pytest.param("log_uniform", marks=pytest.mark.parity("LogUniform")),
+        pytest.param("one_minus_log_uniform", marks=pytest.mark.parity("OneMinusLogUniform")),
+        pytest.param("integers", marks=pytest.mark.parity("Integers")),
+    ],
+)
+def test_shared_draws_give_the_same_values(name, dtype, rng):
+    """Value by value against torch's and, in float64, scipy's quantiles, inside the range."""
+    largest = np.nextafter(dtype(1), dtype(0))
+    u = np.sort([0, largest, *rng.random(200)]).astype(dtype)
+    u[u == 1] = largest
+    kept = u.copy()
+    values = make(ours, name).sample(u)
+    reference = make(theirs, name).sample(torch.from_numpy(u)).numpy()
+    assert values.dtype == reference.dtype == (np.int64 if name == "integers" else dtype)
+    # each value by its own size, as a log scale spans decades
+    exact = make(theirs, name).sample(torch.from_numpy(u).double()).double().numpy()
+    gauge = np.maximum(np.abs(exact), 1e-300)
+    if dtype is np.float32:
+        spread = measure(reference, exact, gauge, np.finfo(dtype).eps).error
+        allowed = Budget(name=FLOAT32_FLOOR.name, eps=2 * spread + FLOAT32_FLOOR.eps)
+        assert_close(values.astype(dtype), exact.astype(dtype), name, gauge=gauge, budget=allowed)
+    else:
+        assert_close(values.astype(dtype), exact, name, gauge=gauge)
+        witness = WITNESSES[name][1]
+        third = 1 - witness.ppf(1 - u) if name.startswith("one") else witness.ppf(u)
+        third = np.clip(third, *RANGES[name])  # scipy's quantile of whole numbers at 0 is one less
+        assert_close(values.astype(dtype), third, "scipy", gauge=gauge)
+    low, high = (dtype(end) for end in RANGES[name])
+    assert (values >= low).all()
+    assert (values <= high).all()
+    assert (np.diff(values) >= 0).all()
+    assert_close(values[[0, -1]].astype(dtype), np.array([low, high]), "ends")
+    assert np.array_equal(u, kept)
+
+
+@SIDES
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("count", [1, 2, 3, 49, 2**24 - 1, 2**24 + 3, 2**40 + 1, 2**53])
+def test_the_largest_draw_is_the_largest_whole_number(side, count, dtype):
+    """No draw below 1 rounds to the number after the last, however long the range."""
+    u = np.nextafter(np.ones(1, dtype), 0)
+    (value,) = side.Integers(low=1, high=count).sample(u if side is ours else torch.from_numpy(u))
+    assert value <= count
+    assert value >= count * (1 - 2 * np.finfo(dtype).eps)
+    if count < 2**20:
+        assert value == count
+
+
+def test_extended_precision_stays():
+    """Longdouble in, longdouble out, and closer to the formula than float64 is."""
+    u = np.linspace(0, 0.9, 9, dtype=np.longdouble)
+    values = ours.LogUniform(low=1e-5, high=1.0).sample(u)
+    assert values.dtype == np.longdouble
+    assert_close(values, np.longdouble(1e-5) ** (1 - u), "longdouble")
+
+
+def test_a_learning_rate_on_a_linear_scale_hardly_tries_small_ones(rng):
+    """The lecture's reason: of 1e-4..1, a linear scale spends 90 % of the draws on 0.1..1."""
+    u = rng.random(1000)
+    linear = ours.Uniform(low=1e-4, high=1.0).sample(u)
+    decades = ours.LogUniform(low=1e-4, high=1.0).sample(u)
+    assert 0.85 < (linear > 0.1).mean() < 0.95
+    assert 0.2 < (decades > 0.1).mean() < 0.3
+    assert abs(decades - np.power(10, -4 + 4 * u)).max() < 1e-15  # r = -4 rand, alpha = 10^r
+
+
+@pytest.mark.parity("draw_points", "sample_points")
+def test_draws_have_the_distribution_they_name(rng):
+    """Both sides' draws pass against scipy's, axis by axis, and the axes are independent."""
+    n = 3000
+    seed = int(rng.integers(2**31))
+    mine = table(ours.draw_points(space(ours), n, np.random.default_rng(seed)))
+    other = table(theirs.draw_points(space(theirs), n, torch.Generator().manual_seed(seed)))
+    for points in (mine, other):
+        for values, name in zip(rows(points).numpy(), RANGES, strict=True):
+            turn, witness = WITNESSES[name]
+            if name == "integers":
+                counts = np.bincount(values.astype(int) + 2, minlength=7)
+                assert scipy.stats.chisquare(counts).pvalue > 1e-3
+            else:
+                assert scipy.stats.kstest(turn(values), witness.cdf).pvalue > 1e-3
+        correlations = scipy.stats.spearmanr(points).statistic - np.eye(4)
+        assert np.abs(correlations).max() < 4 / math.sqrt(n)
+    # the same draws on the other side are the same points
+    U = np.random.default_rng(seed).random((4, n))
+    shared = table(theirs.sample_points(space(theirs), rows(U)))
+    assert_close(mine, shared, "points", gauge=np.maximum(np.abs(shared), 1e-300))
+    assert np.array_equal(mine, table(ours.sample_points(space(ours), U)))
+    assert not np.array_equal(mine, other)
+
+
+@SIDES
+def test_points_are_plain_numbers(side):
+    """Whole numbers come as int, the others as float, under their names in order."""
+    U = np.array([[0.5], [0.5], [0.5], [0.999]])
+    (point,) = side.sample_points(space(side), U if side is ours else rows(U))
+    assert list(point) == list(RANGES)
+    assert [type(value) for value in point.values()] == [float, float, float, int]
+    assert point["integers"] == 4
+
+
+@pytest.mark.parity("grid_points", "draw_points")
+def test_random_points_try_more_values_than_a_grid(rng):
+    """25 points: a grid tries 5 learning rates, random points 25; the sides' grids agree."""
+    grid, other = (side.grid_points(rates(side), 5) for side in (ours, theirs))
+    assert_close(table(grid, RATES), table(other, RATES), "grid")
+    drawn = ours.draw_points(rates(ours), 25, rng)
+    their_drawn = theirs.draw_points(rates(theirs), 25, torch.Generator().manual_seed(0))
+    for name in RATES:
+        distinct = [len({point[name] for point in one}) for one in (grid, other)]
+        assert distinct == [5, 5]
+        assert [len({point[name] for point in one}) for one in (drawn, their_drawn)] == [25, 25]
+    assert len(grid) == 25
+    logs = np.log10(table(grid, RATES)[:, 0])
+    assert_close(logs, np.repeat([-4.5, -3.5, -2.5, -1.5, -0.5], 5), "decades")
+
+
+@pytest.mark.parity("grid_points")
+@pytest.mark.parametrize("n_per_axis", [1, 2, 3, 7, 49])
+def test_a_grid_covers_each_scale(n_per_axis):
+    """Equally spaced quantiles, the last name fastest, on all kinds of scales; no point twice."""
+    names = ["uniform", "integers"]
+    grid, other = (
+        side.grid_points({name: make(side, name) for name in names}, n_per_axis)
+        for side in (ours, theirs)
+    )
+    assert_close(table(grid, names), table(other, names), "grid")
+    first = -3 + 8 * (np.arange(n_per_axis) + 0.5) / n_per_axis
+    last = {1: [1], 2: [-1, 3], 3: [-1, 1, 3]}.get(n_per_axis, range(-2, 5))
+    expected = np.array([[one, other] for one in first for other in last], float)
+    assert_close(table(grid, names), expected, "formula")
+
+
+@SIDES
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 49, 98])
+def test_a_grid_as_fine_as_the_whole_numbers_has_each_once(side, count):
+    """No quantile falls on the edge between two numbers, where round-off would choose."""
+    scale = side.Integers(low=1, high=count)
+    assert [point["n"] for point in side.grid_points({"n": scale}, count)] == [*range(1, count + 1)]
+
+
+def ends(narrowed):
+    """Return the low and high of a space's scales, a row each."""
+    return np.array([[scale.low, scale.high] for scale in narrowed.values()], float)
+
+
+@pytest.mark.parity("zoom")
+@pytest.mark.seeds(20)
+@pytest.mark.parametrize("keep", [1, 3, 12])
+def test_zoom_narrows_alike(keep, rng):
+    """The sides narrow to the same box; it holds the best, leaves the next, is never wider."""
+    points = ours.draw_points(space(ours), 12, rng)
+    costs = rng.standard_normal(12)
+    costs[rng.integers(12)] = math.nan
+    mine, other = (
+        side.zoom(space(side), trials(side, points, costs), keep) for side in (ours, theirs)
+    )
+    assert list(mine) == list(other) == list(RANGES)
+    assert_close(ends(mine), ends(other), "ends", gauge=np.abs(ends(other)))
+    best = [points[i] for i in np.argsort(costs)[: min(keep, 11)]]
+    for name, scale in mine.items():
+        assert type(scale) is ours.SCALES[name]
+        assert type(scale.low) is type(make(ours, name).low)
+        inside = [point[name] for point in best]
+        outside = [one[name] for one in points if not min(inside) <= one[name] <= max(inside)]
+        low, high = RANGES[name]
+        assert low <= scale.low <= min(inside) <= max(inside) <= scale.high <= high
+        assert not any(scale.low <= value <= scale.high for value in outside)
+
+
+@SIDES
+def test_zoom_goes_halfway_on_the_scales_own_axis(side):
+    """Around the best of a 5 x 5 grid the box is its cell: a decade, a fifth of the nines."""
+    grid = side.grid_points(rates(side), 5)
+    costs = [abs(math.log10(point["learning_rate"]) + 2.5) for point in grid]
+    costs = [cost + abs(point["beta"] - 0.99) for cost, point in zip(costs, grid, strict=True)]
+    cell = side.zoom(rates(side), trials(side, grid, costs), 1)
+    nines = 1 - np.power(10, [-1.8, -2.2])
+    expected = np.array([[1e-3, 1e-2], nines])
+    assert_close(ends(cell), expected, "cell", gauge=expected)
+    whole = side.Integers(low=0, high=9)
+    tried = [side.Trial({"n": n}, abs(n - 4)) for n in (0, 2, 4, 7)]
+    # 3 is as far from 2 as from 4 and stays, 5.5 lies halfway to 7
+    assert ends(side.zoom({"n": whole}, tried, 1)).tolist() == [[3, 5]]
+    assert ends(side.zoom({"n": whole}, tried, 2)).tolist() == [[1, 5]]
+    assert side.zoom({"n": whole}, tried[:1], 1) == {"n": whole}
+
+
+@SIDES
+def test_coarse_to_fine_closes_in_and_never_closes(side):
+    """Zooming on grids finds the optimum, and goes on, down to one float, without an empty box."""
+    narrowed = rates(side)
+    for level in range(40):
+        grid = side.grid_points(narrowed, 3)
+        narrowed = side.zoom(narrowed, trials(side, grid, map(bowl, grid)), 1)
+        if level == 9:
+            assert ends(narrowed)[0] == pytest.approx([0.01, 0.01], rel=1e-3)
+    low, high = ends(narrowed)[0]
+    assert low <= high == pytest.approx(0.01, rel=1e-15)
+
+
+@SIDES
+def test_what_zoom_refuses(side):
+    """Trials outside the space, without its names, too few, or with costs of NaN alone."""
+    inside, given = [side.Trial(POINT, 0.5)], rates(side)
+    with pytest.raises(ValueError, match="expected keep to be at most 1 trials, got 2"):
+        side.zoom(given, inside, 2)
+    with pytest.raises(ValueError, match=r"expected learning_rate in \[1e-05, 1.0\], got 2.0"):
+        side.zoom(given, [side.Trial({**POINT, "learning_rate": 2.0}, 0.5)], 1)
+    with pytest.raises(ValueError, match="expected points with learning_rate, beta"):
+        side.zoom(given, [side.Trial({"beta": 0.9}, 0.5)], 1)
+    for call in (side.best, lambda tried: side.zoom(given, tried, 1)):
+        with pytest.raises(ValueError, match="got NaN for all"):
+            call([side.Trial(POINT, math.nan)])
+
+
+@pytest.mark.parity("best")
+@pytest.mark.parametrize(
+    ("costs", "winner"),
+    [([3, 1, 2], 1), ([math.nan, 2, math.nan, 1], 3), ([1, 0, 0], 1), ([math.inf, math.nan], 0)],
+    ids=str,
+)
+def test_best_is_the_lowest_cost_that_is_a_number(costs, winner):
+    """NaN is passed over, not last and not first; of equals the first."""
+    points = [{"n": float(n)} for n in range(len(costs))]
+    mine, other = (side.best(trials(side, points, costs)) for side in (ours, theirs))
+    assert mine == tuple(other) == (points[winner], costs[winner])
+    assert_close(np.array([mine.point["n"] + 1]), np.array([other.point["n"] + 1]), "winner")
+
+
+MODELS = {"learning_rate": (1e-4, 1.0), "beta1": (0.5, 0.99), "units": (2, 9)}
+
+
+@pytest.mark.parity("caviar", "best")
+def test_caviar_trains_the_same_models(rng):
+    """The same points give the same dev costs, ranking and winner, in the points' order."""
+    U = rng.random((3, 6))
+    scales = ("log_uniform", "one_minus_log_uniform", "integers")
+    results = []
+    for side, objective in ((ours, our_cost), (theirs, their_cost)):
+        models = {
+            name: make(side, scale, MODELS[name])
+            for name, scale in zip(MODELS, scales, strict=True)
+        }
+        points = side.sample_points(models, U if side is ours else rows(U))
+        seen = []
+        tried = side.caviar(objective, points, on_result=seen.append)
+        assert [trial.point for trial in tried] == points
+        assert seen == tried
+        results.append(tried)
+    mine, other = (np.array([trial.cost for trial in tried]) for tried in results)
+    assert_close(mine, other, "dev costs", budget=TRAINING)
+    assert np.array_equal(mine.argsort(), other.argsort())
+    assert ours.best(results[0]).point["units"] == theirs.best(results[1]).point["units"]
+    assert mine.max() > 1.2 * mine.min()
+
+
+CHANGES = [
+    {},
+    {"learning_rate": 0.03},
+    {"learning_rate": 5.0},
+    {"beta1": 0.5},
+    {"beta1": 0.95, "learning_rate": 0.01},
+    {"learning_rate": 2.0},
+]
+
+
+@pytest.mark.parity("panda")
+def test_panda_babysits_the_same_model():
+    """Kept and rolled back in the same rounds, at the same costs, to the same parameters."""
+    network, parameters = start(5)
+    untouched = parameters.copy()
+    point = {"learning_rate": 0.01, "beta1": 0.9}
+
+    def train_for(parameters, point):
+        return parameters, train_ours(network, parameters, point)
+
+    module = twin(network, parameters)
+    mine = ours.panda(train_for, parameters, point, CHANGES)
+    other = theirs.panda(train_theirs, module, point, CHANGES)
+    costs, their_costs = (np.array([one.cost for one in side.rounds]) for side in (mine, other))
+    assert_close(costs, their_costs, "dev costs", budget=TRAINING)
+    assert_close(mine.state.theta, unload(module).theta, "theta", budget=TRAINING)
+    kept = [one.kept for one in mine.rounds]
+    assert kept == [one.kept for one in other.rounds]
+    assert_switches(kept, "kept")
+    assert not kept[-1]  # what stands at the end is not what was trained last
+    assert mine.cost == min(costs)
+    assert mine.point == other.point
+    assert [one.point for one in mine.rounds] == [one.point for one in other.rounds]
+    assert mine.rounds[3].point == {"learning_rate": 0.03, "beta1": 0.5}  # 5.0 was taken back
+    assert np.array_equal(parameters.theta, untouched.theta)
+    assert point == {"learning_rate": 0.01, "beta1": 0.9}
+    # trained on without the rounds that were rolled back, the model is the same
+    straight = untouched.copy()
+    for one in mine.rounds:
+        if one.kept:
+            assert train_ours(network, straight, one.point) == one.cost
+    assert np.array_equal(straight.theta, mine.state.theta)
+
+
+class Counter(torch.nn.Module):
+    """A model that counts what it was trained."""
+
+    def __init__(self):
+        """Start at zero."""
+        super().__init__()
+        self.register_buffer("trained", torch.zeros((), dtype=torch.int64))
+
+
+def babysit(side, costs, **choices):
+    """Run a panda whose rounds have these costs, return the result and how far the model went."""
+    coming = iter(costs)
+
+    def ours_for(state, point):
+        state["trained"] += 1
+        return state, next(coming)
+
+    def theirs_for(module, point):
+        module.trained += 1
+        return next(coming)
+
+    changes = [{"rate": float(n)} for n in range(len(costs))]
+    if side is ours:
+        result = ours.panda(ours_for, {"trained": 0}, {"rate": -1.0}, changes, **choices)
+        return result, result.state["trained"]
+    module = Counter()
+    result = theirs.panda(theirs_for, module, {"rate": -1.0}, changes, **choices)
+    return result, int(module.trained)
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("costs", "kept"),
+    [
+        ([3.0, 2.0, 4.0, 1.0], [True, True, False, True]),
+        ([3.0, 3.0, 3.5, 3.2], [True, False, False, False]),
+        ([math.nan, 2.0, math.nan], [False, True, False]),
+        ([math.nan, math.inf], [False, False]),
+    ],
+    ids=str,
+)
+def test_a_round_is_kept_if_it_beats_all_before(side, costs, kept):
+    """An equal cost, a cost only below the last round's, NaN and infinity are rolled back."""
+    seen = []
+    result, trained = babysit(side, costs, on_result=seen.append)
+    assert [one.kept for one in result.rounds] == kept
+    assert trained == sum(kept)
+    last = max((n for n, one in enumerate(kept) if one), default=-1)
+    assert result.point == {"rate": float(last)}
+    assert result.cost == (costs[last] if any(kept) else math.inf)
+    assert [len(one.rounds) for one in seen] == list(range(1, len(costs) + 1))
+    assert seen[-1] == result
+
+
+def test_a_panda_that_keeps_nothing_returns_a_copy():
+    """The caller's state is neither trained nor handed out."""
+    state = np.zeros(2)
+    result = ours.panda(lambda state, point: (state + 1, math.nan), state, {}, [{}, {}])
+    assert not np.shares_memory(result.state, state)
+    assert_close(result.state, state, "state", expect_zero=True)
+
+
+@SIDES
+def test_a_change_of_an_unknown_name_is_refused(side):
+    """A misspelt hyper-parameter is not quietly added."""
+    model = {"n": 0} if side is ours else Counter()
+    with pytest.raises(ValueError, match=r"expected changes of rate, got \{'rat': 1.0\}"):
+        side.panda(lambda model, point: 0.0, model, {"rate": 0.1}, [{"rat": 1.0}])
+
+
+def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
+    """Rates and moments return with the weights, also where the round ends in an error."""
+    module = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.1)
+    ends_in = iter([1.0, 2.0, KeyboardInterrupt])
+    reached = []
+
+    def train_for(module, point):
+        optimizer.param_groups[0]["lr"] = point["rate"]
+        module(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        reached.append(module.weight.detach().clone())
+        end = next(ends_in)
+        if end is KeyboardInterrupt:
+            raise end
+        return torch.tensor(end)
+
+    changes = [{"rate": rate} for rate in (0.2, 0.3, 0.4)]
+    with pytest.raises(KeyboardInterrupt):
+        theirs.panda(train_for, module, {"rate": 0.1}, changes, optimizer=optimizer)
+    assert len(reached) == 3
+    assert torch.equal(module.weight, reached[0])
+    assert optimizer.param_groups[0]["lr"] == 0.2
+    assert optimizer.state[module.weight]["step"] == 1
+
+
+@SIDES
+def test_caviar_keeps_what_was_finished(side):
+    """An interruption and a failure end the search; trials handed in have all before."""
+    points = [{"n": float(n)} for n in range(5)]
+
+    def objective(error, point):
+        if point["n"] == 3:
+            raise error
+        point["n"] = -1.0  # its own copy
+        return 0.5
+
+    for error, expected in ((KeyboardInterrupt(), KeyboardInterrupt), (OSError("x"), RuntimeError)):
+        finished = []
+        with pytest.raises(expected) as caught:
+            side.caviar(partial(objective, error), points, trials=finished)
+        assert finished == [({"n": float(n)}, 0.5) for n in range(3)]
+    assert points == [{"n": float(n)} for n in range(5)]
+    assert str(caught.value) == "the objective failed at {'n': 3.0}: OSError('x')"
+    assert caught.value.__cause__ is error
+
+
+@SIDES
+@pytest.mark.parametrize("bad", [None, "0.5", True, 1j, [0.5]], ids=str)
+def test_a_cost_is_a_number(side, bad):
+    """Whatever else an objective or a round returns is named."""
+    with pytest.raises(RuntimeError, match=r"at \{'beta': 0.9\}: .*expected the cost to be a real"):
+        side.caviar(lambda point: bad, [{"beta": 0.9}])
+    with pytest.raises(TypeError, match="expected the cost to be a real number"):
+        babysit(side, [bad])
+
+
+@SIDES
+def test_processes_want_a_function_of_a_module(side):
+    """What no other process could find is refused before any is started."""
+    with pytest.raises(TypeError, match="expected objective to be a function of a module"):
+        side.caviar(lambda point: 0.0, [POINT], workers=2)
+
+
+@pytest.mark.parametrize(
+    ("side", "objective", "ends_in"),
+    [(ours, our_cost, KeyboardInterrupt), (theirs, their_cost, RuntimeError)],
+    ids=["scratch-interrupted", "torch_ref-failing"],
+)
+def test_processes_give_what_one_gives(side, objective, ends_in):
+    """To the last bit, in order though the first ends last; cut short, the rest never begins."""
+    work = [
+        {"delay": delay, "units": 3, "learning_rate": 0.05, "beta1": beta1}
+        for delay, beta1 in ((0.4, 0.5), (0.0, 0.8), (0.0, 0.9))
+    ]
+    last = {"delay": 0.6, "fails": ends_in is RuntimeError}
+    points = [*work, last, *({"delay": 0.02} for _ in range(300))]
+    seen, finished = [], []
+
+    def interrupt(trial):
+        seen.append(trial)
+        done = sum("units" in one.point for one in seen) == len(work)
+        if done and ends_in is KeyboardInterrupt:
+            raise ends_in
+
+    with pytest.raises(ends_in) as caught:
+        side.caviar(
+            partial(delayed, objective), points, workers=2, on_result=interrupt, trials=finished
+        )
+    assert finished[:3] == side.caviar(partial(delayed, objective), work)
+    assert seen.index(finished[0]) > seen.index(finished[1])
+    assert len(seen) < len(finished) < 200  # what ran at the end is kept too
+    if ends_in is RuntimeError:
+        assert "failed at {'delay': 0.6, 'fails': True}: FloatingPointError" in str(caught.value)
+
+
+BAD_ENDS = ["0.1", None, True, math.nan, 10**400]
+OUTSIDE = {
+    "uniform": [{"high": math.inf}],
+    "log_uniform": [{"low": 0.0}, {"low": -1.0}],
+    "one_minus_log_uniform": [{"high": 1.0}, {"low": -0.1}],
+    "integers": [{"low": -(2**53) - 1}, {"high": 2**53 + 1}],
+}
+
+
+@SIDES
+@pytest.mark.parametrize("name", RANGES)
+def test_bad_ranges_are_refused(side, name):
+    """Ends that are no numbers, outside the scale's domain or swapped never make a scale."""
+    low, high = RANGES[name]
+    with pytest.raises(ValueError, match="expected low <= high"):
+        side.SCALES[name](low=high, high=low)
+    for bad in BAD_ENDS:
+        with pytest.raises((TypeError, ValueError), match="expected high"):
+            side.SCALES[name](low=low, high=bad)
+    for change in OUTSIDE[name]:
+        with pytest.raises(ValueError, match="expected"):
+            side.SCALES[name](**{"low": low, "high": high, **change})
+    with pytest.raises(TypeError, match="expected high to be a whole number"):
+        side.Integers(low=0, high=2.0)
+
+
+@SIDES
+@pytest.mark.parametrize("name", RANGES)
+def test_a_scale_of_one_value_holds_it_fixed(side, name):
+    """Low may be high: that hyper-parameter is not searched."""
+    fixed = make(side, name, (RANGES[name][0],) * 2)
+    u = np.array([0.0, 0.3, 0.999])
+    values = np.asarray(fixed.sample(u if side is ours else torch.from_numpy(u)))
+    assert values.tolist() == [RANGES[name][0]] * 3
+
+
+@SIDES
+@pytest.mark.parametrize("name", RANGES)
+def test_draws_are_in_the_unit_interval(side, name):
+    """One is no draw, nor are negative numbers, NaN, lists or matrices."""
+    scale = make(side, name)
+    turn = (lambda u: u) if side is ours else torch.from_numpy
+    for bad in ([1.0], [-0.1], [0.5, math.nan], [[0.5]], []):
+        with pytest.raises(ValueError, match="expected u"):
+            scale.sample(turn(np.array(bad, float)))
+    for bad in ([0.5], 0.5, None):
+        with pytest.raises(TypeError, match="expected u to be a floating"):
+            scale.sample(bad)
