@@ -21,8 +21,8 @@ from parity_tests.harness import MARGIN, Array, assert_close, measure
 Values = Mapping[str, Any]
 
 
-def everywhere() -> str:
-    """Return why this machine cannot run something: no reason at all."""
+def nothing() -> str:
+    """Return what this machine lacks."""
     return ""
 
 
@@ -38,7 +38,7 @@ class Refutation:
     values: Callable[..., Values]
     margin: float
     why: str
-    missing: Callable[[], str] = everywhere
+    missing: Callable[[], str] = nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,12 +180,12 @@ def in_words(relative: float) -> str:
     if np.isinf(relative):
         return "no number at all"
     if relative >= 2:
-        return f"off by {relative:,.0f} times the right value"
+        return f"off by {relative:.2g} times the right value"
     if relative >= 0.0095:
-        return f"off by {100 * relative:.0f} %"
+        return f"off by {100 * relative:.0f}%"
     if relative == 0:
         return "equal"
-    return f"off from digit {int(np.ceil(-np.log10(relative)))} on"
+    return f"off from digit {int(np.ceil(-np.log10(relative)))} on ({relative:.1e})"
 
 
 __all__ = [
@@ -196,7 +196,6 @@ __all__ = [
     "Refutation",
     "Refuted",
     "Values",
-    "everywhere",
     "examine",
     "in_words",
 ]

@@ -245,7 +245,7 @@ ERRATA = (
     Convention(
         name="adam-moves-along-v-hat",
         course="W = W - alpha v_hat / (sqrt(s_hat) + epsilon)",
-        torch="torch.optim.Adam(W, lr=alpha, betas=(beta1, beta2), eps=epsilon)",
+        torch="torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         **ADAM,
         wrong={

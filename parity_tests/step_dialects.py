@@ -106,7 +106,7 @@ OPTIMIZERS = (
     Convention(
         name="momentum",
         course="v = beta v + (1 - beta) g;  W = W - alpha v",
-        torch="torch.optim.SGD(W, lr=alpha * (1 - beta), momentum=beta)",
+        torch="torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta)",
         source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
         **rule("momentum"),
         wrong={
@@ -130,7 +130,7 @@ OPTIMIZERS = (
     Convention(
         name="momentum-without-averaging",
         course="v = beta v + g;  W = W - alpha v",
-        torch="torch.optim.SGD(W, lr=alpha, momentum=beta)",
+        torch="torch.optim.SGD(parameters, lr=alpha, momentum=beta)",
         source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
         **rule("momentum", averaging=False),
         wrong={
@@ -144,7 +144,7 @@ OPTIMIZERS = (
     Convention(
         name="rmsprop",
         course="s = beta s + (1 - beta) g^2;  W = W - alpha g / (sqrt(s) + epsilon)",
-        torch="torch.optim.RMSprop(W, lr=alpha, alpha=beta, eps=epsilon)",
+        torch="torch.optim.RMSprop(parameters, lr=alpha, alpha=beta, eps=epsilon)",
         source='Course 2, week 2, "RMSprop"; torch.optim.RMSprop',
         **rule("rmsprop"),
         wrong={
@@ -173,7 +173,8 @@ OPTIMIZERS = (
     Convention(
         name="rmsprop-epsilon-inside",
         course="W = W - alpha g / sqrt(s + epsilon)",
-        torch="torch_ref.optimizers.rmsprop(W, epsilon_inside_root=True): torch itself has none",
+        torch="torch_ref.optimizers.rmsprop(parameters, epsilon_inside_root=True); "
+        "torch itself has none",
         source='Course 2, week 2, "RMSprop", in the form of many notes',
         **rule("rmsprop", epsilon_inside_root=True),
         wrong={
@@ -188,7 +189,7 @@ OPTIMIZERS = (
         name="adam",
         course="W = W - alpha v_hat / (sqrt(s_hat) + epsilon), v_hat = v / (1 - beta1^t), "
         "s_hat = s / (1 - beta2^t)",
-        torch="torch.optim.Adam(W, lr=alpha, betas=(beta1, beta2), eps=epsilon)",
+        torch="torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         **rule("adam"),
         wrong={
@@ -233,7 +234,8 @@ OPTIMIZERS = (
     Convention(
         name="adam-epsilon-inside",
         course="W = W - alpha v_hat / sqrt(s_hat + epsilon)",
-        torch="torch_ref.optimizers.adam(W, epsilon_inside_root=True): torch itself has none",
+        torch="torch_ref.optimizers.adam(parameters, epsilon_inside_root=True); "
+        "torch itself has none",
         source='Course 2, week 2, "Adam optimization algorithm", in the form of many notes',
         **rule("adam", epsilon_inside_root=True),
         wrong={
@@ -247,7 +249,7 @@ OPTIMIZERS = (
     Convention(
         name="adam-without-correction",
         course="W = W - alpha v / (sqrt(s) + epsilon)",
-        torch="torch_ref.optimizers.adam(W, bias_correction=False): torch itself has none",
+        torch="torch_ref.optimizers.adam(parameters, bias_correction=False); torch itself has none",
         source='Course 2, week 2, "Adam optimization algorithm", without its correction',
         **rule("adam", bias_correction=False),
         wrong={
@@ -433,7 +435,8 @@ SCHEDULES = (
     Convention(
         name="piecewise-constant",
         course="alpha_0 first, another rate from epoch 6, another from epoch 11",
-        torch="torch_ref.schedules.piecewise_constant; MultiStepLR(milestones=[5, 10]) for halving",
+        torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5) where rates halve, "
+        "LambdaLR for any others",
         **schedule(
             schedules.PiecewiseConstant,
             their_schedules.piecewise_constant,
