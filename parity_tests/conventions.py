@@ -15,7 +15,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from parity_tests.budgets import FORWARD, Budget
-from parity_tests.harness import MARGIN, Array, assert_close, measure
+from parity_tests.harness import MARGIN, assert_close, measure
+
+__all__ = [
+    "Convention",
+    "Deviation",
+    "Finding",
+    "Refutation",
+    "Refuted",
+    "Values",
+    "examine",
+    "in_words",
+]
 
 #: named quantities, each a floating array or scalar.
 Values = Mapping[str, Any]
@@ -186,16 +197,3 @@ def in_words(relative: float) -> str:
     if relative == 0:
         return "equal"
     return f"off from digit {int(np.ceil(-np.log10(relative)))} on ({relative:.1e})"
-
-
-__all__ = [
-    "Array",
-    "Convention",
-    "Deviation",
-    "Finding",
-    "Refutation",
-    "Refuted",
-    "Values",
-    "examine",
-    "in_words",
-]

@@ -21,8 +21,9 @@ from parity_tests.bridge import (
     to_torch,
 )
 from parity_tests.budgets import FLOAT32_FLOOR, GRADIENT
-from parity_tests.conventions import Array, Convention, Refutation, Values
+from parity_tests.conventions import Convention, Refutation, Values
 from parity_tests.cost_dialects import pulled_back
+from parity_tests.harness import Array
 from scratch import (
     augmentation,
     batch_norm,
@@ -359,12 +360,12 @@ DATA = (
         wrong={
             "[[cos, -sin], [sin, cos]]": Refutation(
                 values=partial(turned, ratio=False),
-                margin=0.1,
+                margin=0.01,
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
             ),
             "align_corners=True": Refutation(
                 values=partial(turned, align_corners=True),
-                margin=0.1,
+                margin=0.01,
                 why="it lays -1 and 1 on the centres of the outer pixels, not on their edges",
             ),
             "degrees": Refutation(

@@ -14,7 +14,8 @@ from torch.optim.swa_utils import get_ema_avg_fn
 
 from parity_tests.bridge import to_numpy, to_torch
 from parity_tests.budgets import STEP
-from parity_tests.conventions import Array, Convention, Refutation, Values
+from parity_tests.conventions import Convention, Refutation, Values
+from parity_tests.harness import Array
 from scratch import moving_averages, optimizers, schedules
 from scratch.parameters import Parameters
 from torch_ref import moving_averages as their_moving_averages
@@ -165,7 +166,7 @@ OPTIMIZERS = (
             ),
             "epsilon inside the root": refuted_step(
                 partial(their_optimizers.rmsprop, learning_rate=ALPHA, epsilon_inside_root=True),
-                0.1,
+                0.01,
                 "visible where |g| is below sqrt(epsilon) = 1e-4; half the gradients are 1e-8",
             ),
         },
@@ -263,12 +264,12 @@ OPTIMIZERS = (
 )
 
 
-def rates(schedule: schedules.Schedule) -> Values:
+def rates(schedule: schedules.Schedule) -> Array:
     """Return the rates of a schedule of ours at counts 1, 2, ..., (20,)."""
-    return {"rates": np.array([schedule(t) for t in range(1, STEPS + 1)])}
+    return np.array([schedule(t) for t in range(1, STEPS + 1)])
 
 
-def rates_of_torch(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]) -> Values:
+def rates_of_torch(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]) -> Array:
     """Return the rates in force at each of 20 steps, the scheduler stepped after each."""
     optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=ALPHA)
     scheduler, reached = make(optimizer), []
@@ -276,39 +277,51 @@ def rates_of_torch(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRSchedu
         reached.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()
-    return {"rates": np.array(reached)}
+    return np.array(reached)
 
 
 def draw_decay(rng: Rng) -> dict[str, Any]:
     """Draw a decay."""
-    return {"decay": float(rng.uniform(0.3, 0.9))}
+    return {"decay": float(rng.uniform(0.1, 0.5))}
 
 
 def schedule(
     ours: Callable[..., schedules.Schedule],
     theirs: Callable[..., lr_scheduler.LRScheduler],
+    typed: Callable[..., Any],
     wrong: Mapping[str, tuple[Callable[..., Any], float, str]],
     **choices: Any,
 ) -> dict[str, Any]:
     """Return both sides of a convention about a schedule, and its refutations.
 
+    `typed` and each of the wrong ones make a scheduler of torch's for an optimizer and a decay.
     `choices` are named after the schedule's arguments, `decay` unless given is drawn.
     """
 
     def chosen(decay: float) -> dict[str, Any]:
         return choices or {"decay": decay}
 
-    def refuted(make: Callable[..., Any]) -> Callable[..., Values]:
-        return lambda decay: rates_of_torch(lambda optimizer: make(optimizer, decay))
+    def of_torch(make: Callable[..., Any]) -> Callable[..., Values]:
+        return lambda decay: {"rates": rates_of_torch(lambda optimizer: make(optimizer, decay))}
+
+    def course(decay: float) -> Values:
+        taught = rates(ours(learning_rate=ALPHA, **chosen(decay)))
+        return {"rates": taught, "rates as typed": taught}
+
+    def both(decay: float) -> Values:
+        return {
+            "rates": rates_of_torch(partial(theirs, **chosen(decay))),
+            "rates as typed": of_torch(typed)(decay)["rates"],
+        }
 
     return {
         "topic": "schedules",
         "source": 'Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler',
         "draw": draw_decay,
-        "ours": lambda decay: rates(ours(learning_rate=ALPHA, **chosen(decay))),
-        "theirs": lambda decay: rates_of_torch(partial(theirs, **chosen(decay))),
+        "ours": course,
+        "theirs": both,
         "wrong": {
-            name: Refutation(values=refuted(make), margin=margin, why=why)
+            name: Refutation(values=of_torch(make), margin=margin, why=why)
             for name, (make, margin, why) in wrong.items()
         },
     }
@@ -325,6 +338,14 @@ def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> Any:
 COUNTED_FROM_0 = "torch counts from 0, the course from 1: alpha_0 itself is in force first"
 PIECES = ((6, 0.05), (11, 0.025))
 
+
+def from_t_1(optimizer: torch.optim.Optimizer, gamma: float) -> Any:
+    """Return ExponentialLR of an optimizer whose first rate is that of t = 1."""
+    for group in optimizer.param_groups:
+        group["lr"] *= gamma
+    return lr_scheduler.ExponentialLR(optimizer, gamma=gamma)
+
+
 SCHEDULES = (
     Convention(
         name="inverse-time-decay",
@@ -333,6 +354,7 @@ SCHEDULES = (
         **schedule(
             schedules.InverseTime,
             their_schedules.inverse_time,
+            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + decay * (t + 1))),
             {
                 "lambda epoch: 1 / (1 + decay * epoch)": (
                     lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + decay * t)),
@@ -361,6 +383,7 @@ SCHEDULES = (
         **schedule(
             schedules.IntervalInverseTime,
             their_schedules.interval_inverse_time,
+            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + 0.5 * ((t + 1) // 5))),
             {
                 "without the floor": (
                     lambda one, decay: their_schedules.inverse_time(one, decay=0.5 / 5),
@@ -384,6 +407,7 @@ SCHEDULES = (
         **schedule(
             schedules.Exponential,
             their_schedules.exponential,
+            lambda one, decay: from_t_1(one, 0.95),
             {
                 "ExponentialLR from alpha_0": (
                     lambda one, decay: lr_scheduler.ExponentialLR(one, 0.95),
@@ -401,6 +425,7 @@ SCHEDULES = (
         **schedule(
             schedules.NaturalExponential,
             their_schedules.natural_exponential,
+            lambda one, decay: from_t_1(one, math.exp(-decay)),
             {
                 "gamma=1 - lambda": (
                     lambda one, decay: their_schedules.exponential(one, rate=1 - decay),
@@ -422,6 +447,7 @@ SCHEDULES = (
         **schedule(
             schedules.InverseSquareRoot,
             their_schedules.inverse_square_root,
+            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1.5 / math.sqrt(t + 1)),
             {
                 "k / sqrt(epoch + 2)": (
                     lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1.5 * (t + 2) ** -0.5),
@@ -440,6 +466,7 @@ SCHEDULES = (
         **schedule(
             schedules.PiecewiseConstant,
             their_schedules.piecewise_constant,
+            lambda one, decay: lr_scheduler.MultiStepLR(one, [5, 10], gamma=0.5),
             {
                 "milestones=[6, 11]": (
                     lambda one, decay: lr_scheduler.MultiStepLR(one, [6, 11], gamma=0.5),
