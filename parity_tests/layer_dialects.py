@@ -277,7 +277,7 @@ INITIALIZERS = (
 
 def draw_features(rng: Rng) -> dict[str, Array]:
     """Draw a small training set of three features with means and scales of their own."""
-    scales, means = rng.uniform(1, 9, (3, 1)), 3 * rng.standard_normal((3, 1))
+    scales, means = rng.uniform(2, 9, (3, 1)), 3 * rng.standard_normal((3, 1))
     return {"X": scales * rng.standard_normal((3, 9)) + means}
 
 

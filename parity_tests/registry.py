@@ -150,25 +150,21 @@ def as_markdown(findings: Sequence[Finding]) -> str:
     """Return a Markdown table, for a README."""
 
     def code(text: str) -> str:
-        return f"`{_cell(text)}`"
+        bars = text.replace("|", "\\|")  # those of the table are bare
+        return f"`{bars}`"
 
     lines = ["| course | torch | right | tempting and wrong |", "| --- | --- | ---: | --- |"]
     for finding in findings:
         row = finding.convention
-        wrong = "<br>".join(_cell(_wrong(name, one)) for name, one in finding.wrong.items())
+        wrong = "<br>".join(_wrong(code(name), one) for name, one in finding.wrong.items())
         cells = [
             f"**{row.name}** {code(row.course)}",
             code(row.torch),
-            _cell(_right(finding)),
+            _right(finding),
             wrong,
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cell(text: str) -> str:
-    """Return a text whose bars are none of the table's."""
-    return text.replace("|", "\\|")
 
 
 def as_data(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -121,16 +121,27 @@ def test_every_dialect_and_erratum_has_its_row():
     assert all(row.wrong and row.course and row.torch and row.source for row in ROWS.values())
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_mistakes_of_a_row_are_not_the_same_mistake(name, findings):
+    """No two of them are off by the same, as a copied refutation would be."""
+    measured = [one.deviation for one in findings[name].wrong.values() if one.deviation]
+    assert len(set(measured)) == len(measured)
+
+
 def test_measuring_leaves_no_trace():
     """The same numbers again, whatever came before; global generators and settings as they were."""
-    before = torch.get_rng_state(), torch.get_float32_matmul_precision()
     legacy = np.random.get_state()[1].tolist()  # noqa: NPY002 - the global state is what is watched
-    for name in ("adam", "dropout", "batch-norm-running-averages", "l2", "float32-products"):
-        first, second = (repr(examine(ROWS[name])[1:]) for _ in range(2))
-        assert first == second
-    assert torch.equal(before[0], torch.get_rng_state())
-    assert before[1] == torch.get_float32_matmul_precision() == "highest"
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(7)  # no state that a row leaves behind
+        before = torch.get_rng_state()
+        for name in ("adam", "dropout", "batch-norm-running-averages", "l2"):
+            first, second = (repr(examine(ROWS[name])[1:]) for _ in range(2))
+            assert first == second
+        assert torch.equal(before, torch.get_rng_state())
     assert np.random.get_state()[1].tolist() == legacy  # noqa: NPY002
+    narrow = ROWS["float32-products"]
+    narrow.wrong["TF32"].values(**narrow.draws())
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_another_precision_is_noticed(monkeypatch):
@@ -214,12 +225,16 @@ def test_lies_are_caught(name):
 
 def test_an_honest_row_passes():
     """The row that the lies are made of has no failure, its mistake is off by a tenth."""
-    finding = examine(HONEST)
-    assert finding.failures == []
-    assert finding.wrong["a tenth more"].deviation.relative == pytest.approx(0.1)
-    assert finding.allowed == FORWARD.eps
-    broken = refuted_by(values=lambda x: lie(x, np.inf), margin=math.inf)
-    assert examine(broken).failures == []
+    with LEDGER.unrecorded():
+        finding = examine(HONEST)
+        assert finding.failures == []
+        assert finding.wrong["a tenth more"].deviation.relative == pytest.approx(0.1)
+        assert finding.allowed == FORWARD.eps
+        nearly = examine(replace(HONEST, theirs=lambda x: lie(x, 1 + 1e-15)))
+        assert (nearly.right.quantity, nearly.failures) == ("y", [])
+        assert nearly.right.eps > 1
+        broken = refuted_by(values=lambda x: lie(x, np.inf), margin=math.inf)
+        assert examine(broken).failures == []
 
 
 def test_rows_that_compare_nothing_are_refused():
