@@ -58,15 +58,9 @@ def unpack(packed: Parameters, prefix: str = "") -> Arrays:
     return {prefix + name: view for name, view in packed.items()}
 
 
-<<<<<<< HEAD
-def choose(rule: type[Choices], **choices: float) -> Choices:
-    """Make an optimizer or schedule without its refusal of values, such as a rate of zero."""
-    made = object.__new__(rule)
-=======
 def choose(kind: type[Choices], **choices: float) -> Choices:
     """Make an optimizer or schedule without its refusal of values, such as a rate of zero."""
     made = object.__new__(kind)
->>>>>>> 55540fdcf4caa032542ed74603fd4688976bc78f
     for name, value in choices.items():
         object.__setattr__(made, name, float(value))  # a float64 scalar would promote float32
     return made
