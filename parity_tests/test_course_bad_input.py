@@ -169,6 +169,16 @@ FREE = {
 
 #: arguments of any rank, as the assignments' docstrings say.
 ANY_RANK = {"sigmoid", "relu"}
+
+#: functions at whose door nothing else is as wide as W1.
+FREE_WIDTH = {
+    "dictionary_to_vector",
+    "gradients_to_vector",
+    "initialize_velocity",
+    "initialize_adam",
+    "compute_cost_with_regularization",
+}
+
 NO_ARRAYS = (None, "text", [[1.0]], 1j, {"W1"}, object())
 
 
@@ -210,8 +220,9 @@ def spoilt_dictionary(value: dict, where: tuple[str, ...]) -> Iterator[tuple[str
         for bad in (None, "text", value[name].astype(complex)):
             yield f"{name} {type(bad).__name__}", value | {name: bad}, TypeError
         yield f"{name} of rank 1", value | {name: value[name][0]}, ValueError
-    # a vector of layers on their own does not tie the sizes of W
     yield "short W", value | {needed[0]: value[needed[0]][:-1]}, ValueError
+    if where[1] not in FREE_WIDTH:
+        yield "narrow W", value | {needed[0]: value[needed[0]][:, :-1]}, ValueError
     yield "wide b", value | {needed[1]: np.repeat(value[needed[1]], 2, 1)}, ValueError
 
 

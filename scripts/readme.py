@@ -120,8 +120,16 @@ def names() -> str:
         sides = [importlib.import_module(f"{side}.{stem}") for side in SIDES]
         cells = [", ".join(f"`{name}`" for name in side.__all__) for side in sides]
         rows.append([f"**{stem}**", *cells])
+    course = []
+    for path in sorted((ROOT / "scratch" / "course").glob("[a-z]*.py")):
+        module = importlib.import_module(f"scratch.course.{path.stem}")
+        course.append([f"**{path.stem}**", ", ".join(f"`{name}`" for name in module.__all__)])
     harness = importlib.import_module("parity_tests")
-    lines = table(["stem", "`scratch`", "`torch_ref`"], rows).replace("---:", "---")
+    tables = (
+        table(["stem", "`scratch`", "`torch_ref`"], rows),
+        table(["course", "`scratch.course`"], course),
+    )
+    lines = "\n\n".join(tables).replace("---:", "---")
     return f"{lines}\n\n`parity_tests`: " + ", ".join(f"`{name}`" for name in harness.__all__)
 
 

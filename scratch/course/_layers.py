@@ -58,9 +58,9 @@ def unpack(packed: Parameters, prefix: str = "") -> Arrays:
     return {prefix + name: view for name, view in packed.items()}
 
 
-def choose(optimizer: type[Choices], **choices: float) -> Choices:
-    """Make an optimizer without its refusal of values, such as a learning rate of zero."""
-    made = object.__new__(optimizer)
+def choose(kind: type[Choices], **choices: float) -> Choices:
+    """Make an optimizer or schedule without its refusal of values, such as a rate of zero."""
+    made = object.__new__(kind)
     for name, value in choices.items():
         object.__setattr__(made, name, float(value))  # a float64 scalar would promote float32
     return made

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scratch import initializers, mini_batches, optimizers
+from scratch import initializers, mini_batches, optimizers, schedules
 from scratch._door import Array, Instance, OneOf, Whole, unchecked
 from scratch.course._kinds import (
     Arrays,
@@ -160,7 +160,8 @@ def update_parameters_with_decay(
 
     Source: Course 2, week 2, "Learning rate decay".
     """
-    return descend(parameters, grads, learning_rate / (1 + decay_rate * iteration))
+    schedule = choose(schedules.InverseTime, learning_rate=learning_rate, decay=decay_rate)
+    return descend(parameters, grads, schedule(iteration))
 
 
 @door(
