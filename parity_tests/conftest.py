@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 import scratch
 from parity_tests.ledger import LEDGER
@@ -32,7 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks."""
+    """Register the marks; take one thread, as two thread pools on one machine get in their way."""
+    torch.set_num_threads(1)
+    threadpool_limits(1, user_api="blas")
     config.addinivalue_line("markers", "seeds(n): run the test with n seeds of `rng`")
     config.addinivalue_line("markers", "parity(*names): what of the scratch stem this test proves")
 

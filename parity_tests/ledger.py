@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
@@ -27,6 +28,20 @@ class Entry:
     budget: float  # in eps of dtype
     cause: str
     index: tuple[int, ...]  # where the error is largest
+
+
+def environment() -> dict[str, Any]:
+    """Return the versions, threads and devices that numbers are measured with."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "scipy": scipy.__version__,
+        "threads": torch.get_num_threads(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
 
 
 class Ledger:
@@ -49,18 +64,8 @@ class Ledger:
 
     def write(self, path: Path) -> None:
         """Write versions, threads and every comparison as JSON."""
-        environment = {
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "numpy": np.__version__,
-            "torch": torch.__version__,
-            "scipy": scipy.__version__,
-            "threads": torch.get_num_threads(),
-            "float32_matmul_precision": torch.get_float32_matmul_precision(),
-            "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        }
         entries = [asdict(entry) for entry in self.entries]
-        text = json.dumps({"environment": environment, "comparisons": entries}, indent=1)
+        text = json.dumps({"environment": environment(), "comparisons": entries}, indent=1)
         path.write_text(text + "\n")
 
     def table(self) -> list[str]:

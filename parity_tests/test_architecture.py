@@ -24,6 +24,9 @@ HOUSE["parity_tests"] = Path(parity_tests.__file__).parent
 STEMS = sorted(path.stem for path in HOUSE["scratch"].glob("[a-z]*.py"))
 STDLIB = sys.stdlib_module_names
 
+#: the modules of the course's vocabulary, which stand on the core and have no twins.
+COURSE = sorted(path.stem for path in (HOUSE["scratch"] / "course").glob("[a-z]*.py"))
+
 #: what each package may import; anything else is refused.
 ALLOWED = {
     "scratch": {"scratch", "numpy", *STDLIB},
@@ -38,6 +41,7 @@ ALLOWED = {
         "pytest",
         "hypothesis",
         "sklearn",  # for its data
+        "threadpoolctl",
         *STDLIB,
     },
 }
@@ -72,6 +76,40 @@ def test_imports_point_one_way(path):
 def test_a_forbidden_import_would_be_seen(source):
     """The scan finds imports of any form."""
     assert not imported(source) <= ALLOWED["scratch"]
+
+
+#: the concepts of both courses that the house holds, whatever else it may hold.
+CONCEPTS = [
+    "activations",
+    "linear",
+    "costs",
+    "logistic_regression",
+    "parameters",
+    "network",
+    "initializers",
+    "regularization",
+    "dropout",
+    "batch_norm",
+    "gradient_checking",
+    "clipping",
+    "moving_averages",
+    "mini_batches",
+    "optimizers",
+    "schedules",
+    "splits",
+    "normalization",
+    "augmentation",
+    "early_stopping",
+    "diagnosis",
+    "search",
+    "training",
+]
+
+
+@pytest.mark.parametrize("concept", CONCEPTS)
+def test_no_concept_is_missing(concept):
+    """Every concept of the two courses is a stem."""
+    assert concept in STEMS
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -178,6 +216,31 @@ def test_a_missing_proof_would_be_seen(claims):
     assert all(claims.values())
 
 
+def test_the_course_is_complete():
+    """The vocabulary has its six modules, none of them missed by the tests below."""
+    expected = "deep gradient_checking initialization optimization planar regularization"
+    assert expected.split() == COURSE
+
+
+@pytest.mark.parametrize("name", COURSE)
+def test_the_course_is_public_documented_and_proven(name):
+    """Every function stands in `__all__` and behind a door, has a source and a proof of its own."""
+    module = importlib.import_module(f"scratch.course.{name}")
+    functions = {
+        node.name: ast.get_docstring(node) or ""
+        for node in ast.parse(Path(str(module.__file__)).read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    }
+    assert set(functions) <= set(module.__all__)
+    # another name of a function is as documented and as proven as that function
+    public_names = {getattr(module, one).__name__ for one in module.__all__}
+    assert public_names == set(functions)
+    assert [one for one, text in functions.items() if "Source: Course " not in text] == []
+    assert [one for one in public_names if not hasattr(getattr(module, one), "__door__")] == []
+    proof = importlib.import_module(f"parity_tests.test_course_{name}")
+    assert public_names - claimed(proof) == set()
+
+
 CHECK = """
 import sys, time
 start = time.perf_counter()
@@ -203,7 +266,8 @@ def _root() -> Path:
 
 def test_all_of_scratch_leaves_torch_unloaded():
     """Importing every stem loads NumPy and nothing heavier."""
-    modules = loaded(["scratch", *(f"scratch.{stem}" for stem in STEMS)])
+    course = [f"scratch.course.{name}" for name in COURSE]
+    modules = loaded(["scratch", *(f"scratch.{stem}" for stem in STEMS), *course])
     assert "numpy" in modules
     assert not modules & {"torch", "scipy", "matplotlib", "sklearn", "torch_ref", "parity_tests"}
 

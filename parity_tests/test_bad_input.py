@@ -46,7 +46,7 @@ PARAMETERS = initializers.initialize((3, 5, 3), "he", RNG)
 ORDER = np.array([2, 0, 3, 1])
 SHARED = {"strength": 0.1, "m": 4, "denominator": "m"}
 RUN = {"epochs": 2, "batch_size": 2, "orders": [ORDER, ORDER], "l1": 0.1, "l2": 0.1}
-RUN |= {"schedule_per": "iteration", "clip_value": 0.5, "clip_norm": 0.9}
+RUN |= {"masks": None, "schedule_per": "iteration", "clip_value": 0.5, "clip_norm": 0.9}
 
 
 def module():
@@ -324,10 +324,13 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "one too few", value[1:], ValueError
         yield "zeros", (0.0,) * len(value), ValueError
         yield "above 1", (1.5,) * len(value), ValueError
-    elif kind == "_Orders":
+    elif kind == "_Stream":
         yield "a number", 3, TypeError
         yield "None", None, TypeError
         yield "a string", "0123", TypeError
+        yield "a mapping", {"D1": Z}, TypeError
+        if value is None:
+            return
         yield "numbers", [1, 2], TypeError
         yield "too few", [ORDER], ValueError
         yield "too short", [ORDER[:2] % 2, ORDER], ValueError
@@ -337,7 +340,7 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, A
         yield "none", (), TypeError
         yield "a list", list(value), TypeError
         yield "swapped precision", (value[0][:2], value[1]), ValueError
-    elif kind in ("Instance", "_Optimizer"):
+    elif kind in ("Instance", "Rule"):
         yield "another object", object(), TypeError
         yield "None", None, TypeError
         yield "its class", type(value), TypeError

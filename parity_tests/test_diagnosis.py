@@ -208,6 +208,7 @@ def test_each_part_is_the_first_of_the_order(dtype, rng):
     assert mine.train.tolist() == other.train.tolist() == [1.0, 2.0, 7.0]
     assert mine.dev.tolist() == other.dev.tolist() == [0.25] * 3
     assert mine.dev.dtype == other.dev.numpy().dtype == dtype
+    assert mine.train.dtype == other.train.numpy().dtype == dtype
     assert np.array_equal(X, kept)
     assert np.array_equal(columns(tensors[0]), kept)
 

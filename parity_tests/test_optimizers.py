@@ -32,15 +32,6 @@ EXAMPLES = {
 }
 
 
-def spoil_rule(expected, value):
-    """Yield (how, bad value, error) for an optimizer of ours."""
-    yield "its class", type(value), TypeError
-    yield "None", None, TypeError
-    yield "a function", theirs.adam, TypeError
-
-
-SPOILS = {"_Rule": spoil_rule}
-
 TINY = [1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0]
 
 CASES = {

@@ -22,18 +22,19 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-EXAMPLES = ["scratch", "torch_ref", "harness"]
+#: the README's examples in order, and the accuracy that each prints at least, second or third.
+EXAMPLES = {"scratch": 0.9, "everything": 0.9, "torch_ref": 0.9, "course": None, "harness": None}
 
 
-@pytest.mark.parametrize("code", blocks("python"), ids=EXAMPLES[: len(blocks("python"))])
-def test_the_library_examples_run(code, capsys):
-    """Both sides learn the four quadrants; the harness passes a softsign."""
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_the_library_examples_run(example, capsys):
+    """Both sides learn the four quadrants, the harness passes a softsign."""
+    code = dict(zip(EXAMPLES, blocks("python"), strict=True))[example]
     exec(compile(code, str(README), "exec"), {})
     printed = capsys.readouterr().out.split()
-    if printed:
-        cost, accuracy = map(float, printed[:2])
-        assert cost < 0.3
-        assert accuracy > 0.9
+    assert printed or example == "harness"
+    if EXAMPLES[example]:
+        assert float(printed[2 if example == "everything" else 1]) > EXAMPLES[example]
 
 
 def pinned_torch() -> str:

@@ -417,3 +417,59 @@ def test_orders_may_be_a_generator_but_must_not_run_dry(rng):
     run = {"optimizer": optimizer, "epochs": 3, "batch_size": 4, "orders": iter(orders)}
     with pytest.raises(ValueError, match="expected orders for 3 epochs, got 2"):
         theirs.train(module, rows(X), rows(Y), **run)
+
+
+def test_what_a_run_needs_is_asked_for(rng):
+    """Masks, running averages, dev data, a rate to schedule: what is missing is named."""
+    pair = Pair("both", "adam", rng)
+    arguments, choices = pair.mine
+    schedule = SCHEDULES["constant"](learning_rate=0.1)
+    masks = [{"D1": np.ones((8, 16))}] * 2
+
+    class Rule:
+        def init(self, parameters):
+            return None
+
+        def update(self, parameters, gradients, state):
+            parameters.theta[:] -= 0.01 * gradients.theta
+
+    refusals = {
+        "expected masks where keep_probs are below 1": {"masks": None},
+        "expected masks for every step, got fewer": {"masks": masks},
+        r"expected mask D1 of shape \(8, 16\)": {"masks": [{"D1": np.ones((8, 15))}]},
+        "expected running averages of shapes": {"running": None},
+        "expected dev data": {"early_stopping": EarlyStopping(patience=1), "dev": None},
+        "expected an optimizer with a learning_rate": {"schedule": schedule, "optimizer": Rule()},
+    }
+    for message, change in refusals.items():
+        with pytest.raises((TypeError, ValueError), match=message):
+            ours.train(*arguments, **{**choices, **change})
+    arguments, choices = pair.other
+    stranger = THEIR_OPTIMIZERS["adam"]([torch.ones(2, requires_grad=True)])
+    refusals = {
+        "expected masks for every step, got fewer": {"masks": map(masks_to_torch, masks)},
+        r"expected mask D1 of shape \(16, 8\)": {"masks": [{"D1": torch.ones(15, 8).double()}]},
+        "expected dev data": {"early_stopping": TheirEarlyStopping(patience=1), "dev": None},
+        "expected a schedule of the optimizer": {"schedule": THEIR_SCHEDULES["constant"](stranger)},
+    }
+    for message, change in refusals.items():
+        with pytest.raises(ValueError, match=message):
+            theirs.train(*arguments, **{**choices, **change})
+    assert all(layer.mask is None for layer in pair.module.dropouts.values())
+    plain = Pair("clipping by norm", "adam", rng)
+    with pytest.raises(ValueError, match="expected masks where keep_probs are below 1"):
+        ours.train(*plain.mine[0], **{**plain.mine[1], "masks": masks})
+    with pytest.raises(ValueError, match="expected masks for a network that drops units"):
+        theirs.train(*plain.other[0], **{**plain.other[1], "masks": masks})
+
+
+def test_torch_draws_masks_of_its_own_where_none_are_handed_in(rng):
+    """Without masks nn.Dropout draws from torch's global generator, and the run still learns."""
+    pair = Pair("dropout", "adam", rng)
+    arguments, choices = pair.other
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        before = torch.get_rng_state()
+        history = theirs.train(*arguments, **{**choices, "masks": None})
+        assert not torch.equal(before, torch.get_rng_state())
+    assert history.costs[-1] < history.costs[0]

@@ -179,8 +179,8 @@ class Integers(Uniform):
     @door(u=Draws("n"))
     def sample(self, u: Array) -> Indices:
         """Return the whole numbers, shape (n,), at the fractions u, (n,), of the range."""
-        steps = np.floor(u * (self.high - self.low + 1)).astype(np.int64)
-        return np.minimum(self.low + steps, self.high)  # u just below 1 may round up to the count
+        # even the largest u below 1 times the count rounds to less than the count
+        return self.low + np.floor(u * (self.high - self.low + 1)).astype(np.int64)
 
     def _between(self, low: float, high: float) -> Self:
         return replace(self, low=math.ceil(low), high=math.floor(high))

@@ -63,6 +63,15 @@ class Optimizer(Protocol):
         """Overwrite `parameters` and `state` with their values after one step."""
 
 
+class Rule:
+    """Anything with `init` and `update`."""
+
+    def admit(self, name: str, value: Any, seen: Any) -> None:
+        """Refuse what lacks one of the two methods, or is a class not yet called."""
+        if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
+            raise TypeError(f"expected {name} with methods init and update, got {describe(value)}")
+
+
 class _Choices:
     """Refuse bad choices when the optimizer is made, and bad arguments at each update in O(1)."""
 
@@ -263,16 +272,7 @@ def _root(s: Array, correction: float, epsilon: float, inside: bool, work: Array
         work += epsilon
 
 
-class _Rule:
-    """Anything with `init` and `update`."""
-
-    def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what lacks one of the two methods, or is a class not yet called."""
-        if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
-            raise TypeError(f"expected {name} with methods init and update, got {describe(value)}")
-
-
-@door(gradient=Function(), start=Floats("N"), optimizer=_Rule(), steps=Whole(1))
+@door(gradient=Function(), start=Floats("N"), optimizer=Rule(), steps=Whole(1))
 def minimize(
     gradient: Callable[[Array], Array], start: Array, *, optimizer: Optimizer, steps: int
 ) -> Array:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from scratch._checks import check_labels, check_masks, check_running, match
 from scratch._door import (
     Array,
     Expected,
@@ -32,18 +33,8 @@ from scratch.clipping import overwrite_by_norm, overwrite_by_value
 from scratch.costs import COSTS, accuracy
 from scratch.early_stopping import EarlyStopping
 from scratch.mini_batches import partition
-from scratch.network import (
-    OUTPUT_COSTS,
-    PREDICT,
-    Masks,
-    Network,
-    check_labels,
-    check_masks,
-    check_running,
-    match,
-    predicted_logits,
-)
-from scratch.optimizers import Optimizer
+from scratch.network import OUTPUT_COSTS, PREDICT, Masks, Network, predicted_logits
+from scratch.optimizers import Optimizer, Rule
 from scratch.parameters import Parameters
 from scratch.schedules import Schedule
 
@@ -87,15 +78,6 @@ class History:
 Callback: TypeAlias = Callable[[Step, History], None]
 
 
-class _Optimizer:
-    """Anything with `init` and `update`."""
-
-    def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what lacks one of the two methods, or is a class not yet called."""
-        if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
-            raise TypeError(f"expected {name} with methods init and update, got {value!r}")
-
-
 class _Pair:
     """A tuple (X, Y)."""
 
@@ -105,13 +87,13 @@ class _Pair:
             raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
 
 
-class _Orders:
-    """An iterable of orders."""
+class _Stream:
+    """An iterable, of orders or of masks."""
 
     def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what cannot be iterated over; the orders themselves are met one by one."""
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise TypeError(f"expected {name} to be an iterable of orders, got {describe(value)}")
+        """Refuse what cannot be iterated over; what it yields is met one by one."""
+        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+            raise TypeError(f"expected {name} to be an iterable of {name}, got {describe(value)}")
 
 
 _TRAINING: dict[str, Expected] = {
@@ -119,12 +101,13 @@ _TRAINING: dict[str, Expected] = {
     "parameters": Instance(Parameters),
     "X": Floats("n_x m"),
     "Y": Floats("n_y m"),
-    "optimizer": _Optimizer(),
+    "optimizer": Rule(),
     "epochs": Whole(1),
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),
     "l2": Number("[0, inf)"),
-    "orders": _Orders(),
+    "orders": _Stream(),
+    "masks": Optional(_Stream()),
     "dev": Optional(_Pair()),
     "history": Optional(Instance(History)),
     "schedule": Optional(Function()),
@@ -228,8 +211,8 @@ def training_steps(
             number += 1
             dropped = None if masks is None else _next_masks(mask_stream, network, len(batch), X)
             start = perf_counter()
-            if schedule is not None:
-                rate = schedule(epoch if schedule_per == "epoch" else number)
+            if schedule is not None and (schedule_per == "iteration" or batch is batches[0]):
+                rate = schedule(number if schedule_per == "iteration" else epoch)
                 optimizer = replace(optimizer, learning_rate=rate)  # type: ignore[type-var]
             X_batch, Y_batch = by_example[batch].T, np.take(Y, batch, axis=1)
             cost = float(step.cost_and_gradients(X_batch, Y_batch, dropped))

@@ -6,7 +6,8 @@
 A step is forward, cost, backward and Adam on one mini-batch, in the same dtype and with the same
 number of threads. The sides alternate in blocks of about half a second: step by step, the two
 thread pools would spin against each other and slow both. What is reported is the median over pairs
-of neighbouring blocks of the time per step, scratch / torch.
+of neighbouring blocks of the time per step, scratch / torch. The last row is the course's first
+lesson in speed: logistic regression in explicit loops against the same in matrices, both by hand.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from command_line import AGREED, INTERRUPTED, make_room, number, output_path, wr
 from parity_tests.bridge import rows, twin
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
+from scratch.logistic_regression import propagate, propagate_with_loops
 from scratch.network import Network
 from scratch.optimizers import Adam
 
@@ -55,6 +57,9 @@ SHAPES = [
     Shape((784, 512, 256, 10), 128, "float32", 1.0),
     Shape((784, 2048, 2048, 10), 512, "float32", 1.0),
 ]
+
+#: features and examples of the logistic regression that is timed in loops and in matrices.
+LOGISTIC = (64, 1000)
 
 #: the time of importing every stem, printed by a fresh interpreter.
 IMPORT = """
@@ -104,6 +109,15 @@ def make_steps(shape: Shape) -> tuple[Callable[[], Any], Callable[[], Any]]:
     return scratch_step, torch_step
 
 
+def logistic_steps() -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return one pass of logistic regression in loops and one in matrices, on the same data."""
+    n_x, m = LOGISTIC
+    rng = np.random.default_rng(0)
+    w, X = 0.1 * rng.standard_normal((n_x, 1)), rng.standard_normal((n_x, m))
+    Y = rng.integers(0, 2, (1, m)).astype(float)
+    return partial(propagate_with_loops, w, 0.1, X, Y), partial(propagate, w, 0.1, X, Y)
+
+
 def block(step: Callable[[], Any], seconds: float) -> float:
     """Return the mean time of a step over a block of so many seconds, after settling."""
     settled = time.perf_counter() + SETTLE
@@ -118,30 +132,29 @@ def block(step: Callable[[], Any], seconds: float) -> float:
             return elapsed / count
 
 
-def measure(shape: Shape, pairs: int, bar: Any) -> dict[str, Any]:
+def measure(
+    name: str, sides: tuple[Callable[[], Any], Callable[[], Any]], pairs: int, bar: Any
+) -> dict[str, Any]:
     """Alternate blocks of both sides; return the medians and the spread of the ratio."""
-    sides = make_steps(shape)
     times: list[tuple[float, float]] = []
     for _ in range(pairs):
         times.append((block(sides[0], BLOCK), block(sides[1], BLOCK)))
         bar.update()
     ratios = sorted(mine / other for mine, other in times)
     return {
-        "shape": str(shape),
-        "goal": shape.goal,
+        "shape": name,
         "ratio": statistics.median(ratios),
         "lowest": ratios[0],
         "highest": ratios[-1],
-        "scratch_microseconds": 1e6 * statistics.median(mine for mine, _ in times),
-        "torch_microseconds": 1e6 * statistics.median(other for _, other in times),
+        "microseconds": [1e6 * statistics.median(side) for side in zip(*times, strict=True)],
     }
 
 
 def line(result: dict[str, Any]) -> str:
     """Return the row of one shape."""
+    mine, other = result["microseconds"]
     return (
-        f"{result['shape']:<34}{result['scratch_microseconds']:>12.0f}"
-        f"{result['torch_microseconds']:>12.0f}{result['ratio']:>9.2f}"
+        f"{result['shape']:<34}{mine:>12.0f}{other:>12.0f}{result['ratio']:>9.2f}"
         f"   {result['lowest']:.2f}-{result['highest']:.2f}{result['goal']:>8.2f}"
     )
 
@@ -165,23 +178,32 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(threads)
     pairs = max(1, round(arguments.seconds / (2 * (BLOCK + SETTLE))))
     results: list[dict[str, Any]] = []
+    loops: dict[str, Any] | None = None
     print(f"importing all of scratch takes {import_seconds():.2f} s")
     print(f"one training step with Adam, {threads} threads, median of {pairs} pairs of blocks")
     print(f"{'shape':<34}{'scratch us':>12}{'torch us':>12}{'ratio':>9}   {'range':<9}{'goal':>8}")
     status = AGREED
     with (
         threadpool_limits(threads, user_api="blas"),
-        tqdm(total=pairs * len(SHAPES), unit="pair", disable=None, leave=False) as bar,
+        tqdm(total=pairs * (len(SHAPES) + 1), unit="pair", disable=None, leave=False) as bar,
     ):
         try:
             for shape in SHAPES:
-                results.append(measure(shape, pairs, bar))
+                found = measure(str(shape), make_steps(shape), pairs, bar)
+                results.append({**found, "goal": shape.goal})
                 tqdm.write(line(results[-1]))
+            loops = measure("logistic regression", logistic_steps(), pairs, bar)
+            slow, fast = loops["microseconds"]
+            tqdm.write(
+                f"logistic regression, {LOGISTIC[0]} features, m={LOGISTIC[1]}: in loops "
+                f"{slow:.0f} us, in matrices {fast:.0f} us, ratio {loops['ratio']:.0f}"
+            )
         except KeyboardInterrupt:
             status = INTERRUPTED
             print(f"interrupted after {len(results)} of {len(SHAPES)} shapes")
     if arguments.out:
-        write_json(arguments.out, {"threads": threads, "pairs": pairs, "results": results})
+        numbers = {"threads": threads, "pairs": pairs, "results": results, "loops": loops}
+        write_json(arguments.out, numbers)
         print(f"wrote {arguments.out}")
     return status
 

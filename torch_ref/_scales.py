@@ -147,7 +147,7 @@ class Integers(Uniform):
         count = u.new_tensor(self.high - self.low + 1)
         axis = UniformDistribution(torch.zeros_like(count), count)
         steps: Tensor = axis.icdf(u).long()  # type: ignore[no-untyped-call]
-        return (self.low + steps).clamp(max=self.high)  # u just below 1 may round up to the count
+        return self.low + steps  # u below 1 times the count rounds to less than the count
 
     def _between(self, low: float, high: float) -> Self:
         return replace(self, low=math.ceil(low), high=math.floor(high))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -51,12 +53,10 @@ class BatchNorm(nn.BatchNorm1d):
         """Return gamma Z_norm + beta, shape (m, n), and in training move the running averages."""
         if self.unbiased or not self.training:
             return super().forward(input)
-        assert self.running_mean is not None
-        assert self.running_var is not None
-        assert self.momentum is not None
         variance, mean = torch.var_mean(input.detach(), dim=0, correction=0)
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance, self.momentum)
+        moved = cast(float, self.momentum)
+        cast(Tensor, self.running_mean).lerp_(mean, moved)
+        cast(Tensor, self.running_var).lerp_(variance, moved)
         return unchecked(batch_norm)(input, self.weight, self.bias, self.eps)
 
 

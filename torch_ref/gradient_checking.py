@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from torch_ref._checks import check
 from torch_ref._door import (
     Expected,
     Function,
@@ -23,7 +24,7 @@ from torch_ref._door import (
     door,
     unchecked,
 )
-from torch_ref.network import Network, check, cost_and_gradients, objective
+from torch_ref.network import Network, cost_and_gradients, objective
 from torch_ref.parameters import parameters as parameters_of
 from torch_ref.regularization import weights
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from torch_ref._checks import OUTPUT_COSTS, check, check_masks
 from torch_ref._door import (
     Expected,
     Floats,
@@ -22,7 +23,6 @@ from torch_ref._door import (
     Optional,
     Whole,
     admit,
-    describe,
     door,
     unchecked,
 )
@@ -45,11 +45,6 @@ __all__ = [
 Tensor = torch.Tensor
 Masks = Mapping[str, Tensor]
 
-#: the cost that each output activation is trained with, computed from its logits.
-OUTPUT_COSTS: Mapping[str, str] = {
-    "sigmoid": "binary_cross_entropy_with_logits",
-    "softmax": "cross_entropy_with_logits",
-}
 PREDICT: Mapping[str, Callable[[Tensor], Tensor]] = {
     "sigmoid": unchecked(predict_by_threshold),
     "softmax": unchecked(predict_by_argmax),
@@ -127,26 +122,6 @@ class Network(nn.Module):
         return self.activation(self.logits(X))  # type: ignore[no-any-return]
 
 
-def check(module: Network, X: Tensor, Y: Tensor | None = None) -> None:
-    """Raise ValueError unless X, and Y if given, fit the module and its output's cost."""
-    table = {"X": Floats("m n_x")}
-    if Y is not None:
-        if module.output not in OUTPUT_COSTS:
-            raise ValueError(
-                f"expected an output with a cost, one of {', '.join(OUTPUT_COSTS)}, "
-                f"got {module.output!r}"
-            )
-        table["Y"] = Floats("m n_y", "one-hot" if module.output == "softmax" else "labels")
-    admit(table, {"X": X, "Y": Y})
-    dtype = next(module.parameters()).dtype
-    ends = {"X": (X, module.layer_sizes[0]), "Y": (Y, module.layer_sizes[-1])}
-    for name, (tensor, width) in ends.items():
-        if tensor is not None and tensor.dtype != dtype:
-            raise TypeError(f"expected {name} of dtype {dtype}, got {tensor.dtype}")
-        if tensor is not None and tensor.shape[1] != width:
-            raise ValueError(f"expected {name} of shape (m, {width}), got {tuple(tensor.shape)}")
-
-
 @contextmanager
 def mode(module: Network, *, training: bool) -> Iterator[None]:
     """Put the module in one mode for a while, then each part of it back in its own."""
@@ -173,21 +148,6 @@ def dropping(module: Network, masks: Masks | None, size: int) -> Iterator[None]:
     finally:
         for layer in layers.values():
             layer.mask = None
-
-
-def check_masks(module: Network, masks: Any, size: int) -> None:
-    """Raise TypeError or ValueError unless there is a tensor for each dropout layer, no other."""
-    if not isinstance(masks, Mapping):
-        raise TypeError(f"expected masks to be a mapping of names, got {describe(masks)}")
-    if masks.keys() != module.dropouts.keys():
-        raise ValueError(f"expected masks {list(module.dropouts)}, got {list(masks)}")
-    dtype = next(module.parameters()).dtype
-    for name, mask in masks.items():
-        shape = size, module.layer_sizes[int(name[1:])]
-        if not isinstance(mask, Tensor) or mask.dtype != dtype:
-            raise TypeError(f"expected mask {name} of dtype {dtype}, got {describe(mask)}")
-        if mask.shape != shape:
-            raise ValueError(f"expected mask {name} of shape {shape}, got {tuple(mask.shape)}")
 
 
 def objective(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch.optim.lr_scheduler import LRScheduler
 
+from torch_ref._checks import check, check_masks
 from torch_ref._door import (
     Expected,
     Floats,
@@ -28,16 +29,7 @@ from torch_ref.clipping import clip_by_global_norm, clip_by_value
 from torch_ref.costs import COSTS, accuracy
 from torch_ref.early_stopping import EarlyStopping
 from torch_ref.mini_batches import partition
-from torch_ref.network import (
-    OUTPUT_COSTS,
-    PREDICT,
-    Masks,
-    Network,
-    check,
-    check_masks,
-    mode,
-    objective,
-)
+from torch_ref.network import OUTPUT_COSTS, PREDICT, Masks, Network, mode, objective
 
 __all__ = ["Callback", "History", "Step", "evaluate", "train", "training_steps"]
 
@@ -89,13 +81,13 @@ class _Pair:
             raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
 
 
-class _Orders:
-    """An iterable of orders."""
+class _Stream:
+    """An iterable, of orders or of masks."""
 
     def admit(self, name: str, value: Any, seen: Any) -> None:
-        """Refuse what cannot be iterated over; the orders themselves are met one by one."""
-        if isinstance(value, str) or not isinstance(value, Iterable):
-            raise TypeError(f"expected {name} to be an iterable of orders, got {describe(value)}")
+        """Refuse what cannot be iterated over; what it yields is met one by one."""
+        if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+            raise TypeError(f"expected {name} to be an iterable of {name}, got {describe(value)}")
 
 
 _TRAINING: dict[str, Expected] = {
@@ -107,7 +99,8 @@ _TRAINING: dict[str, Expected] = {
     "batch_size": Whole(1),
     "l1": Number("[0, inf)"),
     "l2": Number("[0, inf)"),
-    "orders": _Orders(),
+    "orders": _Stream(),
+    "masks": Optional(_Stream()),
     "dev": Optional(_Pair()),
     "history": Optional(Instance(History)),
     "schedule": Optional(Instance(LRScheduler)),
@@ -197,9 +190,9 @@ def training_steps(
                 if mask_stream is not None:
                     _hand_out(module, mask_stream, len(batch))
                 start = perf_counter()
-                moves = epoch if batch is batches[0] else 1
-                if schedule is not None and (moves if schedule_per == "epoch" else number) > 1:
-                    schedule.step()  # made, it stands at 1
+                moves = schedule_per == "iteration" or batch is batches[0]
+                if schedule is not None and moves and number > 1:  # made, it stands at 1
+                    schedule.step()
                 rows = batch.to(X.device)
                 optimizer.zero_grad()
                 J, _ = objective(module, X[rows], Y[rows], l1=l1, l2=l2, m=m)

@@ -1,0 +1,81 @@
+"""What the proof offers on the command line: why torch's numbers differ from the course's.
+
+python -m parity_tests conventions              # every convention in one table
+python -m parity_tests conventions adam         # what to type, and the size of each mistake
+python -m parity_tests conventions --markdown   # the table for a README
+
+Exit status: 0 when every right translation is inside its budget and every wrong one outside, 1 when
+one is not, 2 for bad arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from parity_tests import registry
+from parity_tests.conventions import Finding, examine
+
+#: exit statuses, those of scripts/.
+AGREED, PARTED = 0, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure the conventions that are asked for, print them, return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m parity_tests",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(metavar="command", required=True)
+    conventions = commands.add_parser(
+        "conventions",
+        help="what the course writes, what torch calls it, and how wrong each mistake is",
+        description="Measure, here and now, torch's spelling of each formula of the course and "
+        "the translations that only look right.",
+    )
+    conventions.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="part of a name, topic or mistake, such as adam, schedules or dampening; without any, "
+        "all in one table",
+    )
+    conventions.add_argument("--json", type=Path, metavar="PATH", help="write every number as JSON")
+    conventions.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    arguments = parser.parse_args(argv)
+    try:
+        chosen = registry.find(arguments.names, registry.REGISTRY)
+    except ValueError as error:
+        conventions.error(str(error))
+    findings = [examine(convention) for convention in chosen]
+    if arguments.json:
+        text = json.dumps(registry.as_data(findings), indent=1, allow_nan=False)
+        try:
+            arguments.json.write_text(text + "\n")
+        except OSError as error:
+            conventions.error(f"expected --json to name a file that can be written: {error}")
+    _print(_report(findings, bool(arguments.names), arguments.markdown))
+    return PARTED if any(finding.failures for finding in findings) else AGREED
+
+
+def _report(findings: Sequence[Finding], detailed: bool, markdown: bool) -> str:
+    if markdown:
+        return registry.as_markdown(findings)
+    body = registry.as_details if detailed else registry.as_table
+    return f"{body(findings)}\n\n{registry.summary(findings)}"
+
+
+def _print(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # a reader such as head has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

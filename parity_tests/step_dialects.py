@@ -1,0 +1,572 @@
+"""Dialects of a training step: optimizers, learning rate schedules, moving averages."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.optim import lr_scheduler
+from torch.optim.swa_utils import get_ema_avg_fn
+
+from parity_tests.bridge import to_numpy, to_torch
+from parity_tests.budgets import STEP
+from parity_tests.conventions import Convention, Refutation, Values
+from parity_tests.harness import Array
+from scratch import moving_averages, optimizers, schedules
+from scratch.parameters import Parameters
+from torch_ref import moving_averages as their_moving_averages
+from torch_ref import optimizers as their_optimizers
+from torch_ref import schedules as their_schedules
+
+Rng = np.random.Generator
+Make = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
+
+#: the learning rate of every walk and schedule here, and the number of its steps or counts.
+ALPHA, STEPS = 0.1, 20
+
+#: torch's decay of a moving average, beta of the course, in all of these.
+BETA, EPSILON = 0.9, 1e-8
+
+
+def draw_gradients(rng: Rng, size: float = 1.0) -> dict[str, Array]:
+    """Draw the gradients of twenty steps, (20, 12), half the entries about `size`, half about 1."""
+    return {"gradients": rng.standard_normal((STEPS, 12)) * np.resize([1.0, size], 12)}
+
+
+draw_tiny = partial(draw_gradients, size=1e-8)
+
+
+def walked(optimizer: optimizers.Optimizer, gradients: Array) -> Values:
+    """Return theta after steps of ours from 0 along these gradients, (steps, N)."""
+    parameters = Parameters({"W1": np.zeros((1, gradients.shape[1]))})
+    slope, state = parameters.zeros_like(), optimizer.init(parameters)
+    for one in gradients:
+        slope.theta[:] = one
+        optimizer.update(parameters, slope, state)
+    return {"theta": parameters.theta}
+
+
+def walked_by_torch(make: Make, gradients: Array) -> Values:
+    """Return theta after the same steps of an optimizer of torch's."""
+    theta = torch.zeros(gradients.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = make([theta])
+    for one in gradients:
+        theta.grad = to_torch("gradient", one)
+        optimizer.step()
+    return {"theta": to_numpy("theta", theta)}
+
+
+def refuted_step(make: Make, margin: float, why: str) -> Refutation:
+    """Return the refutation of a torch optimizer that takes other steps."""
+    return Refutation(values=partial(walked_by_torch, make), margin=margin, why=why)
+
+
+def rule(name: str, **choices: Any) -> dict[str, Any]:
+    """Return both sides of a convention about an optimizer, by the library's name for it."""
+    choices = {"learning_rate": ALPHA, **choices}
+    return {
+        "topic": "optimizers",
+        "draw": draw_tiny,
+        "budget": STEP,
+        "ours": partial(walked, optimizers.OPTIMIZERS[name](**choices)),
+        "theirs": partial(walked_by_torch, partial(their_optimizers.OPTIMIZERS[name], **choices)),
+    }
+
+
+def epsilon_hat(gradients: Array) -> Values:
+    """Return theta after steps of Adam as Keras, TensorFlow and scikit-learn write it."""
+    beta1, beta2 = 0.9, 0.999
+    theta, v, s = (np.zeros(gradients.shape[1]) for _ in range(3))
+    for t, g in enumerate(gradients, start=1):
+        v, s = beta1 * v + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
+        alpha_t = ALPHA * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+        theta -= alpha_t * v / (np.sqrt(s) + EPSILON)
+    return {"theta": theta}
+
+
+def late_count(gradients: Array) -> Values:
+    """Return theta after steps of torch's Adam whose count t begins at 2."""
+
+    def ahead(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+        adam = torch.optim.Adam(tensors, lr=ALPHA)
+        for one in tensors:
+            zero = torch.zeros_like(one)
+            adam.state[one] = {"step": torch.ones(()), "exp_avg": zero, "exp_avg_sq": zero.clone()}
+        return adam
+
+    return walked_by_torch(ahead, gradients)
+
+
+SGD, RMSPROP, ADAM = torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam
+
+OPTIMIZERS = (
+    Convention(
+        name="momentum",
+        course="v = beta v + (1 - beta) g;  W = W - alpha v",
+        torch="torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta)",
+        source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
+        **rule("momentum"),
+        wrong={
+            "dampening=beta": refuted_step(
+                partial(SGD, lr=ALPHA, momentum=BETA, dampening=BETA),
+                0.1,
+                "torch seeds its buffer with the first gradient undamped: ten times the course's v",
+            ),
+            "lr=alpha": refuted_step(
+                partial(SGD, lr=ALPHA, momentum=BETA),
+                5,
+                "torch's buffer lacks the factor 1 - beta: steps of 1 / (1 - beta) times the size",
+            ),
+            "nesterov=True": refuted_step(
+                partial(SGD, lr=ALPHA * (1 - BETA), momentum=BETA, nesterov=True),
+                0.01,
+                "Nesterov looks ahead: it steps along g + beta v, the course along v",
+            ),
+        },
+    ),
+    Convention(
+        name="momentum-without-averaging",
+        course="v = beta v + g;  W = W - alpha v",
+        torch="torch.optim.SGD(parameters, lr=alpha, momentum=beta)",
+        source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
+        **rule("momentum", averaging=False),
+        wrong={
+            "lr=alpha * (1 - beta)": refuted_step(
+                partial(SGD, lr=ALPHA * (1 - BETA), momentum=BETA),
+                0.5,
+                "the factor belongs to the form that averages: a tenth of the step",
+            ),
+        },
+    ),
+    Convention(
+        name="rmsprop",
+        course="s = beta s + (1 - beta) g^2;  W = W - alpha g / (sqrt(s) + epsilon)",
+        torch="torch.optim.RMSprop(parameters, lr=alpha, alpha=beta, eps=epsilon)",
+        source='Course 2, week 2, "RMSprop"; torch.optim.RMSprop',
+        **rule("rmsprop"),
+        wrong={
+            "torch's default alpha": refuted_step(
+                partial(RMSPROP, lr=ALPHA, eps=EPSILON),
+                0.1,
+                "torch's alpha is the course's beta, and 0.99 unless said otherwise",
+            ),
+            "alpha=1 - beta": refuted_step(
+                partial(RMSPROP, lr=ALPHA, alpha=1 - BETA, eps=EPSILON),
+                0.1,
+                "torch's alpha weighs the past, as beta does",
+            ),
+            "centered=True": refuted_step(
+                partial(RMSPROP, lr=ALPHA, alpha=BETA, eps=EPSILON, centered=True),
+                0.01,
+                "the centred form divides by the deviation of g, sqrt(s - mean^2)",
+            ),
+            "epsilon inside the root": refuted_step(
+                partial(their_optimizers.rmsprop, learning_rate=ALPHA, epsilon_inside_root=True),
+                0.01,
+                "visible where |g| is below sqrt(epsilon) = 1e-4; half the gradients are 1e-8",
+            ),
+        },
+    ),
+    Convention(
+        name="rmsprop-epsilon-inside",
+        course="W = W - alpha g / sqrt(s + epsilon)",
+        torch="torch_ref.optimizers.rmsprop(parameters, epsilon_inside_root=True); "
+        "torch itself has none",
+        source='Course 2, week 2, "RMSprop", in the form of many notes',
+        **rule("rmsprop", epsilon_inside_root=True),
+        wrong={
+            "epsilon outside the root": refuted_step(
+                partial(RMSPROP, lr=ALPHA, alpha=BETA, eps=EPSILON),
+                0.1,
+                "torch's only form; visible at |g| ~ 1e-8, which half the gradients are",
+            ),
+        },
+    ),
+    Convention(
+        name="adam",
+        course="W = W - alpha v_hat / (sqrt(s_hat) + epsilon), v_hat = v / (1 - beta1^t), "
+        "s_hat = s / (1 - beta2^t)",
+        torch="torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)",
+        source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
+        **rule("adam"),
+        wrong={
+            "epsilon-hat form (Keras, TensorFlow, scikit-learn)": Refutation(
+                values=epsilon_hat,
+                margin=0.01,
+                why="alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t), v / (sqrt(s) + epsilon): "
+                "epsilon meets the uncorrected s; visible at |g| ~ 1e-8, as half the gradients are",
+            ),
+            "eps=1e-7 (Keras)": refuted_step(
+                partial(ADAM, lr=ALPHA, eps=1e-7),
+                0.01,
+                "Keras' default is ten times torch's; visible at |g| ~ 1e-7 and below",
+            ),
+            "epsilon inside the root": refuted_step(
+                partial(their_optimizers.adam, learning_rate=ALPHA, epsilon_inside_root=True),
+                0.1,
+                "sqrt(s_hat + epsilon) floors the root at 1e-4, not at 1e-8",
+            ),
+            "without bias correction": refuted_step(
+                partial(their_optimizers.adam, learning_rate=ALPHA, bias_correction=False),
+                0.1,
+                "early steps are (1 - beta1) / sqrt(1 - beta2) = 3.2 times as long",
+            ),
+            "t begins at 2": Refutation(
+                values=late_count,
+                margin=0.01,
+                why="t is raised twice before the first update, and v_hat, s_hat begin too small",
+            ),
+            "amsgrad=True": refuted_step(
+                partial(ADAM, lr=ALPHA, eps=EPSILON, amsgrad=True),
+                1e-6,
+                "AMSGrad divides by the largest s so far: visible once s falls",
+            ),
+            "lr left out": refuted_step(
+                partial(ADAM, eps=EPSILON),
+                0.5,
+                "torch's default is 0.001; the course's functions begin with 0.01, here it is 0.1",
+            ),
+        },
+    ),
+    Convention(
+        name="adam-epsilon-inside",
+        course="W = W - alpha v_hat / sqrt(s_hat + epsilon)",
+        torch="torch_ref.optimizers.adam(parameters, epsilon_inside_root=True); "
+        "torch itself has none",
+        source='Course 2, week 2, "Adam optimization algorithm", in the form of many notes',
+        **rule("adam", epsilon_inside_root=True),
+        wrong={
+            "epsilon outside the root": refuted_step(
+                partial(ADAM, lr=ALPHA, eps=EPSILON),
+                0.1,
+                "torch's only form; visible at |g| ~ 1e-8, which half the gradients are",
+            ),
+        },
+    ),
+    Convention(
+        name="adam-without-correction",
+        course="W = W - alpha v / (sqrt(s) + epsilon)",
+        torch="torch_ref.optimizers.adam(parameters, bias_correction=False); torch itself has none",
+        source='Course 2, week 2, "Adam optimization algorithm", without its correction',
+        **rule("adam", bias_correction=False),
+        wrong={
+            "torch.optim.Adam": refuted_step(
+                partial(ADAM, lr=ALPHA, eps=EPSILON),
+                0.1,
+                "torch always corrects: its early steps are shorter",
+            ),
+        },
+    ),
+)
+
+
+def rates(schedule: schedules.Schedule) -> Array:
+    """Return the rates of a schedule of ours at counts 1, 2, ..., (20,)."""
+    return np.array([schedule(t) for t in range(1, STEPS + 1)])
+
+
+def rates_of_torch(make: Callable[[torch.optim.Optimizer], lr_scheduler.LRScheduler]) -> Array:
+    """Return the rates in force at each of 20 steps, the scheduler stepped after each."""
+    optimizer = SGD([torch.zeros(1, requires_grad=True)], lr=ALPHA)
+    scheduler, reached = make(optimizer), []
+    for _ in range(STEPS):
+        reached.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array(reached)
+
+
+def draw_decay(rng: Rng) -> dict[str, Any]:
+    """Draw a decay."""
+    return {"decay": float(rng.uniform(0.1, 0.5))}
+
+
+def schedule(
+    ours: Callable[..., schedules.Schedule],
+    theirs: Callable[..., lr_scheduler.LRScheduler],
+    typed: Callable[..., Any],
+    wrong: Mapping[str, tuple[Callable[..., Any], float, str]],
+    **choices: Any,
+) -> dict[str, Any]:
+    """Return both sides of a convention about a schedule, and its refutations.
+
+    `typed` and each of the wrong ones make a scheduler of torch's for an optimizer and a decay.
+    `choices` are named after the schedule's arguments, `decay` unless given is drawn.
+    """
+
+    def chosen(decay: float) -> dict[str, Any]:
+        return choices or {"decay": decay}
+
+    def of_torch(make: Callable[..., Any]) -> Callable[..., Values]:
+        return lambda decay: {"rates": rates_of_torch(lambda optimizer: make(optimizer, decay))}
+
+    def course(decay: float) -> Values:
+        taught = rates(ours(learning_rate=ALPHA, **chosen(decay)))
+        return {"rates": taught, "rates as typed": taught}
+
+    def both(decay: float) -> Values:
+        return {
+            "rates": rates_of_torch(partial(theirs, **chosen(decay))),
+            "rates as typed": of_torch(typed)(decay)["rates"],
+        }
+
+    return {
+        "topic": "schedules",
+        "source": 'Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler',
+        "draw": draw_decay,
+        "ours": course,
+        "theirs": both,
+        "wrong": {
+            name: Refutation(values=of_torch(make), margin=margin, why=why)
+            for name, (make, margin, why) in wrong.items()
+        },
+    }
+
+
+def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> Any:
+    """Return inverse time decay, stepped before its first rate was used."""
+    scheduler = their_schedules.inverse_time(optimizer, decay=decay)
+    optimizer.step()
+    scheduler.step()
+    return scheduler
+
+
+COUNTED_FROM_0 = "torch counts from 0, the course from 1: alpha_0 itself is in force first"
+PIECES = ((6, 0.05), (11, 0.025))
+
+
+def from_t_1(optimizer: torch.optim.Optimizer, gamma: float) -> Any:
+    """Return ExponentialLR of an optimizer whose first rate is that of t = 1."""
+    for group in optimizer.param_groups:
+        group["lr"] *= gamma
+    return lr_scheduler.ExponentialLR(optimizer, gamma=gamma)
+
+
+SCHEDULES = (
+    Convention(
+        name="inverse-time-decay",
+        course="alpha = alpha_0 / (1 + decay epoch)",
+        torch="LambdaLR(optimizer, lambda epoch: 1 / (1 + decay * (epoch + 1)))",
+        **schedule(
+            schedules.InverseTime,
+            their_schedules.inverse_time,
+            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + decay * (t + 1))),
+            {
+                "lambda epoch: 1 / (1 + decay * epoch)": (
+                    lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + decay * t)),
+                    0.05,
+                    COUNTED_FROM_0,
+                ),
+                "stepping once too early": (
+                    stepped_early,
+                    0.05,
+                    "scheduler.step() before the first epoch: each rate is the next one's",
+                ),
+                "MultiplicativeLR": (
+                    lambda one, decay: lr_scheduler.MultiplicativeLR(
+                        one, lambda t: 1 / (1 + decay * (t + 1))
+                    ),
+                    0.05,
+                    "it decays what has decayed already",
+                ),
+            },
+        ),
+    ),
+    Convention(
+        name="interval-decay",
+        course="alpha = alpha_0 / (1 + decay floor(epoch / interval))",
+        torch="LambdaLR(optimizer, lambda epoch: 1 / (1 + decay * ((epoch + 1) // interval)))",
+        **schedule(
+            schedules.IntervalInverseTime,
+            their_schedules.interval_inverse_time,
+            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + 0.5 * ((t + 1) // 5))),
+            {
+                "without the floor": (
+                    lambda one, decay: their_schedules.inverse_time(one, decay=0.5 / 5),
+                    0.05,
+                    "the rate falls at every epoch, not once an interval",
+                ),
+                "StepLR": (
+                    lambda one, decay: lr_scheduler.StepLR(one, 5, gamma=1 / 1.5),
+                    0.05,
+                    "it multiplies by one factor each interval, and changes one epoch later",
+                ),
+            },
+            decay=0.5,
+            interval=5,
+        ),
+    ),
+    Convention(
+        name="exponential-decay",
+        course="alpha = alpha_0 rate^epoch, with a rate such as 0.95",
+        torch="optimizer with lr=alpha_0 * rate, then ExponentialLR(optimizer, gamma=rate)",
+        **schedule(
+            schedules.Exponential,
+            their_schedules.exponential,
+            lambda one, decay: from_t_1(one, 0.95),
+            {
+                "ExponentialLR from alpha_0": (
+                    lambda one, decay: lr_scheduler.ExponentialLR(one, 0.95),
+                    0.01,
+                    COUNTED_FROM_0,
+                ),
+            },
+            rate=0.95,
+        ),
+    ),
+    Convention(
+        name="natural-exponential-decay",
+        course="alpha = alpha_0 e^(-lambda t)",
+        torch="optimizer with lr=alpha_0 * e^-lambda, then ExponentialLR(gamma=e^-lambda)",
+        **schedule(
+            schedules.NaturalExponential,
+            their_schedules.natural_exponential,
+            lambda one, decay: from_t_1(one, math.exp(-decay)),
+            {
+                "gamma=1 - lambda": (
+                    lambda one, decay: their_schedules.exponential(one, rate=1 - decay),
+                    0.01,
+                    "1 - lambda is e^-lambda only to first order",
+                ),
+                "gamma=lambda": (
+                    lambda one, decay: their_schedules.exponential(one, rate=decay),
+                    0.01,
+                    "gamma is the factor of a step, lambda its negative logarithm",
+                ),
+            },
+        ),
+    ),
+    Convention(
+        name="inverse-square-root-decay",
+        course="alpha = alpha_0 k / sqrt(epoch), or k / sqrt(t) by mini-batches",
+        torch="LambdaLR(optimizer, lambda epoch: k / math.sqrt(epoch + 1))",
+        **schedule(
+            schedules.InverseSquareRoot,
+            their_schedules.inverse_square_root,
+            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1.5 / math.sqrt(t + 1)),
+            {
+                "k / sqrt(epoch + 2)": (
+                    lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1.5 * (t + 2) ** -0.5),
+                    0.05,
+                    "one count too many: torch's epoch is 0 when the course's is 1",
+                ),
+            },
+            k=1.5,
+        ),
+    ),
+    Convention(
+        name="piecewise-constant",
+        course="alpha_0 first, another rate from epoch 6, another from epoch 11",
+        torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5) where rates halve, "
+        "LambdaLR for any others",
+        **schedule(
+            schedules.PiecewiseConstant,
+            their_schedules.piecewise_constant,
+            lambda one, decay: lr_scheduler.MultiStepLR(one, [5, 10], gamma=0.5),
+            {
+                "milestones=[6, 11]": (
+                    lambda one, decay: lr_scheduler.MultiStepLR(one, [6, 11], gamma=0.5),
+                    0.1,
+                    "milestones count from 0: the staircase comes one epoch late",
+                ),
+                "gamma=0.05": (
+                    lambda one, decay: lr_scheduler.MultiStepLR(one, [5, 10], gamma=0.05),
+                    0.1,
+                    "gamma is a factor, not a rate",
+                ),
+            },
+            rates=PIECES,
+        ),
+    ),
+)
+
+
+def draw_year(rng: Rng) -> dict[str, Any]:
+    """Draw daily temperatures, (60,)."""
+    return {"x": moving_averages.draw_temperatures(rng, 60)}
+
+
+def averaged(x: Array, **choices: Any) -> Array:
+    """Return torch's corrected averages, unless chosen otherwise."""
+    choices = {"beta": BETA, "bias_correction": True, **choices}
+    return to_numpy("v", their_moving_averages.moving_average(to_torch("x", x), **choices))
+
+
+def from_the_first_day(x: Array) -> Values:
+    """Return the averages of torch.optim.swa_utils, which start from what they meet first."""
+    average: Any = get_ema_avg_fn(BETA)  # type: ignore[no-untyped-call]
+    v = [torch.tensor(x[0])]
+    for x_t in x[1:]:
+        v.append(average(v[-1], torch.tensor(x_t), torch.tensor(len(v))))
+    return {"v": to_numpy("v", torch.stack(v))}
+
+
+def refuted_average(values: Callable[[Array], Array], margin: float, why: str) -> Refutation:
+    """Return the refutation of another average."""
+    return Refutation(values=lambda x: {"v": values(x)}, margin=margin, why=why)
+
+
+AVERAGES = (
+    Convention(
+        name="moving-average",
+        topic="moving averages",
+        course="v = beta v + (1 - beta) x from v = 0, then v / (1 - beta^t)",
+        torch="v = torch.lerp(v, x, 1 - beta) from zeros, then v / (1 - beta**t)",
+        source='Course 2, week 2, "Bias correction in exponentially weighted averages"; torch.lerp',
+        draw=draw_year,
+        ours=lambda x: {"v": moving_averages.moving_average(x, BETA, True)},
+        theirs=lambda x: {"v": averaged(x)},
+        wrong={
+            "torch.optim.swa_utils": Refutation(
+                values=from_the_first_day,
+                margin=0.01,
+                why="get_ema_avg_fn starts at the first value, and needs no correction",
+            ),
+            "without correction": refuted_average(
+                partial(averaged, bias_correction=False),
+                0.1,
+                "v begins at 0 and climbs for 1 / (1 - beta) days",
+            ),
+            "beta for 1 - beta": refuted_average(
+                partial(averaged, beta=1 - BETA),
+                0.01,
+                "lerp's weight is that of the new value",
+            ),
+            "corrected by t + 1": refuted_average(
+                lambda x: (
+                    averaged(x, bias_correction=False) / (1 - BETA ** np.arange(2, len(x) + 2))
+                ),
+                0.01,
+                "t counts the values seen, from 1",
+            ),
+        },
+    ),
+    Convention(
+        name="averaging-window",
+        topic="moving averages",
+        course="v averages over about 1 / (1 - beta) days",
+        torch="1 / (1 - beta), with beta of torch.optim.Adam's betas or 1 - lerp's weight",
+        source='Course 2, week 2, "Understanding exponentially weighted averages"',
+        draw=lambda rng: {"beta": float(rng.uniform(0.8, 0.99))},
+        ours=lambda beta: {"days": np.float64(moving_averages.effective_window(beta))},
+        theirs=lambda beta: {"days": np.float64(their_moving_averages.effective_window(beta))},
+        wrong={
+            "1 - beta": Refutation(
+                values=lambda beta: {"days": np.float64(1 - beta)},
+                margin=0.5,
+                why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth",
+            ),
+            "pandas' span": Refutation(
+                values=lambda beta: {"days": np.float64(2 / (1 - beta) - 1)},
+                margin=0.5,
+                why="a span s of pandas.ewm is beta = 1 - 2 / (s + 1), nearly twice the window",
+            ),
+        },
+    ),
+)
+
+STEP_DIALECTS = (*OPTIMIZERS, *SCHEDULES, *AVERAGES)
