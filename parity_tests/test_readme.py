@@ -80,3 +80,12 @@ def test_generated_parts_are_filled():
     for part in ("compare", "parity", "benchmark", "names"):
         content = text.partition(f"<!-- begin {part}")[2].partition(f"<!-- end {part}")[0]
         assert content.count("|") > 10, part
+
+
+def test_the_gallery_is_light():
+    """The pictures of the README's own folder are shown there, and are small files."""
+    images = sorted((ROOT / "scripts" / "images").glob("*.png"))
+    assert len(images) >= 3
+    for path in images:
+        assert f"(scripts/images/{path.name})" in README.read_text()
+        assert path.stat().st_size < 150_000, path.name

@@ -1,6 +1,6 @@
 """Write the generated parts of README.md: what was just measured, and the public names.
 
-python scripts/readme.py                  # everything: two to four minutes
+python scripts/readme.py                  # everything: three to five minutes
 python scripts/readme.py names            # one part of it
 python scripts/readme.py names --check    # exit status 1 if that part is out of date
 """
@@ -17,11 +17,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 STEMS = sorted(path.stem for path in (ROOT / "scratch").glob("[a-z]*.py"))
 SIDES = ("scratch", "torch_ref")
-PICTURE = ROOT / "scripts" / "images" / "digits.png"
+IMAGES = ROOT / "scripts" / "images"
+PICTURE = IMAGES / "digits.png"
+
+#: pictures of scripts/figures.py that the README shows, so many pixels wide and colours each.
+GALLERY = ("initializations", "saddle", "regularization")
+WIDTH, COLOURS = 1000, 128
 
 
 def run(*arguments: str) -> None:
@@ -63,6 +70,24 @@ def compare() -> str:
         f"{summary['largest_parameter_difference']:.1e} "
         f"({summary['error_in_eps']:.3g} eps units). `python scripts/compare.py`"
     )
+
+
+def figures() -> str:
+    """Draw the pictures of the gallery, compressed; return them with a line each."""
+    pictures = importlib.import_module("pictures").PICTURES
+    with tempfile.TemporaryDirectory() as folder:
+        run("scripts/figures.py", "--out", folder, "--only", *GALLERY)
+        for name in GALLERY:
+            with Image.open(Path(folder) / f"{name}.png") as drawn:
+                height = round(drawn.height * WIDTH / drawn.width)
+                small = drawn.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+                small.quantize(COLOURS).save(IMAGES / f"{name}.png", optimize=True)
+    shown = []
+    for name in GALLERY:
+        path, seen = (IMAGES / f"{name}.png").relative_to(ROOT), pictures[name].description
+        shown.append(f"{seen}.\n\n![{seen}]({path})")
+    others = ", ".join(f"`{name}`" for name in pictures if name not in GALLERY)
+    return "\n\n".join([*shown, f"`python scripts/figures.py` draws these and {others}."])
 
 
 def benchmark() -> str:
@@ -135,6 +160,7 @@ def names() -> str:
 
 PARTS: Mapping[str, Callable[[], str]] = {
     "compare": compare,
+    "figures": figures,
     "benchmark": benchmark,
     "parity": parity,
     "names": names,
