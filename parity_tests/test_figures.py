@@ -203,6 +203,36 @@ def test_a_planted_difference_parts_the_training(planted, script, monkeypatch, c
     assert f"the runs part at step 1, epoch 1, in {place}" in capsys.readouterr().out
 
 
+def test_a_picture_is_judged_by_all_its_experiments(script, monkeypatch, tmp_path, capsys):
+    """Only the second training of the picture parts: status 1, and the caption says which."""
+    side, style = script("torch_side"), script("style")
+    monkeypatch.setattr(side, "unload_running", PLANTED["running averages"][2](side.unload_running))
+    captions = []
+    honest = style.Figure.supxlabel
+    monkeypatch.setattr(
+        style.Figure,
+        "supxlabel",
+        lambda self, text, **choices: captions.append(text) or honest(self, text, **choices),
+    )
+    flags = ["--only", "batch-norm", "--epochs", "1", "--workers", "1"]
+    assert script("figures").main(flags) == 1
+    assert "eps units in mean1 of digits-batch-norm, allowed" in capsys.readouterr().out
+    assert "eps units in mean1 of digits-batch-norm (budget 4.5e+05)" in captions[0]
+
+
+def test_both_sides_are_in_the_picture(script):
+    """Scratch thick and light below, torch thin, dark and dashed above it."""
+    style = script("style")
+    figure, axes = style.canvas([["curve"]], (4, 3))
+    style.overlay(axes["curve"], [1, 2, 3], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0], style.BLUE)
+    mine, other = axes["curve"].lines
+    assert mine.get_ydata() == [4.0, 5.0, 6.0]
+    assert other.get_ydata() == [7.0, 8.0, 9.0]
+    assert mine.get_linewidth() > 3 * other.get_linewidth()
+    assert mine.get_color() == style.BLUE.light
+    style.plt.close(figure)
+
+
 def test_the_training_pictures_show_what_their_titles_say(script):
     """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam and batch norm win."""
     experiments = script("experiments").EXPERIMENTS
@@ -210,7 +240,7 @@ def test_the_training_pictures_show_what_their_titles_say(script):
 
     def history(name, **changes):
         drawn = draws.draw(replace(experiments[name], **changes), "float64")
-        return side.set_up(drawn).walk(draws.Bar(drawn.steps, hidden=True)).history
+        return side.set_up(drawn).walk().history
 
     zeros, large = (history(f"circles-{name}", epochs=300) for name in ("zeros", "large"))
     xavier, he = history("circles-xavier"), history("circles-he")

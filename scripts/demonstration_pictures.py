@@ -155,7 +155,7 @@ def search(quantities: Quantities) -> Figure:
     """Draws on two scales, a grid beside random points, and random points from coarse to fine."""
     figure, axes = canvas([["linear", "log"], ["grid", "random"]], (11, 8), height_ratios=[1, 2.6])
     for panel, scale, title in (
-        (axes["linear"], "Uniform", "linear scale: 90 % of the draws in the last decade"),
+        (axes["linear"], "Uniform", "linear scale: 90% of the draws in the last decade"),
         (axes["log"], "LogUniform", "log scale: every decade equally often"),
     ):
         _, ours, theirs, *_ = quantities[f"learning rates, {scale}"]
@@ -174,7 +174,10 @@ def search(quantities: Quantities) -> Figure:
         shown = axes["random"].scatter(
             *points.ours.T, s=size, c=costs, cmap="viridis_r", vmin=low, vmax=high, zorder=2
         )
-        axes["random"].scatter(*points.theirs.T, s=14, color="0.1", marker="x", lw=0.8, zorder=3)
+        for color, width in (("white", 2.4), ("0.1", 0.8)):  # to be seen on every shade
+            axes["random"].scatter(
+                *points.theirs.T, s=14, color=color, marker="x", lw=width, zorder=3
+            )
         (left, right), (bottom, top) = quantities[
             f"box around the best {repeated_trainings.KEPT}, {one}"
         ].ours

@@ -87,10 +87,13 @@ class Side:
     test_accuracy: Callable[[], float]
     outputs: Callable[[Array], Array]  # A_L, (n_L, m), at prediction for X, (n_x, m)
 
-    def walk(self, bar: Bar, after_epoch: Callable[[int], None] = lambda epoch: None) -> Side:
+    def walk(
+        self, bar: Bar | None = None, after_epoch: Callable[[int], None] = lambda epoch: None
+    ) -> Side:
         """Take every step and return the side itself."""
         for step in self.steps:
-            bar(step, self.history)
+            if bar:
+                bar(step, self.history)
             if step.ends_epoch:
                 after_epoch(step.epoch)
         return self
@@ -99,9 +102,9 @@ class Side:
 class Bar:
     """A progress bar of steps; silent where nobody watches."""
 
-    def __init__(self, steps: int, label: str | None = None, *, hidden: bool = False) -> None:
+    def __init__(self, steps: int, label: str | None = None) -> None:
         """Expect so many steps."""
-        self._bar = tqdm(total=steps, unit="step", desc=label, disable=hidden or None, leave=False)
+        self._bar = tqdm(total=steps, unit="step", desc=label, disable=None, leave=False)
 
     def __enter__(self) -> Bar:
         """Show the bar."""

@@ -118,12 +118,9 @@ def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) 
             for future in as_completed(work):
                 yield future.result()
         except BaseException:
-            workers_left = multiprocessing.active_children()
-            for worker in workers_left:
+            for worker in multiprocessing.active_children():
                 worker.terminate()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers_left:
-                worker.join()
+            pool.shutdown(cancel_futures=True)  # waits until they are gone
             raise
 
 

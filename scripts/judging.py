@@ -115,8 +115,7 @@ class Runs:
 def train_both(experiment: Experiment) -> Runs:
     """Train both sides in float64, silently, and judge them."""
     draws = draw(experiment, "float64")
-    with Bar(draws.steps, hidden=True) as bar:
-        mine, other = (side.set_up(draws).walk(bar) for side in (scratch_side, torch_side))
+    mine, other = (side.set_up(draws).walk() for side in (scratch_side, torch_side))
     return Runs(draws, mine, other, judge_runs(mine, other, "float64"))
 
 

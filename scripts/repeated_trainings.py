@@ -12,7 +12,7 @@ import torch
 import scratch_side
 import torch_side
 from datasets import Array, Data, Pair
-from draws import Bar, draw
+from draws import draw
 from experiments import LEARNERS, SEARCHED, Experiment
 from judging import Quantity
 from parity_tests.bridge import columns, rows
@@ -33,8 +33,7 @@ PER_AXIS, KEPT, DRAWN = 5, 3, 60
 def history(experiment: Experiment, data: Data, side: Any) -> Any:
     """Train an experiment on other data, on one side."""
     draws = draw(replace(experiment, load=lambda: data), "float64")
-    with Bar(draws.steps, hidden=True) as bar:
-        return side.set_up(draws).walk(bar).history
+    return side.set_up(draws).walk().history
 
 
 def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Array]]:
