@@ -226,8 +226,8 @@ def test_both_sides_are_in_the_picture(script):
     figure, axes = style.canvas([["curve"]], (4, 3))
     style.overlay(axes["curve"], [1, 2, 3], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0], style.BLUE)
     mine, other = axes["curve"].lines
-    assert mine.get_ydata() == [4.0, 5.0, 6.0]
-    assert other.get_ydata() == [7.0, 8.0, 9.0]
+    assert list(mine.get_ydata()) == [4.0, 5.0, 6.0]
+    assert list(other.get_ydata()) == [7.0, 8.0, 9.0]
     assert mine.get_linewidth() > 3 * other.get_linewidth()
     assert mine.get_color() == style.BLUE.light
     style.plt.close(figure)
