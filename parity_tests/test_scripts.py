@@ -388,3 +388,20 @@ def test_the_benchmark_times_the_same_step_on_both_sides(script):
         theirs = torch.nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
         distance = np.abs(cells["Parameters"].theta - theirs).max()
         assert distance < 1e-5
+
+
+def test_files_are_written_whole_or_not_at_all(script, tmp_path):
+    """Ctrl-C in the middle of a file leaves the old one, and nothing beside it."""
+    path = tmp_path / "report.txt"
+    with script("command_line").whole(path) as unfinished:
+        unfinished.write_text("whole")
+        assert not path.exists()
+
+    def interrupted():
+        with script("command_line").whole(path) as unfinished:
+            unfinished.write_text("ha")
+            raise KeyboardInterrupt
+
+    pytest.raises(KeyboardInterrupt, interrupted)
+    assert [one.name for one in tmp_path.iterdir()] == ["report.txt"]
+    assert path.read_text() == "whole"
