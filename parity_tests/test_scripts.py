@@ -402,6 +402,7 @@ def test_files_are_written_whole_or_not_at_all(script, tmp_path):
             unfinished.write_text("ha")
             raise KeyboardInterrupt
 
-    pytest.raises(KeyboardInterrupt, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert [one.name for one in tmp_path.iterdir()] == ["report.txt"]
     assert path.read_text() == "whole"
