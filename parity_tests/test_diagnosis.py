@@ -219,3 +219,22 @@ def test_a_fit_returns_two_numbers(bad):
     for side, data in ((ours, (DATA, LABELS)), (theirs, (rows(DATA), rows(LABELS)))):
         with pytest.raises(TypeError, match="expected fit to return two real numbers"):
             side.learning_curves(lambda X, Y: bad, *data, [2], ORDER)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i1", "i2", "i4"])
+def test_an_order_of_any_whole_numbers(dtype):
+    """Small and unsigned integers name the same examples on both sides."""
+
+    def fit(X, Y):
+        return float(X[0, 0]), float(X.sum())
+
+    expected = ours.learning_curves(fit, DATA, LABELS, [1, 3], ORDER)
+    order, tensors = ORDER.astype(dtype), (rows(DATA), rows(LABELS))
+    curves = [
+        ours.learning_curves(fit, DATA, LABELS, [1, 3], order),
+        theirs.learning_curves(fit, *tensors, [1, 3], order),
+        theirs.learning_curves(fit, *tensors, [1, 3], torch.from_numpy(order)),
+    ]
+    for one in curves:
+        assert one.train.tolist() == expected.train.tolist()
+        assert one.dev.tolist() == pytest.approx(expected.dev.tolist())
