@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
+import shutil
+import sys
+import types
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +19,9 @@ import torch
 from parity_tests import TRAINING, Budget, assert_close, assert_switches, measure
 from parity_tests.bridge import rows, twin, unload
 from parity_tests.budgets import FLOAT32_FLOOR
-from parity_tests.objectives import delayed, our_cost, start, their_cost, train_ours, train_theirs
+from parity_tests.objectives import our_cost, start, their_cost, train_ours, train_theirs
 from scratch import search as ours
+from scratch._door import unchecked
 from torch_ref import search as theirs
 
 SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
@@ -578,42 +585,116 @@ def test_a_cost_is_a_number(side, bad):
 
 
 @SIDES
-def test_processes_want_a_function_of_a_module(side):
-    """What no other process could find is refused before any is started."""
+def test_processes_want_what_they_can_be_given(side):
+    """What no other process could find is refused before any is started, points too."""
     with pytest.raises(TypeError, match="expected objective to be a function of a module"):
         side.caviar(lambda point: 0.0, [POINT], workers=2)
+    with pytest.raises(TypeError, match=r"expected points\[1\] to hold values that can be pickled"):
+        side.caviar(bowl, [POINT, {"hidden": lambda Z: Z}], workers=2)
+    assert len(side.caviar(lambda point: point["hidden"](0.5), [{"hidden": abs}])) == 1
+
+
+@SIDES
+@pytest.mark.parametrize("path", [None, "<stdin>"])
+def test_processes_do_not_find_what_a_session_defines(side, path, monkeypatch):
+    """A function of a notebook's cell, or a class, also inside a partial, is refused at once."""
+    session = types.ModuleType("__main__")
+    exec("def cost(point): return 0.5\nclass Choice: pass", session.__dict__)
+    if path:
+        session.__file__ = path
+    monkeypatch.setitem(sys.modules, "__main__", session)
+    monkeypatch.setattr(side, "ProcessPoolExecutor", None)
+    for objective in (session.cost, partial(session.cost), partial(pow, session.cost)):
+        with pytest.raises(TypeError, match=r"expected objective .* of an interactive session"):
+            side.caviar(objective, [POINT], workers=2)
+    with pytest.raises(TypeError, match=r"expected points\[0\] .* of an interactive session"):
+        side.caviar(bowl, [{"choice": session.Choice()}], workers=2)
+    assert side.caviar(session.cost, [POINT])[0].cost == 0.5
+
+
+@pytest.fixture
+def errand(tmp_path, monkeypatch):
+    """Return an objective that worker processes import in no time."""
+    shutil.copy(Path(__file__).with_name("errands.py"), tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("errands").errand
+    del sys.modules["errands"]
+
+
+def test_processes_find_what_a_script_defines(tmp_path, monkeypatch):
+    """A function of the file that was started is one of a module."""
+    script = tmp_path / "script.py"
+    script.write_text("def cost(point): return -point['n']")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    exec(script.read_text(), main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert ours.caviar(main.cost, [{"n": 1}, {"n": 2}], workers=2) == [
+        ({"n": 1}, -1),
+        ({"n": 2}, -2),
+    ]
+
+
+@SIDES
+def test_no_more_processes_than_points(side, monkeypatch):
+    """A worker without work would only be started."""
+    sizes = []
+
+    def refuse(size, *given):
+        sizes.append(size)
+        raise NotImplementedError
+
+    monkeypatch.setattr(side, "ProcessPoolExecutor", refuse)
+    for workers, points in ((64, 2), (2, 64)):
+        with pytest.raises(NotImplementedError):
+            side.caviar(bowl, [POINT] * points, workers=workers)
+    assert sizes == [2, 2]
+
+
+def test_both_sides_have_the_same_pool():
+    """What one side's processes prove in the next test holds for the other's as well."""
+    for name in ("_try", "_try_in_processes", "_die_of_interrupts", "_check_picklable"):
+        mine, other = (inspect.getsource(getattr(side, name)) for side in (ours, theirs))
+        assert mine == other
+    mine, other = (inspect.getsource(unchecked(side.caviar)) for side in (ours, theirs))
+    assert mine.split('"""')[2] == other.split('"""')[2]
 
 
 @pytest.mark.parametrize(
-    ("side", "objective", "ends_in"),
-    [(ours, our_cost, KeyboardInterrupt), (theirs, their_cost, RuntimeError)],
+    ("side", "ends_in"),
+    [(ours, KeyboardInterrupt), (theirs, RuntimeError)],
     ids=["scratch-interrupted", "torch_ref-failing"],
 )
-def test_processes_give_what_one_gives(side, objective, ends_in):
+def test_processes_give_what_one_gives(side, ends_in, errand, tmp_path):
     """To the last bit, in order though the first ends last; cut short, the rest never begins."""
+    now, two_seen, three_seen, cut = (tmp_path / name for name in ("now", "two", "three", "cut"))
+    now.touch()
     work = [
-        {"delay": delay, "units": 3, "learning_rate": 0.05, "beta1": beta1}
-        for delay, beta1 in ((0.4, 0.5), (0.0, 0.8), (0.0, 0.9))
+        {"waits_for": str(event), "then_sleeps": 0, "rate": rate}
+        for event, rate in ((two_seen, 0.5), (now, 0.8), (now, 0.9))
     ]
-    last = {"delay": 0.6, "fails": ends_in is RuntimeError}
-    points = [*work, last, *({"delay": 0.02} for _ in range(300))]
+    last = {"waits_for": str(three_seen), "then_sleeps": 0, "fails_after": str(cut)}
+    rest = {"waits_for": str(cut), "then_sleeps": 0.05, "rate": 0.1}
+    points = [*work, last if ends_in is RuntimeError else rest, *[rest] * 60]
     seen, finished = [], []
 
-    def interrupt(trial):
+    def watch(trial):
         seen.append(trial)
-        done = sum("units" in one.point for one in seen) == len(work)
-        if done and ends_in is KeyboardInterrupt:
-            raise ends_in
+        if len(seen) == 2:
+            two_seen.touch()
+        if len(seen) == 3:
+            three_seen.touch()
+            if ends_in is KeyboardInterrupt:
+                cut.touch()
+                raise ends_in
 
     with pytest.raises(ends_in) as caught:
-        side.caviar(
-            partial(delayed, objective), points, workers=2, on_result=interrupt, trials=finished
-        )
-    assert finished[:3] == side.caviar(partial(delayed, objective), work)
-    assert seen.index(finished[0]) > seen.index(finished[1])
-    assert len(seen) < len(finished) < 200  # what ran at the end is kept too
+        side.caviar(errand, points, workers=2, on_result=watch, trials=finished)
+    assert finished[:3] == side.caviar(errand, work)
+    assert seen[2] == finished[0]
+    assert len(seen) < len(finished) < 30  # what ran at the end is kept too
     if ends_in is RuntimeError:
-        assert "failed at {'delay': 0.6, 'fails': True}: FloatingPointError" in str(caught.value)
+        assert f"failed at {last}: FloatingPointError" in str(caught.value)
 
 
 BAD_ENDS = ["0.1", None, True, math.nan, 10**400]

@@ -9,11 +9,13 @@ import copy
 import math
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from multiprocessing import get_context
 from numbers import Real
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -270,16 +272,20 @@ def caviar(
     """Train many models side by side: return objective(point), a cost, for all, in their order.
 
     More than one of `workers` are processes started afresh: the objective must then be a function
-    of a module, and the call of a script stand under `if __name__ == "__main__"`. `on_result` is
-    called with each trial as it ends. Pass a list of `trials` of your own to keep what was finished
-    when the search is interrupted: they are added to it, in order, whatever happens.
+    of a module, not of a notebook's cell, and the call of a script stand under `if __name__ ==
+    "__main__"`. `on_result` is called with each trial as it ends. Pass a list of `trials` of your
+    own to keep what was finished when the search is interrupted: they are added to it, in order,
+    whatever happens.
 
-    Raises RuntimeError naming the point at which the objective failed.
+    Raises RuntimeError naming the point at which the objective failed, and TypeError for what
+    cannot be given to processes.
 
     Source: Course 2, week 3, "Hyperparameters tuning in practice: pandas vs. caviar".
     """
     if workers > 1:
-        _check_picklable(objective)
+        _check_picklable("objective to be a function of a module that processes find", objective)
+        for index, point in enumerate(points):
+            _check_picklable(f"points[{index}] to hold values that can be pickled", dict(point))
     trials = [] if trials is None else trials
     finished: dict[int, Trial] = {}
 
@@ -335,11 +341,12 @@ def _die_of_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _check_picklable(objective: Callable[..., Any]) -> None:
+def _check_picklable(expected: str, value: Any) -> None:
+    """Raise TypeError unless a process started afresh could be given the value."""
     try:
-        pickle.dumps(objective)
+        pickled = pickle.dumps(value)
     except Exception as error:  # pickle raises whatever the object does
-        raise TypeError(
-            f"expected objective to be a function of a module, for processes to find it, "
-            f"got {describe(objective)}"
-        ) from error
+        raise TypeError(f"expected {expected}, got {describe(value)}") from error
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if b"__main__" in pickled and not (script and Path(script).is_file()):
+        raise TypeError(f"expected {expected}, got {describe(value)} of an interactive session")
