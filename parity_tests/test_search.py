@@ -554,6 +554,47 @@ def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
 
 
 @SIDES
+def test_trials_are_points_with_costs(side):
+    """A cost that is no number, a point that is no mapping: named, by `best` and by `zoom`."""
+    for point, cost in ((POINT, "x"), (POINT, None), (POINT, True), (POINT, 1j), ([], 0.5)):
+        field = "cost" if point else "point"
+        tried = [side.Trial(POINT, 0.5), side.Trial(point, cost)]
+        for call in (side.best, lambda tried: side.zoom(rates(side), tried, 1)):
+            with pytest.raises(TypeError, match=rf"expected trials\[1\]\.{field} to"):
+                call(tried)
+
+
+@pytest.mark.parametrize("bad", [0.5, None, (0.5,), (1, 2, 3), [{}, 0.5]], ids=str)
+def test_a_round_returns_a_state_and_a_cost(bad):
+    """What cannot be taken apart is named."""
+    with pytest.raises(TypeError, match=r"expected train_for to return \(state, cost\), got"):
+        ours.panda(lambda state, point: bad, {}, {}, [{}])
+
+
+def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
+    """Arrays inside of the state are copied with it: none of them moves."""
+
+    def train_for(state, point):
+        state["W"] += point["step"]
+        return state, abs(3.0 - state["W"][0])
+
+    state = {"W": np.zeros(2)}
+    changes = [{"step": step} for step in (1.0, 5.0, 1.5)]
+    result = ours.panda(train_for, state, {"step": 0.0}, changes)
+    assert [one.kept for one in result.rounds] == [True, False, True]
+    assert result.state["W"].tolist() == [2.5, 2.5]
+    assert state["W"].tolist() == [0, 0]
+
+
+@SIDES
+def test_a_result_and_its_rounds_share_no_point(side):
+    """Writing to one leaves the other as it was."""
+    result, _ = babysit(side, [1.0])
+    result.point["rate"] = 7.0
+    assert result.rounds[0].point == {"rate": 0.0}
+
+
+@SIDES
 def test_caviar_keeps_what_was_finished(side):
     """An interruption and a failure end the search; trials handed in have all before."""
     points = [{"n": float(n)} for n in range(5)]
@@ -582,6 +623,14 @@ def test_a_cost_is_a_number(side, bad):
         side.caviar(lambda point: bad, [{"beta": 0.9}])
     with pytest.raises(TypeError, match="expected the cost to be a real number"):
         babysit(side, [bad])
+
+
+def test_a_tensor_is_a_cost_if_it_is_a_scalar():
+    """Shape (), as losses have; a tensor of one entry is none."""
+    (trial,) = theirs.caviar(lambda point: torch.tensor(0.5), [{}])
+    assert type(trial.cost) is float
+    with pytest.raises(RuntimeError, match="expected the cost to be a real number"):
+        theirs.caviar(lambda point: torch.tensor([0.5]), [{}])
 
 
 @SIDES

@@ -100,6 +100,16 @@ class _Point:
             raise TypeError(f"expected {name} to map names to values, got {describe(value)}")
 
 
+class _Trial:
+    """A trial of a mapping and a real number, NaN and infinity too."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse other kinds with TypeError."""
+        Instance(Trial).admit(name, value, seen)
+        _Point().admit(f"{name}.point", value.point, seen)
+        _cost(value.cost, f"{name}.cost")
+
+
 class _Several:
     """A sequence, not empty, of what is expected of each."""
 
@@ -159,7 +169,7 @@ def grid_points(space: Mapping[str, Scale], n_per_axis: int) -> list[dict[str, f
     return [dict(zip(space, point, strict=True)) for point in zip(*columns, strict=True)]
 
 
-@door(space=Space(), trials=_Several(Instance(Trial)), keep=Whole(1))
+@door(space=Space(), trials=_Several(_Trial()), keep=Whole(1))
 def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict[str, Scale]:
     """Return the space around the `keep` trials of lowest cost: coarse to fine.
 
@@ -187,7 +197,7 @@ def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict
     return narrowed
 
 
-@door(trials=_Several(Instance(Trial)))
+@door(trials=_Several(_Trial()))
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial of lowest cost, the first of equals; costs of NaN are passed over.
 
@@ -208,12 +218,12 @@ def _numbers(costs: Tensor) -> int:
     return numbers
 
 
-def _cost(cost: Any) -> float:
+def _cost(cost: Any, name: str = "the cost") -> float:
     """Return what an objective returned as a float, or raise TypeError."""
     if isinstance(cost, Tensor) and cost.ndim == 0:
         cost = cost.item()
     if isinstance(cost, bool) or not isinstance(cost, Real):
-        raise TypeError(f"expected the cost to be a real number, got {describe(cost)}")
+        raise TypeError(f"expected {name} to be a real number, got {describe(cost)}")
     return float(cost)
 
 
@@ -242,7 +252,8 @@ def panda(
     before are loaded again. {} changes nothing: train on. The first round beats any cost but NaN.
     `on_result` is called with the result so far after each round.
 
-    Raises ValueError where a change names what the point does not have.
+    Raises ValueError where a change names what the point does not have, TypeError where `train_for`
+    does not return a real number.
 
     Source: torch.nn.Module.load_state_dict.
     """
@@ -262,7 +273,7 @@ def panda(
             if not kept:
                 for one, snapshot in zip(holders, snapshots, strict=True):
                     one.load_state_dict(snapshot)
-        rounds = (*result.rounds, Round(candidate, cost, kept))
+        rounds = (*result.rounds, Round(dict(candidate), cost, kept))
         if kept:
             result = PandaResult(module, candidate, cost, rounds)
         else:
