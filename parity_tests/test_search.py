@@ -512,11 +512,11 @@ def test_a_round_is_kept_if_it_beats_all_before(side, costs, kept):
 
 
 def test_a_panda_that_keeps_nothing_returns_a_copy():
-    """The caller's state is neither trained nor handed out."""
-    state = np.zeros(2)
-    result = ours.panda(lambda state, point: (state + 1, math.nan), state, {}, [{}, {}])
-    assert not np.shares_memory(result.state, state)
-    assert_close(result.state, state, "state", expect_zero=True)
+    """The caller's state is neither trained nor handed out, nor what lies in it."""
+    state = [np.zeros(2)]
+    result = ours.panda(lambda state, point: ([state[0] + 1], math.nan), state, {}, [{}, {}])
+    assert not np.shares_memory(result.state[0], state[0])
+    assert_close(result.state[0], state[0], "state", expect_zero=True)
 
 
 @SIDES
@@ -794,3 +794,56 @@ def test_draws_are_in_the_unit_interval(side, name):
     for bad in ([0.5], 0.5, None):
         with pytest.raises(TypeError, match="expected u to be a floating"):
             scale.sample(bad)
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("log_uniform", {"low": 1e-46}),
+        ("log_uniform", {"high": 1e39}),
+        ("one_minus_log_uniform", {"high": 1 - 1e-9}),
+        ("uniform", {"high": 1e39}),
+        ("uniform", {"low": -1e39}),
+    ],
+    ids=str,
+)
+def test_ends_are_inside_the_domain_in_the_draws_dtype_too(side, name, end):
+    """What float64 holds apart from 0, 1 or infinity, float32 may not: refused, not NaN or 1.0."""
+    low, high = RANGES[name]
+    scale = side.SCALES[name](**{"low": low, "high": high, **end})
+    u = np.array([0.0, 0.3, 0.9])
+    turn = (lambda u: u) if side is ours else torch.from_numpy
+    values = np.asarray(scale.sample(turn(u)))
+    assert np.isfinite(values).all()
+    assert (values < max(1, 2 * scale.high)).all()
+    (field,) = end
+    with pytest.raises(ValueError, match=rf"expected {field} as (torch\.)?float32 in"):
+        scale.sample(turn(u.astype(np.float32)))
+
+
+@SIDES
+@pytest.mark.parametrize("name", ["log_uniform", "one_minus_log_uniform"])
+def test_halfway_between_neighbours_stays_between_them(side, name, rng):
+    """Between one float and the next nothing lies: the round-off of the axis leaves neither end."""
+    for u in rng.random(60):
+        low = float(make(ours, name).sample(np.array([u]))[0])
+        middle = math.nextafter(low, math.inf)
+        scale = make(side, name, (low, math.nextafter(middle, math.inf)))
+        points = [{"x": value} for value in (scale.low, middle, scale.high)]
+        narrowed = side.zoom({"x": scale}, trials(side, points, [1.0, 0.0, 1.0]), 1)["x"]
+        assert low <= narrowed.low <= middle <= narrowed.high <= scale.high
+
+
+@SIDES
+def test_the_edges_of_bad_ranges(side):
+    """Swapped by the smallest step is swapped; a beta of zero is in the domain."""
+    for name in ("uniform", "log_uniform", "one_minus_log_uniform"):
+        with pytest.raises(ValueError, match="expected low <= high"):
+            make(side, name, (math.nextafter(0.5, 1.0), 0.5))
+    with pytest.raises(ValueError, match="expected low <= high"):
+        side.Integers(low=2**53, high=2**53 - 1)
+    betas = side.OneMinusLogUniform(low=0.0, high=0.9)
+    u = np.array([0.0, 0.5])
+    values = np.asarray(betas.sample(u if side is ours else torch.from_numpy(u)))
+    assert_close(values, np.array([0, 1 - 0.1**0.5]), "betas")
