@@ -823,16 +823,25 @@ def test_ends_are_inside_the_domain_in_the_draws_dtype_too(side, name, end):
 
 
 @SIDES
-@pytest.mark.parametrize("name", ["log_uniform", "one_minus_log_uniform"])
-def test_halfway_between_neighbours_stays_between_them(side, name, rng):
-    """Between one float and the next nothing lies: the round-off of the axis leaves neither end."""
-    for u in rng.random(60):
-        low = float(make(ours, name).sample(np.array([u]))[0])
-        middle = math.nextafter(low, math.inf)
-        scale = make(side, name, (low, math.nextafter(middle, math.inf)))
-        points = [{"x": value} for value in (scale.low, middle, scale.high)]
-        narrowed = side.zoom({"x": scale}, trials(side, points, [1.0, 0.0, 1.0]), 1)["x"]
-        assert low <= narrowed.low <= middle <= narrowed.high <= scale.high
+@pytest.mark.parametrize(
+    ("name", "start", "step"),
+    [
+        ("log_uniform", 1e-300, 1e-13),
+        ("log_uniform", 0.5, 0),
+        ("one_minus_log_uniform", 1e-15, 0.2),
+    ],
+    ids=str,
+)
+def test_halfway_between_near_values_stays_between_them(side, name, start, step, rng):
+    """The axis is coarser than the values there: round-off may lead halfway past either end."""
+    for first, second, third in 1 + rng.random((60, 3)):
+        low = start * first
+        middle = max(low * (1 + step * second), math.nextafter(low, math.inf))
+        high = max(middle * (1 + step * third), math.nextafter(middle, math.inf))
+        points = [{"x": value} for value in (low, middle, high)]
+        tried = trials(side, points, [1.0, 0.0, 1.0])
+        narrowed = side.zoom({"x": make(side, name, (low, high))}, tried, 1)["x"]
+        assert low <= narrowed.low <= middle <= narrowed.high <= high
 
 
 @SIDES
