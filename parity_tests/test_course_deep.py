@@ -220,7 +220,14 @@ def test_predict(capsys, rng):
     expected = columns(predict(rows(X), reference(parameters, "relu")))
     assert_switches(expected == 1, "prediction")
     assert_close(p, expected, "prediction")
-    assert capsys.readouterr().out == f"Accuracy: {(expected == Y).mean()}\n"
+    assert capsys.readouterr().out == f"Accuracy: {np.sum((expected == Y) / 40)}\n"
+
+
+def test_the_accuracy_is_printed_to_the_notebooks_last_digit(capsys):
+    """All of its 209 pictures right sum up to a little less than one."""
+    parameters = {"W1": np.ones((1, 1)), "b1": np.zeros((1, 1))}
+    assert ours.predict(np.ones((1, 209)), np.ones((1, 209), int), parameters).all()
+    assert capsys.readouterr().out == "Accuracy: 0.9999999999999998\n"
 
 
 @pytest.mark.parity("initialize_parameters_deep")
@@ -299,6 +306,12 @@ def test_the_costs_are_drawn(rng, monkeypatch):
         "Learning rate = 0.0075",
     )
     assert shown == [{"block": False}]
+    run(rng.standard_normal((2, 8)), draw_labels(8, rng))
+    first, second = pyplot.get_fignums()
+    assert [len(pyplot.figure(number).gca().lines) for number in (first, second)] == [1, 1]
+    empty = pyplot.figure()
+    run(rng.standard_normal((2, 8)), draw_labels(8, rng))
+    assert len(empty.gca().lines) == 1  # a figure that was made for it is taken
     monkeypatch.undo()
     run(rng.standard_normal((2, 8)), draw_labels(8, rng))  # the real show of a headless backend
     pyplot.close("all")
@@ -312,7 +325,7 @@ def test_a_plot_that_fails_costs_nothing(fault, rng, monkeypatch):
     def plot(*arguments):
         raise RuntimeError("cannot connect to display")
 
-    broken.plot = plot
+    broken.gca = broken.plot = plot
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None if fault == "no library" else broken)
     assert set(run(rng.standard_normal((2, 8)), draw_labels(8, rng))) == {"W1", "b1", "W2", "b2"}
 

@@ -156,7 +156,8 @@ class Layers:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), keys and shapes (ValueError)."""
-        depth = self.depth or max(1, len(value) // 2 if isinstance(value, Mapping) else 1)
+        # a layer without its b is one layer more, for the refusal to name what is missing
+        depth = self.depth or max(1, (len(value) + 1) // 2 if isinstance(value, Mapping) else 1)
         names = layer_names(depth)
         _check_dictionary(name, value, names, others=".*")
         for key, shape in zip(names, _layer_shapes(depth, self.chained), strict=True):

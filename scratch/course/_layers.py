@@ -92,7 +92,13 @@ class Descent:
 
 def cross_entropy(A: Array, Y: Array) -> Any:
     """Return the cost from the output, as taught, a NumPy scalar."""
-    return _cost_forward(A, Y)[0]
+    return _cost_forward(A, Y)[0] + 0.0  # of a perfect output 0, not the -0 that prints a minus
+
+
+def linear_gradients(dZ: Array, A_prev: Array, W: Array) -> tuple[Array, Array, Array]:
+    """Return (dA_prev, dW, db), with 1/m in dW and db alone: dZ is of the sum of the costs."""
+    pulled, m = _linear_backward(dZ, linear.LinearCache(A_prev, W)), dZ.shape[1]
+    return pulled["A_prev"], pulled["W"] / m, pulled["b"] / m
 
 
 class Layer(NamedTuple):
@@ -141,16 +147,14 @@ def network_backward(X: Array, Y: Array, layers: Sequence[Layer], keep_prob: flo
 
     As the assignments have it, 1/m stands in dW and db: dA and dZ are those of the sum of costs.
     """
-    m = X.shape[1]
     output = costs.BinaryCrossEntropyWithLogitsCache(layers[-1].A, Y, divisor=1)
     dZ = _cost_backward(1.0, output)["Z"]
     gradients: Arrays = {}
     for l in range(len(layers), 0, -1):
         below = layers[l - 2] if l > 1 else None
-        pulled = _linear_backward(dZ, linear.LinearCache(below.A if below else X, layers[l - 1].W))
-        gradients |= {f"dZ{l}": dZ, f"dW{l}": pulled["W"] / m, f"db{l}": pulled["b"] / m}
+        dA, dW, db = linear_gradients(dZ, below.A if below else X, layers[l - 1].W)
+        gradients |= {f"dZ{l}": dZ, f"dW{l}": dW, f"db{l}": db}
         if below:
-            dA = pulled["A_prev"]
             if below.D is not None:
                 mask = dropout.DropoutCache(below.D / keep_prob)
                 dA = unchecked(dropout.dropout_backward)(dA, mask)["A"]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 def plot_costs(costs: Sequence[float], xlabel: str, learning_rate: float) -> None:
     """Draw the costs on matplotlib's current figure, where it is installed and a display is there.
 
+    Where something is drawn on its axes already, such as another training, on a new figure.
     Never waits for a window to be closed, and never fails: an absent library and a display that is
     absent or broken, each in its own way, must not cost a finished training.
     """
@@ -18,6 +19,8 @@ def plot_costs(costs: Sequence[float], xlabel: str, learning_rate: float) -> Non
         warnings.simplefilter("ignore")  # a backend without display warns when it is to show
         # by importlib and only now: NumPy is all that this package needs
         pyplot = importlib.import_module("matplotlib.pyplot")
+        if pyplot.gca().has_data():
+            pyplot.figure()
         pyplot.plot(costs)
         pyplot.ylabel("cost")
         pyplot.xlabel(xlabel)

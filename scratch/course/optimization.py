@@ -133,7 +133,8 @@ def update_parameters_with_adam(
     """Return new (parameters, v, s) after step t of Adam, from 1 on, epsilon outside the root.
 
     v = beta1 v + (1 - beta1) g, s = beta2 s + (1 - beta2) g^2, theta = theta - alpha
-    v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon).
+    v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon). Raises ZeroDivisionError for beta1 = 1,
+    an average that never begins.
 
     Source: Course 2, week 2, "Adam optimization algorithm".
     """
