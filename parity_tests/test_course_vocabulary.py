@@ -205,6 +205,10 @@ def test_eleven_layers(rng):
         gradient_checking.gradients_to_vector(
             {name: one for name, one in grads.items() if name != "db10"}
         )
+    shallow = {name: one for name, one in parameters.items() if name[1:] in ("1", "2")}
+    given = {f"d{name}": one for name, one in shallow.items()} | {"dW11": grads["dW11"]}
+    with pytest.raises(ValueError, match="expected grads with the keys dW1, db1, dW2, db2, got"):
+        deep.update_parameters(shallow, given, 0.1)
     drawn = initialization.initialize_parameters_he(list(TEN))
     assert {name: one.shape for name, one in drawn.items()} == {
         name: one.shape for name, one in parameters.items()
