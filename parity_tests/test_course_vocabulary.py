@@ -230,9 +230,9 @@ def test_the_cache_is_believed(rng):
     given = {"Z1": np.zeros((4, 7), int), "A1": A1, "Z2": None, "A2": A2}
     grads = planar.backward_propagation(parameters, given, X, Y)
     dZ2 = A2 - Y
-    dZ1 = parameters["W2"].T @ dZ2 * (1 - A1**2)
-    expected = {"dW2": dZ2 @ A1.T / 7, "db2": dZ2.mean(axis=1, keepdims=True)}
-    expected |= {"dW1": dZ1 @ X.T / 7, "db1": dZ1.mean(axis=1, keepdims=True)}
+    dZ1 = np.einsum("ij,im->jm", parameters["W2"], dZ2) * (1 - A1**2)
+    expected = {"dW2": np.einsum("im,jm->ij", dZ2, A1) / 7, "db2": dZ2.mean(axis=1, keepdims=True)}
+    expected |= {"dW1": np.einsum("im,jm->ij", dZ1, X) / 7, "db1": dZ1.mean(axis=1, keepdims=True)}
     assert grads["dW1"].dtype == np.float64
     for name, gradient in expected.items():
         assert_close(grads[name], gradient, name, budget=GRADIENT, gauge=np.float64(1.0))
@@ -244,8 +244,8 @@ def test_the_cache_is_believed(rng):
     grads = regularization.backward_propagation(X, Y, open_gates)
     assert np.array_equal(grads["dZ2"], grads["dA2"])  # Z2 < 0, but A2 > 0 is what is looked at
     assert np.array_equal(grads["dZ1"], grads["dA1"])
-    m = X.shape[1]
-    assert_close(grads["dW3"], grads["dZ3"] @ open_gates[5].T / m, "dW3", gauge=np.float64(4.0))
+    dW3 = np.einsum("im,jm->ij", grads["dZ3"], open_gates[5]) / X.shape[1]
+    assert_close(grads["dW3"], dW3, "dW3", gauge=np.float64(4.0))
 
 
 def float32(arrays):
