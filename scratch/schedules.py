@@ -101,7 +101,7 @@ class _Choices:
         A rate that would underflow to 0, which no optimizer takes, stays at the smallest float.
         """
         admit({"t": self._count}, {"t": t})
-        return max(float(self._at(int(t))), sys.float_info.min)
+        return float(self._at(int(t))) or sys.float_info.min
 
     def _at(self, t: int) -> float:
         raise NotImplementedError
