@@ -201,6 +201,14 @@ def test_dtype_is_kept(dtype, rng):
         assert (tensors[1] == 1).all()
 
 
+def test_running_averages_are_outside_of_the_graph():
+    """Averages that remembered where they came from would keep every mini-batch in memory."""
+    layer = theirs.BatchNorm(3)
+    layer(torch.ones(4, 3, dtype=torch.float64, requires_grad=True))
+    assert not layer.running_mean.requires_grad
+    assert not layer.running_var.requires_grad
+
+
 @pytest.mark.parametrize("m", [2, 5, 100])
 def test_torch_keeps_the_unbiased_running_variance(m, rng):
     """From one batch, forgetting nothing before it, the two variances differ by m / (m - 1)."""

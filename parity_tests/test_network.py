@@ -202,7 +202,9 @@ def test_both_doors_of_regularized_networks(case, output, rng):
     assert_close(answers, columns(theirs.outputs(rows(X), module)), "outputs", gauge=40.0)
     predictions = predict(X, parameters, network, running)
     assert np.array_equal(predictions, columns(theirs.predict(rows(X), module)))
-    assert module.training  # its mode is as it was
+    assert module.training  # its mode is as it was, and nothing is left hanging on it
+    assert all(layer.mask is None for layer in module.dropouts.values())
+    assert not any(part._forward_hooks for part in module.modules())
     whole, _ = network_forward(X, parameters, network, masks)
     assert np.abs(whole - answers).max() > 1e-3  # training and prediction are two passes
     single = outputs(X[:, :1], parameters, network, running)
@@ -247,6 +249,18 @@ def test_keep_prob_one_is_no_dropout(rng):
     _, same = cost_and_gradients(parameters, X, Y, kept, masks={})
     assert np.array_equal(gradients.theta, same.theta)
     assert not twin(kept, parameters).dropouts
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_norms_are_those_of_layers(hidden, rng):
+    """Whatever module an activation is, torch's layers are counted as ours are."""
+    network, parameters = draw_network((5, 8, 6, 3), hidden, "softmax", rng)
+    X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
+    mine = layer_norms(parameters, X, Y, network).activations
+    other = theirs.layer_norms(twin(network, parameters), rows(X), rows(Y)).activations
+    assert list(mine) == list(other) == ["A1", "A2", "A3"]
+    for name, value in mine.items():
+        assert_close(np.float64(value), np.float64(other[name]), name, budget=GRADIENT)
 
 
 def test_norms_vanish_and_explode_with_the_initial_weights(rng):
