@@ -1,9 +1,8 @@
-"""Costs of one point, in a module of their own: worker processes must find them by name."""
+"""Costs of one point: small trainings of a few epochs, the same on both sides."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -87,11 +86,3 @@ def our_cost(point: Mapping[str, Any]) -> float:
 def their_cost(point: Mapping[str, Any]) -> float:
     """Return the dev cost after a few epochs from the start, with torch."""
     return train_theirs(twin(*start(point["units"])), point)
-
-
-def delayed(objective: Callable[[Mapping[str, Any]], float], point: Mapping[str, Any]) -> float:
-    """Sleep for the point's delay, fail if it says so, return its cost, or 0 for nothing to do."""
-    time.sleep(point["delay"])
-    if point.get("fails"):
-        raise FloatingPointError("diverged")
-    return objective(point) if "units" in point else 0.0

@@ -36,7 +36,7 @@ def _examples():
             "draw_flips": {"m": _M, "probability": 0.3, **source},
             "draw_offsets": {"m": _M, "padding": 2, **source},
             "draw_shifts": {"m": _M, "largest": 2, **source},
-            "draw_angles": {"m": _M, "largest": 0.5, **source},
+            "draw_angles": {"m": _M, "largest": 0.5, "dtype": angles.dtype, **source},
             "horizontal_flip": {"images": images, "flips": _FLIPS},
             "pad_and_crop": {"images": images, "offsets": pairs, "padding": 1},
             "shift": {"images": images, "shifts": pairs},
@@ -332,3 +332,62 @@ def test_a_crop_beyond_the_frame_is_refused():
     ):
         with pytest.raises(ValueError, match="expected offsets of at most 2, got 3"):
             module.pad_and_crop(images, offsets, 1)
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_what_the_doors_take(side):
+    """The bounds of each kind by name, as the spoilt examples follow the door's own table."""
+    images, turn = (_BATCH, np.copy) if side is ours else (images_to_torch(_BATCH), rows)
+    for flips in ([0, 2, 0], [0, -1, 1]):
+        with pytest.raises(ValueError, match="expected flips"):
+            side.horizontal_flip(images, np.array(flips))
+    with pytest.raises(ValueError, match="expected offsets of at least 0, got -1"):
+        side.pad_and_crop(images, turn(_PAIRS - 1), 2)
+    side.shift(images, turn(_PAIRS - 3))
+    source = np.random.default_rng(0) if side is ours else torch.Generator()
+    for bad in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="expected probability"):
+            side.draw_flips(3, source, bad)
+    for draw in (side.draw_offsets, side.draw_shifts, side.draw_angles):
+        with pytest.raises(ValueError, match="expected"):
+            draw(3, -1, source)
+        with pytest.raises(ValueError, match="expected m"):
+            draw(0, 1, source)
+    with pytest.raises(ValueError, match="expected padding"):
+        side.pad_and_crop(images, turn(0 * _PAIRS), -1)
+
+
+def test_torchs_draws_are_where_the_generator_is():
+    """A generator of another device draws there; `meta` stands for any."""
+
+    class Elsewhere(torch.Generator):
+        device = property(lambda self: torch.device("meta"))
+
+    for name in ("draw_flips", "draw_offsets", "draw_shifts", "draw_angles"):
+        choice = () if name == "draw_flips" else (2,)
+        assert getattr(theirs, name)(3, *choice, Elsewhere()).device.type == "meta"
+
+
+def test_float32_images_are_turned_by_angles_drawn_for_them(rng):
+    """Angles of the images' dtype, the same as in float64 but for the rounding."""
+    images = _BATCH.astype(np.float32)
+    angles = ours.draw_angles(_M, 0.5, np.random.default_rng(3), images.dtype)
+    wide = ours.draw_angles(_M, 0.5, np.random.default_rng(3))
+    assert wide.dtype == np.float64
+    assert np.array_equal(angles, wide.astype(np.float32))
+    assert ours.rotate(images, angles).dtype == np.float32
+    generator = torch.Generator().manual_seed(3)
+    other = theirs.draw_angles(_M, 0.5, generator, torch.float32)
+    assert theirs.rotate(images_to_torch(images), other).dtype == torch.float32
+    wide = theirs.draw_angles(_M, 0.5, generator.manual_seed(3))
+    assert wide.dtype == torch.float64
+    assert torch.equal(other, wide.float())
+
+
+def test_torchs_probability_is_not_rounded(monkeypatch):
+    """The chance of a flip is held in float64, whatever torch's default dtype."""
+    chances = []
+    bernoulli = torch.bernoulli
+    monkeypatch.setattr(torch, "bernoulli", lambda p, generator: chances.append(p) or bernoulli(p))
+    theirs.draw_flips(2, torch.Generator(), 0.3)
+    assert chances[0].tolist() == [0.3, 0.3]

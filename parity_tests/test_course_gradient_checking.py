@@ -132,6 +132,49 @@ def test_the_step_is_an_argument(rng):
     assert ours.gradient_check(parameters, gradients, X, Y) == small
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_gradients_of_another_precision(dtype, rng):
+    """The step 1e-7 is one ULP of float32: what is given in it is checked in float64."""
+    X, Y, parameters = draw((4, 7, 6, 1), rng)
+    X, parameters = X.astype(dtype), {name: one.astype(dtype) for name, one in parameters.items()}
+    _, gradients = cost_and_gradients_of(parameters, X, Y)
+    assert gradients["dW1"].dtype == dtype
+    assert ours.gradient_check(parameters, gradients, X, Y) < 3e-7
+    gradients["dW2"] = dtype(1.01) * gradients["dW2"]
+    assert 1e-4 < ours.gradient_check(parameters, gradients, X, Y) < 1e-2
+
+
+def test_a_cost_that_is_not_finite_gives_nan(rng):
+    """Weights ten times too large saturate the output to 0 and 1: NaN, as the notebook has it."""
+    X, Y, parameters = draw((4, 7, 6, 1), rng)
+    large = {name: 1000 * one for name, one in parameters.items()}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cost, gradients = cost_and_gradients_of(large, X, Y)
+        assert not np.isfinite(cost)
+        found = ours.gradient_check(large, gradients, X, Y)
+    assert type(found) is float
+    assert np.isnan(found)
+    _, gradients = cost_and_gradients_of(parameters, X, Y)
+    for epsilon in (0, np.nan, np.inf, 1e-30):
+        assert np.isnan(ours.gradient_check(parameters, gradients, X, Y, epsilon))
+    right = ours.gradient_check(parameters, gradients, X, Y)
+    assert ours.gradient_check(parameters, gradients, X, Y, -1e-7) == right
+    with np.errstate(invalid="ignore"):
+        gradients["db1"] = np.full((7, 1), np.inf)
+        assert np.isnan(ours.gradient_check(parameters, gradients, X, Y))
+
+
+@pytest.mark.parametrize(
+    "given", [(2, np.inf), (np.nan, 4), (2, 1e30), (2, 4, 0), (2, 4, np.nan), (np.inf, 4)], ids=str
+)
+def test_one_dimension_gives_nan_where_there_is_no_difference(given):
+    """An infinite cost, and a step that is none or lost in theta, are no errors at this door."""
+    found = ours.gradient_check_1d(*given)
+    assert type(found) is float
+    assert np.isnan(found)
+    assert ours.gradient_check_1d(2, 4, -1e-7) == ours.gradient_check_1d(2, 4, 1e-7)
+
+
 def cost_and_gradients_of(parameters, X, Y):
     """Return cost and gradients by the assignment's names."""
     cost, cache = ours.forward_propagation_n(X, Y, parameters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,12 @@ def spoil_sizes(expected, value):
     yield "falling", [2, 1], ValueError
     yield "repeated", [2, 2], ValueError
     yield "beyond m", [1, 5], ValueError
+    yield "an array of one number", np.array(3), TypeError
+    yield "a matrix", np.array([[1, 2]]), TypeError
+    yield "an array of floats", np.array([1.0, 2.0]), TypeError
+    yield "an empty array", np.array([], int), ValueError
+    yield "a tensor of one number", torch.tensor(3), TypeError
+    yield "a set", {1, 2}, TypeError
 
 
 SPOILS = {"_Sizes": spoil_sizes}
@@ -219,3 +227,66 @@ def test_a_fit_returns_two_numbers(bad):
     for side, data in ((ours, (DATA, LABELS)), (theirs, (rows(DATA), rows(LABELS)))):
         with pytest.raises(TypeError, match="expected fit to return two real numbers"):
             side.learning_curves(lambda X, Y: bad, *data, [2], ORDER)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i1", "i2", "i4"])
+def test_an_order_of_any_whole_numbers(dtype):
+    """Small and unsigned integers name the same examples on both sides."""
+
+    def fit(X, Y):
+        return float(X[0, 0]), float(X.sum())
+
+    expected = ours.learning_curves(fit, DATA, LABELS, [1, 3], ORDER)
+    order, tensors = ORDER.astype(dtype), (rows(DATA), rows(LABELS))
+    curves = [
+        ours.learning_curves(fit, DATA, LABELS, [1, 3], order),
+        theirs.learning_curves(fit, *tensors, [1, 3], order),
+        theirs.learning_curves(fit, *tensors, [1, 3], torch.from_numpy(order)),
+    ]
+    for one in curves:
+        assert one.train.tolist() == expected.train.tolist()
+        assert one.dev.tolist() == pytest.approx(expected.dev.tolist())
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [[2, 4], (2, 4), range(2, 5, 2), np.array([2, 4]), np.array([2, 4], "u1"), [np.int32(2), 4]],
+    ids=repr,
+)
+def test_sizes_are_a_list_a_tuple_or_an_array(sizes):
+    """Both sides take them all, and return sizes of their own."""
+    mine = ours.learning_curves(fit_nothing, DATA, LABELS, sizes, ORDER)
+    tensors = rows(DATA), rows(LABELS)
+    other = theirs.learning_curves(fit_nothing, *tensors, sizes, ORDER)
+    assert mine.sizes.tolist() == other.sizes.tolist() == [2, 4]
+    assert mine.sizes.dtype == other.sizes.numpy().dtype == np.int64
+    given = torch.tensor([2, 4])
+    theirs.learning_curves(fit_nothing, *tensors, given, ORDER).sizes.zero_()
+    assert given.tolist() == [2, 4]
+    if isinstance(sizes, np.ndarray):
+        mine.sizes[:], other.sizes[:] = 0, 0
+        assert sizes.tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_decimal_ties_are_low(side):
+    """0.05 - 0.03 is more than 0.02 in floats, 0.03 - 0.01 less: the tolerance means both."""
+    assert 0.05 - 0.03 > 0.02 >= 0.03 - 0.01
+    for percent in range(98):
+        tie = side.diagnose(percent / 100, (percent + 2) / 100)
+        assert not tie.high_variance
+        assert side.diagnose(percent / 100, (percent + 2) / 100 + 1e-9).high_variance
+        assert not side.diagnose((percent + 2) / 100, 0.0, percent / 100).high_bias
+        assert side.diagnose((percent + 2) / 100 + 1e-9, 0.0, percent / 100).high_bias
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_the_default_tolerance_and_plain_results(side):
+    """Two percent; NumPy's numbers in, numbers and booleans of Python out."""
+    assert side.diagnose(0.0, 0.0201).name == "high variance"
+    assert side.diagnose(0.0, 0.0199).name == "neither"
+    assert side.diagnose(0.0201, 0.0).name == "high bias"
+    given = map(np.float64, (0.1, 0.2, 0.05))
+    found = side.diagnose(*given, tolerance=np.float64(0.01))
+    assert [type(one) for one in found] == [float, float, bool, bool, str, tuple]
+    assert json.loads(json.dumps(found._asdict()))["high_bias"] is True

@@ -147,6 +147,23 @@ def test_units_change_nothing(power, rng):
     assert_close(ours.normalize(X, ours.fit(X)), other, "theirs, scaled", gauge=gauge)
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 1e-25), (np.float64, 1e-170)])
+def test_deviations_whose_squares_underflow_are_none(dtype, size, rng):
+    """Both sides then only centre the feature, as they do a constant one; other units mend it."""
+    X = (size * rng.standard_normal((2, 30))).astype(dtype)
+    mine, other = ours.fit(X), theirs.fit(rows(X))
+    assert not mine.variance.any()
+    assert not other.variance.numpy().any()
+    centred = ours.normalize(X, mine)
+    assert_close(centred, X - mine.mean, "centred", gauge=np.abs(X).max())
+    assert_close(centred, columns(theirs.normalize(rows(X), other)), "theirs", gauge=dtype(size))
+    scaled = X * dtype(2.0**80)
+    assert (ours.fit(scaled).variance > 0).all()
+    assert_close(
+        ours.fit(ours.normalize(scaled, ours.fit(scaled))).variance, np.ones((2, 1), dtype), "units"
+    )
+
+
 def test_the_mean_of_a_constant_is_not_the_constant():
     """The case above proves something: a plain mean of such features is off."""
     assert any(np.full(m, 0.1).mean() != 0.1 for m in (3, 10, 77, 1001))
@@ -196,11 +213,14 @@ def test_dividing_by_the_variance_is_wrong(rng):
     assert_close(ours.fit(wrong).variance, 1 / mine.variance, "variance", gauge=1 / mine.variance)
 
 
-@pytest.mark.parametrize("bad", ["negative", "NaN", "infinite", "narrow", "another width"])
+@pytest.mark.parametrize(
+    "bad", ["negative", "slightly negative", "NaN", "infinite", "narrow", "another width"]
+)
 def test_statistics_that_are_none_are_refused(bad):
     """A variance below zero, what overflowed, another dtype or width."""
     spoil = {
         "negative": lambda one: one - 10,
+        "slightly negative": lambda one: 0 * one - 1e-300,
         "NaN": lambda one: one * np.nan,
         "infinite": lambda one: one + np.inf,
         "narrow": lambda one: one.astype("f4") if isinstance(one, np.ndarray) else one.float(),
@@ -209,7 +229,7 @@ def test_statistics_that_are_none_are_refused(bad):
     for package, module in (("scratch", ours), ("torch_ref", theirs)):
         X, statistics = _APPLY[package].values()
         for field in ("mean", "variance"):
-            if bad == "negative" and field == "mean":
+            if "negative" in bad and field == "mean":
                 continue
             spoilt = statistics._replace(**{field: spoil(getattr(statistics, field))})
             error = TypeError if bad == "narrow" else ValueError

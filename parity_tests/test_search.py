@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import math
+import shutil
+import sys
+import types
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +19,9 @@ import torch
 from parity_tests import TRAINING, Budget, assert_close, assert_switches, measure
 from parity_tests.bridge import rows, twin, unload
 from parity_tests.budgets import FLOAT32_FLOOR
-from parity_tests.objectives import delayed, our_cost, start, their_cost, train_ours, train_theirs
+from parity_tests.objectives import our_cost, start, their_cost, train_ours, train_theirs
 from scratch import search as ours
+from scratch._door import unchecked
 from torch_ref import search as theirs
 
 SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
@@ -505,11 +512,11 @@ def test_a_round_is_kept_if_it_beats_all_before(side, costs, kept):
 
 
 def test_a_panda_that_keeps_nothing_returns_a_copy():
-    """The caller's state is neither trained nor handed out."""
-    state = np.zeros(2)
-    result = ours.panda(lambda state, point: (state + 1, math.nan), state, {}, [{}, {}])
-    assert not np.shares_memory(result.state, state)
-    assert_close(result.state, state, "state", expect_zero=True)
+    """The caller's state is neither trained nor handed out, nor what lies in it."""
+    state = [np.zeros(2)]
+    result = ours.panda(lambda state, point: ([state[0] + 1], math.nan), state, {}, [{}, {}])
+    assert not np.shares_memory(result.state[0], state[0])
+    assert_close(result.state[0], state[0], "state", expect_zero=True)
 
 
 @SIDES
@@ -547,6 +554,47 @@ def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
 
 
 @SIDES
+def test_trials_are_points_with_costs(side):
+    """A cost that is no number, a point that is no mapping: named, by `best` and by `zoom`."""
+    for point, cost in ((POINT, "x"), (POINT, None), (POINT, True), (POINT, 1j), ([], 0.5)):
+        field = "cost" if point else "point"
+        tried = [side.Trial(POINT, 0.5), side.Trial(point, cost)]
+        for call in (side.best, lambda tried: side.zoom(rates(side), tried, 1)):
+            with pytest.raises(TypeError, match=rf"expected trials\[1\]\.{field} to"):
+                call(tried)
+
+
+@pytest.mark.parametrize("bad", [0.5, None, (0.5,), (1, 2, 3), [{}, 0.5]], ids=str)
+def test_a_round_returns_a_state_and_a_cost(bad):
+    """What cannot be taken apart is named."""
+    with pytest.raises(TypeError, match=r"expected train_for to return \(state, cost\), got"):
+        ours.panda(lambda state, point: bad, {}, {}, [{}])
+
+
+def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
+    """Arrays inside of the state are copied with it: none of them moves."""
+
+    def train_for(state, point):
+        state["W"] += point["step"]
+        return state, abs(3.0 - state["W"][0])
+
+    state = {"W": np.zeros(2)}
+    changes = [{"step": step} for step in (1.0, 5.0, 1.5)]
+    result = ours.panda(train_for, state, {"step": 0.0}, changes)
+    assert [one.kept for one in result.rounds] == [True, False, True]
+    assert result.state["W"].tolist() == [2.5, 2.5]
+    assert state["W"].tolist() == [0, 0]
+
+
+@SIDES
+def test_a_result_and_its_rounds_share_no_point(side):
+    """Writing to one leaves the other as it was."""
+    result, _ = babysit(side, [1.0])
+    result.point["rate"] = 7.0
+    assert result.rounds[0].point == {"rate": 0.0}
+
+
+@SIDES
 def test_caviar_keeps_what_was_finished(side):
     """An interruption and a failure end the search; trials handed in have all before."""
     points = [{"n": float(n)} for n in range(5)]
@@ -577,43 +625,125 @@ def test_a_cost_is_a_number(side, bad):
         babysit(side, [bad])
 
 
+def test_a_tensor_is_a_cost_if_it_is_a_scalar():
+    """Shape (), as losses have; a tensor of one entry is none."""
+    (trial,) = theirs.caviar(lambda point: torch.tensor(0.5), [{}])
+    assert type(trial.cost) is float
+    with pytest.raises(RuntimeError, match="expected the cost to be a real number"):
+        theirs.caviar(lambda point: torch.tensor([0.5]), [{}])
+
+
 @SIDES
-def test_processes_want_a_function_of_a_module(side):
-    """What no other process could find is refused before any is started."""
+def test_processes_want_what_they_can_be_given(side):
+    """What no other process could find is refused before any is started, points too."""
     with pytest.raises(TypeError, match="expected objective to be a function of a module"):
         side.caviar(lambda point: 0.0, [POINT], workers=2)
+    with pytest.raises(TypeError, match=r"expected points\[1\] to hold values that can be pickled"):
+        side.caviar(bowl, [POINT, {"hidden": lambda Z: Z}], workers=2)
+    assert len(side.caviar(lambda point: point["hidden"](0.5), [{"hidden": abs}])) == 1
+
+
+@SIDES
+@pytest.mark.parametrize("path", [None, "<stdin>"])
+def test_processes_do_not_find_what_a_session_defines(side, path, monkeypatch):
+    """A function of a notebook's cell, or a class, also inside a partial, is refused at once."""
+    session = types.ModuleType("__main__")
+    exec("def cost(point): return 0.5\nclass Choice: pass", session.__dict__)
+    if path:
+        session.__file__ = path
+    monkeypatch.setitem(sys.modules, "__main__", session)
+    monkeypatch.setattr(side, "ProcessPoolExecutor", None)
+    for objective in (session.cost, partial(session.cost), partial(pow, session.cost)):
+        with pytest.raises(TypeError, match=r"expected objective .* of an interactive session"):
+            side.caviar(objective, [POINT], workers=2)
+    with pytest.raises(TypeError, match=r"expected points\[0\] .* of an interactive session"):
+        side.caviar(bowl, [{"choice": session.Choice()}], workers=2)
+    assert side.caviar(session.cost, [POINT])[0].cost == 0.5
+
+
+@pytest.fixture
+def errand(tmp_path, monkeypatch):
+    """Return an objective that worker processes import in no time."""
+    shutil.copy(Path(__file__).with_name("errands.py"), tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("errands").errand
+    del sys.modules["errands"]
+
+
+def test_processes_find_what_a_script_defines(tmp_path, monkeypatch):
+    """A function of the file that was started is one of a module."""
+    script = tmp_path / "script.py"
+    script.write_text("def cost(point): return -point['n']")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    exec(script.read_text(), main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert ours.caviar(main.cost, [{"n": 1}, {"n": 2}], workers=2) == [
+        ({"n": 1}, -1),
+        ({"n": 2}, -2),
+    ]
+
+
+@SIDES
+def test_no_more_processes_than_points(side, monkeypatch):
+    """A worker without work would only be started."""
+    sizes = []
+
+    def refuse(size, *given):
+        sizes.append(size)
+        raise NotImplementedError
+
+    monkeypatch.setattr(side, "ProcessPoolExecutor", refuse)
+    for workers, points in ((64, 2), (2, 64)):
+        with pytest.raises(NotImplementedError):
+            side.caviar(bowl, [POINT] * points, workers=workers)
+    assert sizes == [2, 2]
+
+
+def test_both_sides_have_the_same_pool():
+    """What one side's processes prove in the next test holds for the other's as well."""
+    for name in ("_try", "_try_in_processes", "_die_of_interrupts", "_check_picklable"):
+        mine, other = (inspect.getsource(getattr(side, name)) for side in (ours, theirs))
+        assert mine == other
+    mine, other = (inspect.getsource(unchecked(side.caviar)) for side in (ours, theirs))
+    assert mine.split('"""')[2] == other.split('"""')[2]
 
 
 @pytest.mark.parametrize(
-    ("side", "objective", "ends_in"),
-    [(ours, our_cost, KeyboardInterrupt), (theirs, their_cost, RuntimeError)],
+    ("side", "ends_in"),
+    [(ours, KeyboardInterrupt), (theirs, RuntimeError)],
     ids=["scratch-interrupted", "torch_ref-failing"],
 )
-def test_processes_give_what_one_gives(side, objective, ends_in):
+def test_processes_give_what_one_gives(side, ends_in, errand, tmp_path):
     """To the last bit, in order though the first ends last; cut short, the rest never begins."""
+    now, two_seen, three_seen, cut = (tmp_path / name for name in ("now", "two", "three", "cut"))
+    now.touch()
     work = [
-        {"delay": delay, "units": 3, "learning_rate": 0.05, "beta1": beta1}
-        for delay, beta1 in ((0.4, 0.5), (0.0, 0.8), (0.0, 0.9))
+        {"waits_for": str(event), "then_sleeps": 0, "rate": rate}
+        for event, rate in ((two_seen, 0.5), (now, 0.8), (now, 0.9))
     ]
-    last = {"delay": 0.6, "fails": ends_in is RuntimeError}
-    points = [*work, last, *({"delay": 0.02} for _ in range(300))]
+    last = {"waits_for": str(three_seen), "then_sleeps": 0, "fails_after": str(cut)}
+    rest = {"waits_for": str(cut), "then_sleeps": 0.05, "rate": 0.1}
+    points = [*work, last if ends_in is RuntimeError else rest, *[rest] * 60]
     seen, finished = [], []
 
-    def interrupt(trial):
+    def watch(trial):
         seen.append(trial)
-        done = sum("units" in one.point for one in seen) == len(work)
-        if done and ends_in is KeyboardInterrupt:
-            raise ends_in
+        if len(seen) == 2:
+            two_seen.touch()
+        if len(seen) == 3:
+            three_seen.touch()
+            if ends_in is KeyboardInterrupt:
+                cut.touch()
+                raise ends_in
 
     with pytest.raises(ends_in) as caught:
-        side.caviar(
-            partial(delayed, objective), points, workers=2, on_result=interrupt, trials=finished
-        )
-    assert finished[:3] == side.caviar(partial(delayed, objective), work)
-    assert seen.index(finished[0]) > seen.index(finished[1])
-    assert len(seen) < len(finished) < 200  # what ran at the end is kept too
+        side.caviar(errand, points, workers=2, on_result=watch, trials=finished)
+    assert finished[:3] == side.caviar(errand, work)
+    assert seen[2] == finished[0]
+    assert len(seen) < len(finished) < 30  # what ran at the end is kept too
     if ends_in is RuntimeError:
-        assert "failed at {'delay': 0.6, 'fails': True}: FloatingPointError" in str(caught.value)
+        assert f"failed at {last}: FloatingPointError" in str(caught.value)
 
 
 BAD_ENDS = ["0.1", None, True, math.nan, 10**400]
@@ -664,3 +794,65 @@ def test_draws_are_in_the_unit_interval(side, name):
     for bad in ([0.5], 0.5, None):
         with pytest.raises(TypeError, match="expected u to be a floating"):
             scale.sample(bad)
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("log_uniform", {"low": 1e-46}),
+        ("log_uniform", {"high": 1e39}),
+        ("one_minus_log_uniform", {"high": 1 - 1e-9}),
+        ("uniform", {"high": 1e39}),
+        ("uniform", {"low": -1e39}),
+    ],
+    ids=str,
+)
+def test_ends_are_inside_the_domain_in_the_draws_dtype_too(side, name, end):
+    """What float64 holds apart from 0, 1 or infinity, float32 may not: refused, not NaN or 1.0."""
+    low, high = RANGES[name]
+    scale = side.SCALES[name](**{"low": low, "high": high, **end})
+    u = np.array([0.0, 0.3, 0.9])
+    turn = (lambda u: u) if side is ours else torch.from_numpy
+    values = np.asarray(scale.sample(turn(u)))
+    assert np.isfinite(values).all()
+    assert (values < max(1, 2 * scale.high)).all()
+    (field,) = end
+    with pytest.raises(ValueError, match=rf"expected {field} as (torch\.)?float32 in"):
+        scale.sample(turn(u.astype(np.float32)))
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("name", "start", "step"),
+    [
+        ("log_uniform", 1e-300, 1e-13),
+        ("log_uniform", 0.5, 0),
+        ("one_minus_log_uniform", 1e-15, 0.2),
+    ],
+    ids=str,
+)
+def test_halfway_between_near_values_stays_between_them(side, name, start, step, rng):
+    """The axis is coarser than the values there: round-off may lead halfway past either end."""
+    for first, second, third in 1 + rng.random((60, 3)):
+        low = start * first
+        middle = max(low * (1 + step * second), math.nextafter(low, math.inf))
+        high = max(middle * (1 + step * third), math.nextafter(middle, math.inf))
+        points = [{"x": value} for value in (low, middle, high)]
+        tried = trials(side, points, [1.0, 0.0, 1.0])
+        narrowed = side.zoom({"x": make(side, name, (low, high))}, tried, 1)["x"]
+        assert low <= narrowed.low <= middle <= narrowed.high <= high
+
+
+@SIDES
+def test_the_edges_of_bad_ranges(side):
+    """Swapped by the smallest step is swapped; a beta of zero is in the domain."""
+    for name in ("uniform", "log_uniform", "one_minus_log_uniform"):
+        with pytest.raises(ValueError, match="expected low <= high"):
+            make(side, name, (math.nextafter(0.5, 1.0), 0.5))
+    with pytest.raises(ValueError, match="expected low <= high"):
+        side.Integers(low=2**53, high=2**53 - 1)
+    betas = side.OneMinusLogUniform(low=0.0, high=0.9)
+    u = np.array([0.0, 0.5])
+    values = np.asarray(betas.sample(u if side is ours else torch.from_numpy(u)))
+    assert_close(values, np.array([0, 1 - 0.1**0.5]), "betas")

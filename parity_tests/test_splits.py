@@ -42,6 +42,7 @@ def _spoil_ratios(expected, value):
     yield "one part", (1.0,), ValueError
     yield "nothing", (), ValueError
     yield "too little", (0.6, 0.2), ValueError
+    yield "a little too little", (0.5, 0.4999), ValueError
     yield "too much", (0.6, 0.6), ValueError
     yield "a part of nothing", (0.5, 0.5, 0.0), ValueError
     yield "a negative part", (0.7, 0.7, -0.4), ValueError
@@ -75,6 +76,7 @@ SIZES = {
     "equal rests of thirds": (10, (1 / 3, 1 / 3, 1 / 3), (4, 3, 3)),
     "equal rests of unequal parts": (3, (1 / 6, 1 / 2, 1 / 3), (1, 1, 1)),
     "equal rests of decimals": (4, (0.1, 0.35, 0.55), (1, 1, 2)),
+    "equal rests of decimals, the first": (8, (0.05, 0.4, 0.55), (1, 3, 4)),
     "a part left with nothing": (10, (0.98, 0.01, 0.01), (10, 0, 0)),
     "one example": (1, (0.4, 0.6), (0, 1)),
 }
@@ -90,6 +92,23 @@ def test_sizes(name):
     assert_close(
         np.array(ours.sizes(m, ratios)) / m, np.array(theirs.sizes(m, ratios)) / m, "parts"
     )
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_ratios_of_numpys_floats(side):
+    """Ratios from an array's items do as well as Python's, float32 too."""
+    for kind in (np.float64, np.float32, np.longdouble):
+        assert side.sizes(8, tuple(map(kind, (0.5, 0.25, 0.25)))) == (4, 2, 2)
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_ratios_are_the_fractions_they_stand_for(side):
+    """Denominators of thousands are kept; round-off in the last digits of 1 / 6 is none."""
+    near = (0.50001, 0.49999)
+    assert side.sizes(100_000, near) == (50_001, 49_999)
+    assert side.sizes(12, (1 / 6, 1 / 6, 2 / 3)) == (2, 2, 8)
+    sevenths = tuple(n / 7 for n in (1, 2, 4))
+    assert side.sizes(7 * 10**6, sevenths) == (10**6, 2 * 10**6, 4 * 10**6)
 
 
 def test_rounding_each_part_loses_or_invents_examples():
@@ -252,6 +271,10 @@ def test_each_example_is_held_out_once(m, k, seed):
         train, held_out = folds
         assert np.array_equal(train, order[~np.isin(order, held_out)])
         assert not np.shares_memory(held_out, order)
+    given = torch.from_numpy(order.copy())
+    for part in (part for parts in theirs.k_fold(given, k) for part in parts):
+        part.fill_(-1)
+    assert np.array_equal(given.numpy(), order)
     held_out = [fold for _, fold in mine]
     assert np.array_equal(np.concatenate(held_out), order)
     lengths = [len(fold) for fold in held_out]
@@ -283,3 +306,26 @@ def test_train_dev_test_of_data(rng):
     for part in ours.stratified_split(Y, draw_order(20, rng), (0.6, 0.2, 0.2)):
         assert np.array_equal(ours.take(X, part) % 2 == 0, ours.take(Y, part) == 1)
         assert 2 * ours.take(Y, part).sum() == len(part)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"])
+def test_an_order_of_any_whole_numbers(dtype):
+    """Small and unsigned integers name the same examples on both sides, and keep their dtype."""
+    order = np.random.default_rng(0).permutation(20).astype(dtype)
+    Y, thirds = (np.arange(20.0) % 3 == 0)[None].astype(float), (1 / 3, 1 / 3, 1 / 3)
+
+    def parts(side, order, Y):
+        yield from side.split(order, thirds)
+        yield from side.stratified_split(Y, order, thirds)
+        for train, held_out in side.k_fold(order, 3):
+            yield from (train, held_out)
+
+    mine, other = list(parts(ours, order, Y)), list(parts(theirs, order, rows(Y)))
+    tensors = list(parts(theirs, torch.from_numpy(order), rows(Y)))
+    expected = list(parts(ours, order.astype(int), Y))
+    for part, *references, numbers in zip(mine, other, tensors, expected, strict=True):
+        assert np.array_equal(part, numbers)
+        assert part.dtype == order.dtype
+        for reference in references:
+            assert np.array_equal(reference.numpy(), numbers)
+            assert reference.numpy().dtype == order.dtype

@@ -89,8 +89,15 @@ class Scale(ABC):
 
     @door(u=Draws("n"))
     def sample(self, u: Array) -> Array | Indices:
-        """Return the values, shape (n,), at the fractions u, (n,), of the way from low to high."""
-        start, stop = self.to_axis(np.array([self.low, self.high], u.dtype))
+        """Return the values, shape (n,), at the fractions u, (n,), of the way from low to high.
+
+        Raises ValueError where an end, rounded to the draws' dtype, leaves the scale's domain.
+        """
+        with np.errstate(over="ignore"):  # an end beyond the dtype's largest number is refused
+            ends = np.array([self.low, self.high], u.dtype)
+        names = [f"{name} as {u.dtype}" for name in ("low", "high")]
+        admit(dict.fromkeys(names, self.domain), dict(zip(names, ends, strict=True)))
+        start, stop = self.to_axis(ends)
         return np.clip(self.from_axis(start + u * (stop - start)), self.low, self.high)
 
     def _around(self, chosen: Array, tried: Array) -> Self:

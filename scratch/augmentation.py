@@ -12,6 +12,7 @@ import numpy as np
 
 from scratch._door import (
     Array,
+    Dtype,
     Expected,
     Floats,
     Indices,
@@ -121,13 +122,15 @@ def shift(images: Array, shifts: Indices) -> Array:
     return _moved(images, shifts)
 
 
-@door(largest=Number("[0, inf)"), **_DRAW)
-def draw_angles(m: int, largest: float, rng: Rng) -> Array:
-    """Draw an angle in radians for each of m images, uniform in [-largest, largest], (m,) float64.
+@door(largest=Number("[0, inf)"), dtype=Dtype(), **_DRAW)
+def draw_angles(m: int, largest: float, rng: Rng, dtype: Any = np.float64) -> Array:
+    """Draw an angle in radians for each of m images, uniform in [-largest, largest], shape (m,).
+
+    The images' dtype is the one to ask for; the same generator draws the same angles in each.
 
     Source: Course 2, week 1, "Other regularization methods", data augmentation.
     """
-    return rng.uniform(-largest, largest, m)
+    return rng.uniform(-largest, largest, m).astype(dtype)
 
 
 @door(images=_IMAGES, angles="m")

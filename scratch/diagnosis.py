@@ -58,19 +58,24 @@ class LearningCurves(NamedTuple):
 
 
 class _Sizes:
-    """Whole numbers of at least 1, increasing."""
+    """Whole numbers of at least 1, increasing: a list, a tuple or a 1-D array."""
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), none, too small or unsorted ones (ValueError)."""
-        if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        if isinstance(value, np.ndarray) and value.ndim == 1:
+            value = value.tolist()
+        if isinstance(value, str) or not isinstance(value, Sequence):
             raise TypeError(f"expected {name} to be a list of whole numbers, got {describe(value)}")
-        if not len(value):
+        if not value:
             raise ValueError(f"expected {name} to hold at least one size, got none")
         for index, size in enumerate(value):
             Whole(1).admit(f"{name}[{index}]", size, seen)
         if any(one >= other for one, other in pairwise(value)):
             raise ValueError(f"expected {name} to increase, got {list(value)}")
 
+
+#: by how much a gap may pass the tolerance and be a tie: the round-off of 0.03 - 0.01 is below.
+_ROUND_OFF = 1e-12
 
 _ERRORS: dict[str, Expected] = {
     "train_error": Number("[0, 1]"),
@@ -87,13 +92,15 @@ def diagnose(
     """Return the avoidable bias, train - optimal, the variance, dev - train, and what they say.
 
     Errors are fractions of the examples. The optimal error is the Bayes error, for which human
-    error may stand. A gap is high when it is larger than the tolerance.
+    error may stand. A gap is high when it is larger than the tolerance, by more than 1e-12: 0.03
+    and 0.05 lie 0.02 apart, whatever their difference rounds to.
 
     Source: Course 2, week 1, "Bias / variance" and "Basic recipe for machine learning".
     """
     avoidable_bias = float(train_error) - float(optimal_error)
     variance = float(dev_error) - float(train_error)
-    high_bias, high_variance = avoidable_bias > tolerance, variance > tolerance
+    largest = float(tolerance) + _ROUND_OFF
+    high_bias, high_variance = avoidable_bias > largest, variance > largest
     found = {"high bias": high_bias, "high variance": high_variance}
     name = " and ".join(one for one, high in found.items() if high) or "neither"
     return Diagnosis(avoidable_bias, variance, high_bias, high_variance, name, REMEDIES[name])
@@ -117,6 +124,7 @@ def learning_curves(
 
     Source: Course 2, week 1, "Bias / variance", over the size of the training set.
     """
+    sizes = [int(size) for size in sizes]
     if sizes[-1] > X.shape[1]:
         raise ValueError(f"expected sizes of at most m = {X.shape[1]} examples, got {sizes[-1]}")
     reached = []

@@ -15,7 +15,7 @@ class Statistics(NamedTuple):
     """What `fit` saw of each feature."""
 
     mean: Array  # (n_x, 1)
-    variance: Array  # (n_x, 1), with 1/m; exactly 0 for a constant feature
+    variance: Array  # (n_x, 1), with 1/m; 0 exactly for a constant feature, or by underflow
 
 
 _APPLY: dict[str, Expected] = {
@@ -29,7 +29,9 @@ def fit(X: Array) -> Statistics:
     """Return mean = 1/m sum x and variance = 1/m sum (x - mean)^2 of each row of X, (n_x, m).
 
     X is the training set alone. The variance is a second pass, which takes off what the mean is
-    wrong by; a row of equal entries has that entry for mean and variance 0 exactly.
+    wrong by; a row of equal entries has that entry for mean and variance 0 exactly. So has a row
+    whose squared deviations underflow, 1e-23 in float32, 1e-162 in float64: no variance can be told
+    there, and the feature wants other units.
 
     Source: Course 2, week 1, "Normalizing inputs"; Chan, Golub and LeVeque (1983), "Algorithms for
     computing the sample variance".

@@ -9,11 +9,13 @@ import copy
 import math
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from itertools import product
 from multiprocessing import get_context
 from numbers import Real
+from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -99,6 +101,16 @@ class _Point:
             raise TypeError(f"expected {name} to map names to values, got {describe(value)}")
 
 
+class _Trial:
+    """A trial of a mapping and a real number, NaN and infinity too."""
+
+    def admit(self, name: str, value: Any, seen: Seen) -> None:
+        """Refuse other kinds with TypeError."""
+        Instance(Trial).admit(name, value, seen)
+        _Point().admit(f"{name}.point", value.point, seen)
+        _cost(value.cost, f"{name}.cost")
+
+
 class _Several:
     """A sequence, not empty, of what is expected of each."""
 
@@ -154,7 +166,7 @@ def grid_points(space: Mapping[str, Scale], n_per_axis: int) -> list[dict[str, f
     return [dict(zip(space, point, strict=True)) for point in product(*axes)]
 
 
-@door(space=Space(), trials=_Several(Instance(Trial)), keep=Whole(1))
+@door(space=Space(), trials=_Several(_Trial()), keep=Whole(1))
 def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict[str, Scale]:
     """Return the space around the `keep` trials of lowest cost: coarse to fine.
 
@@ -182,7 +194,7 @@ def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict
     }
 
 
-@door(trials=_Several(Instance(Trial)))
+@door(trials=_Several(_Trial()))
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial of lowest cost, the first of equals; costs of NaN are passed over.
 
@@ -200,10 +212,10 @@ def _ranked(trials: Sequence[Trial]) -> list[Trial]:
     return ranked
 
 
-def _cost(cost: Any) -> float:
+def _cost(cost: Any, name: str = "the cost") -> float:
     """Return what an objective returned as a float, or raise TypeError."""
     if isinstance(cost, bool) or not isinstance(cost, Real):
-        raise TypeError(f"expected the cost to be a real number, got {describe(cost)}")
+        raise TypeError(f"expected {name} to be a real number, got {describe(cost)}")
     return float(cost)
 
 
@@ -229,7 +241,8 @@ def panda(
     stay, and the round is rolled back. {} changes nothing: train on. The first round beats any
     cost but NaN. `on_result` is called with the result so far after each round.
 
-    Raises ValueError where a change names what the point does not have.
+    Raises ValueError where a change names what the point does not have, TypeError where `train_for`
+    does not return a pair of a state and a real number.
 
     Source: Course 2, week 3, "Hyperparameters tuning in practice: pandas vs. caviar".
     """
@@ -239,10 +252,12 @@ def panda(
     result = PandaResult(copy.deepcopy(state), dict(point), math.inf, ())
     for change in changes:
         candidate = {**result.point, **change}
-        reached, cost = train_for(copy.deepcopy(result.state), dict(candidate))
-        cost = _cost(cost)
+        pair = train_for(copy.deepcopy(result.state), dict(candidate))
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"expected train_for to return (state, cost), got {describe(pair)}")
+        reached, cost = pair[0], _cost(pair[1])
         kept = cost < result.cost
-        rounds = (*result.rounds, Round(candidate, cost, kept))
+        rounds = (*result.rounds, Round(dict(candidate), cost, kept))
         if kept:
             result = PandaResult(reached, candidate, cost, rounds)
         else:
@@ -270,16 +285,20 @@ def caviar(
     """Train many models side by side: return objective(point), a cost, for all, in their order.
 
     More than one of `workers` are processes started afresh: the objective must then be a function
-    of a module, and the call of a script stand under `if __name__ == "__main__"`. `on_result` is
-    called with each trial as it ends. Pass a list of `trials` of your own to keep what was finished
-    when the search is interrupted: they are added to it, in order, whatever happens.
+    of a module, not of a notebook's cell, and the call of a script stand under `if __name__ ==
+    "__main__"`. `on_result` is called with each trial as it ends. Pass a list of `trials` of your
+    own to keep what was finished when the search is interrupted: they are added to it, in order,
+    whatever happens.
 
-    Raises RuntimeError naming the point at which the objective failed.
+    Raises RuntimeError naming the point at which the objective failed, and TypeError for what
+    cannot be given to processes.
 
     Source: Course 2, week 3, "Hyperparameters tuning in practice: pandas vs. caviar".
     """
     if workers > 1:
-        _check_picklable(objective)
+        _check_picklable("objective to be a function of a module that processes find", objective)
+        for index, point in enumerate(points):
+            _check_picklable(f"points[{index}] to hold values that can be pickled", dict(point))
     trials = [] if trials is None else trials
     finished: dict[int, Trial] = {}
 
@@ -335,11 +354,12 @@ def _die_of_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def _check_picklable(objective: Callable[..., Any]) -> None:
+def _check_picklable(expected: str, value: Any) -> None:
+    """Raise TypeError unless a process started afresh could be given the value."""
     try:
-        pickle.dumps(objective)
+        pickled = pickle.dumps(value)
     except Exception as error:  # pickle raises whatever the object does
-        raise TypeError(
-            f"expected objective to be a function of a module, for processes to find it, "
-            f"got {describe(objective)}"
-        ) from error
+        raise TypeError(f"expected {expected}, got {describe(value)}") from error
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if b"__main__" in pickled and not (script and Path(script).is_file()):
+        raise TypeError(f"expected {expected}, got {describe(value)} of an interactive session")

@@ -80,8 +80,14 @@ class Scale:
 
     @door(u=Draws("n"))
     def sample(self, u: Tensor) -> Tensor:
-        """Return the values, shape (n,), of which the fractions u, (n,), of all draws are below."""
-        ends = self.transform.inv(u.new_tensor([self.low, self.high]))
+        """Return the values, shape (n,), of which the fractions u, (n,), of all draws are below.
+
+        Raises ValueError where an end, rounded to the draws' dtype, leaves the scale's domain.
+        """
+        ends = u.new_tensor([self.low, self.high])
+        names = [f"{name} as {u.dtype}" for name in ("low", "high")]
+        admit(dict.fromkeys(names, self.domain), dict(zip(names, ends.tolist(), strict=True)))
+        ends = self.transform.inv(ends)
         # unvalidated, as one value is a range too
         axis = UniformDistribution(ends[0], ends[1], validate_args=False)
         values: Tensor = TransformedDistribution(axis, [self.transform]).icdf(u)  # type: ignore[no-untyped-call]

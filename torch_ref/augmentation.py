@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from torch_ref._door import Expected, Floats, Instance, Number, Whole, describe, door
+from torch_ref._door import Dtype, Expected, Floats, Instance, Number, Whole, describe, door
 
 __all__ = [
     "draw_angles",
@@ -57,7 +57,7 @@ _DRAW: dict[str, Expected] = {"m": Whole(1), "generator": Instance(torch.Generat
 @door(probability=Number("[0, 1]"), **_DRAW)
 def draw_flips(m: int, generator: torch.Generator, probability: float = 0.5) -> Tensor:
     """Draw 1 with that probability or 0 for each image, (m,). Source: torch.bernoulli."""
-    chances = torch.full((m,), probability, dtype=torch.float64)
+    chances = torch.full((m,), probability, dtype=torch.float64, device=generator.device)
     return torch.bernoulli(chances, generator=generator).long()
 
 
@@ -71,7 +71,8 @@ def horizontal_flip(images: Tensor, flips: Any) -> Tensor:
 @door(padding=Whole(0), **_DRAW)
 def draw_offsets(m: int, padding: int, generator: torch.Generator) -> Tensor:
     """Draw where each crop begins, in 0..2 padding, (m, 2). Source: torch.randint."""
-    return torch.randint(0, 2 * padding + 1, (m, 2), generator=generator)
+    size = 2 * padding + 1
+    return torch.randint(size, (m, 2), generator=generator, device=generator.device)
 
 
 @door(images=_IMAGES, offsets=_WholeNumbers(2, low=0), padding=Whole(0))
@@ -99,7 +100,8 @@ def pad_and_crop(images: Tensor, offsets: Any, padding: int) -> Tensor:
 @door(largest=Whole(0), **_DRAW)
 def draw_shifts(m: int, largest: int, generator: torch.Generator) -> Tensor:
     """Draw moves down and to the right, in -largest..largest, (m, 2). Source: torch.randint."""
-    return torch.randint(-largest, largest + 1, (m, 2), generator=generator)
+    ends = -largest, largest + 1
+    return torch.randint(*ends, (m, 2), generator=generator, device=generator.device)
 
 
 @door(images=_IMAGES, shifts=_WholeNumbers(2))
@@ -117,11 +119,13 @@ def shift(images: Tensor, shifts: Any) -> Tensor:
     return torch.stack(moved)
 
 
-@door(largest=Number("[0, inf)"), **_DRAW)
-def draw_angles(m: int, largest: float, generator: torch.Generator) -> Tensor:
-    """Draw angles uniform in [-largest, largest], (m,) float64. Source: torch.Tensor.uniform_."""
-    angles = torch.empty(m, dtype=torch.float64)
-    return angles.uniform_(-largest, largest, generator=generator)
+@door(largest=Number("[0, inf)"), dtype=Dtype(), **_DRAW)
+def draw_angles(
+    m: int, largest: float, generator: torch.Generator, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Draw angles uniform in [-largest, largest], (m,). Source: torch.Tensor.uniform_."""
+    angles = torch.empty(m, dtype=torch.float64, device=generator.device)
+    return angles.uniform_(-largest, largest, generator=generator).to(dtype)
 
 
 @door(images=_IMAGES, angles="m")

@@ -59,11 +59,11 @@ class LearningCurves(NamedTuple):
 
 
 class _Sizes:
-    """Whole numbers of at least 1, increasing."""
+    """Whole numbers of at least 1, increasing: a list, a tuple, a 1-D tensor or NumPy array."""
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), none, too small or unsorted ones (ValueError)."""
-        if isinstance(value, Tensor) and value.ndim == 1:
+        if getattr(value, "ndim", 0) == 1:  # a tensor or a NumPy array
             value = value.tolist()
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise TypeError(f"expected {name} to be a list of whole numbers, got {describe(value)}")
@@ -74,6 +74,9 @@ class _Sizes:
         if any(one >= other for one, other in pairwise(value)):
             raise ValueError(f"expected {name} to increase, got {list(value)}")
 
+
+#: by how much a gap may pass the tolerance and be a tie: the round-off of 0.03 - 0.01 is below.
+_ROUND_OFF = 1e-12
 
 _ERRORS: dict[str, Expected] = {
     "train_error": Number("[0, 1]"),
@@ -89,14 +92,14 @@ def diagnose(
 ) -> Diagnosis:
     """Return the gaps between the optimal, the train and the dev error, and what they say.
 
-    A gap is high when it is larger than the tolerance.
+    A gap is high when it is larger than the tolerance, by more than 1e-12.
 
     Source: torch.diff.
     """
     errors = torch.tensor([optimal_error, train_error, dev_error], dtype=torch.float64)
     gaps = errors.diff()
     avoidable_bias, variance = gaps.tolist()
-    high_bias, high_variance = (gaps > tolerance).tolist()
+    high_bias, high_variance = (gaps > float(tolerance) + _ROUND_OFF).tolist()
     name = list(REMEDIES)[high_bias + 2 * high_variance]
     return Diagnosis(avoidable_bias, variance, high_bias, high_variance, name, REMEDIES[name])
 
@@ -119,6 +122,7 @@ def learning_curves(
 
     Source: torch.Tensor.index_select.
     """
+    sizes = [int(size) for size in sizes]
     if sizes[-1] > len(X):
         raise ValueError(f"expected sizes of at most m = {len(X)} examples, got {sizes[-1]}")
     order = torch.as_tensor(order).long().to(X.device)
@@ -128,7 +132,7 @@ def learning_curves(
         if not isinstance(pair, tuple) or len(pair) != 2 or not all(map(_is_number, pair)):
             raise TypeError(f"expected fit to return two real numbers, got {describe(pair)}")
         row[0], row[1] = pair
-    return LearningCurves(torch.as_tensor(sizes), *reached.unbind(dim=1))
+    return LearningCurves(torch.tensor(sizes), *reached.unbind(dim=1))
 
 
 def _is_number(value: object) -> bool:

@@ -17,7 +17,7 @@ class Statistics(NamedTuple):
     """What `fit` saw of each feature."""
 
     mean: Tensor  # (n_x,)
-    variance: Tensor  # (n_x,), with 1/m; exactly 0 for a constant feature
+    variance: Tensor  # (n_x,), with 1/m; 0 exactly for a constant feature, or by underflow
 
 
 _APPLY: dict[str, Expected] = {"statistics": Instance(Statistics), "X": Floats("m n_x")}
@@ -28,7 +28,8 @@ def fit(X: Tensor) -> Statistics:
     """Return mean and variance, each (n_x,), of the columns of the training set X, (m, n_x).
 
     The course divides by m; torch's default, correction=1, divides by m - 1. It updates its means
-    one example after the other, and so leaves a constant feature exactly what it is.
+    one example after the other, and so leaves a constant feature exactly what it is. Deviations
+    whose squares underflow, 1e-23 in float32, count as none.
 
     Source: torch.var_mean.
     """

@@ -86,14 +86,14 @@ def stratified_split(Y: Tensor, order: Any, ratios: Ratios) -> tuple[Tensor, ...
     wanted = torch.tensor(_filled(len(order), ratios))
     _, classes, counts = torch.unique(Y.cpu(), dim=0, return_inverse=True, return_counts=True)
     table = torch.stack([_quotas(m, ratios).floor().long() for m in counts.tolist()])
-    part_of = torch.empty_like(order)
+    in_order = classes[order.cpu().long()]  # uint8 would be taken for a mask
+    part_of = torch.empty_like(in_order)
     for number, count in enumerate(counts):
         lacking = wanted - table.sum(dim=0)
         leftover = count - table[number].sum()
         table[number, lacking.argsort(descending=True, stable=True)[:leftover]] += 1
-        part_of[classes[order] == number] = torch.arange(len(wanted)).repeat_interleave(
-            table[number]
-        )
+        parts = torch.arange(len(wanted)).repeat_interleave(table[number])
+        part_of[in_order == number] = parts
     return tuple(order[part_of == part] for part in range(len(wanted)))
 
 

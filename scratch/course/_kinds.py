@@ -270,13 +270,13 @@ def _leaves(value: Any) -> Iterator[Array]:
             yield from _leaves(one)
 
 
-def _cast(value: Any, dtype: Any) -> Any:
+def in_dtype(value: Any, dtype: Any) -> Any:
     """Return the same nest with every array in that dtype, the same array where it is already."""
     if isinstance(value, np.ndarray):
         return np.asarray(value, dtype)
     if isinstance(value, dict):
-        return {key: _cast(one, dtype) for key, one in value.items()}
-    return tuple(_cast(one, dtype) for one in value)
+        return {key: in_dtype(one, dtype) for key, one in value.items()}
+    return tuple(in_dtype(one, dtype) for one in value)
 
 
 def _plain(kind: Expected, value: Any) -> Any:
@@ -318,7 +318,7 @@ def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R
             plain = {name: _plain(one, bound.arguments[name]) for name, one in held.items()}
             floating = {one.dtype for one in _leaves(plain) if one.dtype.type in DTYPES}
             dtype = np.result_type(*floating) if floating else np.dtype(np.float64)
-            bound.arguments.update(_cast(plain, dtype))
+            bound.arguments.update(in_dtype(plain, dtype))
             return function(*bound.args, **bound.kwargs)
 
         checked.__door__ = table  # type: ignore[attr-defined]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from scratch import gradient_checking
 from scratch._door import Array, Optional, unchecked
 from scratch._shapes import network_shapes
-from scratch.course._kinds import Arrays, FlatCache, Gradients, Labels, Layers, Real, door
+from scratch.course._kinds import Arrays, FlatCache, Gradients, Labels, Layers, Real, door, in_dtype
 from scratch.course._layers import (
     cross_entropy,
     flatten,
@@ -44,6 +45,18 @@ _numerical_gradient = unchecked(gradient_checking.numerical_gradient)
 _relative_error = unchecked(gradient_checking.relative_error)
 
 
+def _difference(
+    cost: Callable[[Parameters], Any], at: Parameters, gradient: Array, epsilon: float
+) -> float:
+    """Return the relative error of a gradient, NaN where the core refuses to take differences."""
+    try:
+        # a step of -epsilon is the same two-sided difference
+        approximation = _numerical_gradient(cost, at, epsilon=abs(epsilon))
+    except ValueError:  # a cost that is not finite, or a step that moves nothing
+        return math.nan
+    return _relative_error(approximation.theta, gradient)
+
+
 @door(x=Real(), theta=Real())
 def forward_propagation_1d(x: float, theta: float) -> float:
     """Return J = theta x.
@@ -67,17 +80,16 @@ def gradient_check_1d(x: float, theta: float, epsilon: float = 1e-7) -> float:
     """Return |approximation - dtheta| / (|approximation| + |dtheta|) by a two-sided difference.
 
     It divides by the step that theta + epsilon really took, and so comes out smaller than the 3e-10
-    that dividing by 2 epsilon leaves.
+    that dividing by 2 epsilon leaves. NaN where a cost is not finite or epsilon is lost in theta.
 
     Source: Course 2, week 1, "Gradient checking".
     """
     at = Parameters.empty({"theta": (1,)})
     at["theta"] = [theta]
-    approximation = _numerical_gradient(
-        lambda moved: unchecked(forward_propagation_1d)(x, moved["theta"][0]), at, epsilon=epsilon
-    )
     dtheta = np.array([unchecked(backward_propagation_1d)(x, theta)], float)
-    return _relative_error(approximation.theta, dtheta)
+    return _difference(
+        lambda moved: unchecked(forward_propagation_1d)(x, moved["theta"][0]), at, dtheta, epsilon
+    )
 
 
 @door(parameters=_LAYERS)
@@ -144,16 +156,20 @@ def gradient_check(
     """Return ||approximation - gradient|| / (||approximation|| + ||gradient||) over all parameters.
 
     The approximation is the two-sided difference of the cost of `forward_propagation_n`, which is
-    computed from the output, as taught: where that saturates, its round-off dominates.
+    computed from the output, as taught: where that saturates, its round-off dominates, and where it
+    is infinite, as large initial weights make it, the result is NaN; so it is where epsilon is lost
+    in a parameter. Differences of float32 are taken in float64, as epsilon is about its ULP.
 
     Source: Course 2, week 1, "Gradient checking", N-dimensional.
     """
+    given = {"X": X, "Y": Y, "parameters": parameters, "gradients": gradients}
+    wide = in_dtype(given, np.result_type(X.dtype, np.float64))
 
     def cost(moved: Parameters) -> Any:
-        return unchecked(forward_propagation_n)(X, Y, dict(moved))[0]
+        return unchecked(forward_propagation_n)(wide["X"], wide["Y"], dict(moved))[0]
 
-    approximation = _numerical_gradient(cost, pack(parameters), epsilon=epsilon)
-    return _relative_error(approximation.theta, pack(gradients, "d").theta)
+    gradient = pack(wide["gradients"], "d").theta
+    return _difference(cost, pack(wide["parameters"]), gradient, epsilon)
 
 
 #: the name of the assignment's notebook.
