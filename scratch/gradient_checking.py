@@ -93,8 +93,9 @@ def numerical_gradient(
     Source: Course 2, week 1, "Numerical approximation of gradients".
     """
     moved = parameters.copy()
-    # as Python's own number: a float64 scalar would not be rounded to a float32 step
-    epsilon = float(epsilon or _default_step(moved.theta.dtype, two_sided))
+    if epsilon is None:
+        epsilon = _default_step(moved.theta.dtype, two_sided)
+    epsilon = float(epsilon)  # a float64 scalar would not be rounded to a float32 step
     J = _value(cost, moved)
     if _value(cost, moved) != J:
         raise ValueError("expected cost to be a function of its parameters, got two values at one")
