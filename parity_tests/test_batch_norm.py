@@ -156,6 +156,17 @@ def test_several_batches_then_evaluation(decay, unbiased, rng):
         layer.weight.copy_(to_torch("gamma", inputs["gamma"]))
         layer.bias.copy_(to_torch("beta", inputs["beta"]))
         reference = columns(layer.eval()(rows(inputs["Z"])))
+    averages = {"mean": mean, "variance": variance}
+    assert_close(
+        ours.batch_norm_predict(**inputs, **averages, epsilon=0.5),
+        columns(
+            theirs.batch_norm_predict(
+                *(to_torch(name, one) for name, one in (inputs | averages).items()), epsilon=0.5
+            )
+        ),
+        "answers with another epsilon",
+        gauge=20.0,
+    )
     answers = ours.batch_norm_predict(**inputs, mean=mean, variance=variance)
     function = theirs.batch_norm_predict(
         *(to_torch(name, one) for name, one in inputs.items()),
@@ -170,6 +181,32 @@ def test_several_batches_then_evaluation(decay, unbiased, rng):
         inputs["Z"][:, :1], inputs["gamma"], inputs["beta"], mean, variance
     )
     assert np.array_equal(single, answers[:, :1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_dtype_is_kept(dtype, rng):
+    """Choices that are float64 scalars promote nothing, and nothing handed in is overwritten."""
+    inputs = draw_inputs(3, 8, rng, dtype)
+    wide = np.float64(0.9)
+    output, cache = ours.batch_norm_forward(**inputs, epsilon=np.float64(1e-5))
+    mean, variance = np.zeros((3, 1), dtype), np.ones((3, 1), dtype)
+    moved = ours.update_running_averages(mean, variance, cache, wide)
+    answers = ours.batch_norm_predict(**inputs, mean=moved[0], variance=moved[1], epsilon=wide)
+    assert {one.dtype for one in (output, answers, *moved, *cache)} == {np.dtype(dtype)}
+    assert not mean.any()
+    if dtype != np.longdouble:
+        tensors = to_torch("mean", mean), to_torch("variance", variance)
+        theirs.update_running_averages(*tensors, rows(inputs["Z"]))
+        assert not tensors[0].any()
+        assert (tensors[1] == 1).all()
+
+
+def test_running_averages_are_outside_of_the_graph():
+    """Averages that remembered where they came from would keep every mini-batch in memory."""
+    layer = theirs.BatchNorm(3)
+    layer(torch.ones(4, 3, dtype=torch.float64, requires_grad=True))
+    assert not layer.running_mean.requires_grad
+    assert not layer.running_var.requires_grad
 
 
 @pytest.mark.parametrize("m", [2, 5, 100])

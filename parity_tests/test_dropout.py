@@ -13,7 +13,7 @@ from parity_tests.bridge import columns, rows, to_torch
 from scratch import dropout as ours
 from torch_ref import dropout as theirs
 
-KEEP_PROBS = [0.1, 0.5, 0.8, 0.95]
+KEEP_PROBS = [0.125, 0.5, 0.8, 0.95]
 SIZES = (5, 40, 30, 20, 3)
 SHAPE = (4, 6)
 
@@ -150,6 +150,25 @@ def test_masks_of_a_network(dtype, rng):
     assert not torch.equal(torchs[0]["D1"], torchs[1]["D1"])
 
 
+def test_torchs_masks_come_from_the_generator():
+    """One seed gives the same bits, another does not; the global generator stays where it is."""
+    before = torch.get_rng_state()
+    first, same, other = (
+        theirs.draw_mask((20, 10), 0.5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_mask_handed_in_has_the_shape_of_the_input():
+    """A mask that would broadcast drops the same units of every example: it is refused."""
+    layer = theirs.Dropout(0.5)
+    layer.mask = torch.ones(1, 4)
+    with pytest.raises(ValueError, match=r"expected a mask of shape \(3, 4\), got \(1, 4\)"):
+        layer(torch.ones(3, 4))
+
+
 def test_every_dtype_keeps_the_same_units():
     """float32 runs drop what float64 runs drop, for one seed."""
     masks = [
@@ -162,9 +181,10 @@ def test_every_dtype_keeps_the_same_units():
 
 def test_a_drawn_mask_is_uniform_not_normal():
     """Kept is where a uniform draw is below keep_prob: the first draws of a known generator."""
-    uniform = np.random.default_rng(7).random((3, 4))
-    mask = ours.draw_mask((3, 4), 0.6, np.random.default_rng(7))
-    assert np.array_equal(mask > 0, uniform < 0.6)
+    uniform = np.random.default_rng(7).random((300, 40))
+    for keep_prob in (0.6, 0.1234):
+        mask = ours.draw_mask((300, 40), keep_prob, np.random.default_rng(7))
+        assert np.array_equal(mask > 0, uniform < keep_prob)
 
 
 def test_functional_dropout_takes_the_chance_to_lose(rng):

@@ -131,10 +131,12 @@ def test_both_sides_find_a_network_right(hidden, output, penalties, rng):
     assert np.array_equal(parameters.theta, kept)
 
 
+@pytest.mark.parametrize("unbiased", [False, True])
 @pytest.mark.parametrize("hidden", ["tanh", "relu"])
-def test_batch_norm_is_checked_in_training(hidden, rng):
+def test_batch_norm_is_checked_in_training(hidden, unbiased, rng):
     """The mean and variance of X move with each step; running averages and modes stay."""
-    parameters, X, Y, network = draw(rng, hidden, sizes=(4, 5, 6, 3), batch_norm=BatchNorm())
+    norm = BatchNorm(unbiased=unbiased)
+    parameters, X, Y, network = draw(rng, hidden, sizes=(4, 5, 6, 3), batch_norm=norm)
     mine = ours.check_network(parameters, X, Y, network, l2=0.5)
     module = twin(network, parameters).eval()
     averages = unload_running(module).theta
@@ -210,6 +212,8 @@ def test_relative_error_at_its_ends():
         assert ours.relative_error(size * a, -size * a) == pytest.approx(1, abs=1e-15)
         assert ours.relative_error(size * a, 0 * a) == 1
         assert ours.relative_error(size * a, 2 * (size * a)) == pytest.approx(1 / 3, abs=1e-15)
+        pair = torch.from_numpy(size * a), torch.from_numpy(2 * (size * a))
+        assert theirs.relative_error(*pair) == pytest.approx(1 / 3, abs=1e-15)
     for zero in (np.zeros(2), -np.zeros(2)):
         assert ours.relative_error(zero, zero) == 0
         assert theirs.relative_error(torch.from_numpy(zero), torch.from_numpy(zero)) == 0
@@ -400,6 +404,25 @@ def test_the_step_is_the_one_taken():
         assert slope["b1"].item() == 1
 
 
+def test_a_float64_step_is_rounded_to_float32():
+    """A step that is a NumPy scalar is taken as Python's own number would be."""
+    narrow = Parameters({"b1": np.full((1, 1), 1.1, np.float32)})
+    for epsilon in (1e-3, np.float64(1e-3)):
+        slope = ours.numerical_gradient(lambda one: one.theta.sum(), narrow, epsilon=epsilon)
+        assert slope.theta[0] == 1
+
+
+def test_torch_judges_gradients_in_any_order(rng):
+    """Gradients are matched by name: another order of the dictionary changes no verdict."""
+    values = {"b": torch.tensor([1.0, 2.0]).double(), "a": torch.tensor([3.0]).double()}
+    gradients = {"a": torch.tensor([6.0]).double(), "b": torch.tensor([2.0, 4.0]).double()}
+    found = theirs.gradient_check(
+        lambda one: one["a"].square().sum() + one["b"].square().sum(), values, gradients
+    )
+    assert found.agrees
+    assert found.difference < 1e-9
+
+
 @pytest.mark.parametrize("where", ["near", "at", "far"])
 @pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
 def test_a_kink_within_a_step_is_told(hidden, where, rng):
@@ -417,8 +440,9 @@ def test_a_kink_within_a_step_is_told(hidden, where, rng):
         if where == "far":
             assert side.check_network(*arguments).difference < 1e-8
             continue
-        with pytest.warns(side.KinkWarning, match=message):
+        with pytest.warns(side.KinkWarning, match=message) as told:
             found = side.check_network(*arguments)
+        assert told[0].filename == __file__  # the line that called is the one to look at
         assert found.difference > 1e-4
         assert found.culprit[0] in ("W1", "b1")
         if where == "near":  # a smaller step stays on its side

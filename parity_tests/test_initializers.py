@@ -17,6 +17,7 @@ from scratch import initializers as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import GradientDescent
 from torch_ref import initializers as theirs
+from torch_ref.batch_norm import BatchNorm
 from torch_ref.network import Network as TheirNetwork
 from torch_ref.network import cost_and_gradients as their_cost_and_gradients
 
@@ -118,6 +119,27 @@ def test_initialize(name, rng):
         spread = view.std(), other[key].std()
         assert spread[0] == pytest.approx(spread[1], rel=5 / np.sqrt(2 * view.size))
         assert abs(view.mean() - other[key].mean()) <= 5 * np.sqrt(2 / view.size) * spread[0]
+
+
+@pytest.mark.parity("initialize")
+def test_batch_norm_begins_as_the_identity(rng):
+    """Every gamma is 1 and every beta 0, in the place of b in all layers but the last."""
+    sizes = (30, 20, 10, 5)
+    mine = ours.initialize(sizes, "he", rng, batch_norm=True)
+    module = TheirNetwork(layer_sizes=sizes, batch_norm=BatchNorm)
+    for parameter in module.parameters():
+        torch.nn.init.constant_(parameter, 99.0)
+    theirs.initialize(module, "he", torch.Generator().manual_seed(3))
+    other = unload(module)
+    assert list(mine) == ["W1", "gamma1", "beta1", "W2", "gamma2", "beta2", "W3", "b3"]
+    assert mine.layout == other.layout
+    for key, view in mine.items():
+        if key[0] != "W":
+            assert_close(view, other[key], key, expect_zero=key[0] == "b")
+            assert (view == key.startswith("gamma")).all()
+    plain = ours.initialize(sizes, "he", np.random.default_rng(1))
+    same = ours.initialize(sizes, "he", np.random.default_rng(1), batch_norm=True)
+    assert np.array_equal(plain["W3"], same["W3"])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.longdouble])

@@ -175,6 +175,17 @@ def test_descent(n_x, m, rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_b_begins_as_the_number_0(dtype, rng):
+    """The course starts from b = 0, a Python number, whole or not."""
+    w, X = np.zeros((3, 1), dtype), rng.standard_normal((3, 5)).astype(dtype)
+    Y = np.ones((1, 5), dtype)
+    first, second = (ours.propagate(w, b, X, Y) for b in (0, 0.0))
+    assert first[0] == second[0]
+    assert first[1]["w"].dtype == dtype
+    assert np.array_equal(first[1]["w"], second[1]["w"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 def test_dtype_is_kept(dtype, rng):
     """Every output has the dtype of the inputs, with a Python float for b and the rate."""
     w, _, X, Y = draw(rng, dtype=dtype)

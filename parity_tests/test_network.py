@@ -35,6 +35,7 @@ from scratch.network import (
 )
 from scratch.parameters import Parameters
 from torch_ref import network as theirs
+from torch_ref.initializers import initialize as initialize_theirs
 
 HIDDEN = [name for name, one in ACTIVATIONS.items() if one.backward is not None]
 DEEP = (8, 16, 16, 16, 4)
@@ -128,6 +129,7 @@ REGULARIZED = {
     "dropout of one layer": {"keep_probs": (1.0, 0.6)},
     "batch norm": {"batch_norm": NORM},
     "both": {"keep_probs": (0.5, 0.8), "batch_norm": NORM},
+    "batch norm as torch's": {"batch_norm": BatchNorm(unbiased=True)},
 }
 
 
@@ -200,7 +202,9 @@ def test_both_doors_of_regularized_networks(case, output, rng):
     assert_close(answers, columns(theirs.outputs(rows(X), module)), "outputs", gauge=40.0)
     predictions = predict(X, parameters, network, running)
     assert np.array_equal(predictions, columns(theirs.predict(rows(X), module)))
-    assert module.training  # its mode is as it was
+    assert module.training  # its mode is as it was, and nothing is left hanging on it
+    assert all(layer.mask is None for layer in module.dropouts.values())
+    assert not any(part._forward_hooks for part in module.modules())
     whole, _ = network_forward(X, parameters, network, masks)
     assert np.abs(whole - answers).max() > 1e-3  # training and prediction are two passes
     single = outputs(X[:, :1], parameters, network, running)
@@ -230,7 +234,8 @@ def test_the_regularized_training_step_is_the_definition(case, hidden, dtype, rn
             _, cache = network_forward(X, parameters, network, masks)
             for l, one in enumerate(cache.batch_norm, start=1):
                 pair = before[f"mean{l}"], before[f"variance{l}"]
-                moved = update_running_averages(*pair, one, network.batch_norm.decay)
+                norm = network.batch_norm
+                moved = update_running_averages(*pair, one, norm.decay, norm.unbiased)
                 for letter, value in zip(("mean", "variance"), moved, strict=True):
                     assert_close(running[f"{letter}{l}"], value, letter, gauge=4.0)
 
@@ -244,6 +249,18 @@ def test_keep_prob_one_is_no_dropout(rng):
     _, same = cost_and_gradients(parameters, X, Y, kept, masks={})
     assert np.array_equal(gradients.theta, same.theta)
     assert not twin(kept, parameters).dropouts
+
+
+@pytest.mark.parametrize("hidden", HIDDEN)
+def test_norms_are_those_of_layers(hidden, rng):
+    """Whatever module an activation is, torch's layers are counted as ours are."""
+    network, parameters = draw_network((5, 8, 6, 3), hidden, "softmax", rng)
+    X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
+    mine = layer_norms(parameters, X, Y, network).activations
+    other = theirs.layer_norms(twin(network, parameters), rows(X), rows(Y)).activations
+    assert list(mine) == list(other) == ["A1", "A2", "A3"]
+    for name, value in mine.items():
+        assert_close(np.float64(value), np.float64(other[name]), name, budget=GRADIENT)
 
 
 def test_norms_vanish_and_explode_with_the_initial_weights(rng):
@@ -270,6 +287,8 @@ def test_what_a_pass_needs_is_asked_for(rng):
     X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
     spoilt = {
         "expected masks": {"D1": masks["D1"]},
+        "expected mask D1 to hold 0 or 1 / 0.5": {**masks, "D1": (masks["D1"] > 0) + 0.0},
+        "expected mask D2 to hold 0 or 1 / 0.8": {**masks, "D2": -masks["D2"] - 3},
         "expected mask D2 of shape": {**masks, "D2": masks["D2"][:, :4]},
         "expected mask D2 of dtype": {**masks, "D2": masks["D2"].astype("f4")},
     }
@@ -280,6 +299,12 @@ def test_what_a_pass_needs_is_asked_for(rng):
             network_forward(X, parameters, network, bad)
         with pytest.raises((TypeError, ValueError), match=message):
             theirs.cost_and_gradients(module, rows(X), rows(Y), masks=masks_to_torch(bad))
+    # masks go by their names, in whatever order they come
+    turned = dict(reversed(masks.items()))
+    J, _ = cost_and_gradients(parameters, X, Y, network, masks=turned)
+    assert_close(J, cost_and_gradients(parameters, X, Y, network, masks=masks)[0], "cost")
+    torchs = theirs.cost_and_gradients(module, rows(X), rows(Y), masks=masks_to_torch(turned))[0]
+    assert_close(J, torchs.numpy()[()], "cost")
     for side in (
         lambda: cost_and_gradients(parameters, X, Y, network, masks=3),
         lambda: theirs.cost_and_gradients(module, rows(X), rows(Y), masks=3),
@@ -294,7 +319,7 @@ def test_what_a_pass_needs_is_asked_for(rng):
     with pytest.raises(ValueError, match="expected running averages like"):
         predict(X, parameters, network, parameters)
     plain, own = draw_network((5, 3), "tanh", "softmax", rng)
-    with pytest.raises(ValueError, match="for a network with batch norm alone"):
+    with pytest.raises(ValueError, match="for normalized hidden layers alone"):
         outputs(X, own, plain, running)
 
 
@@ -304,8 +329,49 @@ def test_bad_keep_probs_are_refused(make, bad):
     """One number in (0, 1] for each hidden layer."""
     with pytest.raises((TypeError, ValueError), match="expected keep_prob"):
         make(layer_sizes=(3, 4, 4, 1), keep_probs=bad)
-    with pytest.raises(TypeError, match="expected batch_norm"):
-        make(layer_sizes=(3, 4, 4, 1), batch_norm=0.5)
+    for layer in (0.5, torch.nn.BatchNorm1d(4)):
+        with pytest.raises(TypeError, match="expected batch_norm"):
+            make(layer_sizes=(3, 4, 4, 1), batch_norm=layer)
+
+
+def test_torchs_own_batch_norm_will_do(rng):
+    """`nn.BatchNorm1d` itself makes the layers; the passes leave no trace in its buffers."""
+    module = theirs.Network(
+        layer_sizes=(5, 8, 3), output="softmax", batch_norm=torch.nn.BatchNorm1d
+    )
+    initialize_theirs(module, "xavier", torch.Generator().manual_seed(1))
+    before = {name: one.clone() for name, one in module.named_buffers()}
+    X, Y = rows(rng.standard_normal((5, 9))), rows(np.eye(3)[:, [0, 1, 2] * 3])
+    theirs.cost_and_gradients(module, X, Y)
+    theirs.layer_norms(module, X, Y)
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        theirs.cost_and_gradients(module, X[:1], Y[:1])
+    assert all(torch.equal(before[name], one) for name, one in module.named_buffers())
+    assert module.training
+
+
+def test_norms_of_vanishing_activations_do_not_underflow(rng):
+    """In float32 the squares of 1e-26 are 0, the norm is not."""
+    sizes = (20,) * 20 + (1,)
+    network = Network(layer_sizes=sizes, hidden="tanh", output="sigmoid")
+    X = rng.standard_normal((20, 30)).astype("f4")
+    Y = rng.integers(0, 2, (1, 30)).astype("f4")
+    parameters = initialize(sizes, "small_normal", rng, np.float32)
+    mine = layer_norms(parameters, X, Y, network).activations
+    other = theirs.layer_norms(twin(network, parameters), rows(X), rows(Y)).activations
+    assert 0 < mine["A19"] < 1e-20
+    assert abs(mine["A19"] / other["A19"] - 1) < 1e-4
+
+
+def test_messages_tell_the_sides_apart(rng):
+    """A network of the other side is named with its module; a missing choice is guessed."""
+    network, parameters = draw_network((5, 4, 3), "tanh", "softmax", rng, batch_norm=NORM)
+    with pytest.raises(
+        TypeError, match=r"scratch\.network\.Network, got torch_ref\.network\.Network"
+    ):
+        predict(np.ones((5, 2)), parameters, module_of(network))
+    with pytest.raises(ValueError, match="as `initialize` makes with batch_norm=True"):
+        cost_and_gradients(initialize((5, 4, 3), "he", rng), np.ones((5, 3)), np.eye(3), network)
 
 
 PENALTIES = [(0.0, 0.0), (0.2, 0.0), (0.0, 0.4), (0.2, 0.4)]  # (l1, l2)

@@ -15,7 +15,7 @@ from torch.optim import lr_scheduler
 from parity_tests import FORWARD, assert_close, assert_same_trajectory
 from parity_tests.ledger import LEDGER
 from scratch import schedules as ours
-from scratch.optimizers import OPTIMIZERS
+from scratch.optimizers import OPTIMIZERS, GradientDescent
 from scratch.schedules import InverseTime, Manual, PiecewiseConstant
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs
@@ -348,6 +348,19 @@ def test_parameters_have_the_same_names():
     for name, one in ours.SCHEDULES.items():
         mine = [each for each in inspect.signature(one).parameters if each != "learning_rate"]
         assert ["optimizer", *mine] == list(inspect.signature(theirs.SCHEDULES[name]).parameters)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        ours.NaturalExponential(learning_rate=0.1, decay=1.0),
+        ours.Exponential(learning_rate=0.1, rate=0.5),
+    ],
+)
+def test_a_rate_never_reaches_zero(schedule):
+    """Long after it stopped to matter the rate is still one that optimizers take."""
+    for t in (700, 1200, 10_000):
+        assert GradientDescent(learning_rate=schedule(t)).learning_rate > 0
 
 
 def test_a_schedule_is_a_value():

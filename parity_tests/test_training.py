@@ -20,6 +20,7 @@ from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import OPTIMIZERS, Adam, GradientDescent
+from scratch.parameters import Parameters
 from scratch.schedules import SCHEDULES
 from torch_ref import training as theirs
 from torch_ref.early_stopping import EarlyStopping as TheirEarlyStopping
@@ -122,12 +123,20 @@ FEATURES = {
 }
 
 
+CHOICES = {
+    "gradient_descent": {},
+    "momentum": {"beta": 0.8},
+    "rmsprop": {"beta": 0.8, "epsilon": 1e-6},
+    "adam": {"beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6},
+}
+
+
 class Pair:
     """The same run on both sides, from shared draws, as far as it has been taken."""
 
     def __init__(self, feature, optimizer, rng, epochs=6, batch_size=16, device="cpu"):
         """Draw everything that both sides start from."""
-        choices = FEATURES.get(feature, {})
+        choices = feature if isinstance(feature, dict) else FEATURES.get(feature, {})
         chosen = choices.get("network", {})
         self.network = Network(
             layer_sizes=SIZES["softmax"], hidden="tanh", output="softmax", **chosen
@@ -140,8 +149,10 @@ class Pair:
         rate = RATES[optimizer]
         shared = {"epochs": epochs, "batch_size": batch_size, **choices.get("run", {})}
         shared |= {"orders": draw_orders(50, epochs, rng), "l2": 0.3}
-        rule = OPTIMIZERS[optimizer](learning_rate=rate)
-        other_rule = THEIR_OPTIMIZERS[optimizer](self.module.parameters(), learning_rate=rate)
+        # other choices than the defaults, for a schedule to leave alone
+        rates = {"learning_rate": rate, **CHOICES[optimizer]}
+        rule = OPTIMIZERS[optimizer](**rates)
+        other_rule = THEIR_OPTIMIZERS[optimizer](self.module.parameters(), **rates)
         mine, other = {"optimizer": rule, "dev": dev}, {"optimizer": other_rule}
         tensors = [rows(one, device) for one in (X, Y, *dev)]
         other["dev"] = tuple(tensors[2:])
@@ -221,11 +232,9 @@ def test_feature_matters(feature, rng):
 
 def test_early_stopping_ends_both_runs_at_the_best(rng):
     """Both sides stop after the same epoch, before the last, and hand back the best parameters."""
-    FEATURES["stop soon"] = {
-        "network": {"batch_norm": NORM},
-        "stop": {"patience": 2, "min_improvement": 0.05},
-    }
-    pair = Pair("stop soon", "rmsprop", rng, epochs=60)
+    stop = {"patience": 2, "min_improvement": 0.05}
+    pair = Pair({"network": {"batch_norm": NORM}, "stop": stop}, "rmsprop", rng, epochs=60)
+    kept = [id(parameter) for parameter in pair.module.parameters()]
     mine, other = pair.train()
     pair.assert_agree(mine, other)
     best = int(np.argmin(mine.dev_costs))
@@ -233,6 +242,7 @@ def test_early_stopping_ends_both_runs_at_the_best(rng):
     (network, parameters, _, _), choices = pair.mine
     cost, _ = ours.evaluate(parameters, *choices["dev"], network, pair.running)
     assert cost in mine.dev_costs
+    assert [id(parameter) for parameter in pair.module.parameters()] == kept  # the optimizer's own
     assert cost <= mine.dev_costs[best] + 0.05
     assert mine.dev_costs.index(cost) == len(mine.dev_costs) - 3
     reference, _ = theirs.evaluate(pair.module, *pair.other[1]["dev"])
@@ -434,12 +444,14 @@ def test_what_a_run_needs_is_asked_for(rng):
             parameters.theta[:] -= 0.01 * gradients.theta
 
     refusals = {
-        "expected masks where keep_probs are below 1": {"masks": None},
-        "expected masks for every step, got fewer": {"masks": masks},
-        r"expected mask D1 of shape \(8, 16\)": {"masks": [{"D1": np.ones((8, 15))}]},
+        "expected masks for keep_probs of": {"masks": None},
+        "expected masks for 24 steps, got 2": {"masks": masks},
+        "expected masks for every step, got fewer": {"masks": iter(masks)},
+        r"expected mask D1 of shape \(8, 16\)": {"masks": [{"D1": np.ones((8, 15))}] * 24},
         "expected running averages of shapes": {"running": None},
         "expected dev data": {"early_stopping": EarlyStopping(patience=1), "dev": None},
-        "expected an optimizer with a learning_rate": {"schedule": schedule, "optimizer": Rule()},
+        "a dataclass with a learning_rate": {"schedule": schedule, "optimizer": Rule()},
+        "expected mini-batches of two or more examples": {"batch_size": 7},
     }
     for message, change in refusals.items():
         with pytest.raises((TypeError, ValueError), match=message):
@@ -448,7 +460,11 @@ def test_what_a_run_needs_is_asked_for(rng):
     stranger = THEIR_OPTIMIZERS["adam"]([torch.ones(2, requires_grad=True)])
     refusals = {
         "expected masks for every step, got fewer": {"masks": map(masks_to_torch, masks)},
-        r"expected mask D1 of shape \(16, 8\)": {"masks": [{"D1": torch.ones(15, 8).double()}]},
+        "expected masks for 24 steps, got 1": {"masks": [{}]},
+        r"expected mask D1 of shape \(16, 8\)": {
+            "masks": iter([{"D1": torch.ones(15, 8).double()}])
+        },
+        "expected mini-batches of two or more examples": {"batch_size": 7},
         "expected dev data": {"early_stopping": TheirEarlyStopping(patience=1), "dev": None},
         "expected a schedule of the optimizer": {"schedule": THEIR_SCHEDULES["constant"](stranger)},
     }
@@ -457,10 +473,11 @@ def test_what_a_run_needs_is_asked_for(rng):
             theirs.train(*arguments, **{**choices, **change})
     assert all(layer.mask is None for layer in pair.module.dropouts.values())
     plain = Pair("clipping by norm", "adam", rng)
-    with pytest.raises(ValueError, match="expected masks where keep_probs are below 1"):
-        ours.train(*plain.mine[0], **{**plain.mine[1], "masks": masks})
-    with pytest.raises(ValueError, match="expected masks for a network that drops units"):
-        theirs.train(*plain.other[0], **{**plain.other[1], "masks": masks})
+    for side, (arguments, choices) in ((ours, plain.mine), (theirs, plain.other)):
+        with pytest.raises(ValueError, match=r"expected masks \[\], got \['D1'\]"):
+            side.train(*arguments, **{**choices, "masks": iter(masks)})
+        # a stream for keep_probs that are all 1 yields nothing to drop
+        side.train(*arguments, **{**choices, "masks": iter([{}] * 24)})
 
 
 def test_torch_draws_masks_of_its_own_where_none_are_handed_in(rng):
@@ -473,3 +490,98 @@ def test_torch_draws_masks_of_its_own_where_none_are_handed_in(rng):
         history = theirs.train(*arguments, **{**choices, "masks": None})
         assert not torch.equal(before, torch.get_rng_state())
     assert history.costs[-1] < history.costs[0]
+
+
+def test_bad_arguments_are_met_at_the_call(rng):
+    """`training_steps` refuses before the first step is asked for."""
+    pair = Pair("dropout", "adam", rng)
+    (network, parameters, X, Y), choices = pair.mine
+    with pytest.raises(ValueError, match="expected X of shape"):
+        ours.training_steps(network, parameters, X[:2], Y, **choices)
+    (module, X, Y), choices = pair.other
+    with pytest.raises(ValueError, match="expected X of shape"):
+        theirs.training_steps(module, X[:, :2], Y, **choices)
+
+
+@pytest.mark.parametrize("per", ["epoch", "iteration"])
+def test_a_second_run_under_the_same_schedule(per, rng):
+    """Ours counts from 1 in each call, torch's scheduler goes on from where it stands."""
+    network, parameters, module = make_pair(rng)
+    X, Y = draw_data(rng, "softmax", 12)
+    run = {"epochs": 3, "batch_size": 6, "orders": draw_orders(12, 3, rng), "schedule_per": per}
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    schedule = THEIR_SCHEDULES["inverse_time"](optimizer, decay=1.0)
+    alpha = SCHEDULES["inverse_time"](learning_rate=0.1, decay=1.0)
+    rates, counts = [], []
+
+    def ours_now(t):
+        counts.append(t)
+        return alpha(t)
+
+    for _ in range(2):
+        ours.train(
+            network, parameters, X, Y, optimizer=GradientDescent(learning_rate=9.0),
+            schedule=ours_now, **run,
+        )  # fmt: skip
+        theirs.train(
+            module, rows(X), rows(Y), optimizer=optimizer, schedule=schedule,
+            callbacks=[lambda *_: rates.append(optimizer.param_groups[0]["lr"])], **run,
+        )  # fmt: skip
+    once = 6 if per == "iteration" else 3
+    assert counts == [*range(1, once + 1)] * 2
+    each = 1 if per == "iteration" else 2
+    expected = [alpha(t) for t in range(1, 2 * once + 1) for _ in range(each)]
+    assert_close(np.array(rates), np.array(expected), "rates")
+
+
+def test_the_mode_is_as_it_was_and_training_trains(rng):
+    """A callback that leaves `eval()` behind spoils no later epoch; `train` restores the mode."""
+    thetas = []
+    for meddles in (False, True):
+        pair = Pair("both", "adam", np.random.default_rng(2))
+        (module, X, Y), choices = pair.other
+        module.eval()
+
+        def meddle(step, history, meddles=meddles):
+            if step.ends_epoch and meddles:
+                step.module.eval()
+
+        theirs.train(module, X, Y, **choices, callbacks=[meddle])
+        assert not any(part.training for part in module.modules())
+        thetas.append(unload(module).theta)
+    assert np.array_equal(*thetas)
+
+
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_seconds_are_those_of_all_steps(side, rng, monkeypatch):
+    """A clock that ticks once a look counts the steps of each epoch."""
+    ticks = iter(range(1000))
+    monkeypatch.setattr(side, "perf_counter", lambda: float(next(ticks)))
+    pair = Pair("clipping by norm", "adam", rng)
+    arguments, choices = pair.mine if side is ours else pair.other
+    assert side.train(*arguments, **choices).seconds == [4.0] * 6
+
+
+def test_evaluation_asks_for_running_averages(rng):
+    """Batch norm is evaluated on averages, which must fit in layout, dtype and values."""
+    pair = Pair("batch norm", "adam", rng)
+    (network, parameters, X, Y), _ = pair.mine
+    swapped = Parameters({name: pair.running[name] for name in ("variance1", "mean1")})
+    narrow = Parameters({name: one.astype("f4") for name, one in pair.running.items()})
+    negative = pair.running.copy()
+    negative["variance1"] = -negative["variance1"]
+    for bad in (None, swapped, narrow, negative):
+        with pytest.raises(ValueError, match=r"expected .*running averages"):
+            ours.evaluate(parameters, X, Y, network, bad)
+
+
+def test_batch_norm_needs_no_hidden_layer(rng):
+    """A network without hidden layers has nothing to normalize, on both sides."""
+    network = Network(layer_sizes=(4, 3), output="softmax", batch_norm=BatchNorm())
+    parameters = initialize((4, 3), "xavier", rng, batch_norm=True)
+    module = twin(network, parameters)
+    X, Y = draw_data(rng, "softmax", 12)
+    run = {"epochs": 2, "batch_size": 6, "orders": draw_orders(12, 2, rng)}
+    ours.train(network, parameters, X, Y, optimizer=Adam(), **run)
+    theirs.train(module, rows(X), rows(Y), optimizer=torch.optim.Adam(module.parameters()), **run)
+    assert_close(parameters.theta, unload(module).theta, "theta", budget=TRAINING)

@@ -24,46 +24,16 @@ OUTPUT_COSTS: Mapping[str, str] = {
 def match(network: Network, parameters: Parameters, X: Array) -> None:
     """Raise unless parameters and X have the network's shapes and one dtype."""
     if parameters.shapes != network.shapes:
-        raise ValueError(f"expected parameters of shapes {network.shapes}, got {parameters.shapes}")
+        hint = ", as `initialize` makes with batch_norm=True" if network.batch_norm else ""
+        raise ValueError(
+            f"expected parameters of shapes {network.shapes}{hint}, got {parameters.shapes}"
+        )
     if X.shape[0] != network.layer_sizes[0]:
         raise ValueError(
             f"expected X of shape (n_x, m) with n_x = {network.layer_sizes[0]}, got {X.shape}"
         )
     if X.dtype != parameters.theta.dtype:
         raise TypeError(f"expected X of dtype {parameters.theta.dtype}, got {X.dtype}")
-
-
-def check_masks(network: Network, masks: Any, m: int, dtype: Any) -> None:
-    """Raise TypeError or ValueError unless there is a mask for each layer that drops, no other."""
-    if not isinstance(masks, Mapping):
-        raise TypeError(f"expected masks to be a mapping of names, got {describe(masks)}")
-    names = [f"D{l}" for l in network.dropped]
-    if list(masks) != names:
-        raise ValueError(f"expected masks {names}, got {list(masks)}")
-    for l, (name, mask) in zip(network.dropped, masks.items(), strict=True):
-        if not isinstance(mask, np.ndarray) or mask.dtype != dtype:
-            raise TypeError(f"expected mask {name} of dtype {dtype}, got {describe(mask)}")
-        if mask.shape != (network.layer_sizes[l], m):
-            shape = network.layer_sizes[l], m
-            raise ValueError(f"expected mask {name} of shape {shape}, got {mask.shape}")
-
-
-def check_running(network: Network, running: Parameters | None, dtype: Any) -> None:
-    """Raise TypeError or ValueError unless running averages are there where they are needed."""
-    if network.batch_norm is None:
-        if running is not None:
-            raise ValueError("expected running averages for a network with batch norm alone")
-        return
-    like = running_averages(network.layer_sizes, dtype)
-    if running is None:
-        raise ValueError(
-            f"expected running averages of shapes {like.shapes} for a network with batch norm, "
-            "got None"
-        )
-    if not isinstance(running, Parameters):
-        raise TypeError(f"expected running to be Parameters, got {describe(running)}")
-    if running.layout != like.layout or running.theta.dtype != like.theta.dtype:
-        raise ValueError(f"expected running averages like {like}, got {running}")
 
 
 def check_labels(network: Network, Y: Array) -> None:
@@ -79,3 +49,46 @@ def check_labels(network: Network, Y: Array) -> None:
         )
     values = "one-hot" if network.output == "softmax" else "labels"
     admit({"Y": Floats("n_y m", values)}, {"Y": Y})
+
+
+def check_masks(network: Network, masks: Any, m: int, dtype: Any, *, values: bool = True) -> None:
+    """Raise TypeError or ValueError unless there is a mask for each layer that drops, no other.
+
+    Their values, 0 or 1 / keep_prob, are left to the draws where a training asks at every step.
+    """
+    if not isinstance(masks, Mapping):
+        raise TypeError(f"expected masks to be a mapping of names, got {describe(masks)}")
+    names = [f"D{l}" for l in network.dropped]
+    if masks.keys() != set(names):
+        raise ValueError(f"expected masks {names}, got {list(masks)}")
+    for l, name in zip(network.dropped, names, strict=True):
+        mask, shape = masks[name], (network.layer_sizes[l], m)
+        if not isinstance(mask, np.ndarray) or mask.dtype != dtype:
+            raise TypeError(f"expected mask {name} of dtype {dtype}, got {describe(mask)}")
+        if mask.shape != shape:
+            raise ValueError(f"expected mask {name} of shape {shape}, got {mask.shape}")
+        keep_prob = network.keep_probs[l - 1]
+        # each dtype, and torch's own draw, rounds 1 / keep_prob a little differently
+        if values and not ((mask == 0) | (np.abs(mask * keep_prob - 1) < 1e-6)).all():
+            raise ValueError(f"expected mask {name} to hold 0 or 1 / {keep_prob}, got {mask}")
+
+
+def check_running(network: Network, running: Parameters | None, dtype: Any) -> None:
+    """Raise TypeError or ValueError unless running averages are there where they are needed."""
+    if network.batch_norm is None or network.depth == 1:  # a network without hidden layers has none
+        if running is not None:
+            raise ValueError("expected running averages for normalized hidden layers alone")
+        return
+    like = running_averages(network.layer_sizes, dtype)
+    if running is None:
+        raise ValueError(
+            f"expected running averages of shapes {like.shapes} for a network with batch norm, "
+            "got None"
+        )
+    if not isinstance(running, Parameters):
+        raise TypeError(f"expected running to be Parameters, got {describe(running)}")
+    if running.layout != like.layout or running.theta.dtype != like.theta.dtype:
+        raise ValueError(f"expected running averages like {like}, got {running}")
+    for name, average in running.items():
+        if not np.isfinite(average).all() or (name[0] == "v" and (average < 0).any()):
+            raise ValueError(f"expected finite running averages, variances from 0 up, got {name}")

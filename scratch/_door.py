@@ -104,7 +104,7 @@ class Floats:
 
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds and dtypes (TypeError), shapes and values (ValueError)."""
-        if not self.shape and type(value) is float:
+        if not self.shape and type(value) in (float, int):
             value = np.asarray(value, seen.dtype[0] if seen.dtype else None)
         if (
             not isinstance(value, np.ndarray | np.floating)
@@ -217,7 +217,7 @@ class Dtype:
 
 
 class Instance:
-    """An object of one class, or of a few; `lengths` names the shapes of its attributes."""
+    """An object of one class, or of a few; `shapes` names the shapes of its attributes."""
 
     def __init__(self, *classes: type, **shapes: str) -> None:
         """Take the classes that may pass and, for a cache, its fields' shapes."""
@@ -227,8 +227,12 @@ class Instance:
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse objects of other classes with TypeError."""
         if not isinstance(value, self.classes):
-            names = " or ".join(one.__name__ for one in self.classes)
-            raise TypeError(f"expected {name} to be {names}, got {describe(value)}")
+            names = [one.__name__ for one in self.classes]
+            got = describe(value)
+            if type(value).__name__ in names:  # the other side's, or a class not this package's
+                names = [f"{one.__module__}.{one.__name__}" for one in self.classes]
+                got = f"{type(value).__module__}.{type(value).__name__}"
+            raise TypeError(f"expected {name} to be {' or '.join(names)}, got {got}")
         for attribute, shape in self.shapes.items():
             array = getattr(value, attribute)
             match_shape(f"{name}.{attribute}", array.shape, shape, seen)

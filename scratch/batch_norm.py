@@ -74,7 +74,7 @@ def batch_norm_forward(
     return gamma * Z_norm + beta, BatchNormCache(Z_norm, inv_std, gamma, mean, variance)
 
 
-@door(cache=Instance(BatchNormCache, Z_norm="n m", gamma="n 1"), dZ_tilde="n m")
+@door(cache=Instance(BatchNormCache, Z_norm="n m", inv_std="n 1", gamma="n 1"), dZ_tilde="n m")
 def batch_norm_backward(dZ_tilde: Array, cache: BatchNormCache) -> dict[str, Array]:
     """Pull the gradient of the output, (n, m), back to Z, gamma and beta.
 

@@ -22,7 +22,7 @@ _GRADIENTS, _LIMIT = Instance(Parameters), Number("(0, inf)")
 def clip_by_value(gradients: Parameters, limit: float) -> Parameters:
     """Return the gradients with every entry cut to [-limit, limit]; their direction may change.
 
-    Source: Course 2, week 1, "Vanishing / exploding gradients", a remedy; Mikolov 2012.
+    Source: Course 5, week 1, "Vanishing gradients with RNNs", gradient clipping; Mikolov 2012.
     """
     clipped = gradients.copy()
     overwrite_by_value(clipped.theta, limit)
@@ -35,9 +35,9 @@ def global_norm(gradients: Parameters) -> np.floating[Any]:
 
     Entries whose squares leave the range of floats are scaled first.
 
-    Source: Course 2, week 1, "Vanishing / exploding gradients", a remedy; Pascanu et al. 2013.
+    Source: Course 5, week 1, "Vanishing gradients with RNNs"; Pascanu et al. 2013.
     """
-    norm: np.floating[Any] = _norm(gradients.theta)
+    norm: np.floating[Any] = vector_norm(gradients.theta)
     return norm
 
 
@@ -50,7 +50,7 @@ def clip_by_global_norm(
     epsilon = 0 is the textbook's form, after which a clipped norm is the limit; torch adds 1e-6. A
     norm beyond every float clips to zeros.
 
-    Source: Course 2, week 1, "Vanishing / exploding gradients", a remedy; Pascanu et al. 2013.
+    Source: Course 5, week 1, "Vanishing gradients with RNNs"; Pascanu et al. 2013.
     """
     clipped = gradients.copy()
     overwrite_by_norm(clipped.theta, limit, epsilon)
@@ -65,7 +65,7 @@ def overwrite_by_value(theta: Array, limit: float) -> None:
 
 def overwrite_by_norm(theta: Array, limit: float, epsilon: float) -> None:
     """Overwrite a vector (N,) as `clip_by_global_norm` does; no checks, for the training loop."""
-    bound, size = _representable(limit, theta), _norm(theta) + epsilon
+    bound, size = _representable(limit, theta), vector_norm(theta) + epsilon
     if not size <= bound:  # NaN spreads, as in torch: a lost run should look lost
         theta *= bound / size
 
@@ -75,7 +75,7 @@ def _representable(limit: float, theta: Array) -> Any:
     return theta.dtype.type(min(float(limit), float(np.finfo(theta.dtype).max)))
 
 
-def _norm(theta: Array) -> Any:
+def vector_norm(theta: Array) -> Any:
     """Return the norm of a vector (N,): infinity only where it is larger than every float."""
     square = _square(theta)
     # above this, what the squares of tiny entries lose to underflow is below round-off

@@ -95,6 +95,7 @@ def numerical_gradient(
     moved = parameters.copy()
     if epsilon is None:
         epsilon = _default_step(moved.theta.dtype, two_sided)
+    epsilon = float(epsilon)  # a float64 scalar would not be rounded to a float32 step
     J = _value(cost, moved)
     if _value(cost, moved) != J:
         raise ValueError("expected cost to be a function of its parameters, got two values at one")

@@ -31,6 +31,7 @@ from scratch.batch_norm import (
     batch_norm_forward,
     batch_norm_predict,
 )
+from scratch.clipping import vector_norm
 from scratch.costs import COSTS, predict_by_argmax, predict_by_threshold
 from scratch.dropout import DropoutCache, dropout_backward, dropout_forward
 from scratch.linear import LinearCache, linear_backward, linear_forward
@@ -336,8 +337,8 @@ def layer_norms(
     A, cache = unchecked(network_forward)(X, parameters, network, masks)
     layers = [*(one.A_prev for one in cache.linear[1:]), A]
     return LayerNorms(
-        {f"A{l}": float(np.linalg.norm(A)) for l, A in enumerate(layers, start=1)},
-        {name: float(np.linalg.norm(one)) for name, one in gradients.items()},
+        {f"A{l}": float(vector_norm(A.ravel())) for l, A in enumerate(layers, start=1)},
+        {name: float(vector_norm(one.ravel())) for name, one in gradients.items()},
     )
 
 

@@ -54,7 +54,11 @@ _RATES: Mapping[str, Expected] = {
 
 
 class Optimizer(Protocol):
-    """What a training loop asks of an optimizer; anything with these two methods will do."""
+    """What a training loop asks of an optimizer; anything with these two methods will do.
+
+    Under a schedule it is a dataclass with a learning_rate, replaced as the rate moves: all else
+    that changes belongs into the state.
+    """
 
     def init(self, parameters: Parameters) -> Any:
         """Return the state before the first step."""

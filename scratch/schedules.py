@@ -6,6 +6,7 @@ Whether t counts epochs or iterations is the caller's choice; a schedule holds n
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from numbers import Integral
@@ -95,9 +96,12 @@ class _Choices:
             object.__setattr__(self, name, _plain(value))
 
     def __call__(self, t: int) -> float:
-        """Return the learning rate at count t, which is 1 in the first epoch or iteration."""
+        """Return the learning rate at count t, which is 1 in the first epoch or iteration.
+
+        A rate that would underflow to 0, which no optimizer takes, stays at the smallest float.
+        """
         admit({"t": self._count}, {"t": t})
-        return float(self._at(int(t)))
+        return float(self._at(int(t))) or sys.float_info.min
 
     def _at(self, t: int) -> float:
         raise NotImplementedError

@@ -42,7 +42,7 @@ __all__ = ["Callback", "History", "Step", "evaluate", "train", "training_steps"]
 
 
 class Step(NamedTuple):
-    """What one step has done; the parameters and gradients are the live ones, copy to keep."""
+    """What one step has done; parameters and (clipped) gradients are live, copy to keep."""
 
     epoch: int  # from 1
     number: int  # from 1, over all epochs
@@ -183,59 +183,75 @@ def training_steps(
         match(network, parameters, inputs)
         check_labels(network, labels)
     check_running(network, running, X.dtype)
-    if bool(network.dropped) != (masks is not None):
-        raise ValueError(
-            f"expected masks where keep_probs are below 1 and nowhere else, got {describe(masks)} "
-            f"for keep_probs {network.keep_probs}"
-        )
+    m = X.shape[1]
+    for what, stream, wanted in (
+        ("orders", orders, epochs),
+        ("masks", masks, epochs * -(-m // batch_size)),
+    ):
+        if isinstance(stream, Sized) and len(stream) < wanted:
+            times = "epochs" if what == "orders" else "steps"
+            raise ValueError(f"expected {what} for {wanted} {times}, got {len(stream)}")
+    if network.dropped and masks is None:
+        raise ValueError(f"expected masks for keep_probs of {network.keep_probs}, got None")
     if schedule is not None and not _has_rate(optimizer):
         raise TypeError(
-            f"expected an optimizer with a learning_rate to schedule, got {describe(optimizer)}"
+            "expected an optimizer that is a dataclass with a learning_rate, for the schedule to "
+            f"replace, got {describe(optimizer)}"
         )
     if early_stopping is not None and dev is None:
         raise ValueError("expected dev data for early stopping, got None")
+    unbiased = (
+        running is not None and network.batch_norm is not None and network.batch_norm.unbiased
+    )
+    if unbiased and (batch_size == 1 or m % batch_size == 1):
+        raise ValueError(
+            "expected mini-batches of two or more examples for the unbiased variance, got one of 1 "
+            f"from m = {m} and batch_size = {batch_size}"
+        )
     history = History() if history is None else history
-    if isinstance(orders, Sized) and len(orders) < epochs:
-        raise ValueError(f"expected orders for {epochs} epochs, got {len(orders)}")
-    m = X.shape[1]
+    best: Any = early_stopping.init(parameters, running) if early_stopping else None
     by_example = np.ascontiguousarray(X.T)  # a mini-batch is then gathered in whole runs of memory
     step = TrainingStep(network, parameters, l1, l2, m, running)
     state = optimizer.init(parameters)
-    best: Any = early_stopping.init(parameters, running) if early_stopping else None
-    stream, mask_stream = iter(orders), iter(() if masks is None else masks)
-    number = 0
-    for epoch in range(1, epochs + 1):
-        batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
-        total, seconds = 0.0, 0.0
-        for batch in batches:
-            number += 1
-            dropped = None if masks is None else _next_masks(mask_stream, network, len(batch), X)
-            start = perf_counter()
-            if schedule is not None and (schedule_per == "iteration" or batch is batches[0]):
-                rate = schedule(number if schedule_per == "iteration" else epoch)
-                optimizer = replace(optimizer, learning_rate=rate)  # type: ignore[type-var]
-            X_batch, Y_batch = by_example[batch].T, np.take(Y, batch, axis=1)
-            cost = float(step.cost_and_gradients(X_batch, Y_batch, dropped))
-            if clip_value is not None:
-                overwrite_by_value(step.gradients.theta, clip_value)
-            if clip_norm is not None:
-                overwrite_by_norm(step.gradients.theta, clip_norm, CLIPPING_EPSILON)
-            optimizer.update(parameters, step.gradients, state)
-            seconds += perf_counter() - start
-            total += cost * len(batch)  # a short last batch weighs less
-            history.step_costs.append(cost)
-            ends_epoch = batch is batches[-1]
-            if ends_epoch:
-                accuracy_now = _evaluate(parameters, X, Y, network, running)[1]
-                dev_now = _evaluate(parameters, *dev, network, running) if dev else None
-                history.end_epoch(total / m, accuracy_now, seconds, dev_now)
-            yield Step(epoch, number, cost, parameters, step.gradients, ends_epoch)
-        if early_stopping and early_stopping.update(
-            best, history.dev_costs[-1], parameters, running
-        ):
-            break
-    if early_stopping:
-        early_stopping.restore(best, parameters, running)
+    order_stream, mask_stream = iter(orders), iter(() if masks is None else masks)
+
+    def walk() -> Iterator[Step]:
+        rule, number = optimizer, 0
+        for epoch in range(1, epochs + 1):
+            order = _next_order(order_stream, m, epoch, epochs)
+            batches = unchecked(partition)(order, batch_size)
+            total, seconds = 0.0, 0.0
+            for batch in batches:
+                number += 1
+                drop = None if masks is None else _next_masks(mask_stream, network, len(batch), X)
+                start = perf_counter()
+                if schedule is not None and (schedule_per == "iteration" or batch is batches[0]):
+                    rate = schedule(number if schedule_per == "iteration" else epoch)
+                    rule = replace(rule, learning_rate=rate)  # type: ignore[type-var]
+                X_batch, Y_batch = by_example[batch].T, np.take(Y, batch, axis=1)
+                cost = float(step.cost_and_gradients(X_batch, Y_batch, drop))
+                if clip_value is not None:
+                    overwrite_by_value(step.gradients.theta, clip_value)
+                if clip_norm is not None:
+                    overwrite_by_norm(step.gradients.theta, clip_norm, CLIPPING_EPSILON)
+                rule.update(parameters, step.gradients, state)
+                seconds += perf_counter() - start
+                total += cost * len(batch)  # a short last batch weighs less
+                history.step_costs.append(cost)
+                ends_epoch = batch is batches[-1]
+                if ends_epoch:
+                    accuracy_now = _evaluate(parameters, X, Y, network, running)[1]
+                    dev_now = _evaluate(parameters, *dev, network, running) if dev else None
+                    history.end_epoch(total / m, accuracy_now, seconds, dev_now)
+                yield Step(epoch, number, cost, parameters, step.gradients, ends_epoch)
+            if early_stopping and early_stopping.update(
+                best, history.dev_costs[-1], parameters, running
+            ):
+                break
+        if early_stopping:
+            early_stopping.restore(best, parameters, running)
+
+    return walk()
 
 
 def _has_rate(optimizer: Any) -> bool:
@@ -248,7 +264,7 @@ def _next_masks(stream: Iterator[Masks], network: Network, size: int, X: Array) 
     masks = next(stream, None)
     if masks is None:
         raise ValueError("expected masks for every step, got fewer")
-    check_masks(network, masks, size, X.dtype)
+    check_masks(network, masks, size, X.dtype, values=False)
     return masks
 
 
@@ -297,7 +313,8 @@ def train(
 
     A network that drops units takes `masks`, a mapping {"D1": ...} a step, from `mask_stream`; one
     with batch norm takes `running`, from `running_averages`, and overwrites it. `schedule` gives
-    the learning rate of each epoch or iteration, counted from 1. Gradients are clipped by value,
+    the learning rate, in the place of the optimizer's own, of each epoch or iteration, counted from
+    1 in each call. Gradients are clipped by value,
     then by global norm. `early_stopping` watches the dev cost and restores the best at the end.
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".

@@ -118,8 +118,10 @@ def parity() -> str:
     """Run the suite; return the worst errors of each concept."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
-        stems = [f"parity_tests/test_{stem}.py" for stem in STEMS]
-        run("-m", "pytest", "-q", *stems, f"--parity-report={path}")
+        tests = [f"parity_tests/test_{stem}.py" for stem in STEMS]
+        course = (ROOT / "parity_tests").glob("test_course_*.py")
+        tests += [f"parity_tests/{one.name}" for one in sorted(course)]
+        run("-m", "pytest", "-q", *tests, f"--parity-report={path}")
         report = json.loads(path.read_text())
     causes = [f"{cause} round-off" for cause in ("forward", "gradient", "optimizer", "training")]
     comparisons = report["comparisons"]

@@ -41,16 +41,23 @@ def check(module: Network, X: Tensor, Y: Tensor | None = None) -> None:
             raise ValueError(f"expected {name} of shape (m, {width}), got {tuple(tensor.shape)}")
 
 
-def check_masks(module: Network, masks: Any, size: int) -> None:
-    """Raise TypeError or ValueError unless there is a tensor for each dropout layer, no other."""
+def check_masks(module: Network, masks: Any, size: int, *, values: bool = True) -> None:
+    """Raise TypeError or ValueError unless there is a tensor for each dropout layer, no other.
+
+    Their values, 0 or 1 / keep_prob, are left to the draws where a training asks at every step.
+    """
     if not isinstance(masks, Mapping):
         raise TypeError(f"expected masks to be a mapping of names, got {describe(masks)}")
     if masks.keys() != module.dropouts.keys():
         raise ValueError(f"expected masks {list(module.dropouts)}, got {list(masks)}")
     dtype = next(module.parameters()).dtype
-    for name, mask in masks.items():
-        shape = size, module.layer_sizes[int(name[1:])]
+    for name in module.dropouts:
+        mask, l = masks[name], int(name[1:])
+        shape, keep_prob = (size, module.layer_sizes[l]), module.keep_probs[l - 1]
         if not isinstance(mask, Tensor) or mask.dtype != dtype:
             raise TypeError(f"expected mask {name} of dtype {dtype}, got {describe(mask)}")
         if mask.shape != shape:
             raise ValueError(f"expected mask {name} of shape {shape}, got {tuple(mask.shape)}")
+        # each dtype, and torch's own draw, rounds 1 / keep_prob a little differently
+        if values and not bool(((mask == 0) | ((mask * keep_prob - 1).abs() < 1e-6)).all()):
+            raise ValueError(f"expected mask {name} to hold 0 or 1 / {keep_prob}, got {mask}")

@@ -249,8 +249,12 @@ class Instance:
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse objects of other classes with TypeError."""
         if not isinstance(value, self.classes):
-            names = " or ".join(one.__name__ for one in self.classes)
-            raise TypeError(f"expected {name} to be {names}, got {describe(value)}")
+            names = [one.__name__ for one in self.classes]
+            got = describe(value)
+            if type(value).__name__ in names:  # the other side's, or a class not this package's
+                names = [f"{one.__module__}.{one.__name__}" for one in self.classes]
+                got = f"{type(value).__module__}.{type(value).__name__}"
+            raise TypeError(f"expected {name} to be {' or '.join(names)}, got {got}")
 
 
 class Function:

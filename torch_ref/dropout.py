@@ -47,6 +47,9 @@ class Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Return A * D, shape (m, n)."""
         if self.training and self.mask is not None:
+            if self.mask.shape != input.shape:
+                shapes = tuple(input.shape), tuple(self.mask.shape)
+                raise ValueError(f"expected a mask of shape {shapes[0]}, got {shapes[1]}")
             return input * self.mask
         return super().forward(input)
 

@@ -119,22 +119,23 @@ def numerical_gradient(
 ) -> Tensors:
     """Return the two-sided difference quotients of cost(parameters) by name, or one-sided ones.
 
-    Parameters are float64 tensors by name. Source: torch.eye, torch.split.
+    Parameters are float64 tensors by name. Source: torch.split.
     """
     _check(parameters, "parameters")
     theta, of_vector = _flat(parameters), _of_vector(cost, parameters)
-    steps = torch.eye(len(theta)).to(theta) * (
-        _default_step(two_sided) if epsilon is None else epsilon
-    )
+    epsilon = _default_step(two_sided) if epsilon is None else float(epsilon)
     J = of_vector(theta)
     if of_vector(theta.clone()) != J:
         raise ValueError("expected cost to be a function of its parameters, got two values at one")
-    quotients = [
-        (of_vector(theta + step) - (of_vector(theta - step) if two_sided else J))
-        / ((theta + step) - (theta - step if two_sided else theta)).sum()
-        for step in steps
-    ]
-    approximation = torch.stack(quotients)
+    moved, approximation = theta.clone(), torch.empty_like(theta)
+    for i, here in enumerate(theta):
+        high, low = here + epsilon, here - epsilon if two_sided else here
+        moved[i] = high
+        J_high = of_vector(moved)
+        moved[i] = low
+        J_low = of_vector(moved) if two_sided else J
+        moved[i] = here
+        approximation[i] = (J_high - J_low) / (high - low)
     if not approximation.isfinite().all():
         raise ValueError(f"expected epsilon to move every parameter, got {epsilon}")
     return _named(approximation, parameters)
@@ -146,9 +147,12 @@ def relative_error(approximation: Tensor, gradient: Tensor) -> float:
 
     Source: torch.linalg.vector_norm.
     """
-    norm = torch.linalg.vector_norm
-    norms = norm(approximation) + norm(gradient)
-    return float(norm(approximation - gradient) / norms) if norms else 0.0
+    largest = torch.maximum(approximation.abs().max(), gradient.abs().max())
+    if not largest:
+        return 0.0
+    norm = torch.linalg.vector_norm  # of what the largest entry is 1: no square leaves the range
+    norms = norm(approximation / largest) + norm(gradient / largest)
+    return float(norm(approximation / largest - gradient / largest) / norms)
 
 
 class _Claimed(torch.autograd.Function):

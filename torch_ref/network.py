@@ -87,6 +87,8 @@ class Network(nn.Module):
         choices = {"layer_sizes": layer_sizes, "keep_probs": keep_probs, "batch_norm": batch_norm}
         admit({name: OneOf(_DIFFERENTIABLE) for name in names}, names)
         admit(_CHOICES, choices)
+        if isinstance(batch_norm, nn.Module):
+            raise TypeError(f"expected batch_norm to make layers, got a layer, {batch_norm}")
         self.layer_sizes = tuple(int(n) for n in layer_sizes)
         self.hidden, self.output = hidden, output
         self.keep_probs = tuple(float(one) for one in keep_probs)
@@ -192,13 +194,15 @@ def cost_and_gradients(
     Source: torch.autograd.grad.
     """
     check(module, X, Y)
-    buffers = {name: one.clone() for name, one in module.named_buffers()}
-    with mode(module, training=True), dropping(module, masks, len(X)):
-        J, _ = objective(module, X, Y, l1=l1, l2=l2, m=len(X) if m is None else m)
-    for name, one in module.named_buffers():
-        one.copy_(buffers[name])
     named = unchecked(parameters)(module)
-    gradients = torch.autograd.grad(J, list(named.values()))
+    buffers = {name: one.clone() for name, one in module.named_buffers()}
+    try:
+        with mode(module, training=True), dropping(module, masks, len(X)):
+            J, _ = objective(module, X, Y, l1=l1, l2=l2, m=len(X) if m is None else m)
+        gradients = torch.autograd.grad(J, list(named.values()))
+    finally:  # after the backward, which wants them as the forward has left them
+        for name, one in module.named_buffers():
+            one.copy_(buffers[name])
     return J.detach(), dict(zip(named, gradients, strict=True))
 
 
@@ -207,6 +211,11 @@ class LayerNorms(NamedTuple):
 
     activations: dict[str, float]  # {"A1": ..., "AL": ...}
     gradients: dict[str, float]  # {"W1": ..., "b1": ..., ...}
+
+
+def _norm(tensor: Tensor) -> float:
+    # in float64: the squares of vanishing or exploding float32 leave its range
+    return float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
 
 
 @door(**_COST)
@@ -243,8 +252,8 @@ def layer_norms(
         for hook in hooks:
             hook.remove()
     return LayerNorms(
-        {f"A{l}": float(torch.linalg.vector_norm(A)) for l, A in outputs.items()},
-        {name: float(torch.linalg.vector_norm(one)) for name, one in gradients.items()},
+        {f"A{l}": _norm(A) for l, A in outputs.items()},
+        {name: _norm(one) for name, one in gradients.items()},
     )
 
 

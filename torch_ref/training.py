@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from torch_ref._checks import check, check_masks
@@ -158,51 +159,62 @@ def training_steps(
     """
     for inputs, labels in [(X, Y), *([dev] if dev is not None else [])]:
         check(module, inputs, labels)
-    if schedule is not None and schedule.optimizer is not optimizer:
-        raise ValueError("expected a schedule of the optimizer, got one of another")
-    if masks is not None and not module.dropouts:
-        raise ValueError("expected masks for a network that drops units, got one that does not")
-    if early_stopping is not None and dev is None:
-        raise ValueError("expected dev data for early stopping, got None")
-    best: Any = early_stopping.init(module) if early_stopping else None
-    history = History() if history is None else history
-    if isinstance(orders, Sized) and len(orders) < epochs:
-        raise ValueError(f"expected orders for {epochs} epochs, got {len(orders)}")
+    m = len(X)
+    for what, stream, wanted in (
+        ("orders", orders, epochs),
+        ("masks", masks, epochs * -(-m // batch_size)),
+    ):
+        if isinstance(stream, Sized) and len(stream) < wanted:
+            times = "epochs" if what == "orders" else "steps"
+            raise ValueError(f"expected {what} for {wanted} {times}, got {len(stream)}")
     held = {id(one) for group in optimizer.param_groups for one in group["params"]}
     if not any(id(parameter) in held for parameter in module.parameters()):
         raise ValueError("expected an optimizer of the module's parameters, got one of others")
     if schedule is not None and schedule.optimizer is not optimizer:
         raise ValueError("expected a schedule of the optimizer, got one of another")
-    if masks is not None and not module.dropouts:
-        raise ValueError("expected no masks for a network that drops nothing")
     if early_stopping is not None and dev is None:
         raise ValueError("expected dev data for early stopping, got None")
-    best = early_stopping.init(module) if early_stopping else None
-    m, number, stream = len(X), 0, iter(orders)
-    mask_stream = None if masks is None else iter(masks)
-    try:
+    unbiased = any(
+        isinstance(layer, nn.BatchNorm1d) and getattr(layer, "unbiased", True)
+        for layer in module.modules()
+    )
+    if unbiased and (batch_size == 1 or m % batch_size == 1):
+        raise ValueError(
+            "expected mini-batches of two or more examples for the unbiased variance, got one of 1 "
+            f"from m = {m} and batch_size = {batch_size}"
+        )
+    history = History() if history is None else history
+    best: Any = early_stopping.init(module) if early_stopping else None
+    order_stream, mask_stream = iter(orders), None if masks is None else iter(masks)
+
+    def take(rows: Tensor) -> float:
+        optimizer.zero_grad()
+        J, _ = objective(module, X[rows], Y[rows], l1=l1, l2=l2, m=m)
+        J.backward()  # type: ignore[no-untyped-call]
+        if clip_value is not None:
+            clip_by_value(module.parameters(), clip_value)
+        if clip_norm is not None:
+            clip_by_global_norm(module.parameters(), clip_norm)
+        optimizer.step()
+        return J.item()  # waits for the device
+
+    def walk() -> Iterator[Step]:
+        number = 0
         for epoch in range(1, epochs + 1):
-            batches = unchecked(partition)(_next_order(stream, m, epoch, epochs), batch_size)
+            order = _next_order(order_stream, m, epoch, epochs)
+            batches = unchecked(partition)(order, batch_size)
             total, seconds = 0.0, 0.0
-            module.train()
+            module.train()  # whatever mode a callback has left behind
             for batch in batches:
                 number += 1
                 if mask_stream is not None:
                     _hand_out(module, mask_stream, len(batch))
                 start = perf_counter()
                 moves = schedule_per == "iteration" or batch is batches[0]
-                if schedule is not None and moves and number > 1:  # made, it stands at 1
+                # made, it stands at 1; one that an earlier run has moved goes on from there
+                if schedule is not None and moves and (number > 1 or schedule.last_epoch > 0):
                     schedule.step()
-                rows = batch.to(X.device)
-                optimizer.zero_grad()
-                J, _ = objective(module, X[rows], Y[rows], l1=l1, l2=l2, m=m)
-                J.backward()  # type: ignore[no-untyped-call]
-                if clip_value is not None:
-                    clip_by_value(module.parameters(), clip_value)
-                if clip_norm is not None:
-                    clip_by_global_norm(module.parameters(), clip_norm)
-                optimizer.step()
-                cost = J.item()  # waits for the device
+                cost = take(batch.to(X.device))
                 seconds += perf_counter() - start
                 total += cost * len(batch)  # a short last batch weighs less
                 history.step_costs.append(cost)
@@ -214,11 +226,18 @@ def training_steps(
                 yield Step(epoch, number, cost, module, ends_epoch)
             if early_stopping and early_stopping.update(best, history.dev_costs[-1], module):
                 break
-    finally:
-        for layer in module.dropouts.values():
-            layer.mask = None
-    if early_stopping:
-        early_stopping.restore(best, module)
+        if early_stopping:
+            early_stopping.restore(best, module)
+
+    def walk_in_mode() -> Iterator[Step]:
+        try:
+            with mode(module, training=True):
+                yield from walk()
+        finally:
+            for layer in module.dropouts.values():
+                layer.mask = None
+
+    return walk_in_mode()
 
 
 def _hand_out(module: Network, stream: Iterator[Masks], size: int) -> None:
@@ -226,7 +245,7 @@ def _hand_out(module: Network, stream: Iterator[Masks], size: int) -> None:
     masks = next(stream, None)
     if masks is None:
         raise ValueError("expected masks for every step, got fewer")
-    check_masks(module, masks, size)
+    check_masks(module, masks, size, values=False)
     for name, layer in module.dropouts.items():
         layer.mask = masks[name]
 
@@ -274,8 +293,9 @@ def train(
 
     `masks`, one mapping {"D1": ...} a step, take the place of the draws that a network with dropout
     makes from torch's global generator. `schedule`, made for the optimizer, is moved on before each
-    epoch or iteration but the first. Gradients are clipped by value, then by global norm.
-    `early_stopping` watches the dev cost and restores the best at the end.
+    epoch or iteration but its first; a later call goes on from where it stands. Gradients are
+    clipped by value, then by global norm. `early_stopping` watches the dev cost and restores the
+    best at the end.
 
     Source: torch.optim, "Taking an optimization step".
     """
