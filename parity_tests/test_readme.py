@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from parity_tests.test_architecture import STEMS
+
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 
@@ -72,6 +74,14 @@ def test_every_linked_file_exists():
     links = re.findall(r"\]\(([^)]+)\)", README.read_text())
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_stem_has_a_row_of_errors(stem):
+    """The table of what the suite shows names each concept."""
+    text = README.read_text()
+    table = text.partition("<!-- begin parity")[2].partition("<!-- end parity")[0]
+    assert f"\n| {stem} |" in table
 
 
 def test_generated_parts_are_filled():

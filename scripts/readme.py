@@ -44,7 +44,9 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def versions(about: Mapping[str, Any]) -> str:
     """Name the versions a table was measured with."""
-    return f"NumPy {about['numpy']}, torch {about['torch']}, {about['threads']} threads"
+    threads = about["threads"]
+    plural = "s" if threads > 1 else ""
+    return f"NumPy {about['numpy']}, torch {about['torch']}, {threads} thread{plural}"
 
 
 def compare() -> str:
