@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
+from scratch.training import History
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -234,7 +235,7 @@ def test_both_sides_are_in_the_picture(script):
 
 
 def test_the_training_pictures_show_what_their_titles_say(script):
-    """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam and batch norm win."""
+    """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam gets furthest, batch norm wins."""
     experiments = script("experiments").EXPERIMENTS
     draws, side = script("draws"), script("scratch_side")
 
@@ -257,7 +258,13 @@ def test_the_training_pictures_show_what_their_titles_say(script):
 
     names = ("gradient-descent", "momentum", "rmsprop", "adam")
     costs = {name: history(f"moons-{name}").costs[-1] for name in names}
-    assert costs["adam"] < 0.8 * costs["rmsprop"] < 0.8 * costs["gradient-descent"]
+    assert (
+        costs["adam"]
+        < 0.8 * costs["rmsprop"]
+        < 0.8 * min(costs["momentum"], costs["gradient-descent"])
+    )
+    title = script("pictures").PICTURES["optimizers"].description
+    assert f"in {experiments['moons-adam'].epochs} epochs" in title
 
     ends = [history(name).costs[-20:] for name in ("moons-constant", "moons-decay")]
     assert np.ptp(ends[0]) > 2 * np.ptp(ends[1])
@@ -318,18 +325,42 @@ def test_the_learning_curves_show_what_their_title_says(script):
     """With all the data the small network is biased; the large one's variance has gone."""
     repeated = script("repeated_trainings")
     diagnose, side = repeated.diagnosis.diagnose, repeated.scratch_side
-    found = {}
+    found, train_errors = {}, {}
     for name, learner in repeated.LEARNERS.items():
         data = learner.load()
-        for m in (80, 1078):
+        for m in (80, 320, 1078):
             X, Y = (one[:, :m] for one in data.train)
-            history = repeated.history(learner, data._replace(train=(X, Y)), side)
+            learned = repeated.equal_steps(learner, m)
+            history = repeated.history(learned, data._replace(train=(X, Y)), side)
             errors = 1 - history.accuracies[-1], 1 - history.dev_accuracies[-1]
             found[name, m] = diagnose(*errors, tolerance=0.05)
+            train_errors[name, m] = errors[0]
     assert found["high bias", 1078].name == "high bias"
-    assert found["high bias", 80].high_bias
+    assert found["high bias", 80].name == "high variance"
+    assert [train_errors["high bias", m] < 0.1 for m in (80, 320, 1078)] == [True, True, False]
+    assert train_errors["high bias", 80] < train_errors["high bias", 320]
     assert found["high variance", 80].name == "high variance"
     assert found["high variance", 1078].name == "neither"
+
+
+def test_every_size_of_the_learning_curves_takes_as_many_steps(script, monkeypatch):
+    """Few examples are trained for more epochs: an error of theirs is not undertraining."""
+    repeated = script("repeated_trainings")
+    walked = []
+
+    def history(experiment, data, side):
+        m = data.train[0].shape[1]
+        walked.append((side, m, experiment.epochs * -(-m // experiment.batch_size)))
+        return History([1.0], [1.0], [0.5], [1.0], [0.5], [0.0])
+
+    monkeypatch.setattr(repeated, "history", history)
+    list(repeated.learning_curves(40))
+    for side in (repeated.scratch_side, repeated.torch_side):
+        sizes = [m for at, m, _ in walked if at is side]
+        assert sizes == [*repeated.SIZES] * 2
+    steps = np.array([one for *_, one in walked]).reshape(2, -1)
+    assert np.ptp(steps, axis=1).max() <= 20
+    assert steps.min() > 650
 
 
 BAD_FLAGS = {

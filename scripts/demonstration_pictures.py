@@ -143,7 +143,7 @@ def learning_curves(quantities: Quantities) -> Figure:
             remedies = f": {', '.join(found.remedies[:2])}" if found.remedies else ""
             lines.append(f"m = {sizes[at]:,}: {found.name}{remedies}")
         panel.set_title("\n".join(lines), fontsize=9.5)
-        panel.set(xlabel="training examples m", xscale="log")
+        panel.set(xlabel="training examples m, each for as many steps", xscale="log")
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
         panel.minorticks_off()
     axes[names[0]].set_ylabel("error [%]")

@@ -34,7 +34,7 @@ PICTURES: Mapping[str, Picture] = {
         training_pictures.regularization,
     ),
     "optimizers": Picture(
-        "On the moons Adam is the fastest, at one learning rate for all",
+        "On the moons Adam gets furthest in 100 epochs, at one learning rate for all",
         ("moons-gradient-descent", "moons-momentum", "moons-rmsprop", "moons-adam"),
         training_pictures.optimizers,
     ),
