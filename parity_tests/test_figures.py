@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
+from parity_tests.budgets import FORWARD
 from scratch.training import History
 
 ROOT = Path(__file__).parent.parent
@@ -109,6 +110,67 @@ def test_compare_holds_every_quantity(name, script, tmp_path, capsys):
         assert quantity in printed
         assert found["error_in_eps"] <= found["allowed_in_eps"]
         assert np.shape(found["scratch"]) == np.shape(found["torch"]) != ()
+
+
+def test_compare_runs_all_trainings_of_a_picture(script, monkeypatch, tmp_path):
+    """The name of a picture: each of its trainings has its files, the worst status is returned."""
+    compare = script("compare")
+    flags = ["--experiment", "batch-norm", "--epochs", "1", "--out", "both.png"]
+    assert compare.main(flags) == 0
+    for name in ("digits-plain", "digits-batch-norm"):
+        assert is_picture(tmp_path / f"both-{name}.png")
+        report = json.loads((tmp_path / f"both-{name}.json").read_text())
+        assert (report["experiment"], report["agreed"]) == (name, True)
+    for statuses, worst, calls in (([1, 0], 1, 2), ([0, 1], 1, 2), ([130, 0], 130, 1)):
+        left = list(statuses)
+        monkeypatch.setattr(compare, "train", lambda arguments, left=left: left.pop(0))
+        assert compare.main(flags) == worst
+        assert len(statuses) - len(left) == calls
+
+
+def test_quantities_of_other_shapes_or_dtypes_are_refused(script):
+    """Broadcasting and casting hide nothing."""
+    quantity, one = script("judging").Quantity, np.arange(3.0)
+    for theirs in (one[:1], one[None], np.float64(1), one.astype(np.float32)):
+        with pytest.raises(ValueError, match="expected both sides of paths alike"):
+            quantity("paths", one, theirs).measured(2**-52)
+
+
+def test_a_verdict_accepts_no_nan(script):
+    """An error that is no number is outside of the budget, on either side."""
+    judging = script("judging")
+    assert not judging.Verdict(float("nan"), "cost", 16.0).agreed
+    numbers, broken = np.array([1.0, 2.0]), np.array([1.0, np.nan])
+    for pair in ((numbers, broken), (broken, numbers), (broken, broken)):
+        assert not judging.judge([judging.Quantity("cost", *pair)]).agreed
+
+
+def test_each_quantity_is_judged_by_its_own_budget(script):
+    """The verdict is on what has used up most of its budget, not on the largest error."""
+    judging = script("judging")
+    one, eps = np.array([1.0]), 2.0**-52
+    long = judging.Quantity("trained", one, one + 1000 * eps, TRAINING)
+    short = judging.Quantity("formula", one, one + 20 * eps, FORWARD)
+    for order in ([long, short], [short, long]):
+        verdict = judging.judge(order)
+        assert (verdict.name, verdict.allowed, verdict.agreed) == ("formula", 16.0, False)
+    assert judging.judge([long]).agreed
+
+
+@pytest.mark.parametrize("what", ["accuracies", "dev_accuracies", "test accuracy"])
+def test_accuracies_are_judged_in_float64(what, script):
+    """Equal parameters and costs, one accuracy that differs: the runs part."""
+    judging = script("judging")
+    runs = judging.train_both(replace(script("experiments").EXPERIMENTS["breast-cancer"], epochs=2))
+    assert runs.verdict.agreed
+    other = runs.other
+    if what == "test accuracy":
+        other = replace(other, test_accuracy=lambda: 0.25)
+    else:
+        getattr(other.history, what)[0] += 0.25
+    verdict = judging.judge_runs(runs.mine, other, "float64")
+    assert (verdict.name, verdict.agreed) == (what, False)
+    assert judging.judge_runs(runs.mine, other, "float32").agreed
 
 
 def test_the_sides_are_two(script):
@@ -235,7 +297,7 @@ def test_both_sides_are_in_the_picture(script):
 
 
 def test_the_training_pictures_show_what_their_titles_say(script):
-    """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam gets furthest, batch norm wins."""
+    """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam, batch norm win."""
     experiments = script("experiments").EXPERIMENTS
     draws, side = script("draws"), script("scratch_side")
 
@@ -440,6 +502,7 @@ def test_an_interrupted_demonstration_keeps_its_quantities(script, monkeypatch, 
     assert "interrupted after 3 quantities" in capsys.readouterr().out
     report = json.loads((tmp_path / "compare.json").read_text())
     assert report["interrupted"]
+    assert report["agreed"] is None
     assert len(report["quantities"]) == 3
     assert not (tmp_path / "compare.png").exists()
 

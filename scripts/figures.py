@@ -26,7 +26,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from command_line import AGREED, INTERRUPTED, PARTED, described, make_room, number, save
+from command_line import AGREED, INTERRUPTED, PARTED, described, leave, make_room, number, save
 from demonstrations import DEMONSTRATIONS
 from experiments import EXPERIMENTS
 from judging import Quantity, Verdict, judge, train_both
@@ -180,4 +180,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)
