@@ -366,6 +366,13 @@ def test_the_demonstrations_show_what_their_titles_say(script):
     assert norms["activations, xavier"] < 0.1
     assert 0.5 < norms["activations, he"] < 2
     assert norms["activations, large_normal"] > 1e8
+    # backwards, and as dW = dZ A^T hides it
+    assert norms["db, small_normal"] > 1e8
+    assert norms["db, xavier"] > 10
+    assert 0.5 < norms["db, he"] < 2
+    assert norms["db, large_normal"] < 1e-8
+    for name in ("small_normal", "xavier", "large_normal"):
+        assert 0.1 < norms[f"dW, {name}"] < 10
 
     errors = shown("gradient-check")
     one, two = (errors[f"relative error, {how}"] for how in ("one-sided", "two-sided"))

@@ -214,7 +214,8 @@ def demonstrate(arguments: argparse.Namespace) -> int:
         print(f"wrote {report} with what was reached")
         return status
     worst, picture = judge(shown.values()), PICTURES[name]
-    figure = finish(picture.draw(shown), picture.description, picture.sides, worst)
+    shortened = picture.shortened(arguments.epochs)
+    figure = finish(picture.draw(shown), picture.description, picture.sides, worst, shortened)
     save(figure, arguments.out)
     print(f"wrote {arguments.out} and {report}")
     print(worst.line())

@@ -81,7 +81,9 @@ def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
         verdicts.append(verdict)
     worst = max(verdicts, key=lambda one: one.error / one.allowed)
     figure = picture.draw(shown[name] if name in DEMONSTRATIONS else shown)
-    save(finish(figure, picture.description, picture.sides, worst), folder / f"{name}.png")
+    shortened = picture.shortened(most_epochs)
+    finish(figure, picture.description, picture.sides, worst, shortened)
+    save(figure, folder / f"{name}.png")
     return Made(name, worst, time.perf_counter() - start)
 
 
