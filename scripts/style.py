@@ -123,7 +123,7 @@ def finish(
     A picture of fewer epochs than its title is about says so.
     """
     if most_epochs is not None:
-        title = f"{title} (at most {most_epochs} epochs)"
+        title = f"{title} (at most {most_epochs} epoch{'s' if most_epochs > 1 else ''})"
     figure.suptitle(title, fontsize=13)
     figure.supxlabel(
         f"{sides}. Largest difference: {verdict.error:.3g} eps units in {verdict.name} "
