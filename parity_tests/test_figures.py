@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
+from parity_tests.budgets import FORWARD
+from scratch.training import History
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -108,6 +110,67 @@ def test_compare_holds_every_quantity(name, script, tmp_path, capsys):
         assert quantity in printed
         assert found["error_in_eps"] <= found["allowed_in_eps"]
         assert np.shape(found["scratch"]) == np.shape(found["torch"]) != ()
+
+
+def test_compare_runs_all_trainings_of_a_picture(script, monkeypatch, tmp_path):
+    """The name of a picture: each of its trainings has its files, the worst status is returned."""
+    compare = script("compare")
+    flags = ["--experiment", "batch-norm", "--epochs", "1", "--out", "both.png"]
+    assert compare.main(flags) == 0
+    for name in ("digits-plain", "digits-batch-norm"):
+        assert is_picture(tmp_path / f"both-{name}.png")
+        report = json.loads((tmp_path / f"both-{name}.json").read_text())
+        assert (report["experiment"], report["agreed"]) == (name, True)
+    for statuses, worst, calls in (([1, 0], 1, 2), ([0, 1], 1, 2), ([130, 0], 130, 1)):
+        left = list(statuses)
+        monkeypatch.setattr(compare, "train", lambda arguments, left=left: left.pop(0))
+        assert compare.main(flags) == worst
+        assert len(statuses) - len(left) == calls
+
+
+def test_quantities_of_other_shapes_or_dtypes_are_refused(script):
+    """Broadcasting and casting hide nothing."""
+    quantity, one = script("judging").Quantity, np.arange(3.0)
+    for theirs in (one[:1], one[None], np.float64(1), one.astype(np.float32)):
+        with pytest.raises(ValueError, match="expected both sides of paths alike"):
+            quantity("paths", one, theirs).measured(2**-52)
+
+
+def test_a_verdict_accepts_no_nan(script):
+    """An error that is no number is outside of the budget, on either side."""
+    judging = script("judging")
+    assert not judging.Verdict(float("nan"), "cost", 16.0).agreed
+    numbers, broken = np.array([1.0, 2.0]), np.array([1.0, np.nan])
+    for pair in ((numbers, broken), (broken, numbers), (broken, broken)):
+        assert not judging.judge([judging.Quantity("cost", *pair)]).agreed
+
+
+def test_each_quantity_is_judged_by_its_own_budget(script):
+    """The verdict is on what has used up most of its budget, not on the largest error."""
+    judging = script("judging")
+    one, eps = np.array([1.0]), 2.0**-52
+    long = judging.Quantity("trained", one, one + 1000 * eps, TRAINING)
+    short = judging.Quantity("formula", one, one + 20 * eps, FORWARD)
+    for order in ([long, short], [short, long]):
+        verdict = judging.judge(order)
+        assert (verdict.name, verdict.allowed, verdict.agreed) == ("formula", 16.0, False)
+    assert judging.judge([long]).agreed
+
+
+@pytest.mark.parametrize("what", ["accuracies", "dev_accuracies", "test accuracy"])
+def test_accuracies_are_judged_in_float64(what, script):
+    """Equal parameters and costs, one accuracy that differs: the runs part."""
+    judging = script("judging")
+    runs = judging.train_both(replace(script("experiments").EXPERIMENTS["breast-cancer"], epochs=2))
+    assert runs.verdict.agreed
+    other = runs.other
+    if what == "test accuracy":
+        other = replace(other, test_accuracy=lambda: 0.25)
+    else:
+        getattr(other.history, what)[0] += 0.25
+    verdict = judging.judge_runs(runs.mine, other, "float64")
+    assert (verdict.name, verdict.agreed) == (what, False)
+    assert judging.judge_runs(runs.mine, other, "float32").agreed
 
 
 def test_the_sides_are_two(script):
@@ -233,8 +296,264 @@ def test_both_sides_are_in_the_picture(script):
     style.plt.close(figure)
 
 
+def recorded_legends(module, monkeypatch):
+    """Return the list that gets axes, labels and hues of each legend of a module's pictures."""
+    seen, honest = [], module.legend
+
+    def record(axes, labels, hues, **choices):
+        seen.append((axes, [*labels], [*hues]))
+        honest(axes, labels, hues, **choices)
+
+    monkeypatch.setattr(module, "legend", record)
+    return seen
+
+
+def drawn(figure, legends):
+    """Yield axes' number, label, and the curves of both sides in the colours of that label.
+
+    Panels without a legend of their own share the one there is.
+    """
+    own = {id(axes): (labels, hues) for axes, labels, hues in legends}
+    for number, axes in enumerate(figure.axes):
+        lines = {}
+        for line in axes.lines:
+            lines.setdefault(line.get_color(), []).append(np.array(line.get_data()))
+        labels, hues = own.get(id(axes), legends[0][1:])
+        for label, hue in zip(labels, hues, strict=True):
+            for ours, theirs in zip(lines.get(hue.light, []), lines.get(hue.dark, []), strict=True):
+                yield number, label, ours, theirs
+
+
+def same(curve, expected):
+    """Tell whether a curve shows these values, or all but the last, or the first ninety."""
+    shown = len(curve)
+    return shown in (len(expected), len(expected) - 1, 90) and np.array_equal(
+        curve, expected[:shown]
+    )
+
+
+#: the quantity that is behind a label, by the number of the panel.
+LABELLED = {
+    "saddle": lambda panel, label: (
+        f"{('saddle', 'valley')[panel]}, {label.split(',')[0].lower().replace(' ', '_')}"
+    ),
+    "schedules": lambda panel, label: label.replace(" ", "_"),
+    "moving-averages": lambda panel, label: (
+        f"beta = {label.split(' = ')[1].split(':')[0]}, corrected"
+        if panel == 0
+        else f"beta = 0.98, {'corrected' if '/' in label else 'as it is'}"
+    ),
+    "layer-norms": lambda panel, label: (
+        f"{('activations', 'db', 'dW')[panel]}, "
+        + {"0.01": "small_normal", "Xavier": "xavier", "He": "he", "random": "large_normal"}[
+            label.split()[0]
+        ]
+    ),
+    "learning-curves": lambda panel, label: f"{('high bias', 'high variance')[panel]}, {label}",
+    "gradient-check": lambda panel, label: f"relative error, {label}",
+}
+
+
+CURVES_SHOWN = {
+    "saddle": 8,
+    "schedules": 8,
+    "moving-averages": 4,
+    "layer-norms": 12,
+    "learning-curves": 4,
+    "gradient-check": 2,
+}
+
+
+@pytest.mark.parametrize("name", LABELLED)
+def test_demonstration_pictures_draw_both_sides_by_their_labels(name, script, monkeypatch):
+    """Each labelled pair of curves is scratch's and torch's of that quantity, none is missing."""
+    own, pictures = script("demonstrations").DEMONSTRATIONS[name], script("demonstration_pictures")
+    shown = {
+        one.name: one._replace(theirs=0.9 * one.theirs + 0.01)
+        for one in own.quantities(1 if own.epochs else None)
+    }
+    legends = recorded_legends(pictures, monkeypatch)
+    figure = getattr(pictures, name.replace("-", "_"))(shown)
+    factor = 100 if name == "learning-curves" else 1
+    seen = set()
+    for panel, label, ours, theirs in drawn(figure, legends):
+        quantity = LABELLED[name](panel, label)
+        for curve, expected in ((ours, shown[quantity].ours), (theirs, shown[quantity].theirs)):
+            if expected.ndim == 2:
+                assert np.array_equal(curve, expected.T), (quantity, label)
+            else:
+                assert same(curve[1], factor * expected), (quantity, label)
+        seen.add(quantity)
+    assert len(seen) == CURVES_SHOWN[name]
+    script("style").plt.close(figure)
+
+
+def test_the_search_picture_draws_both_sides(script):
+    """Bars and discs are scratch's, ticks and crosses torch's."""
+    own, pictures = script("demonstrations").DEMONSTRATIONS["search"], script("pictures").PICTURES
+    shown = {one.name: one._replace(theirs=1.01 * one.theirs) for one in own.quantities(1)}
+    figure = pictures["search"].draw(shown)
+    linear, log, grid, random, _ = figure.axes
+    for axes, scale in ((linear, "Uniform"), (log, "LogUniform")):
+        one = shown[f"learning rates, {scale}"]
+        counts = np.histogram(one.ours, np.logspace(-4, 0, 5))[0]
+        assert [bar.get_height() for bar in axes.patches] == list(counts)
+        assert np.array_equal(axes.lines[0].get_xdata(), one.theirs)
+    assert "87%" in linear.get_title()
+    discs, crosses = (np.asarray(one.get_offsets()) for one in grid.collections)
+    assert np.array_equal(discs, shown["grid"].ours)
+    assert np.array_equal(crosses, shown["grid"].theirs)
+    offsets = [np.asarray(one.get_offsets()) for one in random.collections]
+    offsets = [one for one in offsets if len(one)]
+    for name, (discs, *crosses) in (("coarse", offsets[:3]), ("fine", offsets[3:])):
+        assert np.array_equal(discs, shown[f"{name} points"].ours)
+        assert len(crosses) == 2
+        assert all(np.array_equal(one, shown[f"{name} points"].theirs) for one in crosses)
+    labels = [text.get_text() for text in random.get_legend().get_texts()]
+    assert labels[::2] == ["coarse: 25 points", "fine: 25 points"]
+    script("style").plt.close(figure)
+
+
+#: the training and the column that are behind a label; boundaries come before the other panels.
+TRAINED = {
+    "initializations": (
+        {
+            "zeros": "circles-zeros",
+            "random x10": "circles-large",
+            "Xavier": "circles-xavier",
+            "He": "circles-he",
+        },
+        ["costs"],
+    ),
+    "regularization": (
+        {"no regularization": "noisy", "L2": "noisy-l2", "dropout": "noisy-dropout"},
+        ["dev_costs"],
+    ),
+    "optimizers": (
+        {
+            "gradient descent": "moons-gradient-descent",
+            "momentum": "moons-momentum",
+            "RMSprop": "moons-rmsprop",
+            "Adam": "moons-adam",
+        },
+        ["costs"],
+    ),
+    "decay": (
+        {
+            "$\\alpha$ = 0.8": "moons-constant",
+            "$\\alpha$ = 0.8 / (1 + 0.1 epoch)": "moons-decay",
+        },
+        ["costs"],
+    ),
+    "batch-norm": (
+        {"without": "digits-plain", "with batch norm": "digits-batch-norm"},
+        ["step_costs", "dev_accuracies"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_pictures_draw_both_sides_by_their_labels(name, script, monkeypatch):
+    """Each panel and each labelled pair of curves is that training's, of both sides."""
+    judging, pictures = script("judging"), script("pictures").PICTURES
+    experiments, named = script("experiments").EXPERIMENTS, TRAINED[name][0]
+    runs = {
+        one: judging.train_both(replace(experiments[one], epochs=3))
+        for one in pictures[name].experiments
+    }
+    for number, one in enumerate(runs.values()):
+        one.mine.history.accuracies[-1] = 0.5 + number / 10
+        one.mine.history.dev_accuracies[-1] = 0.55 + number / 10
+        for column in ("step_costs", "costs", "dev_costs", "dev_accuracies"):
+            values = getattr(one.other.history, column)
+            values[:] = [0.9 * value for value in values]
+    legends = recorded_legends(script("training_pictures"), monkeypatch)
+    figure = pictures[name].draw(runs)
+    columns = TRAINED[name][1]
+    panels = len(figure.axes) - len(columns)
+    assert panels in (0, len(named))
+    for axes, (label, one) in zip(figure.axes[:panels], named.items(), strict=panels > 0):
+        number = [*runs].index(one)
+        assert (
+            axes.get_title() == f"{label}\ntrain {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
+        )
+        outputs = runs[one].outputs()[0].reshape(judging.GRID, -1)
+        assert np.array_equal(axes.images[0].get_array(), outputs)
+    seen = set()
+    for panel, label, ours, theirs in drawn(figure, legends):
+        if panel >= panels:
+            column, one = columns[panel - panels], runs[named[label]]
+            assert np.array_equal(ours[1], getattr(one.mine.history, column)), label
+            assert np.array_equal(theirs[1], getattr(one.other.history, column)), label
+            seen.add((panel, label))
+    assert len(seen) == len(named) * len(columns)
+    script("style").plt.close(figure)
+
+
+def test_the_worst_of_several_trainings_is_the_pictures_verdict(script, monkeypatch, tmp_path):
+    """Also where it is the first one; a picture of fewer epochs says so above."""
+    figures, judging = script("figures"), script("judging")
+    honest, titles = figures.results, []
+
+    def spoilt(names, most_epochs):
+        for number, (name, result, verdict) in enumerate(honest(names, most_epochs)):
+            yield name, result, judging.Verdict(99.0, "b1", 1.0) if number == 0 else verdict
+
+    monkeypatch.setattr(figures, "results", spoilt)
+    monkeypatch.setattr(
+        figures, "save", lambda figure, path: titles.append(figure.get_suptitle()) or path
+    )
+    made = figures.make("batch-norm", tmp_path, 1)
+    assert (made.verdict.name, made.verdict.agreed) == ("b1 of digits-plain", False)
+    assert titles[0].endswith("(at most 1 epoch)")
+    picture = figures.PICTURES["batch-norm"]
+    assert [picture.shortened(most) for most in (None, 19, 20, 21)] == [None, 19, None, None]
+    assert figures.PICTURES["saddle"].shortened(3) is None
+
+
+def test_epochs_are_limited_where_networks_are_trained(script):
+    """The smaller number, and none where nothing is trained."""
+    at_most = script("figures").at_most
+    cases = ((None, 3), (5, 3), (2, 3), (5, None), (None, None))
+    assert [at_most(*case) for case in cases] == [3, 3, 2, None, None]
+
+
+def test_draws_hand_on_every_choice(script):
+    """Both training loops get what the experiment says; masks come from its seed."""
+    draws, experiments = script("draws"), script("experiments").EXPERIMENTS
+    everything = replace(experiments["digits-regularized"], clip_value=0.5, seed=4)
+    drawn = draws.draw(everything, "float64")
+    for name in ("l1", "l2", "clip_value", "clip_norm", "epochs", "batch_size", "schedule_per"):
+        assert drawn.run()[name] == getattr(everything, name)
+    other = draws.draw(replace(everything, seed=5), "float64")
+    first, second = (next(one.masks())["D1"] for one in (drawn, other))
+    assert not np.array_equal(first, second)
+
+
+def test_the_searchers_are_on_two_sides(script, monkeypatch):
+    """One searches and trains by hand, the other in torch, equally often."""
+    repeated = script("repeated_trainings")
+    searchers, sides = [], []
+    init, honest = repeated.Searcher.__init__, repeated.history
+
+    def created(self, side, run, epochs):
+        searchers.append((side, run))
+        init(self, side, run, epochs)
+
+    def history(experiment, data, side):
+        sides.append(side)
+        return honest(experiment, data, side)
+
+    monkeypatch.setattr(repeated.Searcher, "__init__", created)
+    monkeypatch.setattr(repeated, "history", history)
+    list(repeated.search_points(1))
+    ours, theirs = repeated.scratch_side, repeated.torch_side
+    assert searchers == [(repeated.search, ours), (repeated.their_search, theirs)]
+    assert sides.count(ours) == sides.count(theirs) == 50
+
+
 def test_the_training_pictures_show_what_their_titles_say(script):
-    """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam and batch norm win."""
+    """Zeros learn nothing, x10 starts high, He converges; gaps narrow; Adam, batch norm win."""
     experiments = script("experiments").EXPERIMENTS
     draws, side = script("draws"), script("scratch_side")
 
@@ -257,7 +576,13 @@ def test_the_training_pictures_show_what_their_titles_say(script):
 
     names = ("gradient-descent", "momentum", "rmsprop", "adam")
     costs = {name: history(f"moons-{name}").costs[-1] for name in names}
-    assert costs["adam"] < 0.8 * costs["rmsprop"] < 0.8 * costs["gradient-descent"]
+    assert (
+        costs["adam"]
+        < 0.8 * costs["rmsprop"]
+        < 0.8 * min(costs["momentum"], costs["gradient-descent"])
+    )
+    title = script("pictures").PICTURES["optimizers"].description
+    assert f"in {experiments['moons-adam'].epochs} epochs" in title
 
     ends = [history(name).costs[-20:] for name in ("moons-constant", "moons-decay")]
     assert np.ptp(ends[0]) > 2 * np.ptp(ends[1])
@@ -297,6 +622,13 @@ def test_the_demonstrations_show_what_their_titles_say(script):
     assert norms["activations, xavier"] < 0.1
     assert 0.5 < norms["activations, he"] < 2
     assert norms["activations, large_normal"] > 1e8
+    # backwards, and as dW = dZ A^T hides it
+    assert norms["db, small_normal"] > 1e8
+    assert norms["db, xavier"] > 10
+    assert 0.5 < norms["db, he"] < 2
+    assert norms["db, large_normal"] < 1e-8
+    for name in ("small_normal", "xavier", "large_normal"):
+        assert 0.1 < norms[f"dW, {name}"] < 10
 
     errors = shown("gradient-check")
     one, two = (errors[f"relative error, {how}"] for how in ("one-sided", "two-sided"))
@@ -318,18 +650,42 @@ def test_the_learning_curves_show_what_their_title_says(script):
     """With all the data the small network is biased; the large one's variance has gone."""
     repeated = script("repeated_trainings")
     diagnose, side = repeated.diagnosis.diagnose, repeated.scratch_side
-    found = {}
+    found, train_errors = {}, {}
     for name, learner in repeated.LEARNERS.items():
         data = learner.load()
-        for m in (80, 1078):
+        for m in (80, 320, 1078):
             X, Y = (one[:, :m] for one in data.train)
-            history = repeated.history(learner, data._replace(train=(X, Y)), side)
+            learned = repeated.equal_steps(learner, m)
+            history = repeated.history(learned, data._replace(train=(X, Y)), side)
             errors = 1 - history.accuracies[-1], 1 - history.dev_accuracies[-1]
             found[name, m] = diagnose(*errors, tolerance=0.05)
+            train_errors[name, m] = errors[0]
     assert found["high bias", 1078].name == "high bias"
-    assert found["high bias", 80].high_bias
+    assert found["high bias", 80].name == "high variance"
+    assert [train_errors["high bias", m] < 0.1 for m in (80, 320, 1078)] == [True, True, False]
+    assert train_errors["high bias", 80] < train_errors["high bias", 320]
     assert found["high variance", 80].name == "high variance"
     assert found["high variance", 1078].name == "neither"
+
+
+def test_every_size_of_the_learning_curves_takes_as_many_steps(script, monkeypatch):
+    """Few examples are trained for more epochs: an error of theirs is not undertraining."""
+    repeated = script("repeated_trainings")
+    walked = []
+
+    def history(experiment, data, side):
+        m = data.train[0].shape[1]
+        walked.append((side, m, experiment.epochs * -(-m // experiment.batch_size)))
+        return History([1.0], [1.0], [0.5], [1.0], [0.5], [0.0])
+
+    monkeypatch.setattr(repeated, "history", history)
+    list(repeated.learning_curves(40))
+    for side in (repeated.scratch_side, repeated.torch_side):
+        sizes = [m for at, m, _ in walked if at is side]
+        assert sizes == [*repeated.SIZES] * 2
+    steps = np.array([one for *_, one in walked]).reshape(2, -1)
+    assert np.ptp(steps, axis=1).max() <= 20
+    assert steps.min() > 650
 
 
 BAD_FLAGS = {
@@ -409,6 +765,7 @@ def test_an_interrupted_demonstration_keeps_its_quantities(script, monkeypatch, 
     assert "interrupted after 3 quantities" in capsys.readouterr().out
     report = json.loads((tmp_path / "compare.json").read_text())
     assert report["interrupted"]
+    assert report["agreed"] is None
     assert len(report["quantities"]) == 3
     assert not (tmp_path / "compare.png").exists()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import os
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -226,6 +228,43 @@ def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, caps
         history = json.loads(out.read_text())["history"]
         assert len(history["costs"]) == 3
         assert len(history["step_costs"]) == 15
+
+
+@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare", "figures"])
+@pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
+def test_scripts_that_a_person_ends_leave_without_a_traceback(
+    ending, status, name, script, monkeypatch, capfd
+):
+    """Ctrl-C before the first step, or a reader that has gone: shells' status, not `they part`."""
+
+    def ended(*_):
+        raise ending
+
+    monkeypatch.setattr(script("command_line"), "make_room", ended)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+    assert left.value.code == status
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_no_failure(tmp_path):
+    """A closed pipe, noticed when the output is flushed: status 141 and nothing on stderr."""
+    code = "import command_line; command_line.leave(lambda: print('x' * 10) or 0)"
+    environment = {"PYTHONPATH": f"{SCRIPTS}:{ROOT}", "PATH": "/usr/bin:/bin"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    left = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (141, b"")
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

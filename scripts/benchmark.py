@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from tqdm import tqdm
 
-from command_line import AGREED, INTERRUPTED, make_room, number, output_path, write_json
+from command_line import AGREED, INTERRUPTED, leave, make_room, number, output_path, write_json
 from parity_tests.bridge import rows, twin
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
@@ -215,4 +215,4 @@ def import_seconds() -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -25,12 +26,32 @@ from scratch.optimizers import OPTIMIZERS
 plt.switch_backend("Agg")  # no display is needed
 
 #: exit statuses: all is well; the sides part, or a cost is not finite; bad arguments, as argparse
-#: has it; Ctrl-C, as shells have it.
-AGREED, PARTED, DIVERGED, BAD_ARGUMENTS, INTERRUPTED = 0, 1, 1, 2, 130
+#: has it; Ctrl-C and a reader that has gone, as shells have them.
+AGREED, PARTED, DIVERGED, BAD_ARGUMENTS, INTERRUPTED, UNREAD = 0, 1, 1, 2, 130, 141
 
 #: how messages call what a flag takes, and the largest number that any flag takes.
 KINDS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 LARGEST = 1e300
+
+
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Run a script and leave with its status, without a traceback where a person ends it.
+
+    That is Ctrl-C before there is anything to keep, and `| head` that reads no further.
+    """
+    try:
+        try:
+            status = main()
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        status = INTERRUPTED
+    except BrokenPipeError:
+        # what is still to be written has no reader, and Python would complain when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = UNREAD
+    sys.exit(status)
 
 
 def number(kind: type, low: float, *, above: bool = False) -> Callable[[str], Any]:

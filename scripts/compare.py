@@ -3,17 +3,19 @@
     python scripts/compare.py
     python scripts/compare.py --experiment moons --epochs 200
     python scripts/compare.py --experiment saddle
+    python scripts/compare.py --experiment optimizers
 
 Both sides of a training start from the same weights, walk the same mini-batches and drop the same
 units. Other experiments, such as saddle, train no network or many: they are held against each other
-quantity by quantity. Exit status 0: the sides stayed inside the budget; 1: they parted, and the
-first step and tensor, or the quantity, are named; 2: bad arguments; 130: Ctrl-C.
+quantity by quantity. A picture of several trainings, such as optimizers, stands for them all, one
+after the other, each with files of its own. Exit status 0: the sides stayed inside the budget; 1:
+they parted, and the first step and tensor, or the quantity, are named; 2: bad arguments; 130:
+Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ from command_line import (
     PARTED,
     add_flags,
     chosen,
+    leave,
     make_room,
     number,
     output_path,
@@ -52,6 +55,13 @@ ROWS = 40
 
 #: flags that say something of one training, and nothing of a demonstration.
 OF_TRAININGS = ("batch_size", "optimizer", "learning_rate", "l2", "seed", "every")
+
+#: pictures of several trainings, which are run one after the other.
+SEVERAL = {
+    name: one._replace(description=f"all of {', '.join(one.experiments)}")
+    for name, one in PICTURES.items()
+    if name not in DEMONSTRATIONS
+}
 
 HEADER = (
     f"{'epoch':>6}  {'cost scratch':>15}  {'cost torch':>15}  {'diff [eps]':>10}  "
@@ -102,7 +112,10 @@ def against_float64(draws: Draws, mine: Side, other: Side) -> tuple[Verdict, Dra
     for side, label in zip(sides, ("scratch, float64", "torch, float64"), strict=True):
         with Bar(wide.steps, label) as bar:
             side.walk(bar)
-    errors = [judge(quantities(side, sides[1]), "float32").error for side in (mine, other)]
+    errors = []
+    for side in (mine, other):
+        widened = (one._replace(ours=one.ours.astype(float)) for one in quantities(side, sides[1]))
+        errors.append(judge(widened, "float32").error)
     print(f"against torch in float64: scratch {errors[0]:.3g}, torch {errors[1]:.3g} eps units")
     return judge_runs(*sides, "float64"), wide
 
@@ -121,7 +134,7 @@ def numbers(arguments: argparse.Namespace, mine: Side, other: Side, **more: Any)
 def main(argv: list[str] | None = None) -> int:
     """Run both sides, print the table and the verdict, write the picture and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_flags(parser, DEMONSTRATIONS)
+    add_flags(parser, {**DEMONSTRATIONS, **SEVERAL})
     parser.add_argument(
         "--out",
         type=partial(output_path, suffixes=(".png",)),
@@ -136,8 +149,22 @@ def main(argv: list[str] | None = None) -> int:
         refuse(parser, arguments)
     make_room(parser, arguments.out, arguments.out.with_suffix(".json"))
     torch.set_float32_matmul_precision("highest")
+    if arguments.experiment in SEVERAL:
+        return train_several(arguments)
     demonstrated = arguments.experiment in DEMONSTRATIONS
     return demonstrate(arguments) if demonstrated else train(arguments)
+
+
+def train_several(arguments: argparse.Namespace) -> int:
+    """Train all experiments of a picture, each to its own files; return the worst status."""
+    worst = AGREED
+    for name in SEVERAL[arguments.experiment].experiments:
+        out = arguments.out.with_stem(f"{arguments.out.stem}-{name}")
+        changed = {**vars(arguments), "experiment": name, "out": out}
+        worst = max(worst, train(argparse.Namespace(**changed)))
+        if worst == INTERRUPTED:
+            break
+    return worst
 
 
 def refuse(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -177,15 +204,18 @@ def demonstrate(arguments: argparse.Namespace) -> int:
         }
         for key, one in shown.items()
     }
+    interrupted = status == INTERRUPTED
     agreed = all(verdict.agreed for verdict in verdicts.values())
-    about = {"experiment": name, "dtype": arguments.dtype, "quantities": numbers}
-    write_json(report, {**about, "agreed": agreed, "interrupted": status == INTERRUPTED})
-    if status == INTERRUPTED:
+    about: dict[str, Any] = {"experiment": name, "dtype": arguments.dtype, "quantities": numbers}
+    about["agreed"] = None if interrupted else agreed  # of what was not reached nothing is known
+    write_json(report, {**about, "interrupted": interrupted})
+    if interrupted:
         print(f"interrupted after {len(shown)} quantities")
         print(f"wrote {report} with what was reached")
         return status
     worst, picture = judge(shown.values()), PICTURES[name]
-    figure = finish(picture.draw(shown), picture.description, picture.sides, worst)
+    shortened = picture.shortened(arguments.epochs)
+    figure = finish(picture.draw(shown), picture.description, picture.sides, worst, shortened)
     save(figure, arguments.out)
     print(f"wrote {arguments.out} and {report}")
     print(worst.line())
@@ -271,4 +301,4 @@ def run(arguments: argparse.Namespace, draws: Draws, mine: Side, other: Side, ti
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

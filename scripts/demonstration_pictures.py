@@ -39,10 +39,22 @@ def saddle(quantities: Quantities) -> Figure:
     """Paths of four optimizers over the contours of a saddle and of a narrow valley."""
     figure, axes = canvas([["saddle", "valley"]], (11, 4.8))
     views = {
-        "saddle": ("a saddle, $J = (x^2 - y^2)/2 + y^4/4$", (-1.9, 0.6), (-0.5, 1.4), -16),
-        "valley": ("a narrow valley, $J = (x^2 + 20 y^2)/2$", (-4.4, 1.2), (-1.3, 1.3), 9),
+        "saddle": (
+            "a saddle, $J = (x^2 - y^2)/2 + y^4/4$",
+            (-1.9, 0.6),
+            (-0.5, 1.4),
+            -16,
+            "lower right",
+        ),
+        "valley": (
+            "a narrow valley, $J = (x^2 + 20 y^2)/2$",
+            (-4.4, 1.2),
+            (-1.3, 1.3),
+            9,
+            "upper right",
+        ),
     }
-    for surface, (title, across, up, above) in views.items():
+    for surface, (title, across, up, above, corner) in views.items():
         panel, about = axes[surface], demonstrations.SURFACES[surface]
         x, y = np.meshgrid(np.linspace(*across, 200), np.linspace(*up, 200))
         J = about["cost"]([x, y])
@@ -56,8 +68,11 @@ def saddle(quantities: Quantities) -> Figure:
         panel.plot(*about["start"], "o", color="0.1", ms=6)
         panel.annotate("start", about["start"], xytext=(0, above), textcoords="offset points")
         panel.set(xlim=across, ylim=up, xlabel="x", ylabel="y", title=title)
-    labels, hues = zip(*OPTIMIZER_LOOKS.values(), strict=True)
-    legend(axes["valley"], labels, hues, loc="upper right")
+        labels = [
+            f"{OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in about["rates"].items()
+        ]
+        hues = [OPTIMIZER_LOOKS[name][1] for name in about["rates"]]
+        legend(panel, labels, hues, loc=corner)
     return figure
 
 
@@ -110,8 +125,8 @@ def moving_averages(quantities: Quantities) -> Figure:
 
 
 def layer_norms(quantities: Quantities) -> Figure:
-    """Norms of activations and of weight gradients by layer, for four initializations."""
-    figure, axes = canvas([["activations", "gradients"]], (11, 4.6))
+    """Norms of activations, of db and of dW by layer, for four initializations."""
+    figure, axes = canvas([["activations", "db", "dW"]], (13, 4.6))
     for what, panel in axes.items():
         for name in demonstrations.SCALES:
             _, ours, theirs, *_ = quantities[f"{what}, {name}"]
@@ -120,9 +135,8 @@ def layer_norms(quantities: Quantities) -> Figure:
             overlay(panel, np.arange(1, len(ours) + 1)[shown], ours[shown], theirs[shown], hue)
         panel.set(xlabel="layer $l$", yscale="log")
     axes["activations"].set(ylabel="norm of $A^{[l]}$", title="activations: layer by layer")
-    axes["gradients"].set(
-        ylabel="norm of $dW^{[l]}$", title="gradients of the weights: in all layers alike"
-    )
+    axes["db"].set(ylabel="norm of $db^{[l]}$", title="db, sums of dZ: layer by layer backwards")
+    axes["dW"].set(ylabel="norm of $dW^{[l]}$", title="$dW = dZ\\, A^T / m$: in all layers alike")
     labels, hues = zip(*(INITIALIZER_LOOKS[name] for name in demonstrations.SCALES), strict=True)
     legend(axes["activations"], labels, hues, loc="upper left")
     return figure
@@ -143,7 +157,7 @@ def learning_curves(quantities: Quantities) -> Figure:
             remedies = f": {', '.join(found.remedies[:2])}" if found.remedies else ""
             lines.append(f"m = {sizes[at]:,}: {found.name}{remedies}")
         panel.set_title("\n".join(lines), fontsize=9.5)
-        panel.set(xlabel="training examples m", xscale="log")
+        panel.set(xlabel="training examples m, each for as many steps", xscale="log")
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
         panel.minorticks_off()
     axes[names[0]].set_ylabel("error [%]")
@@ -154,12 +168,13 @@ def learning_curves(quantities: Quantities) -> Figure:
 def search(quantities: Quantities) -> Figure:
     """Draws on two scales, a grid beside random points, and random points from coarse to fine."""
     figure, axes = canvas([["linear", "log"], ["grid", "random"]], (11, 8), height_ratios=[1, 2.6])
-    for panel, scale, title in (
-        (axes["linear"], "Uniform", "linear scale: 90% of the draws in the last decade"),
-        (axes["log"], "LogUniform", "log scale: every decade equally often"),
+    edges = np.logspace(-4, 0, 5)
+    for panel, scale, label in (
+        (axes["linear"], "Uniform", "linear scale"),
+        (axes["log"], "LogUniform", "log scale"),
     ):
         _, ours, theirs, *_ = quantities[f"learning rates, {scale}"]
-        edges = np.logspace(-4, 0, 5)
+        title = f"{label}: {np.mean(ours >= edges[-2]):.0%} of the draws in the last decade"
         panel.hist(ours, edges, color=BLUE.light, edgecolor="white")
         panel.plot(theirs, np.full(len(theirs), -3.0), "|", color=BLUE.dark, ms=9)
         panel.set(xscale="log", xlabel="learning rate", ylabel="draws", title=title)
@@ -168,25 +183,33 @@ def search(quantities: Quantities) -> Figure:
     grid, theirs = quantities["grid"].ours, quantities["grid"].theirs
     axes["grid"].scatter(*grid.T, s=110, color=GREY.light)
     axes["grid"].scatter(*theirs.T, s=14, color=GREY.dark, marker="x")
-    axes["grid"].set_title("a grid of 25 points tries 5 learning rates")
+    axes["grid"].set_title(
+        f"a grid of {len(grid)} points tries {len(np.unique(grid[:, 0]))} learning rates"
+    )
+    kept, tried, handles = repeated_trainings.KEPT, len(quantities["coarse points"].ours), []
     for one, hue, size in (("coarse", GREY, 110), ("fine", GREEN, 50)):
         points, costs = quantities[f"{one} points"], quantities[f"{one} dev costs"].ours
         shown = axes["random"].scatter(
             *points.ours.T, s=size, c=costs, cmap="viridis_r", vmin=low, vmax=high, zorder=2
         )
+        handles.append(
+            axes["random"].scatter([], [], s=size, color=TEAL.dark, label=f"{one}: {tried} points")
+        )
         for color, width in (("white", 2.4), ("0.1", 0.8)):  # to be seen on every shade
             axes["random"].scatter(
                 *points.theirs.T, s=14, color=color, marker="x", lw=width, zorder=3
             )
-        (left, right), (bottom, top) = quantities[
-            f"box around the best {repeated_trainings.KEPT}, {one}"
-        ].ours
+        (left, right), (bottom, top) = quantities[f"box around the best {kept}, {one}"].ours
         box = [left, right, right, left, left], [bottom, bottom, top, top, bottom]
-        axes["random"].plot(*box, color=hue.dark, linewidth=1.2)
-    axes["random"].set_title("25 random points try 25, 25 more in the box of the best")
+        label = f"box of the best {kept}, {one}"
+        handles += axes["random"].plot(*box, color=hue.dark, linewidth=1.2, label=label)
+    axes["random"].legend(handles=handles, frameon=False, fontsize=8.5, ncols=2, loc="lower left")
+    axes["random"].set_title(
+        f"{tried} random points try {tried} learning rates, {tried} more in the box of the best"
+    )
     figure.colorbar(shown, ax=axes["random"], label="dev cost of the moons", extend="max")
     for name in ("grid", "random"):
-        axes[name].set(xscale="log", yscale="log", xlim=(7e-5, 1.4), ylim=(7e-4, 1.4))
+        axes[name].set(xscale="log", yscale="log", xlim=(7e-5, 1.4), ylim=(2e-4, 1.4))
         axes[name].set(xlabel="learning rate", ylabel="$\\lambda$ of the L2 penalty")
     return figure
 

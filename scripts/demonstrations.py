@@ -134,16 +134,21 @@ SCALES = ("small_normal", "xavier", "he", "large_normal")
 
 
 def layer_norms() -> Iterator[Quantity]:
-    """Yield the norms of each layer's activations and of its dW, for each initialization."""
+    """Yield the norms of each layer's activations, its db and its dW, for each initialization.
+
+    db sums dZ over the examples and shows how gradients vanish on their way back; dW = dZ A^T / m
+    is about as large in every layer, as A shrinks where dZ grows.
+    """
     rng = np.random.default_rng(SEED)
     X, Y = rng.standard_normal((64, 100)), np.eye(10)[:, rng.integers(0, 10, 100)]
     for name in SCALES:
         parameters = initialize(DEEP.layer_sizes, name, np.random.default_rng(SEED))
         mine = network.layer_norms(parameters, X, Y, DEEP)
         other = their_network.layer_norms(twin(DEEP, parameters), rows(X), rows(Y))
-        for what, one, reference in zip(("activations", "gradients"), mine, other, strict=True):
-            pairs = [(one[key], reference[key]) for key in one if key[0] in "AW"]
-            ours, theirs = np.array(pairs).T
+        for what, letter in (("activations", "A"), ("db", "b"), ("dW", "W")):
+            norms = [{**one.activations, **one.gradients} for one in (mine, other)]
+            keys = [key for key in norms[0] if key[0] == letter]
+            ours, theirs = (np.array([one[key] for key in keys]) for one in norms)
             # each layer by its own size: they span many decades
             yield Quantity(f"{what}, {name}", ours, theirs, GRADIENT, gauge=theirs)
 

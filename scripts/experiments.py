@@ -148,27 +148,39 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         _CIRCLES, description="a circle inside a circle, from weights of zero", initializer="zeros"
     ),
     "circles-large": replace(
-        _CIRCLES, description="the same from random weights x10", initializer="large_normal"
+        _CIRCLES,
+        description="a circle inside a circle, from random weights x10",
+        initializer="large_normal",
     ),
     "circles-xavier": replace(
-        _CIRCLES, description="the same from Xavier's weights", initializer="xavier"
+        _CIRCLES,
+        description="a circle inside a circle, from Xavier's weights",
+        initializer="xavier",
     ),
-    "circles-he": replace(_CIRCLES, description="the same from He's weights"),
+    "circles-he": replace(_CIRCLES, description="a circle inside a circle, from He's weights"),
     "noisy": _NOISY,
-    "noisy-l2": replace(_NOISY, description="the same with an L2 penalty", l2=1.0),
-    "noisy-dropout": replace(_NOISY, description="the same with dropout", keep_probs=(0.6, 0.7)),
+    "noisy-l2": replace(
+        _NOISY, description="120 points of two classes that overlap, with an L2 penalty", l2=1.0
+    ),
+    "noisy-dropout": replace(
+        _NOISY,
+        description="120 points of two classes that overlap, with dropout",
+        keep_probs=(0.6, 0.7),
+    ),
     "moons-gradient-descent": replace(
         _RACE, description="the moons by gradient descent", optimizer="gradient_descent"
     ),
-    "moons-momentum": replace(_RACE, description="the same with momentum", optimizer="momentum"),
-    "moons-rmsprop": replace(_RACE, description="the same by RMSprop", optimizer="rmsprop"),
-    "moons-adam": replace(_RACE, description="the same by Adam"),
+    "moons-momentum": replace(
+        _RACE, description="the moons by gradient descent with momentum", optimizer="momentum"
+    ),
+    "moons-rmsprop": replace(_RACE, description="the moons by RMSprop", optimizer="rmsprop"),
+    "moons-adam": replace(_RACE, description="the moons by Adam"),
     "moons-constant": replace(
         _WANDERING, description="the moons at a constant learning rate", schedule="constant"
     ),
     "moons-decay": replace(
         _WANDERING,
-        description="the same with learning rate decay",
+        description="the moons with learning rate decay",
         schedule="inverse_time",
         schedule_choices={"decay": 0.1},
     ),
@@ -176,7 +188,9 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         _DEEP_DIGITS, description="digits through four hidden layers by gradient descent"
     ),
     "digits-batch-norm": replace(
-        _DEEP_DIGITS, description="the same with batch norm", batch_norm=True
+        _DEEP_DIGITS,
+        description="digits through four hidden layers with batch norm",
+        batch_norm=True,
     ),
     "digits-regularized": replace(
         _DIGITS,

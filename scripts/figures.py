@@ -26,7 +26,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from command_line import AGREED, INTERRUPTED, PARTED, described, make_room, number, save
+from command_line import AGREED, INTERRUPTED, PARTED, described, leave, make_room, number, save
 from demonstrations import DEMONSTRATIONS
 from experiments import EXPERIMENTS
 from judging import Quantity, Verdict, judge, train_both
@@ -81,7 +81,9 @@ def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
         verdicts.append(verdict)
     worst = max(verdicts, key=lambda one: one.error / one.allowed)
     figure = picture.draw(shown[name] if name in DEMONSTRATIONS else shown)
-    save(finish(figure, picture.description, picture.sides, worst), folder / f"{name}.png")
+    shortened = picture.shortened(most_epochs)
+    finish(figure, picture.description, picture.sides, worst, shortened)
+    save(figure, folder / f"{name}.png")
     return Made(name, worst, time.perf_counter() - start)
 
 
@@ -180,4 +182,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -30,7 +30,16 @@ class Quantity(NamedTuple):
     gauge: Any = None  # by default the largest entry of theirs
 
     def measured(self, eps: float) -> Measurement:
-        """Return how far the sides are apart, and where most."""
+        """Return how far the sides are apart, and where most.
+
+        Raises ValueError where shapes or dtypes differ: no broadcasting hides what is missing.
+        """
+        mine, other = (np.asarray(one) for one in (self.ours, self.theirs))
+        if (mine.shape, mine.dtype) != (other.shape, other.dtype):
+            raise ValueError(
+                f"expected both sides of {self.name} alike, got {mine.dtype} of shape {mine.shape} "
+                f"and {other.dtype} of shape {other.shape}"
+            )
         return measure(self.ours, self.theirs, self.gauge, eps)
 
 

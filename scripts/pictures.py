@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 
 import demonstration_pictures
 import training_pictures
+from demonstrations import DEMONSTRATIONS
+from experiments import EXPERIMENTS
 from style import CURVES, POINTS
 
 
@@ -19,6 +21,12 @@ class Picture(NamedTuple):
     experiments: tuple[str, ...]
     draw: Callable[[Any], Figure]
     sides: str = CURVES
+
+    def shortened(self, most_epochs: int | None) -> int | None:
+        """Return so many epochs where an experiment has more of its own, else None."""
+        known: Mapping[str, Any] = {**EXPERIMENTS, **DEMONSTRATIONS}
+        own = [known[name].epochs or 0 for name in self.experiments]
+        return most_epochs if most_epochs is not None and most_epochs < max(own) else None
 
 
 #: pictures by name; one of a demonstration has the demonstration's name.
@@ -34,7 +42,7 @@ PICTURES: Mapping[str, Picture] = {
         training_pictures.regularization,
     ),
     "optimizers": Picture(
-        "On the moons Adam is the fastest, at one learning rate for all",
+        "On the moons Adam gets furthest in 100 epochs, at one learning rate for all",
         ("moons-gradient-descent", "moons-momentum", "moons-rmsprop", "moons-adam"),
         training_pictures.optimizers,
     ),
@@ -57,7 +65,8 @@ PICTURES: Mapping[str, Picture] = {
         demonstration_pictures.moving_averages,
     ),
     "layer-norms": Picture(
-        "In a deep network small weights vanish, large ones explode, He's keep their size",
+        "Activations and gradients vanish with small weights and explode with large ones; "
+        "with He's they keep their size",
         ("layer-norms",),
         demonstration_pictures.layer_norms,
     ),
@@ -81,5 +90,6 @@ PICTURES: Mapping[str, Picture] = {
         "Two-sided differences are the sharper check; too small a step drowns in round-off",
         ("gradient-check",),
         demonstration_pictures.gradient_check,
+        f"{CURVES}.\nA difference of costs is divided by the step, so J / step is the gauge",
     ),
 }

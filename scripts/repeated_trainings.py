@@ -36,13 +36,27 @@ def history(experiment: Experiment, data: Data, side: Any) -> Any:
     return side.set_up(draws).walk().history
 
 
+def equal_steps(experiment: Experiment, m: int) -> Experiment:
+    """Return the training of m examples with as many steps as that of the largest number.
+
+    With equal epochs few examples would mean few steps, and their errors would be undertraining.
+    """
+    epochs = experiment.epochs * _batches(SIZES[-1], experiment) / _batches(m, experiment)
+    return replace(experiment, epochs=max(1, round(epochs)))
+
+
+def _batches(m: int, experiment: Experiment) -> int:
+    return -(-m // experiment.batch_size)
+
+
 def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Array]]:
     """Yield train errors, dev errors and dev costs over the size, of both sides."""
     order = draw_order(data.train[0].shape[1], np.random.default_rng(SEED))
     costs: dict[Any, list[float]] = {scratch_side: [], torch_side: []}
 
     def fit(side: Any, train: Pair) -> tuple[float, float]:
-        reached = history(experiment, data._replace(train=train), side)
+        trained = equal_steps(experiment, train[0].shape[1])
+        reached = history(trained, data._replace(train=train), side)
         costs[side].append(reached.dev_costs[-1])
         return 1 - reached.accuracies[-1], 1 - reached.dev_accuracies[-1]
 
@@ -61,7 +75,10 @@ def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Ar
 
 
 def learning_curves(epochs: int) -> Iterator[Quantity]:
-    """Yield train and dev errors over the size of the training set, and the dev costs."""
+    """Yield train and dev errors over the size of the training set, and the dev costs.
+
+    Every size takes as many steps as `epochs` of the largest one.
+    """
     for name, learner in LEARNERS.items():
         for what, ours, theirs in _curves(replace(learner, epochs=epochs), learner.load()):
             yield Quantity(f"{name}, {what}", ours, theirs)

@@ -5,10 +5,8 @@ python scripts/train_scratch.py --experiment digits --out out/scratch-digits.jso
 
 from __future__ import annotations
 
-import sys
-
 import scratch_side
-from command_line import read_flags, train
+from command_line import leave, read_flags, train
 from draws import draw
 
 
@@ -20,4 +18,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)

@@ -10,7 +10,7 @@ import sys
 import torch
 
 import torch_side
-from command_line import BAD_ARGUMENTS, read_flags, train
+from command_line import BAD_ARGUMENTS, leave, read_flags, train
 from draws import draw
 
 
@@ -26,4 +26,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main)
