@@ -14,7 +14,7 @@ from torch.optim.swa_utils import get_ema_avg_fn
 
 from parity_tests.bridge import to_numpy, to_torch
 from parity_tests.budgets import STEP
-from parity_tests.conventions import Convention, Refutation, Values
+from parity_tests.conventions import Convention, Refutation, Values, evaluate
 from parity_tests.harness import Array
 from scratch import moving_averages, optimizers, schedules
 from scratch.parameters import Parameters
@@ -65,6 +65,15 @@ def refuted_step(make: Make, margin: float, why: str) -> Refutation:
     return Refutation(values=partial(walked_by_torch, make), margin=margin, why=why)
 
 
+#: what the texts of optimizers call their choices.
+CHOICES = {"alpha": ALPHA, "beta": BETA, "beta1": 0.9, "beta2": 0.999, "epsilon": EPSILON}
+
+
+def walked_as_typed(text: str, gradients: Array) -> Values:
+    """Return theta after the same steps of the optimizer that a text makes."""
+    return walked_by_torch(lambda one: evaluate(text, parameters=one, **CHOICES), gradients)
+
+
 def rule(name: str, **choices: Any) -> dict[str, Any]:
     """Return both sides of a convention about an optimizer, by the library's name for it."""
     choices = {"learning_rate": ALPHA, **choices}
@@ -74,6 +83,7 @@ def rule(name: str, **choices: Any) -> dict[str, Any]:
         "budget": STEP,
         "ours": partial(walked, optimizers.OPTIMIZERS[name](**choices)),
         "theirs": partial(walked_by_torch, partial(their_optimizers.OPTIMIZERS[name], **choices)),
+        "typed": walked_as_typed,
     }
 
 
@@ -124,7 +134,7 @@ OPTIMIZERS = (
             "nesterov=True": refuted_step(
                 partial(SGD, lr=ALPHA * (1 - BETA), momentum=BETA, nesterov=True),
                 0.01,
-                "Nesterov looks ahead: it steps along g + beta v, the course along v",
+                "Nesterov looks ahead: it steps along (1 - beta) g + beta v, the course along v",
             ),
         },
     ),
@@ -174,8 +184,8 @@ OPTIMIZERS = (
     Convention(
         name="rmsprop-epsilon-inside",
         course="W = W - alpha g / sqrt(s + epsilon)",
-        torch="torch_ref.optimizers.rmsprop(parameters, epsilon_inside_root=True); "
-        "torch itself has none",
+        torch="torch_ref.optimizers.rmsprop(parameters, learning_rate=alpha, beta=beta, "
+        "epsilon=epsilon, epsilon_inside_root=True); torch itself has none",
         source='Course 2, week 2, "RMSprop", in the form of many notes',
         **rule("rmsprop", epsilon_inside_root=True),
         wrong={
@@ -235,8 +245,8 @@ OPTIMIZERS = (
     Convention(
         name="adam-epsilon-inside",
         course="W = W - alpha v_hat / sqrt(s_hat + epsilon)",
-        torch="torch_ref.optimizers.adam(parameters, epsilon_inside_root=True); "
-        "torch itself has none",
+        torch="torch_ref.optimizers.adam(parameters, learning_rate=alpha, "
+        "epsilon_inside_root=True); torch itself has none",
         source='Course 2, week 2, "Adam optimization algorithm", in the form of many notes',
         **rule("adam", epsilon_inside_root=True),
         wrong={
@@ -250,7 +260,8 @@ OPTIMIZERS = (
     Convention(
         name="adam-without-correction",
         course="W = W - alpha v / (sqrt(s) + epsilon)",
-        torch="torch_ref.optimizers.adam(parameters, bias_correction=False); torch itself has none",
+        torch="torch_ref.optimizers.adam(parameters, learning_rate=alpha, bias_correction=False); "
+        "torch itself has none",
         source='Course 2, week 2, "Adam optimization algorithm", without its correction',
         **rule("adam", bias_correction=False),
         wrong={
@@ -288,14 +299,15 @@ def draw_decay(rng: Rng) -> dict[str, Any]:
 def schedule(
     ours: Callable[..., schedules.Schedule],
     theirs: Callable[..., lr_scheduler.LRScheduler],
-    typed: Callable[..., Any],
     wrong: Mapping[str, tuple[Callable[..., Any], float, str]],
+    first: Callable[[float], float] = lambda decay: 1.0,
     **choices: Any,
 ) -> dict[str, Any]:
     """Return both sides of a convention about a schedule, and its refutations.
 
-    `typed` and each of the wrong ones make a scheduler of torch's for an optimizer and a decay.
-    `choices` are named after the schedule's arguments, `decay` unless given is drawn.
+    Each of the wrong ones makes a scheduler of torch's for an optimizer and a decay. `choices` are
+    named after the schedule's arguments, `decay` unless given is drawn. What is typed meets an
+    optimizer whose rate was multiplied by `first(decay)`.
     """
 
     def chosen(decay: float) -> dict[str, Any]:
@@ -305,21 +317,23 @@ def schedule(
         return lambda decay: {"rates": rates_of_torch(lambda optimizer: make(optimizer, decay))}
 
     def course(decay: float) -> Values:
-        taught = rates(ours(learning_rate=ALPHA, **chosen(decay)))
-        return {"rates": taught, "rates as typed": taught}
+        return {"rates": rates(ours(learning_rate=ALPHA, **chosen(decay)))}
 
-    def both(decay: float) -> Values:
-        return {
-            "rates": rates_of_torch(partial(theirs, **chosen(decay))),
-            "rates as typed": of_torch(typed)(decay)["rates"],
-        }
+    def as_typed(text: str, decay: float) -> Values:
+        def make(optimizer: torch.optim.Optimizer) -> Any:
+            for group in optimizer.param_groups:
+                group["lr"] *= first(decay)
+            return evaluate(text, optimizer=optimizer, **vars(lr_scheduler), **chosen(decay))
+
+        return {"rates": rates_of_torch(make)}
 
     return {
         "topic": "schedules",
         "source": 'Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler',
         "draw": draw_decay,
         "ours": course,
-        "theirs": both,
+        "theirs": lambda decay: {"rates": rates_of_torch(partial(theirs, **chosen(decay)))},
+        "typed": as_typed,
         "wrong": {
             name: Refutation(values=of_torch(make), margin=margin, why=why)
             for name, (make, margin, why) in wrong.items()
@@ -339,13 +353,6 @@ COUNTED_FROM_0 = "torch counts from 0, the course from 1: alpha_0 itself is in f
 PIECES = ((6, 0.05), (11, 0.025))
 
 
-def from_t_1(optimizer: torch.optim.Optimizer, gamma: float) -> Any:
-    """Return ExponentialLR of an optimizer whose first rate is that of t = 1."""
-    for group in optimizer.param_groups:
-        group["lr"] *= gamma
-    return lr_scheduler.ExponentialLR(optimizer, gamma=gamma)
-
-
 SCHEDULES = (
     Convention(
         name="inverse-time-decay",
@@ -354,7 +361,6 @@ SCHEDULES = (
         **schedule(
             schedules.InverseTime,
             their_schedules.inverse_time,
-            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + decay * (t + 1))),
             {
                 "lambda epoch: 1 / (1 + decay * epoch)": (
                     lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + decay * t)),
@@ -383,7 +389,6 @@ SCHEDULES = (
         **schedule(
             schedules.IntervalInverseTime,
             their_schedules.interval_inverse_time,
-            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1 / (1 + 0.5 * ((t + 1) // 5))),
             {
                 "without the floor": (
                     lambda one, decay: their_schedules.inverse_time(one, decay=0.5 / 5),
@@ -403,11 +408,10 @@ SCHEDULES = (
     Convention(
         name="exponential-decay",
         course="alpha = alpha_0 rate^epoch, with a rate such as 0.95",
-        torch="optimizer with lr=alpha_0 * rate, then ExponentialLR(optimizer, gamma=rate)",
+        torch="ExponentialLR(optimizer, gamma=rate); the optimizer's own lr is alpha_0 * rate",
         **schedule(
             schedules.Exponential,
             their_schedules.exponential,
-            lambda one, decay: from_t_1(one, 0.95),
             {
                 "ExponentialLR from alpha_0": (
                     lambda one, decay: lr_scheduler.ExponentialLR(one, 0.95),
@@ -415,17 +419,18 @@ SCHEDULES = (
                     COUNTED_FROM_0,
                 ),
             },
+            first=lambda decay: 0.95,
             rate=0.95,
         ),
     ),
     Convention(
         name="natural-exponential-decay",
         course="alpha = alpha_0 e^(-lambda t)",
-        torch="optimizer with lr=alpha_0 * e^-lambda, then ExponentialLR(gamma=e^-lambda)",
+        torch="ExponentialLR(optimizer, gamma=math.exp(-decay)); decay is lambda, the optimizer's "
+        "own lr alpha_0 * e^-lambda",
         **schedule(
             schedules.NaturalExponential,
             their_schedules.natural_exponential,
-            lambda one, decay: from_t_1(one, math.exp(-decay)),
             {
                 "gamma=1 - lambda": (
                     lambda one, decay: their_schedules.exponential(one, rate=1 - decay),
@@ -438,6 +443,7 @@ SCHEDULES = (
                     "gamma is the factor of a step, lambda its negative logarithm",
                 ),
             },
+            first=lambda decay: math.exp(-decay),
         ),
     ),
     Convention(
@@ -447,7 +453,6 @@ SCHEDULES = (
         **schedule(
             schedules.InverseSquareRoot,
             their_schedules.inverse_square_root,
-            lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1.5 / math.sqrt(t + 1)),
             {
                 "k / sqrt(epoch + 2)": (
                     lambda one, decay: lr_scheduler.LambdaLR(one, lambda t: 1.5 * (t + 2) ** -0.5),
@@ -461,12 +466,11 @@ SCHEDULES = (
     Convention(
         name="piecewise-constant",
         course="alpha_0 first, another rate from epoch 6, another from epoch 11",
-        torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5) where rates halve, "
+        torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5); where rates halve, "
         "LambdaLR for any others",
         **schedule(
             schedules.PiecewiseConstant,
             their_schedules.piecewise_constant,
-            lambda one, decay: lr_scheduler.MultiStepLR(one, [5, 10], gamma=0.5),
             {
                 "milestones=[6, 11]": (
                     lambda one, decay: lr_scheduler.MultiStepLR(one, [6, 11], gamma=0.5),
@@ -496,6 +500,15 @@ def averaged(x: Array, **choices: Any) -> Array:
     return to_numpy("v", their_moving_averages.moving_average(to_torch("x", x), **choices))
 
 
+def averaged_as_typed(text: str, x: Array) -> Values:
+    """Return the averages of a text, one after the other."""
+    v, corrected = torch.tensor(0.0, dtype=torch.float64), []
+    for t, one in enumerate(to_torch("x", x), start=1):
+        corrected.append(evaluate(text, v=v, x=one, beta=BETA, t=t))
+        v = corrected[-1] * (1 - BETA**t)
+    return {"v": to_numpy("v", torch.stack(corrected))}
+
+
 def from_the_first_day(x: Array) -> Values:
     """Return the averages of torch.optim.swa_utils, which start from what they meet first."""
     average: Any = get_ema_avg_fn(BETA)  # type: ignore[no-untyped-call]
@@ -515,7 +528,8 @@ AVERAGES = (
         name="moving-average",
         topic="moving averages",
         course="v = beta v + (1 - beta) x from v = 0, then v / (1 - beta^t)",
-        torch="v = torch.lerp(v, x, 1 - beta) from zeros, then v / (1 - beta**t)",
+        torch="torch.lerp(v, x, 1 - beta) / (1 - beta**t); v begins at 0 and stays uncorrected",
+        typed=averaged_as_typed,
         source='Course 2, week 2, "Bias correction in exponentially weighted averages"; torch.lerp',
         draw=draw_year,
         ours=lambda x: {"v": moving_averages.moving_average(x, BETA, True)},
@@ -549,11 +563,12 @@ AVERAGES = (
         name="averaging-window",
         topic="moving averages",
         course="v averages over about 1 / (1 - beta) days",
-        torch="1 / (1 - beta), with beta of torch.optim.Adam's betas or 1 - lerp's weight",
+        torch="1 / (1 - beta); beta is one of torch.optim.Adam's betas, or 1 - lerp's weight",
         source='Course 2, week 2, "Understanding exponentially weighted averages"',
         draw=lambda rng: {"beta": float(rng.uniform(0.8, 0.99))},
         ours=lambda beta: {"days": np.float64(moving_averages.effective_window(beta))},
         theirs=lambda beta: {"days": np.float64(their_moving_averages.effective_window(beta))},
+        typed=lambda text, beta: {"days": np.float64(evaluate(text, beta=beta))},
         wrong={
             "1 - beta": Refutation(
                 values=lambda beta: {"days": np.float64(1 - beta)},

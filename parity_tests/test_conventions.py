@@ -113,6 +113,70 @@ def test_the_wrong_translation_would_not_pass_as_the_right_one(row, wrong):
         assert examine(replace(honest, theirs=theirs, wrong={})).failure
 
 
+#: slips in what to type, of each kind of row: what stands there, and what somebody types instead.
+SLIPS = [
+    ("momentum", "alpha * (1 - beta)", "alpha"),
+    ("momentum", "momentum=beta", "momentum=beta, dampening=beta"),
+    ("momentum-without-averaging", "lr=alpha", "lr=alpha * (1 - beta)"),
+    ("rmsprop", "alpha=beta, ", ""),
+    ("rmsprop-epsilon-inside", "_inside_root=True", "_inside_root=False"),
+    ("adam", "eps=epsilon", "eps=1e-7"),
+    ("adam", "(beta1, beta2)", "(beta2, beta1)"),
+    ("adam-epsilon-inside", ", epsilon_inside_root=True", ""),
+    ("adam-without-correction", "=False", "=True"),
+    ("inverse-time-decay", "(epoch + 1)", "epoch"),
+    ("interval-decay", "(epoch + 1)", "epoch"),
+    ("exponential-decay", "gamma=rate", "gamma=1 - rate"),
+    ("natural-exponential-decay", "math.exp(-decay)", "1 - decay"),
+    ("inverse-square-root-decay", "epoch + 1", "epoch + 2"),
+    ("piecewise-constant", "[5, 10]", "[6, 11]"),
+    ("moving-average", "1 - beta)", "beta)"),
+    ("averaging-window", "1 / (1 - beta)", "1 - beta"),
+    ("relu-at-0", "torch.nn.ReLU()", "lambda Z: Z.clamp(min=0)"),
+    ("leaky-relu-at-0", "0.01", "0.1"),
+    ("absolute-value-at-0", "w.abs()", "torch.where(w >= 0, w, -w)"),
+    ("softmax", "dim=1", "dim=0"),
+    ("binary-cross-entropy", '"sum"', '"mean"'),
+    ("cross-entropy", "(Z, Y)", "(Z.softmax(1), Y)"),
+    ("l2", "lambda_ / m", "lambda_ / (2 * m)"),
+    ("l2", '{"params": biases}', '{"params": biases, "weight_decay": lambda_ / m}'),
+    ("l1", "lambda_ / m", "lambda_ / (2 * m)"),
+    ("clip-by-value", "value_", "norm_"),
+    ("clip-by-global-norm", "limit)", "2 * limit)"),
+    ("dropout", "1 - keep_prob", "keep_prob"),
+    ("batch-norm-running-averages", "1 - beta", "beta"),
+    ("xavier", ', nonlinearity="linear"', ""),
+    ("he", ', nonlinearity="relu"', ', mode="fan_out"'),
+    ("input-normalization", "0, correction=0", "0"),
+    ("float32-products", '"highest"', '"high"'),
+    ("normalization-over-sigma", ".std(", ".var("),
+    ("batch-norm-under-the-root", "training=True", "training=True, eps=1e-3"),
+    ("softmax-backward", " / m", ""),
+    ("softmax-denominator", "dim=1", "dim=0"),
+    ("dropout-keeps-below", "<", ">="),
+    ("dropout-mask-from-rand", " / keep_prob", " * 1.0"),
+    ("l2-gradient", "(2 * m)", "m"),
+    ("adam-moves-along-v-hat", "eps=epsilon", "eps=1e-3"),
+]
+
+
+@pytest.mark.parametrize(("name", "right", "slip"), SLIPS)
+def test_a_slip_in_what_to_type_is_measured(name, right, slip):
+    """The text itself is evaluated: spelled otherwise, the row fails in the quantity as typed."""
+    row = ROWS[name]
+    assert row.torch.count(right)
+    slipped = replace(row, torch=row.torch.replace(right, slip, 1), wrong={})
+    with LEDGER.unrecorded():
+        assert "as typed" in examine(slipped).failure
+
+
+def test_what_is_typed_is_evaluated_wherever_it_is_an_expression():
+    """All but three texts are, and each of those is slipped above."""
+    words = {"cost-of-an-epoch", "rotation", "beta-on-a-log-scale"}
+    assert {row.name for row in registry.REGISTRY if row.typed is None} == words
+    assert {name for name, *_ in SLIPS} == ROWS.keys() - words
+
+
 def test_every_dialect_and_erratum_has_its_row():
     """No row of the list is missing, nor any mistake that it names."""
     assert len(ROWS) == len(registry.REGISTRY)
@@ -144,11 +208,15 @@ def test_measuring_leaves_no_trace():
     assert torch.get_float32_matmul_precision() == "highest"
 
 
-def test_another_precision_is_noticed(monkeypatch):
+def test_another_precision_is_noticed():
     """Where torch may round products to fewer bits, the row of float32 products fails."""
-    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "high")
-    with LEDGER.unrecorded():
-        assert "bits of the significand differs" in examine(ROWS["float32-products"]).failure
+    torch.set_float32_matmul_precision("high")
+    try:
+        with LEDGER.unrecorded():
+            assert "bits of the significand differs" in examine(ROWS["float32-products"]).failure
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
 
 
 def lie(x, factor=1.0):
@@ -245,6 +313,8 @@ def test_rows_that_compare_nothing_are_refused():
         refuted_by(values=lambda x: {}),
         refuted_by(values=lambda x: {"w": x}),
         refuted_by(values=lambda x: {"y": x[0]}),
+        replace(HONEST, typed=lambda text, x: {}),
+        replace(HONEST, typed=lambda text, x: {"w": x}),
     ):
         with LEDGER.unrecorded(), pytest.raises(ValueError, match=r"^expected "):
             examine(row)
