@@ -337,7 +337,7 @@ COSTS = (
         wrong={
             "mean of batch means": Refutation(
                 values=partial(epoch_of_torch, reported=False),
-                margin=1e-6,
+                margin=0.01,
                 why="a short last batch, here 2 examples beside 4 and 4, weighs as much as others",
             ),
         },
@@ -460,7 +460,7 @@ REGULARIZATION = (
             ),
             "AdamW": refuted_decay(
                 lambda one, m: torch.optim.AdamW(groups(one, m), lr=ALPHA),
-                0.01,
+                0.1,
                 "it shrinks W beside the gradient; the penalty's gradient goes through v and s",
                 "Adam",
             ),
@@ -495,7 +495,7 @@ REGULARIZATION = (
             ),
             "weight_decay": Refutation(
                 values=partial(penalty_of_torch, l2=STRENGTH),
-                margin=0.01,
+                margin=0.1,
                 why="weight_decay is L2: it pulls by lambda / m W, not by its sign",
             ),
         },
@@ -575,7 +575,7 @@ CLIPPING = (
                 values=lambda gradients, limit: {
                     "gradients": clipping.clip_by_global_norm(gradients, limit, epsilon=0.0).theta
                 },
-                margin=1e-8,
+                margin=1e-7,
                 why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
             ),
         },

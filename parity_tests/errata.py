@@ -185,7 +185,7 @@ ERRATA = (
         typed=layer_as_typed,
         wrong={
             "(Z - mean) / (sigma^2 + epsilon)": slip(
-                without_root, 0.01, "without the root Z_norm has the variance 1 / sigma^2"
+                without_root, 0.1, "without the root Z_norm has the variance 1 / sigma^2"
             )
         },
     ),

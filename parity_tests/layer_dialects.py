@@ -200,17 +200,17 @@ LAYERS = (
         wrong={
             "momentum=beta": Refutation(
                 values=lambda batches, Z: tracked_by_torch(plain_layer(0.9), batches, Z),
-                margin=0.1,
+                margin=1,
                 why="torch's momentum weighs the new batch, the course's beta the past",
             ),
             "torch's variance for 1/m": Refutation(
                 values=lambda batches, Z: tracked_by_torch(plain_layer(1 - 0.9), batches, Z),
-                margin=0.01,
+                margin=0.1,
                 why="torch normalizes with 1/m but remembers m / (m - 1) of it",
             ),
             "1/m for torch's variance": Refutation(
                 values=lambda batches, Z: as_unbiased(tracked(batches, Z)["variance"]),
-                margin=0.01,
+                margin=0.1,
                 why="the biased variance is smaller than torch's running_var",
             ),
             "eval() forgotten": Refutation(
@@ -402,7 +402,7 @@ DATA = (
         wrong={
             "[[cos, -sin], [sin, cos]]": Refutation(
                 values=partial(turned, ratio=False),
-                margin=0.01,
+                margin=0.1,
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
             ),
             "align_corners=True": Refutation(

@@ -123,7 +123,7 @@ OPTIMIZERS = (
         wrong={
             "dampening=beta": refuted_step(
                 partial(SGD, lr=ALPHA, momentum=BETA, dampening=BETA),
-                0.1,
+                1,
                 "torch seeds its buffer with the first gradient undamped: ten times the course's v",
             ),
             "lr=alpha": refuted_step(
@@ -176,7 +176,7 @@ OPTIMIZERS = (
             ),
             "epsilon inside the root": refuted_step(
                 partial(their_optimizers.rmsprop, learning_rate=ALPHA, epsilon_inside_root=True),
-                0.01,
+                0.1,
                 "visible where |g| is below sqrt(epsilon) = 1e-4; half the gradients are 1e-8",
             ),
         },
@@ -206,13 +206,13 @@ OPTIMIZERS = (
         wrong={
             "epsilon-hat form (Keras, TensorFlow, scikit-learn)": Refutation(
                 values=epsilon_hat,
-                margin=0.01,
+                margin=0.1,
                 why="alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t), v / (sqrt(s) + epsilon): "
                 "epsilon meets the uncorrected s; visible at |g| ~ 1e-8, as half the gradients are",
             ),
             "eps=1e-7 (Keras)": refuted_step(
                 partial(ADAM, lr=ALPHA, eps=1e-7),
-                0.01,
+                0.1,
                 "Keras' default is ten times torch's; visible at |g| ~ 1e-7 and below",
             ),
             "epsilon inside the root": refuted_step(
@@ -222,7 +222,7 @@ OPTIMIZERS = (
             ),
             "without bias correction": refuted_step(
                 partial(their_optimizers.adam, learning_rate=ALPHA, bias_correction=False),
-                0.1,
+                2,
                 "early steps are (1 - beta1) / sqrt(1 - beta2) = 3.2 times as long",
             ),
             "t begins at 2": Refutation(
@@ -434,12 +434,12 @@ SCHEDULES = (
             {
                 "gamma=1 - lambda": (
                     lambda one, decay: their_schedules.exponential(one, rate=1 - decay),
-                    0.01,
+                    0.1,
                     "1 - lambda is e^-lambda only to first order",
                 ),
                 "gamma=lambda": (
                     lambda one, decay: their_schedules.exponential(one, rate=decay),
-                    0.01,
+                    0.1,
                     "gamma is the factor of a step, lambda its negative logarithm",
                 ),
             },
@@ -537,7 +537,7 @@ AVERAGES = (
         wrong={
             "torch.optim.swa_utils": Refutation(
                 values=from_the_first_day,
-                margin=0.01,
+                margin=0.1,
                 why="get_ema_avg_fn starts at the first value, and needs no correction",
             ),
             "without correction": refuted_average(
@@ -547,14 +547,14 @@ AVERAGES = (
             ),
             "beta for 1 - beta": refuted_average(
                 partial(averaged, beta=1 - BETA),
-                0.01,
+                0.1,
                 "lerp's weight is that of the new value",
             ),
             "corrected by t + 1": refuted_average(
                 lambda x: (
                     averaged(x, bias_correction=False) / (1 - BETA ** np.arange(2, len(x) + 2))
                 ),
-                0.01,
+                0.1,
                 "t counts the values seen, from 1",
             ),
         },

@@ -96,9 +96,303 @@ def test_the_wrong_translation_is_outside_by_its_margin(row, wrong, findings):
     refuted = finding.wrong[wrong]
     assert refuted.failure == ""
     assert refuted.deviation.relative >= refutation.margin
+    assert math.isinf(refutation.margin) or refuted.deviation.relative <= 20 * refutation.margin
     eps = np.finfo(np.float32 if row == "float32-products" else np.float64).eps
     assert refutation.margin >= MARGIN * finding.allowed * eps
     assert refutation.why
+
+
+def momentum_by_hand(gradients, factor=0.1, beta=0.9, first=0.1, nesterov=False):
+    """Return theta after v = beta v + factor g, the first g by `first`, in steps of 0.1 v."""
+    theta, v = 0.0, 0.0
+    for t, g in enumerate(gradients):
+        v = beta * v + (factor if t else first) * g
+        theta = theta - 0.1 * (factor * g + beta * v if nesterov else v)
+    return {"theta": theta}
+
+
+def rmsprop_by_hand(gradients, beta=0.9, inside=False, centered=False):
+    """Return theta after steps of 0.1 along g / (sqrt(s) + 1e-8)."""
+    theta, s, mean = 0.0, 0.0, 0.0
+    for g in gradients:
+        s, mean = beta * s + (1 - beta) * g**2, beta * mean + (1 - beta) * g
+        spread = s - mean**2 if centered else s
+        theta = theta - 0.1 * g / (np.sqrt(spread + 1e-8) if inside else np.sqrt(spread) + 1e-8)
+    return {"theta": theta}
+
+
+def adam_by_hand(gradients, alpha=0.1, ahead=0, form="", correct=(True, True), epsilon=1e-8):
+    """Return theta after steps of Adam, its count ahead, one of its forms, or not corrected."""
+    theta, v, s, largest = 0.0, 0.0, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1 + ahead):
+        v, s = 0.9 * v + 0.1 * g, 0.999 * s + 0.001 * g**2
+        largest = np.maximum(largest, s)
+        v_hat = v / (1 - 0.9**t) if correct[0] else v
+        s_hat = (largest if form == "amsgrad" else s) / (1 - 0.999**t if correct[1] else 1)
+        root = np.sqrt(s_hat) + epsilon
+        if form == "inside":
+            root = np.sqrt(s_hat + epsilon)
+        if form == "hat":  # epsilon meets the uncorrected root
+            root = np.sqrt(s_hat) + epsilon / np.sqrt(1 - 0.999**t)
+        theta = theta - alpha * v_hat / root
+    return {"theta": theta}
+
+
+COUNTS = np.arange(1, 21)
+
+
+def rates(values):
+    """Return 0.1 times these, the rates of a schedule."""
+    return {"rates": 0.1 * np.asarray(values)}
+
+
+def averages_by_hand(x, start=0.0, beta=0.9, ahead=None):
+    """Return exponentially weighted averages, corrected by t + ahead unless that is None."""
+    v, found = start, []
+    for t, one in enumerate(x, start=1):
+        v = beta * v + (1 - beta) * one
+        found.append(v / (1 if ahead is None else 1 - beta ** (t + ahead)))
+    return {"v": np.array(found)}
+
+
+def batch_means_by_hand(parameters, X, Y, orders):
+    """Return the mean of the costs of a tanh layer and a sigmoid in batches of 4, 4 and 2."""
+    W1, b1, W2, b2 = (parameters[name].copy() for name in ("W1", "b1", "W2", "b2"))
+    order, found = np.asarray(next(iter(orders))), []
+    for chosen in (order[:4], order[4:8], order[8:]):
+        x, y, m = X[:, chosen], Y[:, chosen], len(chosen)
+        A1 = np.tanh(W1 @ x + b1)
+        A2 = 1 / (1 + np.exp(-(W2 @ A1 + b2)))
+        found.append(-np.sum(y * np.log(A2) + (1 - y) * np.log(1 - A2)) / m)
+        dZ2 = (A2 - y) / m
+        dZ1 = W2.T @ dZ2 * (1 - A1**2)
+        for theta, slope in (
+            (W1, dZ1 @ x.T),
+            (b1, dZ1.sum(axis=1, keepdims=True)),
+            (W2, dZ2 @ A1.T),
+            (b2, dZ2.sum(axis=1, keepdims=True)),
+        ):
+            theta -= 0.5 * slope
+    return {"cost": np.array([np.mean(found)])}
+
+
+def running_by_hand(batches, beta=0.9, unbiased=True):
+    """Return the running mean and variance, the latter with m / (m - 1) or not."""
+    mean, variance = np.zeros((3, 1)), np.ones((3, 1))
+    for batch in batches:
+        m = batch.shape[1]
+        each = batch.var(axis=1, keepdims=True) * (m / (m - 1) if unbiased else 1)
+        mean = beta * mean + (1 - beta) * batch.mean(axis=1, keepdims=True)
+        variance = beta * variance + (1 - beta) * each
+    return {"mean": mean, "variance": variance}
+
+
+def l2_slip_by_hand(parameters, X, Y):
+    """Return m dW - (m - 1) lambda / m W of the right gradients, and db as it is."""
+    right = ROWS["l2-gradient"].ours(parameters=parameters, X=X, Y=Y)["gradients"]
+    weights = np.concatenate(
+        [np.full(view.size, name.startswith("W")) for name, view in parameters.items()]
+    )
+    m = X.shape[1]
+    slipped = m * right - (m - 1) * 0.9 / m * parameters.theta
+    return {"gradients": np.where(weights, slipped, right)}
+
+
+def uniforms(A, seed):
+    """Return the uniform draws that a mask is made of."""
+    return np.random.default_rng(seed).random(A.shape)
+
+
+def clipped_alone_by_hand(gradients, limit):
+    """Return each tensor by its own norm."""
+    views = [view * limit / (np.sqrt(np.sum(view**2)) + 1e-6) for _, view in gradients.items()]
+    return {"gradients": np.concatenate([one.ravel() for one in views])}
+
+
+def clipped_together_by_hand(gradients, limit, epsilon=1e-6):
+    """Return all by their common norm."""
+    theta = gradients.theta
+    return {"gradients": theta * limit / (np.sqrt(np.sum(theta**2)) + epsilon)}
+
+
+#: the wrong values by their own formula, in NumPy: each mistake is the one that it is called.
+BY_HAND = {
+    ("momentum", "dampening=beta"): lambda gradients: momentum_by_hand(gradients, first=1.0),
+    ("momentum", "lr=alpha"): lambda gradients: momentum_by_hand(gradients, 1.0, first=1.0),
+    ("momentum", "nesterov=True"): lambda gradients: momentum_by_hand(gradients, nesterov=True),
+    ("momentum-without-averaging", "lr=alpha * (1 - beta)"): momentum_by_hand,
+    ("rmsprop", "torch's default alpha"): lambda gradients: rmsprop_by_hand(gradients, 0.99),
+    ("rmsprop", "alpha=1 - beta"): lambda gradients: rmsprop_by_hand(gradients, 0.1),
+    ("rmsprop", "centered=True"): lambda gradients: rmsprop_by_hand(gradients, centered=True),
+    ("rmsprop", "epsilon inside the root"): lambda gradients: rmsprop_by_hand(
+        gradients, inside=True
+    ),
+    ("rmsprop-epsilon-inside", "epsilon outside the root"): rmsprop_by_hand,
+    ("adam", "epsilon-hat form (Keras, TensorFlow, scikit-learn)"): lambda gradients: adam_by_hand(
+        gradients, form="hat"
+    ),
+    ("adam", "eps=1e-7 (Keras)"): lambda gradients: adam_by_hand(gradients, epsilon=1e-7),
+    ("adam", "epsilon inside the root"): lambda gradients: adam_by_hand(gradients, form="inside"),
+    ("adam", "without bias correction"): lambda gradients: adam_by_hand(
+        gradients, correct=(False, False)
+    ),
+    ("adam", "t begins at 2"): lambda gradients: adam_by_hand(gradients, ahead=1),
+    ("adam", "amsgrad=True"): lambda gradients: adam_by_hand(gradients, form="amsgrad"),
+    ("adam", "lr left out"): lambda gradients: adam_by_hand(gradients, alpha=0.001),
+    ("adam-epsilon-inside", "epsilon outside the root"): adam_by_hand,
+    ("adam-without-correction", "torch.optim.Adam"): adam_by_hand,
+    ("adam-moves-along-v-hat", "v for v_hat"): lambda gradients: adam_by_hand(
+        gradients, correct=(False, True)
+    ),
+    ("inverse-time-decay", "lambda epoch: 1 / (1 + decay * epoch)"): lambda decay: rates(
+        1 / (1 + decay * (COUNTS - 1))
+    ),
+    ("inverse-time-decay", "stepping once too early"): lambda decay: rates(
+        1 / (1 + decay * (COUNTS + 1))
+    ),
+    ("inverse-time-decay", "MultiplicativeLR"): lambda decay: rates(
+        np.cumprod([1, *(1 / (1 + decay * COUNTS[1:]))])
+    ),
+    ("interval-decay", "without the floor"): lambda decay: rates(1 / (1 + 0.1 * COUNTS)),
+    ("interval-decay", "StepLR"): lambda decay: rates(1.5 ** -((COUNTS - 1) // 5.0)),
+    ("exponential-decay", "ExponentialLR from alpha_0"): lambda decay: rates(0.95 ** (COUNTS - 1)),
+    ("natural-exponential-decay", "gamma=1 - lambda"): lambda decay: rates((1 - decay) ** COUNTS),
+    ("natural-exponential-decay", "gamma=lambda"): lambda decay: rates(decay**COUNTS),
+    ("inverse-square-root-decay", "k / sqrt(epoch + 2)"): lambda decay: rates(
+        1.5 / np.sqrt(COUNTS + 1)
+    ),
+    ("piecewise-constant", "milestones=[6, 11]"): lambda decay: rates(
+        0.5 ** ((COUNTS > 6) * 1 + (COUNTS > 11) * 1)
+    ),
+    ("piecewise-constant", "gamma=0.05"): lambda decay: rates(
+        0.05 ** ((COUNTS > 5) * 1 + (COUNTS > 10) * 1)
+    ),
+    ("moving-average", "torch.optim.swa_utils"): lambda x: averages_by_hand(x, start=x[0]),
+    ("moving-average", "without correction"): averages_by_hand,
+    ("moving-average", "beta for 1 - beta"): lambda x: averages_by_hand(x, beta=0.1, ahead=0),
+    ("moving-average", "corrected by t + 1"): lambda x: averages_by_hand(x, ahead=1),
+    ("cost-of-an-epoch", "mean of batch means"): batch_means_by_hand,
+    ("clip-by-value", "clip_grad_norm_"): clipped_together_by_hand,
+    ("clip-by-global-norm", "each tensor by its own norm"): clipped_alone_by_hand,
+    ("clip-by-global-norm", "limit / norm, without torch's 1e-6"): lambda gradients, limit: (
+        clipped_together_by_hand(gradients, limit, 0.0)
+    ),
+    ("batch-norm-running-averages", "momentum=beta"): lambda batches, Z: running_by_hand(
+        batches, 0.1
+    ),
+    ("batch-norm-running-averages", "torch's variance for 1/m"): lambda batches, Z: running_by_hand(
+        batches
+    ),
+    ("batch-norm-running-averages", "1/m for torch's variance"): lambda batches, Z: {
+        "unbiased variance": running_by_hand(batches, unbiased=False)["variance"]
+    },
+    ("dropout", "not divided by keep_prob"): lambda A, upstream, seed: {
+        "output": A * (ROWS["dropout"].ours(A, upstream, seed)["output"] != 0)
+    },
+    ("xavier", "xavier_normal_"): lambda seed: {"scale": np.sqrt(2 / (25 + 40))},
+    ("xavier", "kaiming_normal_ as it is"): lambda seed: {"scale": np.sqrt(2 / 25)},
+    ("he", 'mode="fan_out"'): lambda seed: {"scale": np.sqrt(2 / 40)},
+    ("input-normalization", "correction=1, torch's default"): lambda X: {
+        "variance": X.var(axis=1, keepdims=True) * 9 / 8
+    },
+    ("normalization-over-sigma", "X / sigma^2"): lambda X: {
+        "X": (X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True) ** 2
+    },
+    ("batch-norm-under-the-root", "(Z - mean) / (sigma^2 + epsilon)"): lambda Z, gamma, beta: {
+        "output": beta
+        + gamma * (Z - Z.mean(axis=1, keepdims=True)) / (Z.std(axis=1, keepdims=True) ** 2 + 1e-5)
+    },
+    ("softmax-backward", "y - y_hat"): lambda Z, Y: {
+        "gradient from Z": (Y - np.exp(Z) / np.exp(Z).sum(axis=0)) / Z.shape[1]
+    },
+    ("softmax-denominator", "the sum ends at l"): lambda Z, upstream: {
+        "output": np.exp(Z) / (np.exp(Z[0]) + np.exp(Z[1]))
+    },
+    ("dropout-keeps-below", "0 where D is below keep_prob"): lambda A, keep_prob, seed: {
+        "share kept": np.mean(uniforms(A, seed) >= 0.8)
+    },
+    ("dropout-mask-from-rand", "D = randn"): lambda A, keep_prob, seed: {
+        "share kept": np.mean(np.random.default_rng(seed).standard_normal(A.shape) < 0.5)
+    },
+    ("l2-gradient", "dW = dZ A^T + lambda / m W"): l2_slip_by_hand,
+}
+
+
+@pytest.mark.parametrize(("row", "wrong"), BY_HAND)
+def test_a_mistake_is_the_one_that_it_is_called(row, wrong):
+    """Its values are those of the wrong formula, written down once more."""
+    draws = ROWS[row].draws()
+    values, expected = ROWS[row].wrong[wrong].values(**draws), BY_HAND[row, wrong](**draws)
+    assert expected
+    for quantity, value in expected.items():
+        np.testing.assert_allclose(values[quantity], value, rtol=1e-9, atol=1e-13)
+
+
+def equal_gradients(steps=1):
+    """Return equal gradients, so large that an epsilon of 1e-8 is as good as none."""
+    return {"gradients": np.full((steps, 3), 1e4)}
+
+
+#: how many times the right value each mistake is, by its formula; None takes the row's draws.
+RATIOS = [
+    ("momentum", "lr=alpha", equal_gradients(20), "theta", 1 / (1 - 0.9)),
+    ("momentum", "dampening=beta", equal_gradients(), "theta", 1 / (1 - 0.9)),
+    ("momentum-without-averaging", "lr=alpha * (1 - beta)", equal_gradients(20), "theta", 1 - 0.9),
+    (
+        "rmsprop",
+        "torch's default alpha",
+        equal_gradients(),
+        "theta",
+        math.sqrt((1 - 0.9) / (1 - 0.99)),
+    ),
+    (
+        "adam",
+        "without bias correction",
+        equal_gradients(),
+        "theta",
+        (1 - 0.9) / math.sqrt(1 - 0.999),
+    ),
+    (
+        "adam-without-correction",
+        "torch.optim.Adam",
+        equal_gradients(),
+        "theta",
+        math.sqrt(0.001) / 0.1,
+    ),
+    ("adam-moves-along-v-hat", "v for v_hat", equal_gradients(), "theta", 1 - 0.9),
+    ("adam", "lr left out", equal_gradients(20), "theta", 0.001 / 0.1),
+    ("dropout", "not divided by keep_prob", None, "output", 0.8),
+    ("xavier", "kaiming_normal_ as it is", None, "scale", math.sqrt(2)),
+    ("input-normalization", "correction=1, torch's default", None, "variance", 9 / 8),
+    ("softmax-backward", "y - y_hat", None, "gradient from Z", -1),
+    ("binary-cross-entropy", 'reduction="mean"', None, "J from A", 1 / 3),
+]
+
+
+@pytest.mark.parametrize(("row", "wrong", "draws", "quantity", "ratio"), RATIOS)
+def test_a_known_divergence_has_its_formula(row, wrong, draws, quantity, ratio):
+    """Where a mistake is off by a factor, the factor is exact."""
+    draws = draws or ROWS[row].draws()
+    right, value = ROWS[row].ours(**draws), ROWS[row].wrong[wrong].values(**draws)
+    np.testing.assert_allclose(value[quantity], ratio * right[quantity], rtol=1e-9)
+
+
+def test_the_textbooks_clip_is_longer_by_the_epsilon_over_the_norm():
+    """The ratio is 1 + 1e-6 / norm, to all digits."""
+    row = ROWS["clip-by-global-norm"]
+    draws = row.draws()
+    norm = np.sqrt(np.sum(draws["gradients"].theta ** 2))
+    wrong = row.wrong["limit / norm, without torch's 1e-6"].values(**draws)["gradients"]
+    right = row.ours(**draws)["gradients"]
+    np.testing.assert_allclose(wrong / right - 1, 1e-6 / norm, rtol=1e-8)
+
+
+def test_units_that_p_for_keep_prob_leaves_are_five_times_as_large():
+    """One in five is left of many, scaled by 1 / (1 - keep_prob)."""
+    A = np.ones((100, 100))
+    wrong = ROWS["dropout"].wrong["p=keep_prob"].values(A=A, upstream=A, seed=3)["output"]
+    np.testing.assert_allclose(wrong[wrong != 0], 1 / (1 - 0.8), rtol=1e-12)
+    assert np.mean(wrong != 0) == pytest.approx(0.2, abs=5 * math.sqrt(0.2 * 0.8 / A.size))
 
 
 @pytest.mark.parametrize(("row", "wrong"), WRONG)
@@ -332,6 +626,11 @@ def test_deviations_in_words():
     assert {relative: in_words(relative) for relative in said} == said
 
 
+def present_tf32():
+    """Return whether products can be rounded to TF32 here."""
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
 def run(capsys, *arguments):
     """Return the exit status and what was printed."""
     status = command.main(["conventions", *arguments])
@@ -349,7 +648,7 @@ def test_the_table_has_every_row(capsys):
     assert f"{len(ROWS)} conventions, " in printed
     assert "all right ones inside, all wrong ones out" in printed
     assert 'float32 matrix products at "highest" precision' in printed
-    assert torch.cuda.is_available() or "no CUDA device is here" in printed
+    assert present_tf32() or "no CUDA device of capability 8.0 is here" in printed
     assert "FAIL" not in printed
 
 
