@@ -671,6 +671,13 @@ def test_one_question_is_answered_in_detail(capsys):
     assert max(map(len, printed.splitlines())) <= 110
 
 
+@pytest.mark.parametrize("word", ["", " "])
+def test_a_blank_name_is_refused(word):
+    """It is in every text, and asks for nothing."""
+    with pytest.raises(ValueError, match=r"^expected names or topics of conventions, got "):
+        registry.find([word], registry.REGISTRY)
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [
@@ -702,19 +709,59 @@ def test_unknown_names_are_refused(capsys):
 
 def test_a_failing_row_fails_the_command(capsys, monkeypatch):
     """Status 1, and the failure named, in the table and in detail."""
-    broken = LIES["right translation wrong"][0]
-    monkeypatch.setattr(registry, "REGISTRY", [ROWS["clip-by-value"], broken])
-    with LEDGER.unrecorded():
-        for arguments in ([], ["doubling"]):
-            status, printed = run(capsys, *arguments)
-            assert status == 1
-            assert "FAILS: doubling: y differs at" in printed
-            assert "1 FAIL" in printed
+    for lie_told, said in (
+        ("right translation wrong", "FAILS: doubling: y differs at"),
+        ("refutation agrees", "FAILS: doubling, it: y is off by 0 only"),
+    ):
+        broken = LIES[lie_told][0]
+        monkeypatch.setattr(registry, "REGISTRY", [ROWS["clip-by-value"], broken])
+        with LEDGER.unrecorded():
+            for arguments in ([], ["doubling"]):
+                status, printed = run(capsys, *arguments)
+                assert status == 1
+                assert said in printed
+                assert "1 FAIL" in printed
+
+
+def test_wrong_and_right_values_are_told_apart(findings):
+    """In detail each mistake stands with both values, to as many digits as they differ in."""
+    for finding in findings.values():
+        (ruler, *_), printed = registry.RULER.split(";"), registry.as_details([finding])
+        assert printed.startswith(ruler)
+        words = " ".join(printed.split())
+        for one in finding.wrong.values():
+            if one.deviation is not None:
+                wrong, right = f"{one.deviation.value:.10g}", f"{one.deviation.course:.10g}"
+                assert wrong != right
+                assert f" is {wrong}, right is {right} " in words
+
+
+def test_help_says_what_it_is_for(capsys):
+    """Of the command, its exit statuses too; of `conventions`, what is measured."""
+    said = []
+    for arguments in (["--help"], ["conventions", "--help"]):
+        with pytest.raises(SystemExit) as asked:
+            command.main(arguments)
+        assert asked.value.code == 0
+        said.append(" ".join(capsys.readouterr().out.split()))
+    assert "why torch's numbers differ from the course's" in said[0]
+    assert "Exit status: 0 when every right translation is inside its budget" in said[0]
+    assert "Measure, here and now, torch's spelling of each formula of the course" in said[1]
+
+
+def test_an_interruption_is_no_traceback(capsys, monkeypatch):
+    """Control-C in the middle of measuring: status 130, nothing printed."""
+
+    def interrupted(convention):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "examine", interrupted)
+    assert run(capsys, "adam") == (130, "")
 
 
 def test_numbers_as_json(capsys, tmp_path):
     """Every number of the table and the versions, in JSON that any reader takes."""
-    path = tmp_path / "conventions.json"
+    path = tmp_path / "made" / "here" / "conventions.json"
     status, _ = run(capsys, "absolute-value", "float32-products", "--json", str(path))
 
     def refuse(constant):
@@ -727,10 +774,41 @@ def test_numbers_as_json(capsys, tmp_path):
     assert list(rows) == ["absolute-value-at-0", "float32-products"]
     broken = rows["absolute-value-at-0"]["wrong"]["(w ** 2).sqrt()"]
     assert broken["deviation"]["relative"] is None
+    assert broken["margin"] is None
+    for name, row in rows.items():
+        for wrong, one in row["wrong"].items():
+            margin = ROWS[name].wrong[wrong].margin
+            assert one["margin"] == (None if math.isinf(margin) else margin)
+    assert [one.name for one in path.parent.iterdir()] == ["conventions.json"]
     assert rows["float32-products"]["right"]["eps"] <= rows["float32-products"]["allowed_eps"]
-    with pytest.raises(SystemExit) as refused:
-        command.main(["conventions", "clip", "--json", str(tmp_path / "missing" / "a.json")])
-    assert refused.value.code == 2
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(capsys, monkeypatch, tmp_path):
+    """Status 2 without a measurement, for a folder and for what would stand under a file."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(command, "examine", None)
+    for path in (tmp_path, tmp_path / "file" / "a.json"):
+        with pytest.raises(SystemExit) as refused:
+            command.main(["conventions", "clip", "--json", str(path)])
+        assert refused.value.code == 2
+        assert "expected --json to name a file that can be written" in capsys.readouterr().err
+
+
+def test_an_old_report_outlives_an_interruption(capsys, monkeypatch, tmp_path):
+    """The file is written whole or not at all, and nothing is left beside it."""
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def half(self, text):
+        with self.open("w") as stream:
+            stream.write(text[:9])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "write_text", half)
+        assert run(capsys, "clip-by-value", "--json", str(path)) == (130, "")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_markdown_table_is_one(capsys):
