@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from parity_tests import __main__ as command
-from parity_tests import registry
+from parity_tests import layer_dialects, registry
 from parity_tests.budgets import FORWARD, Budget
 from parity_tests.conventions import Convention, Refutation, examine, in_words
 from parity_tests.harness import MARGIN
@@ -511,6 +511,18 @@ def test_another_precision_is_noticed():
         assert torch.get_float32_matmul_precision() == "high"
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "able"),
+    [("cpu", None, False), ("cuda", (7, 5), False), ("cuda", (8, 0), True), ("cuda", (9, 0), True)],
+)
+def test_rounding_to_tf32_is_measured_where_there_is_any(device, capability, able, monkeypatch):
+    """A CUDA device before Ampere rounds nothing, and is skipped as none is."""
+    monkeypatch.setattr(layer_dialects, "DEVICE", device)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    reason = "" if able else "no CUDA device of capability 8.0 is here"
+    assert ROWS["float32-products"].wrong["TF32"].missing() == reason
 
 
 def lie(x, factor=1.0):
