@@ -165,11 +165,11 @@ def batch_means_by_hand(parameters, X, Y, orders):
         A2 = 1 / (1 + np.exp(-(W2 @ A1 + b2)))
         found.append(-np.sum(y * np.log(A2) + (1 - y) * np.log(1 - A2)) / m)
         dZ2 = (A2 - y) / m
-        dZ1 = W2.T @ dZ2 * (1 - A1**2)
+        dZ1 = np.tensordot(W2, dZ2, axes=(0, 0)) * (1 - A1**2)
         for theta, slope in (
-            (W1, dZ1 @ x.T),
+            (W1, np.inner(dZ1, x)),
             (b1, dZ1.sum(axis=1, keepdims=True)),
-            (W2, dZ2 @ A1.T),
+            (W2, np.inner(dZ2, A1)),
             (b2, dZ2.sum(axis=1, keepdims=True)),
         ):
             theta -= 0.5 * slope
