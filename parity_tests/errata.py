@@ -34,7 +34,7 @@ from parity_tests.layer_dialects import (
     normalized_as_typed,
     normalized_by_torch,
 )
-from parity_tests.step_dialects import ALPHA, EPSILON, rule
+from parity_tests.optimizer_dialects import ALPHA, EPSILON, rule
 from scratch import batch_norm, dropout, normalization
 from scratch.network import cost_and_gradients
 from scratch.parameters import Parameters

@@ -14,12 +14,19 @@ from parity_tests.cost_dialects import COST_DIALECTS
 from parity_tests.errata import ERRATA
 from parity_tests.layer_dialects import LAYER_DIALECTS
 from parity_tests.ledger import environment
-from parity_tests.step_dialects import STEP_DIALECTS
+from parity_tests.optimizer_dialects import OPTIMIZER_DIALECTS
+from parity_tests.schedule_dialects import SCHEDULE_DIALECTS
 
 __all__ = ["REGISTRY", "as_data", "as_details", "as_markdown", "as_table", "find", "summary"]
 
 #: every convention: the dialects, then the errata of lecture notes.
-REGISTRY: Sequence[Convention] = (*STEP_DIALECTS, *COST_DIALECTS, *LAYER_DIALECTS, *ERRATA)
+REGISTRY: Sequence[Convention] = (
+    *OPTIMIZER_DIALECTS,
+    *SCHEDULE_DIALECTS,
+    *COST_DIALECTS,
+    *LAYER_DIALECTS,
+    *ERRATA,
+)
 
 #: columns of the table: what is written on top, and characters across.
 COLUMNS = {"course": 27, "torch": 35, "right / budget": 14, "tempting and wrong": 35}
