@@ -25,6 +25,12 @@ SGD = torch.optim.SGD
 #: the first learning rate of every schedule here, and the number of its counts.
 ALPHA, STEPS = 0.1, 20
 
+#: the schedulers that the texts name.
+SCHEDULERS: Mapping[str, Any] = {
+    one.__name__: one
+    for one in (lr_scheduler.LambdaLR, lr_scheduler.ExponentialLR, lr_scheduler.MultiStepLR)
+}
+
 #: the decay of every moving average.
 BETA = 0.9
 
@@ -77,7 +83,7 @@ def schedule(
         def make(optimizer: torch.optim.Optimizer) -> Any:
             for group in optimizer.param_groups:
                 group["lr"] *= first(decay)
-            return evaluate(text, optimizer=optimizer, **vars(lr_scheduler), **chosen(decay))
+            return evaluate(text, optimizer=optimizer, **SCHEDULERS, **chosen(decay))
 
         return {"rates": rates_of_torch(make)}
 
