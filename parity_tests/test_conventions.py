@@ -17,8 +17,10 @@ from parity_tests import __main__ as command
 from parity_tests import layer_dialects, registry
 from parity_tests.budgets import FORWARD, Budget
 from parity_tests.conventions import Convention, Refutation, examine, in_words
+from parity_tests.cost_dialects import NETWORK
 from parity_tests.harness import MARGIN
 from parity_tests.ledger import LEDGER
+from scratch.network import cost_and_gradients
 
 ROWS = {row.name: row for row in registry.REGISTRY}
 
@@ -187,6 +189,36 @@ def running_by_hand(batches, beta=0.9, unbiased=True):
     return {"mean": mean, "variance": variance}
 
 
+def weights_of(parameters):
+    """Return theta where it is an entry of W, 0 where it is one of b."""
+    kept = [view.ravel() * name.startswith("W") for name, view in parameters.items()]
+    return np.concatenate(kept)
+
+
+def decayed_by_hand(decay, biases=False):
+    """Return a descent of twenty steps along the unpenalized gradients and decay W."""
+
+    def descended(parameters, X, Y):
+        moved = parameters.copy()
+        for _ in range(20):
+            slope = cost_and_gradients(moved, X, Y, NETWORK)[1].theta
+            shrunk = moved.theta if biases else weights_of(moved)
+            moved.theta[:] -= 0.1 * (slope + decay * shrunk)
+        return {"theta by gradient descent": moved.theta}
+
+    return descended
+
+
+def l1_by_hand(pull):
+    """Return the gradients, (3, 7) inputs, with the pull of a penalty on the weights."""
+
+    def pulled(parameters, X, Y):
+        slope = cost_and_gradients(parameters, X, Y, NETWORK)[1].theta
+        return {"gradients": slope + pull(weights_of(parameters))}
+
+    return pulled
+
+
 def l2_slip_by_hand(parameters, X, Y):
     """Return m dW - (m - 1) lambda / m W of the right gradients, and db as it is."""
     right = ROWS["l2-gradient"].ours(parameters=parameters, X=X, Y=Y)["gradients"]
@@ -272,6 +304,17 @@ BY_HAND = {
     ("moving-average", "beta for 1 - beta"): lambda x: averages_by_hand(x, beta=0.1, ahead=0),
     ("moving-average", "corrected by t + 1"): lambda x: averages_by_hand(x, ahead=1),
     ("cost-of-an-epoch", "mean of batch means"): batch_means_by_hand,
+    ("averaging-window", "1 - beta"): lambda beta: {"days": 1 - beta},
+    ("averaging-window", "pandas' span"): lambda beta: {"days": 2 / (1 - beta) - 1},
+    ("beta-on-a-log-scale", "beta uniform"): lambda u: {"1 - beta": 0.1 - 0.099 * u},
+    ("beta-on-a-log-scale", "beta itself on a log scale"): lambda u: {
+        "1 - beta": 1 - 0.9 * (0.999 / 0.9) ** u
+    },
+    ("l2", "decay on the biases"): decayed_by_hand(0.9 / 7, biases=True),
+    ("l2", "weight_decay=lambda"): decayed_by_hand(0.9),
+    ("l2", "weight_decay=lambda / (2 m)"): decayed_by_hand(0.9 / (2 * 7)),
+    ("l1", "lambda / (2 m)"): l1_by_hand(lambda W: 0.9 / (2 * 7) * np.sign(W)),
+    ("l1", "weight_decay"): l1_by_hand(lambda W: 0.9 / 7 * W),
     ("clip-by-value", "clip_grad_norm_"): clipped_together_by_hand,
     ("clip-by-global-norm", "each tensor by its own norm"): clipped_alone_by_hand,
     ("clip-by-global-norm", "limit / norm, without torch's 1e-6"): lambda gradients, limit: (
