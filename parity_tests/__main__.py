@@ -5,7 +5,7 @@ python -m parity_tests conventions adam         # what to type, and the size of 
 python -m parity_tests conventions --markdown   # the table for a README
 
 Exit status: 0 when every right translation is inside its budget and every wrong one outside, 1 when
-one is not, 2 for bad arguments.
+one is not, 2 for bad arguments, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from parity_tests import registry
 from parity_tests.conventions import Finding, examine
 
 #: exit statuses, those of scripts/.
-AGREED, PARTED = 0, 1
+AGREED, PARTED, INTERRUPTED = 0, 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,13 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = registry.find(arguments.names, registry.REGISTRY)
     except ValueError as error:
         conventions.error(str(error))
-    findings = [examine(convention) for convention in chosen]
-    if arguments.json:
-        text = json.dumps(registry.as_data(findings), indent=1, allow_nan=False)
-        try:
-            arguments.json.write_text(text + "\n")
-        except OSError as error:
-            conventions.error(f"expected --json to name a file that can be written: {error}")
+    try:
+        if arguments.json:
+            _make_room(arguments.json)
+        findings = [examine(convention) for convention in chosen]
+        if arguments.json:
+            report = registry.as_data(findings)
+            _write(arguments.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        conventions.error(f"expected --json to name a file that can be written: {error}")
+    except KeyboardInterrupt:
+        return INTERRUPTED
     _print(_report(findings, bool(arguments.names), arguments.markdown))
     return PARTED if any(finding.failures for finding in findings) else AGREED
 
@@ -68,6 +73,25 @@ def _report(findings: Sequence[Finding], detailed: bool, markdown: bool) -> str:
         return registry.as_markdown(findings)
     body = registry.as_details if detailed else registry.as_table
     return f"{body(findings)}\n\n{registry.summary(findings)}"
+
+
+def _make_room(path: Path) -> None:
+    """Make the folder of a file to be written, or raise OSError: better now than after the work."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    unfinished = path.with_name(f"{path.name}.partial")
+    try:
+        unfinished.write_text(text)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _print(text: str) -> None:

@@ -7,13 +7,16 @@ margin. `examine` measures one convention; `registry.REGISTRY` holds them all.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+import torch_ref.optimizers
 from parity_tests.budgets import FORWARD, Budget
 from parity_tests.harness import MARGIN, assert_close, measure
 
@@ -24,6 +27,7 @@ __all__ = [
     "Refutation",
     "Refuted",
     "Values",
+    "evaluate",
     "examine",
     "in_words",
 ]
@@ -35,6 +39,12 @@ Values = Mapping[str, Any]
 def nothing() -> str:
     """Return what this machine lacks."""
     return ""
+
+
+def evaluate(text: str, **names: Any) -> Any:
+    """Return what the expression before the first semicolon of a row's text makes of the names."""
+    known = {"torch": torch, "torch_ref": torch_ref, "math": math}
+    return eval(text.partition("; ")[0], {**known, **names})  # the registry's own texts only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +67,21 @@ class Convention:
     """One row of the registry: the course's formula and torch's spelling of it.
 
     `draw(rng)` returns the data by name, from which `ours` and `theirs` compute the same quantities
-    within `budget`, and each of `wrong`, by name, something else.
+    within `budget`, and each of `wrong`, by name, something else. `typed(text, **draws)` returns
+    some of the quantities from `torch` itself, evaluated.
     """
 
     name: str
     topic: str
     course: str  # the formula
-    torch: str  # what to type
+    torch: str  # what to type, then perhaps "; " and a remark
     source: str
     draw: Callable[[np.random.Generator], Mapping[str, Any]]
     ours: Callable[..., Values]
     theirs: Callable[..., Values]
     budget: Budget = FORWARD
     wrong: Mapping[str, Refutation] = field(default_factory=dict)
+    typed: Callable[..., Values] | None = None
 
     def draws(self) -> Mapping[str, Any]:
         """Return the data, from a generator seeded by the name."""
@@ -122,13 +134,18 @@ def examine(convention: Convention) -> Finding:
         raise ValueError(
             f"expected the same quantities on both sides, got {sorted(course)}, {sorted(theirs)}"
         )
+    typed = convention.typed(convention.torch, **draws) if convention.typed else {}
+    if not typed.keys() <= course.keys() or (convention.typed and not typed):
+        raise ValueError(f"expected typed quantities of {sorted(course)}, got {sorted(typed)}")
+    pairs = [(quantity, value, theirs[quantity]) for quantity, value in course.items()]
+    pairs += [(f"{quantity} as typed", course[quantity], one) for quantity, one in typed.items()]
     deviations, failures, narrowest = [], [], 0.0
-    for quantity, value in course.items():
+    for quantity, value, other in pairs:
         try:
-            assert_close(value, theirs[quantity], quantity, budget=convention.budget)
+            assert_close(value, other, quantity, budget=convention.budget)
         except AssertionError as error:
             failures.append(str(error))
-        deviations.append(_deviation(quantity, theirs[quantity], value))
+        deviations.append(_deviation(quantity, other, value))
         narrowest = max(narrowest, float(np.finfo(np.asarray(value).dtype).eps))
     allowed = convention.budget.in_eps(narrowest)
     wrong = {

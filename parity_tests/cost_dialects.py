@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from parity_tests.bridge import columns, rows, to_numpy, to_torch, twin, unload
 from parity_tests.budgets import GRADIENT, STEP
-from parity_tests.conventions import Convention, Refutation, Values
+from parity_tests.conventions import Convention, Refutation, Values, evaluate
 from parity_tests.harness import Array
 from scratch import activations, clipping, costs, initializers, optimizers, training
 from scratch.mini_batches import draw_orders
@@ -45,6 +45,11 @@ def pulled_back(function: Callable[[Tensor], Tensor], Z: Array, upstream: Array)
     output = function(tensor)
     (gradient,) = torch.autograd.grad(output, tensor, rows(upstream))
     return {"output": columns(output), "gradient": columns(gradient)}
+
+
+def pulled_back_as_typed(text: str, Z: Array, upstream: Array) -> Values:
+    """Return the same of the module that a text makes."""
+    return pulled_back(evaluate(text), Z, upstream)
 
 
 def refuted_gradient(function: Callable[[Tensor], Tensor], margin: float, why: str) -> Refutation:
@@ -92,6 +97,7 @@ ACTIVATIONS = (
         draw=draw_kinks,
         ours=partial(activated, "relu"),
         theirs=partial(pulled_back, nn.ReLU()),
+        typed=pulled_back_as_typed,
         budget=GRADIENT,
         wrong={
             "Z.clamp(min=0)": refuted_gradient(
@@ -113,6 +119,7 @@ ACTIVATIONS = (
         draw=draw_kinks,
         ours=partial(activated, "leaky_relu"),
         theirs=partial(pulled_back, nn.LeakyReLU(0.01)),
+        typed=pulled_back_as_typed,
         budget=GRADIENT,
         wrong={
             "torch.maximum(Z, 0.01 * Z)": refuted_gradient(
@@ -136,6 +143,9 @@ ACTIVATIONS = (
         draw=draw_kinks,
         ours=absolute_slope,
         theirs=lambda Z, upstream: {"gradient": pulled_back(torch.abs, Z, upstream)["gradient"]},
+        typed=lambda text, Z, upstream: {
+            "gradient": pulled_back(lambda w: evaluate(text, w=w), Z, upstream)["gradient"]
+        },
         budget=GRADIENT,
         wrong={
             "torch.where(w >= 0, w, -w)": refuted_gradient(
@@ -150,11 +160,12 @@ ACTIVATIONS = (
         name="softmax",
         topic="activations",
         course="A = e^Z / sum of e^Z over the C classes, down a column",
-        torch="torch.nn.Softmax(dim=1): rows are examples",
+        torch="torch.nn.Softmax(dim=1); rows are examples",
         source='Course 2, week 3, "Softmax regression"; torch.nn.Softmax',
         draw=draw_scores,
         ours=partial(activated, "softmax"),
         theirs=partial(pulled_back, nn.Softmax(dim=1)),
+        typed=pulled_back_as_typed,
         budget=GRADIENT,
         wrong={
             "dim=0": Refutation(
@@ -195,6 +206,11 @@ def cost_of_torch(
     J = function(tensor, rows(Y))
     (gradient,) = torch.autograd.grad(J, tensor)
     return {f"J from {name}": to_numpy("J", J)[()], f"gradient from {name}": columns(gradient)}
+
+
+def cost_as_typed(text: str, Z: Array, Y: Array, **others: Any) -> Values:
+    """Return a cost of logits and its gradient by a text."""
+    return cost_of_torch(lambda one, y: evaluate(text, Z=one, Y=y, m=len(y)), "Z", Z, Y)
 
 
 def draw_classes(rng: Rng) -> dict[str, Array]:
@@ -263,6 +279,7 @@ COSTS = (
             **cost_of_torch(their_costs.binary_cross_entropy_with_logits, "Z", Z, Y),
             **cost_of_torch(their_costs.binary_cross_entropy, "A", A, Y),
         },
+        typed=cost_as_typed,
         budget=GRADIENT,
         wrong={
             "BCELoss where A saturates": Refutation(
@@ -287,11 +304,12 @@ COSTS = (
         name="cross-entropy",
         topic="costs",
         course="J = -1/m sum of Y log A, A = softmax(Z)",
-        torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m, of logits Z',
+        torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m; Z are logits',
         source='Course 2, week 3, "Training a softmax classifier"; torch.nn.CrossEntropyLoss',
         draw=draw_classes,
         ours=class_costs,
         theirs=lambda Z, Y: cost_of_torch(their_costs.cross_entropy_with_logits, "Z", Z, Y),
+        typed=cost_as_typed,
         budget=GRADIENT,
         wrong={
             "CrossEntropyLoss of A": refuted_cost(
@@ -319,7 +337,7 @@ COSTS = (
         wrong={
             "mean of batch means": Refutation(
                 values=partial(epoch_of_torch, reported=False),
-                margin=1e-6,
+                margin=0.01,
                 why="a short last batch, here 2 examples beside 4 and 4, weighs as much as others",
             ),
         },
@@ -390,6 +408,32 @@ def l2_of_torch(**draws: Any) -> Values:
     }
 
 
+def l2_as_typed(text: str, **draws: Any) -> Values:
+    """Return theta after steps of SGD with the groups of a text."""
+
+    def make(module: TheirNetwork, m: int) -> Any:
+        named = their_parameters(module)
+        weights = [one for name, one in named.items() if name.startswith("W")]
+        biases = [one for name, one in named.items() if name.startswith("b")]
+        names = {"weights": weights, "biases": biases, "lambda_": STRENGTH, "alpha": ALPHA}
+        return evaluate(text, m=m, **names)
+
+    return decayed(make, "gradient descent", **draws)
+
+
+def penalty_as_typed(text: str, parameters: Parameters, X: Array, Y: Array) -> Values:
+    """Return the gradients by autograd of a text, a penalized cost."""
+    module, m = twin(NETWORK, parameters), X.shape[1]
+    named = their_parameters(module)
+    weights = [one for name, one in named.items() if name.startswith("W")]
+    J = functional.binary_cross_entropy(module(rows(X)), rows(Y), reduction="sum") / m
+    penalized_cost = evaluate(text, J=J, lambda_=STRENGTH, m=m, weights=weights)
+    found = torch.autograd.grad(penalized_cost, list(named.values()))
+    for one, gradient in zip(named.values(), found, strict=True):
+        one.data = gradient
+    return {"gradients": unload(module).theta}
+
+
 def refuted_decay(make: Decay, margin: float, why: str, name: str = "gradient descent") -> Any:
     """Return the refutation of a torch optimizer with another decay."""
     return Refutation(values=partial(decayed, make, name), margin=margin, why=why)
@@ -400,12 +444,13 @@ REGULARIZATION = (
         name="l2",
         topic="regularization",
         course="J + lambda / (2 m) sum W^2, biases left out",
-        torch='the penalty in the cost, or groups [{"params": weights, "weight_decay": lambda / m},'
-        ' {"params": biases}]',
+        torch='torch.optim.SGD([{"params": weights, "weight_decay": lambda_ / m}, '
+        '{"params": biases}], lr=alpha); or the penalty in the cost',
         source='Course 2, week 1, "Regularization"; torch.optim.SGD, torch.optim.Adam',
         draw=draw_training,
         ours=partial(penalized, l2=STRENGTH),
         theirs=l2_of_torch,
+        typed=l2_as_typed,
         budget=STEP,
         wrong={
             "decay on the biases": refuted_decay(
@@ -415,7 +460,7 @@ REGULARIZATION = (
             ),
             "AdamW": refuted_decay(
                 lambda one, m: torch.optim.AdamW(groups(one, m), lr=ALPHA),
-                0.01,
+                0.1,
                 "it shrinks W beside the gradient; the penalty's gradient goes through v and s",
                 "Adam",
             ),
@@ -435,11 +480,12 @@ REGULARIZATION = (
         name="l1",
         topic="regularization",
         course="J + lambda / m sum |W|",
-        torch="the penalty in the cost: J + lambda / m * sum(W.abs().sum() for W in weights)",
+        torch="J + lambda_ / m * sum(W.abs().sum() for W in weights); the penalty in the cost",
         source='Course 2, week 1, "Regularization"; torch.Tensor.abs',
         draw=draw_training,
         ours=lambda **draws: {"gradients": penalized(**draws, l1=STRENGTH)["gradients"]},
         theirs=partial(penalty_of_torch, l1=STRENGTH),
+        typed=penalty_as_typed,
         budget=GRADIENT,
         wrong={
             "lambda / (2 m)": Refutation(
@@ -449,7 +495,7 @@ REGULARIZATION = (
             ),
             "weight_decay": Refutation(
                 values=partial(penalty_of_torch, l2=STRENGTH),
-                margin=0.01,
+                margin=0.1,
                 why="weight_decay is L2: it pulls by lambda / m W, not by its sign",
             ),
         },
@@ -476,6 +522,15 @@ def clipped_by_torch(
     return {"gradients": Parameters(left).theta}
 
 
+def clipped_as_typed(text: str, gradients: Parameters, limit: float) -> Values:
+    """Return what a text leaves in the .grad of the parameters."""
+
+    def clip(tensors: Sequence[torch.Tensor], limit: float) -> None:
+        evaluate(text, parameters=tensors, limit=limit)
+
+    return clipped_by_torch(clip, gradients, limit)
+
+
 def refuted_clip(clip: Callable[..., Any], margin: float, why: str) -> Refutation:
     """Return the refutation of another way to clip."""
     return Refutation(values=partial(clipped_by_torch, clip), margin=margin, why=why)
@@ -491,6 +546,7 @@ CLIPPING = (
         draw=draw_clipped,
         ours=lambda gradients, limit: {"gradients": clipping.clip_by_value(gradients, limit).theta},
         theirs=partial(clipped_by_torch, their_clipping.clip_by_value),
+        typed=clipped_as_typed,
         wrong={
             "clip_grad_norm_": refuted_clip(
                 clip_grad_norm_, 0.1, "it shortens all gradients together and keeps their direction"
@@ -508,6 +564,7 @@ CLIPPING = (
             "gradients": clipping.clip_by_global_norm(gradients, limit).theta
         },
         theirs=partial(clipped_by_torch, their_clipping.clip_by_global_norm),
+        typed=clipped_as_typed,
         wrong={
             "each tensor by its own norm": refuted_clip(
                 lambda tensors, limit: [clip_grad_norm_(one, limit) for one in tensors],
@@ -518,7 +575,7 @@ CLIPPING = (
                 values=lambda gradients, limit: {
                     "gradients": clipping.clip_by_global_norm(gradients, limit, epsilon=0.0).theta
                 },
-                margin=1e-8,
+                margin=1e-7,
                 why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
             ),
         },

@@ -10,23 +10,31 @@ from torch import nn
 
 from parity_tests.bridge import columns, rows, to_torch
 from parity_tests.budgets import GRADIENT
-from parity_tests.conventions import Convention, Refutation, Values
+from parity_tests.conventions import Convention, Refutation, Values, evaluate
 from parity_tests.cost_dialects import (
     NETWORK,
     STRENGTH,
     activated,
     class_costs,
+    cost_as_typed,
     cost_of_torch,
     draw_classes,
     draw_scores,
     draw_training,
     penalized,
+    penalty_as_typed,
     penalty_of_torch,
     pulled_back,
+    pulled_back_as_typed,
 )
 from parity_tests.harness import Array
-from parity_tests.layer_dialects import draw_features, normalized, normalized_by_torch
-from parity_tests.step_dialects import ALPHA, EPSILON, rule
+from parity_tests.layer_dialects import (
+    draw_features,
+    normalized,
+    normalized_as_typed,
+    normalized_by_torch,
+)
+from parity_tests.optimizer_dialects import ALPHA, EPSILON, rule
 from scratch import batch_norm, dropout, normalization
 from scratch.network import cost_and_gradients
 from scratch.parameters import Parameters
@@ -53,6 +61,12 @@ def layer_of_torch(**draws: Array) -> Values:
     """Return torch's output of batch norm."""
     tensors: dict[str, Any] = {name: to_torch(name, one) for name, one in draws.items()}
     return {"output": columns(their_batch_norm.batch_norm(**tensors))}
+
+
+def layer_as_typed(text: str, Z: Array, gamma: Array, beta: Array) -> Values:
+    """Return the output of a text."""
+    scale, shift = (to_torch("beta", one).flatten() for one in (gamma, beta))
+    return {"output": columns(evaluate(text, Z=rows(Z), gamma=scale, beta=shift))}
 
 
 def without_root(Z: Array, gamma: Array, beta: Array) -> Values:
@@ -87,12 +101,22 @@ def dropped(A: Array, keep_prob: float, seed: int) -> Values:
     return kept(dropout.dropout_forward(A, mask)[0])
 
 
+def uniform_of_torch(A: Array, seed: int) -> Any:
+    """Return the uniform draws that ours makes of that seed, as torch.rand would give them."""
+    return rows(np.random.default_rng(seed).random(A.shape))
+
+
 def dropped_by_torch(A: Array, keep_prob: float, seed: int) -> Values:
-    """Return torch's module under the same mask."""
-    mask = dropout.draw_mask(A.shape, keep_prob, np.random.default_rng(seed))
+    """Return torch's module under the mask that those draws are."""
     layer = their_dropout.Dropout(keep_prob)
-    layer.mask = rows(mask)
+    layer.mask = (uniform_of_torch(A, seed) < keep_prob) / keep_prob
     return kept(columns(layer(rows(A))))
+
+
+def dropped_as_typed(text: str, A: Array, keep_prob: float, seed: int) -> Values:
+    """Return A under the mask of a text."""
+    mask = evaluate(text, D=uniform_of_torch(A, seed), keep_prob=keep_prob)
+    return kept(columns(rows(A) * mask))
 
 
 def dropped_below(A: Array, keep_prob: float, seed: int) -> Values:
@@ -144,6 +168,7 @@ ERRATA = (
         draw=draw_features,
         ours=lambda X: {"X": normalized(X)["X"]},
         theirs=lambda X: {"X": normalized_by_torch(X)["X"]},
+        typed=normalized_as_typed,
         wrong={
             "X / sigma^2": slip(over_the_variance, 0.3, "the variance becomes 1 / sigma^2, not 1")
         },
@@ -157,9 +182,10 @@ ERRATA = (
         draw=draw_layer,
         ours=lambda **draws: {"output": batch_norm.batch_norm_forward(**draws)[0]},
         theirs=layer_of_torch,
+        typed=layer_as_typed,
         wrong={
             "(Z - mean) / (sigma^2 + epsilon)": slip(
-                without_root, 0.01, "without the root Z_norm has the variance 1 / sigma^2"
+                without_root, 0.1, "without the root Z_norm has the variance 1 / sigma^2"
             )
         },
     ),
@@ -167,7 +193,8 @@ ERRATA = (
         name="softmax-backward",
         topic="errata",
         course="dZ = (y_hat - y) / m",
-        torch="autograd of torch.nn.CrossEntropyLoss",
+        torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m; autograd of it',
+        typed=cost_as_typed,
         source='Course 2, week 3, "Training a softmax classifier"; torch.nn.CrossEntropyLoss',
         draw=draw_classes,
         ours=class_costs,
@@ -186,6 +213,7 @@ ERRATA = (
         topic="errata",
         course="A = e^Z / sum over all C classes of e^Z",
         torch="torch.nn.Softmax(dim=1)",
+        typed=pulled_back_as_typed,
         source='Course 2, week 3, "Softmax regression"; torch.nn.Softmax',
         draw=draw_scores,
         ours=partial(activated, "softmax"),
@@ -197,7 +225,9 @@ ERRATA = (
         name="dropout-keeps-below",
         topic="errata",
         course="keep where D < keep_prob, D = rand",
-        torch="torch.nn.Dropout(p=1 - keep_prob)",
+        torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
+        "torch.nn.Dropout(p=1 - keep_prob) draws",
+        typed=dropped_as_typed,
         source='Course 2, week 1, "Dropout regularization"; torch.nn.Dropout',
         draw=draw_units,
         ours=dropped,
@@ -212,7 +242,9 @@ ERRATA = (
         name="dropout-mask-from-rand",
         topic="errata",
         course="D = rand < keep_prob, D uniform in [0, 1)",
-        torch="torch.rand(shape) < keep_prob, or torch.nn.Dropout(p=1 - keep_prob)",
+        torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), or "
+        "torch.nn.Dropout(p=1 - keep_prob)",
+        typed=dropped_as_typed,
         source='Course 2, week 1, "Dropout regularization"; torch.nn.Dropout',
         draw=lambda rng: {**draw_units(rng), "keep_prob": 0.5},
         ours=dropped,
@@ -229,7 +261,8 @@ ERRATA = (
         name="l2-gradient",
         topic="errata",
         course="dW = 1/m dZ A^T + lambda / m W",
-        torch="autograd of the penalized cost",
+        torch="J + lambda_ / (2 * m) * sum(W.square().sum() for W in weights); autograd of it",
+        typed=penalty_as_typed,
         source='Course 2, week 1, "Regularization"; torch.autograd.grad',
         draw=draw_training,
         ours=lambda **draws: {"gradients": penalized(**draws, l2=STRENGTH)["gradients"]},

@@ -21,7 +21,7 @@ from parity_tests.bridge import (
     to_torch,
 )
 from parity_tests.budgets import FLOAT32_FLOOR, GRADIENT
-from parity_tests.conventions import Convention, Refutation, Values
+from parity_tests.conventions import Convention, Refutation, Values, evaluate
 from parity_tests.cost_dialects import pulled_back
 from parity_tests.harness import Array
 from scratch import (
@@ -33,6 +33,8 @@ from scratch import (
     search,
 )
 from scratch.linear import linear_forward
+from scratch.network import Network, outputs
+from scratch.parameters import Parameters
 from torch_ref import augmentation as their_augmentation
 from torch_ref import batch_norm as their_batch_norm
 from torch_ref import dropout as their_dropout
@@ -64,12 +66,26 @@ def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
         return pulled_back(layer, A, upstream)
 
 
+def predicted(A: Array) -> Array:
+    """Return what our network passes on at prediction from a hidden layer that is A itself."""
+    units = A.shape[0]
+    network = Network(
+        layer_sizes=(units, units, units),
+        hidden="identity",
+        output="identity",
+        keep_probs=(KEEP_PROB,),
+    )
+    identity, zeros = np.eye(units), np.zeros((units, 1))
+    parameters = {"W1": identity, "b1": zeros, "W2": identity, "b2": zeros}
+    return outputs(A, Parameters(parameters), network)
+
+
 def replayed(A: Array, upstream: Array, seed: int) -> Values:
-    """Return our dropout by the mask that torch draws from the seed; at prediction, A itself."""
+    """Return our dropout by the mask that torch draws from the seed, and our prediction."""
     mask = seeded(nn.Dropout(p=1 - KEEP_PROB), np.ones_like(A), upstream, seed)["output"]
     output, cache = dropout.dropout_forward(A, mask)
     gradient = dropout.dropout_backward(upstream, cache)["A"]
-    return {"output": output, "gradient": gradient, "prediction": A}
+    return {"output": output, "gradient": gradient, "prediction": predicted(A)}
 
 
 def draw_batches(rng: Rng) -> dict[str, Any]:
@@ -115,6 +131,12 @@ def plain_layer(momentum: float) -> nn.BatchNorm1d:
     return nn.BatchNorm1d(3, momentum=momentum, dtype=torch.float64)
 
 
+def tracked_as_typed(text: str, batches: list[Array], Z: Array) -> Values:
+    """Return the averages that the layer of a text keeps."""
+    values = tracked_by_torch(evaluate(text, n=3, beta=0.9).double(), batches, Z)
+    return {"mean": values["mean"], "unbiased variance": values["variance"]}
+
+
 def both_layers(batches: list[Array], Z: Array) -> Values:
     """Return the averages of the course's layer, and the unbiased variance of torch's own."""
     values = tracked_by_torch(their_batch_norm.BatchNorm(3, decay=0.9), batches, Z)
@@ -133,6 +155,7 @@ LAYERS = (
         topic="dropout",
         course="A = A * D / keep_prob, D = rand < keep_prob; nothing dropped at prediction",
         torch="torch.nn.Dropout(p=1 - keep_prob); its mask is its output for ones",
+        typed=lambda text, **draws: seeded(evaluate(text, keep_prob=KEEP_PROB), **draws),
         source='Course 2, week 1, "Dropout regularization"; torch.nn.Dropout',
         draw=draw_dropped,
         ours=replayed,
@@ -167,26 +190,27 @@ LAYERS = (
         name="batch-norm-running-averages",
         topic="batch norm",
         course="average = beta average + (1 - beta) batch's, of mean and variance with 1/m",
-        torch="torch.nn.BatchNorm1d(n, momentum=1 - beta), whose running variance carries "
+        torch="torch.nn.BatchNorm1d(n, momentum=1 - beta); its running variance carries "
         "m / (m - 1); torch_ref.batch_norm.BatchNorm(n, decay=beta) has 1/m",
         source='Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d',
         draw=draw_batches,
         ours=tracked,
         theirs=both_layers,
+        typed=tracked_as_typed,
         wrong={
             "momentum=beta": Refutation(
                 values=lambda batches, Z: tracked_by_torch(plain_layer(0.9), batches, Z),
-                margin=0.1,
+                margin=1,
                 why="torch's momentum weighs the new batch, the course's beta the past",
             ),
             "torch's variance for 1/m": Refutation(
                 values=lambda batches, Z: tracked_by_torch(plain_layer(1 - 0.9), batches, Z),
-                margin=0.01,
+                margin=0.1,
                 why="torch normalizes with 1/m but remembers m / (m - 1) of it",
             ),
             "1/m for torch's variance": Refutation(
                 values=lambda batches, Z: as_unbiased(tracked(batches, Z)["variance"]),
-                margin=0.01,
+                margin=0.1,
                 why="the biased variance is smaller than torch's running_var",
             ),
             "eval() forgotten": Refutation(
@@ -220,6 +244,17 @@ def initialized_by_torch(overwrite: Callable[..., Any], seed: int) -> Values:
     return scale_of(to_numpy("W", W), to_numpy("W", normal))
 
 
+def initialized_as_typed(text: str, seed: int) -> Values:
+    """Return the scale of what a text overwrites W with."""
+
+    def overwrite(W: Tensor, generator: torch.Generator) -> None:
+        with torch.random.fork_rng(devices=[]):  # the text leaves the generator to torch
+            torch.default_generator.set_state(generator.get_state())
+            evaluate(text, W=W)
+
+    return initialized_by_torch(overwrite, seed)
+
+
 def refuted_scale(overwrite: Callable[..., Any], margin: float, why: str) -> Refutation:
     """Return the refutation of another initializer."""
     return Refutation(values=partial(initialized_by_torch, overwrite), margin=margin, why=why)
@@ -233,6 +268,7 @@ def initializer(name: str) -> dict[str, Any]:
         "draw": lambda rng: {"seed": int(rng.integers(2**31))},
         "ours": partial(initialized, name),
         "theirs": partial(initialized_by_torch, their_initializers.INITIALIZERS[name]),
+        "typed": initialized_as_typed,
     }
 
 
@@ -296,6 +332,11 @@ def normalized_by_torch(X: Array) -> Values:
     }
 
 
+def normalized_as_typed(text: str, X: Array) -> Values:
+    """Return the inputs as a text normalizes their rows."""
+    return {"X": columns(evaluate(text, X=rows(X)))}
+
+
 def corrected(X: Array) -> Values:
     """Return what torch.std and torch.var do unless told otherwise."""
     tensor = rows(X)
@@ -331,6 +372,7 @@ DATA = (
         draw=draw_features,
         ours=normalized,
         theirs=normalized_by_torch,
+        typed=normalized_as_typed,
         wrong={
             "correction=1, torch's default": Refutation(
                 values=corrected,
@@ -360,7 +402,7 @@ DATA = (
         wrong={
             "[[cos, -sin], [sin, cos]]": Refutation(
                 values=partial(turned, ratio=False),
-                margin=0.01,
+                margin=0.1,
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
             ),
             "align_corners=True": Refutation(
@@ -430,19 +472,27 @@ def product_of_torch(A_prev: Array, W: Array, b: Array) -> Array:
     return columns(linear(*(to_torch(name, one, DEVICE) for name, one in inputs.items())))
 
 
-def rounded_product(**draws: Array) -> Values:
-    """Return the same with TF32 allowed."""
+def product_as_typed(text: str, **draws: Array) -> Values:
+    """Return the same at the precision that a text sets."""
     pinned = precision()
-    torch.set_float32_matmul_precision("high")
     try:
-        return {"Z": product_of_torch(**draws)}
+        evaluate(text)
+        bits = np.float32(BITS[precision()])
+        return {"Z": product_of_torch(**draws), "bits of the significand": bits}
     finally:
         torch.set_float32_matmul_precision(pinned)
 
 
+def rounded_product(**draws: Array) -> Values:
+    """Return the same with TF32 allowed."""
+    text = 'torch.set_float32_matmul_precision("high")'
+    return {"Z": product_as_typed(text, **draws)["Z"]}
+
+
 def without_cuda() -> str:
     """Return why TF32 cannot be measured, or nothing where it can."""
-    return "" if DEVICE == "cuda" else "no CUDA device is here, and TF32 exists nowhere else"
+    able = DEVICE == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+    return "" if able else "no CUDA device of capability 8.0 is here"
 
 
 PRECISION = (
@@ -450,7 +500,7 @@ PRECISION = (
         name="float32-products",
         topic="precision",
         course="Z = W A + b in float32, each product and sum rounded once to 24 bits",
-        torch='torch.set_float32_matmul_precision("highest"), the default',
+        torch='torch.set_float32_matmul_precision("highest"); the default',
         source="torch.set_float32_matmul_precision; NVIDIA, TF32 in the A100",
         draw=draw_narrow,
         ours=lambda **draws: {
@@ -461,6 +511,7 @@ PRECISION = (
             "Z": product_of_torch(**draws),
             "bits of the significand": np.float32(BITS[precision()]),
         },
+        typed=product_as_typed,
         budget=FLOAT32_FLOOR,
         wrong={
             "TF32": Refutation(

@@ -14,12 +14,19 @@ from parity_tests.cost_dialects import COST_DIALECTS
 from parity_tests.errata import ERRATA
 from parity_tests.layer_dialects import LAYER_DIALECTS
 from parity_tests.ledger import environment
-from parity_tests.step_dialects import STEP_DIALECTS
+from parity_tests.optimizer_dialects import OPTIMIZER_DIALECTS
+from parity_tests.schedule_dialects import SCHEDULE_DIALECTS
 
 __all__ = ["REGISTRY", "as_data", "as_details", "as_markdown", "as_table", "find", "summary"]
 
 #: every convention: the dialects, then the errata of lecture notes.
-REGISTRY: Sequence[Convention] = (*STEP_DIALECTS, *COST_DIALECTS, *LAYER_DIALECTS, *ERRATA)
+REGISTRY: Sequence[Convention] = (
+    *OPTIMIZER_DIALECTS,
+    *SCHEDULE_DIALECTS,
+    *COST_DIALECTS,
+    *LAYER_DIALECTS,
+    *ERRATA,
+)
 
 #: columns of the table: what is written on top, and characters across.
 COLUMNS = {"course": 27, "torch": 35, "right / budget": 14, "tempting and wrong": 35}
@@ -36,7 +43,11 @@ def find(words: Iterable[str], registry: Sequence[Convention]) -> list[Conventio
     """
     wanted = [word.lower() for word in words]
     texts = {one.name: " ".join((one.name, one.topic, *one.wrong)).lower() for one in registry}
-    unknown = [word for word in wanted if not any(word in text for text in texts.values())]
+    unknown = [
+        word or "''"
+        for word in wanted
+        if not word.strip() or not any(word in text for text in texts.values())
+    ]
     if unknown:
         topics = ", ".join(dict.fromkeys(one.topic for one in registry))
         raise ValueError(
@@ -119,7 +130,8 @@ def _line(cells: Iterable[str]) -> str:
 
 def as_details(findings: Sequence[Finding]) -> str:
     """Return a paragraph for each: formula, what to type, and each mistake with its reason."""
-    return "\n\n".join(_paragraph(finding) for finding in findings)
+    ruler = "\n".join(_wrap(RULER, 108, "", ""))
+    return "\n\n".join([ruler, *(_paragraph(finding) for finding in findings)])
 
 
 def _paragraph(finding: Finding) -> str:
@@ -133,8 +145,8 @@ def _paragraph(finding: Finding) -> str:
         if one.deviation is not None:
             place = f"{list(one.deviation.place)}" if one.deviation.place else ""
             where = (
-                f"{one.deviation.quantity}{place} is {one.deviation.value:.6g}, "
-                f"right is {one.deviation.course:.6g}"
+                f"{one.deviation.quantity}{place} is {one.deviation.value:.10g}, "
+                f"right is {one.deviation.course:.10g}"
             )
             lines += _entry("", where)
         lines += _entry("", "; ".join(filter(None, (row.wrong[name].why, one.failure))))
