@@ -380,7 +380,7 @@ def test_demonstration_pictures_draw_both_sides_by_their_labels(name, script, mo
         quantity = LABELLED[name](panel, label)
         for curve, expected in ((ours, shown[quantity].ours), (theirs, shown[quantity].theirs)):
             if expected.ndim == 2:
-                assert np.array_equal(curve, expected.T), (quantity, label)
+                assert np.array_equal(curve, np.column_stack(list(expected))), (quantity, label)
             else:
                 assert same(curve[1], factor * expected), (quantity, label)
         seen.add(quantity)
