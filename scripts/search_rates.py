@@ -1,0 +1,119 @@
+"""Search for the learning rate and lambda of an experiment: random points, coarse to fine.
+
+    python scripts/search_rates.py --experiment moons --trials 16 --workers 2
+
+Every point is a training by hand, side by side in processes; a second round searches the box
+around the best of the first. Exit status 0, or 130 after Ctrl-C with the finished trials written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+import scratch_side
+from command_line import (
+    AGREED,
+    INTERRUPTED,
+    add_flags,
+    chosen,
+    leave,
+    make_room,
+    number,
+    output_path,
+    write_json,
+)
+from draws import draw
+from experiments import Experiment
+from scratch.search import LogUniform, Scale, Trial, best, caviar, draw_points, zoom
+
+#: the trials of the first round whose box the second one searches.
+KEPT = 3
+
+
+def dev_cost(point: dict[str, Any], experiment: Experiment, dtype: str) -> float:
+    """Train the experiment at a point, return its last dev cost."""
+    draws = draw(replace(experiment, **point), dtype)
+    with threadpool_limits(1), np.errstate(all="ignore"):  # a large rate may diverge, to NaN
+        return float(scratch_side.set_up(draws).walk().history.dev_costs[-1])
+
+
+def line(trial: Trial) -> str:
+    """Return the row of one trial."""
+    point = trial.point
+    return f"{point['learning_rate']:>14.3g}{point['l2']:>12.3g}{trial.cost:>14.6f}"
+
+
+def search(arguments: argparse.Namespace, trials: list[Trial]) -> int:
+    """Take both rounds, add what is finished to `trials`; return the exit status."""
+    space: dict[str, Scale] = {
+        "learning_rate": LogUniform(low=1e-4, high=1.0),
+        "l2": LogUniform(low=1e-3, high=10.0),
+    }
+    objective = partial(dev_cost, experiment=chosen(arguments), dtype=arguments.dtype)
+    rng = np.random.default_rng(arguments.seed or 0)
+    try:
+        for name in ("coarse", "fine"):
+            points = draw_points(space, arguments.trials, rng)
+            done: list[Trial] = []
+            with tqdm(total=len(points), desc=name, unit="trial", disable=None, leave=False) as bar:
+                try:
+                    caviar(
+                        objective,
+                        points,
+                        workers=arguments.workers,
+                        on_result=lambda trial: bar.update(),
+                        trials=done,
+                    )
+                finally:
+                    trials += done
+            for trial in sorted(done, key=lambda one: one.cost)[:KEPT]:
+                print(f"{name:<8}{line(trial)}")
+            space = zoom(space, done, min(KEPT, len(done)))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return AGREED
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Search, print the best points of each round, write every trial."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_flags(parser)
+    parser.add_argument("--trials", type=number(int, 1), default=16, help="a round; default 16")
+    parser.add_argument(
+        "--workers",
+        type=number(int, 1),
+        default=os.cpu_count() or 1,
+        help="processes; default one a core",
+    )
+    parser.add_argument(
+        "--out",
+        type=partial(output_path, suffixes=(".json",)),
+        default=Path("out") / "search.json",
+        help="every trial; default out/search.json",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.learning_rate is not None or arguments.l2 is not None:
+        parser.error("expected neither --learning-rate nor --l2: they are searched for")
+    make_room(parser, arguments.out)
+    trials: list[Trial] = []
+    print(f"{'':<8}{'learning rate':>14}{'lambda':>12}{'dev cost':>14}")
+    status = search(arguments, trials)
+    write_json(arguments.out, {"trials": [{**one.point, "dev_cost": one.cost} for one in trials]})
+    if any(np.isfinite(one.cost) for one in trials):
+        print(f"{'best':<8}{line(best(trials))}")
+    how = "interrupted after" if status == INTERRUPTED else "wrote"
+    print(f"{how} {len(trials)} trials to {arguments.out}")
+    return status
+
+
+if __name__ == "__main__":
+    leave(main)
