@@ -41,10 +41,26 @@ def test_the_fine_round_searches_around_the_best(script, capsys):
     assert float(best_line.split()[-1]) == pytest.approx(lowest, abs=1e-6)
     assert printed.count("coarse") == printed.count("fine") == 3
     point = {name: trials[0][name] for name in ("learning_rate", "l2")}
-    experiment = script.replace(
-        importlib.import_module("experiments").EXPERIMENTS["moons"], epochs=4
-    )
-    assert script.dev_cost(point, experiment, "float64") == trials[0]["dev_cost"]
+    moons = importlib.import_module("experiments").EXPERIMENTS["moons"]
+    draws = script.draw(script.replace(moons, epochs=4, **point), "float64")
+    history = script.scratch_side.set_up(draws).walk().history
+    assert trials[0]["dev_cost"] == history.dev_costs[-1] != history.costs[-1]
+
+
+def test_diverged_trainings_are_passed_over(script, monkeypatch, capsys):
+    """NaN is never among the best; where nothing else is, status 1 says so, all trials written."""
+    monkeypatch.setattr(script, "dev_cost", lambda point, **_: float("nan"))
+    assert script.main(FLAGS) == 1
+    assert "every training diverged" in capsys.readouterr().err
+    assert [
+        one["dev_cost"] for one in json.loads(Path("out/search.json").read_text())["trials"]
+    ] == [None] * 5
+    costs = iter([float("nan"), 3.0, float("nan"), 1.0, 2.0] * 2)
+    monkeypatch.setattr(script, "dev_cost", lambda point, **_: next(costs))
+    assert script.main(FLAGS) == 0
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    shown = [float(row[-1]) for row in rows if row[0] in ("coarse", "fine", "best")]
+    assert shown == [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0]
 
 
 def test_an_interrupted_search_keeps_its_trials(script, monkeypatch, capsys):

@@ -314,8 +314,8 @@ def train(
     A network that drops units takes `masks`, a mapping {"D1": ...} a step, from `mask_stream`; one
     with batch norm takes `running`, from `running_averages`, and overwrites it. `schedule` gives
     the learning rate, in the place of the optimizer's own, of each epoch or iteration, counted from
-    1 in each call. Gradients are clipped by value,
-    then by global norm. `early_stopping` watches the dev cost and restores the best at the end.
+    1 in each call. Gradients are clipped by value, then by global norm. `early_stopping` watches
+    the dev cost and restores the best at the end.
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """

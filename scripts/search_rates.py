@@ -3,13 +3,15 @@
     python scripts/search_rates.py --experiment moons --trials 16 --workers 2
 
 Every point is a training by hand, side by side in processes; a second round searches the box
-around the best of the first. Exit status 0, or 130 after Ctrl-C with the finished trials written.
+around the best of the first. Exit status 0; 1 where every training diverged; 2: bad arguments; 130:
+Ctrl-C, with the finished trials written.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from tqdm import tqdm
 import scratch_side
 from command_line import (
     AGREED,
+    DIVERGED,
     INTERRUPTED,
     add_flags,
     chosen,
@@ -52,32 +55,47 @@ def line(trial: Trial) -> str:
     return f"{point['learning_rate']:>14.3g}{point['l2']:>12.3g}{trial.cost:>14.6f}"
 
 
+def attempt(
+    arguments: argparse.Namespace, name: str, points: list[dict[str, Any]], trials: list[Trial]
+) -> list[Trial]:
+    """Train at every point, with a bar; add what is finished to `trials`, whatever happens."""
+    objective = partial(dev_cost, experiment=chosen(arguments), dtype=arguments.dtype)
+    done: list[Trial] = []
+    with tqdm(total=len(points), desc=name, unit="trial", disable=None, leave=False) as bar:
+        try:
+            caviar(
+                objective,
+                points,
+                workers=arguments.workers,
+                on_result=lambda trial: bar.update(),
+                trials=done,
+            )
+        finally:
+            trials += done
+    for trial in sorted(filter(finite, done), key=lambda one: one.cost)[:KEPT]:
+        print(f"{name:<8}{line(trial)}")
+    return done
+
+
+def finite(trial: Trial) -> bool:
+    """Tell whether a training has not diverged."""
+    return bool(np.isfinite(trial.cost))
+
+
 def search(arguments: argparse.Namespace, trials: list[Trial]) -> int:
-    """Take both rounds, add what is finished to `trials`; return the exit status."""
+    """Take both rounds, the second around the best of the first; return the exit status."""
     space: dict[str, Scale] = {
         "learning_rate": LogUniform(low=1e-4, high=1.0),
         "l2": LogUniform(low=1e-3, high=10.0),
     }
-    objective = partial(dev_cost, experiment=chosen(arguments), dtype=arguments.dtype)
     rng = np.random.default_rng(arguments.seed or 0)
     try:
-        for name in ("coarse", "fine"):
-            points = draw_points(space, arguments.trials, rng)
-            done: list[Trial] = []
-            with tqdm(total=len(points), desc=name, unit="trial", disable=None, leave=False) as bar:
-                try:
-                    caviar(
-                        objective,
-                        points,
-                        workers=arguments.workers,
-                        on_result=lambda trial: bar.update(),
-                        trials=done,
-                    )
-                finally:
-                    trials += done
-            for trial in sorted(done, key=lambda one: one.cost)[:KEPT]:
-                print(f"{name:<8}{line(trial)}")
-            space = zoom(space, done, min(KEPT, len(done)))
+        coarse = attempt(arguments, "coarse", draw_points(space, arguments.trials, rng), trials)
+        if not any(map(finite, coarse)):
+            print("every training diverged: there is no best to search around", file=sys.stderr)
+            return DIVERGED
+        space = zoom(space, coarse, min(KEPT, len(coarse)))
+        attempt(arguments, "fine", draw_points(space, arguments.trials, rng), trials)
     except KeyboardInterrupt:
         return INTERRUPTED
     return AGREED
@@ -108,7 +126,7 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{'':<8}{'learning rate':>14}{'lambda':>12}{'dev cost':>14}")
     status = search(arguments, trials)
     write_json(arguments.out, {"trials": [{**one.point, "dev_cost": one.cost} for one in trials]})
-    if any(np.isfinite(one.cost) for one in trials):
+    if any(map(finite, trials)):
         print(f"{'best':<8}{line(best(trials))}")
     how = "interrupted after" if status == INTERRUPTED else "wrote"
     print(f"{how} {len(trials)} trials to {arguments.out}")
