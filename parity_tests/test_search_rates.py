@@ -79,6 +79,22 @@ def test_an_interrupted_search_keeps_its_trials(script, monkeypatch, capsys):
     assert len(json.loads(Path("out/search.json").read_text())["trials"]) == 6
 
 
+def test_a_failing_training_keeps_the_others(script, monkeypatch):
+    """The failure names its point; the trials before it are written."""
+    honest, calls = script.scratch_side.set_up, []
+
+    def fail(draws):
+        calls.append(draws)
+        if len(calls) == 3:
+            raise OSError("no room")
+        return honest(draws)
+
+    monkeypatch.setattr(script.scratch_side, "set_up", fail)
+    with pytest.raises(RuntimeError, match="the objective failed at .*learning_rate.*no room"):
+        script.main(FLAGS)
+    assert len(json.loads(Path("out/search.json").read_text())["trials"]) == 2
+
+
 BAD_FLAGS = [
     ["--l2", "1"],
     ["--learning-rate", "1"],

@@ -124,8 +124,11 @@ def main(argv: list[str] | None = None) -> int:
     make_room(parser, arguments.out)
     trials: list[Trial] = []
     print(f"{'':<8}{'learning rate':>14}{'lambda':>12}{'dev cost':>14}")
-    status = search(arguments, trials)
-    write_json(arguments.out, {"trials": [{**one.point, "dev_cost": one.cost} for one in trials]})
+    try:
+        status = search(arguments, trials)
+    finally:  # a training that fails ends the search, not what was found before it
+        found = [{**one.point, "dev_cost": one.cost} for one in trials]
+        write_json(arguments.out, {"trials": found})
     if any(map(finite, trials)):
         print(f"{'best':<8}{line(best(trials))}")
     how = "interrupted after" if status == INTERRUPTED else "wrote"
