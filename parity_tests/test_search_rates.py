@@ -90,7 +90,7 @@ def test_a_failing_training_keeps_the_others(script, monkeypatch):
         return honest(draws)
 
     monkeypatch.setattr(script.scratch_side, "set_up", fail)
-    with pytest.raises(RuntimeError, match="the objective failed at .*learning_rate.*no room"):
+    with pytest.raises(RuntimeError, match=r"the objective failed at .*learning_rate.*no room"):
         script.main(FLAGS)
     assert len(json.loads(Path("out/search.json").read_text())["trials"]) == 2
 
