@@ -4,21 +4,27 @@
 torch function, `assert_same_trajectory` two optimizers step by step. Errors are counted in eps.
 """
 
-from parity_tests.budgets import (
-    FINITE_DIFFERENCE,
-    FORWARD,
-    GRADIENT,
-    STEP,
-    TRAINING,
-    Budget,
-)
-from parity_tests.harness import (
-    assert_close,
-    assert_same_trajectory,
-    assert_switches,
-    assert_twins,
-    measure,
-)
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from parity_tests.budgets import (
+        FINITE_DIFFERENCE,
+        FORWARD,
+        GRADIENT,
+        STEP,
+        TRAINING,
+        Budget,
+    )
+    from parity_tests.harness import (
+        assert_close,
+        assert_same_trajectory,
+        assert_switches,
+        assert_twins,
+        measure,
+    )
 
 __all__ = [
     "FINITE_DIFFERENCE",
@@ -33,3 +39,16 @@ __all__ = [
     "assert_twins",
     "measure",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name at its first use: pytest loads `options` alone, without torch."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = "harness" if name.startswith(("assert_", "measure")) else "budgets"
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+    def __dir__() -> list[str]:
+        """Return the public names, imported or not."""
+        return __all__

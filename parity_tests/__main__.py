@@ -14,12 +14,12 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from parity_tests import registry
 from parity_tests.conventions import Finding, examine
+from parity_tests.files import make_room, write_whole
 
 #: exit statuses, those of scripts/.
 AGREED, PARTED, INTERRUPTED = 0, 1, 130
@@ -55,11 +55,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         conventions.error(str(error))
     try:
         if arguments.json:
-            _make_room(arguments.json)
+            make_room(arguments.json)
         findings = [examine(convention) for convention in chosen]
         if arguments.json:
             report = registry.as_data(findings)
-            _write(arguments.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
+            write_whole(arguments.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         conventions.error(f"expected --json to name a file that can be written: {error}")
     except KeyboardInterrupt:
@@ -73,25 +73,6 @@ def _report(findings: Sequence[Finding], detailed: bool, markdown: bool) -> str:
         return registry.as_markdown(findings)
     body = registry.as_details if detailed else registry.as_table
     return f"{body(findings)}\n\n{registry.summary(findings)}"
-
-
-def _make_room(path: Path) -> None:
-    """Make the folder of a file to be written, or raise OSError: better now than after the work."""
-    if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=path.parent):
-        pass
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f"{path.name}.partial")
-    try:
-        unfinished.write_text(text)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _print(text: str) -> None:

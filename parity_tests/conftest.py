@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 import scratch
+from parity_tests import options, pins
 from parity_tests.ledger import LEDGER
 
 settings.register_profile("parity", derandomize=True, deadline=None, max_examples=50)
@@ -24,25 +27,42 @@ settings.load_profile("parity")
 #: float32 is the same code in another dtype, and measured against torch's own error: fewer seeds.
 FLOAT32_SEEDS = 10
 
+#: why a test of CUDA is skipped.
+NO_CUDA = "no CUDA device: torch.cuda.is_available() is False"
+
+#: what became of the report.
+WRITTEN = pytest.StashKey[str]()
+
 SCRATCH = str(Path(scratch.__file__).parent)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Offer the report."""
-    group = parser.getgroup("parity")
-    group.addoption("--parity-report", metavar="PATH", help="write every comparison as JSON")
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer the options in a checkout that is not installed, whose entry point nobody loads."""
+    if not pluginmanager.has_plugin("parity"):
+        pluginmanager.register(options, "parity")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks; take one thread, as two thread pools on one machine get in their way."""
+    """Register the marks; pin precision and algorithms, and threads, whose pools get in their way.
+
+    The end of the run puts back what was pinned.
+    """
+    pinned = ExitStack()
+    config.add_cleanup(pinned.close)
+    pinned.enter_context(pins.pinned())
+    pinned.enter_context(threadpool_limits(1, user_api="blas"))
+    pinned.callback(torch.set_num_threads, torch.get_num_threads())
     torch.set_num_threads(1)
-    threadpool_limits(1, user_api="blas")
     config.addinivalue_line("markers", "seeds(n): run the test with n seeds of `rng`")
     config.addinivalue_line("markers", "parity(*names): what of the scratch stem this test proves")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat a test marked with seeds(n), in both precisions where it takes a dtype."""
+    """Repeat a test marked with seeds(n), in both precisions where it takes a dtype.
+
+    A test that takes a device runs on each that was asked for.
+    """
+    _spread_devices(metafunc)
     mark = metafunc.definition.get_closest_marker("seeds")
     if mark is None:
         return
@@ -55,6 +75,49 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("dtype", "seed"), seeds, ids=ids)
 
 
+def _spread_devices(metafunc: pytest.Metafunc) -> None:
+    """Name CUDA in the ids of its tests; those of the CPU are the same whatever is asked for."""
+    devices = options.chosen_devices(metafunc.config)
+    if "device" not in metafunc.fixturenames or devices == ("cpu",):
+        return
+    missing = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)
+    cases = {
+        "cpu": pytest.param("cpu", id=pytest.HIDDEN_PARAM),
+        "cuda": pytest.param("cuda", id="cuda", marks=missing),
+    }
+    metafunc.parametrize("device", [cases[device] for device in devices], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what runs on no device, or in no precision, that was asked for."""
+    left_out = [item for item in items if not _asked_for(item, config)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _asked_for(item, config)]
+
+
+def _asked_for(item: pytest.Item, config: pytest.Config) -> bool:
+    """Tell whether a test has a device and a dtype, or none, that was asked for."""
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if options.chosen_devices(config) == ("cuda",) and "device" not in parameters:
+        return False
+    if "dtype" not in parameters:
+        return True
+    try:
+        dtype = np.dtype(parameters["dtype"])
+    except TypeError:  # a test of what is refused
+        return True
+    dtypes = options.chosen_dtypes(config)
+    return dtypes == options.DTYPES or dtype.kind != "f" or dtype.name in dtypes
+
+
+@pytest.fixture
+def device(request: pytest.FixtureRequest) -> str:
+    """Return where torch computes, as the ledger has it from here on."""
+    LEDGER.device = getattr(request, "param", "cpu")
+    return LEDGER.device
+
+
 @pytest.fixture
 def seed() -> int:
     """Return the number of the seed where no mark repeats the test."""
@@ -63,9 +126,14 @@ def seed() -> int:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
-    """Return a generator seeded by the test's module and id: order and -k never change a number."""
-    identity = f"{request.node.path.stem}::{request.node.name}"
-    return np.random.default_rng([seed, zlib.crc32(identity.encode())])
+    """Return a generator seeded by the test's module and id: order and -k never change a number.
+
+    Nor does the device, and --parity-seed changes all of them.
+    """
+    name = re.sub(r"-cuda\b|\bcuda-|\[cuda\]", "", request.node.name)
+    identity = f"{request.node.path.stem}::{name}"
+    anew = options.chosen_seed(request.config)
+    return np.random.default_rng([seed, zlib.crc32(identity.encode()), *([anew] if anew else [])])
 
 
 def called_names(called: set[Any]) -> set[str]:
@@ -103,13 +171,45 @@ def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"the test claims parity of {missing} but never called it")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report, however the run ended."""
+    path = options.report_path(session.config)
+    if path is None:
+        return
+    run = {
+        "arguments": [str(one) for one in session.config.invocation_params.args],
+        "device": session.config.getoption("device", "cpu"),
+        "dtype": session.config.getoption("dtype", "all"),
+        "seed": options.chosen_seed(session.config),
+        "tests": session.testscollected,
+        "failures": session.testsfailed,
+        "exit_status": int(session.exitstatus),
+    }
+    try:
+        LEDGER.write(path, run)
+        session.config.stash[WRITTEN] = f"{len(LEDGER.entries):,} comparisons written to {path}"
+    except OSError as error:
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
+        session.config.stash[WRITTEN] = f"the report could not be written: {error}"
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print the worst error of each concept."""
+    """Print the worst errors of each concept, where they were measured, and the seed."""
     if LEDGER.entries:
         terminalreporter.section("parity")
-        for line in LEDGER.table():
+        for line in [*LEDGER.table(), _cuda(config)]:
             terminalreporter.write_line(line)
-    path = config.getoption("--parity-report")
-    if path:
-        LEDGER.write(Path(path))
-        terminalreporter.write_line(f"{len(LEDGER.entries)} comparisons written to {path}")
+        if seed := options.chosen_seed(config):
+            terminalreporter.write_line(f"drawn anew by --parity-seed={seed}")
+    if written := config.stash.get(WRITTEN, ""):
+        terminalreporter.write_line(written)
+
+
+def _cuda(config: pytest.Config) -> str:
+    """Say what was held on a CUDA device, or why nothing was."""
+    if "cuda" not in options.chosen_devices(config):
+        return "CUDA: not asked for (--device all runs it too)"
+    if not torch.cuda.is_available():
+        return f"CUDA: skipped, {NO_CUDA}"
+    held = sum(entry.device == "cuda" for entry in LEDGER.entries)
+    return f"CUDA: {held:,} comparisons on {torch.cuda.get_device_name()}, float32 as IEEE has it"

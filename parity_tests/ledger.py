@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import scipy
 import torch
+from threadpoolctl import threadpool_info
+
+from parity_tests import pins
+from parity_tests.files import write_whole
+
+#: of the JSON report; it counts up when a key goes or changes its meaning.
+SCHEMA = 2
+
+#: columns of the table; what else a comparison may be is one more, in percent of its budget.
+KINDS = ("forward", "gradient", "step")
+
+#: the table's width in characters, those of its columns, and what is left to the case.
+WIDTH, CONCEPT, CHECKS, CELL, SHARE = 120, 25, 8, 14, 8
+CASE = WIDTH - CONCEPT - CHECKS - CELL * len(KINDS) - SHARE - 2
 
 
 @dataclass(frozen=True)
@@ -28,20 +43,62 @@ class Entry:
     budget: float  # in eps of dtype
     cause: str
     index: tuple[int, ...]  # where the error is largest
+    ours_error: float | None = None  # of ours from a wider truth, in eps of dtype
+    theirs_error: float | None = None  # of torch's
+    kind: str = "other"  # one of KINDS, or other: differences, trainings, statistics
+
+    @property
+    def share(self) -> float:
+        """The error as a share of the budget: above 1 the comparison failed."""
+        if self.error <= self.budget:
+            return self.error / self.budget if self.budget else 0.0
+        return self.error / self.budget if self.budget else math.inf
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def environment() -> dict[str, Any]:
-    """Return the versions, threads and devices that numbers are measured with."""
+    """Return the versions, libraries, threads, devices and pins that numbers are measured with."""
+    built = torch.__config__.show()
+    found = re.search(r"BLAS_INFO=(\w+)", built)
+    able = torch.cuda.is_available()
+    packages = ("numpy", "torch", "scipy", "hypothesis", "pytest", "threadpoolctl")
     return {
         "python": platform.python_version(),
+        "platform": platform.platform(),
         "machine": platform.machine(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "scipy": scipy.__version__,
+        "processor": _processor(),
+        **{package: _version(package) for package in packages},
+        "torch": torch.__version__,  # with the build it is of
         "threads": torch.get_num_threads(),
+        "blas": {
+            "numpy and scipy": [
+                {key: one[key] for key in ("internal_api", "version", "num_threads")}
+                for one in threadpool_info()
+                if one["user_api"] == "blas"
+            ],
+            "torch": found[1] if found else None,
+        },
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "pins": pins.state(),
+        "cuda": torch.cuda.get_device_name() if able else None,
+        "cuda_version": torch.version.cuda,
     }
+
+
+def _processor() -> str:
+    """Return the processor's name, where the system tells it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found[1] if found else platform.processor()
 
 
 class Ledger:
@@ -62,26 +119,66 @@ class Ledger:
         finally:
             del self.entries[kept:]
 
-    def write(self, path: Path) -> None:
-        """Write versions, threads and every comparison as JSON."""
-        entries = [asdict(entry) for entry in self.entries]
-        text = json.dumps({"environment": environment(), "comparisons": entries}, indent=1)
-        path.write_text(text + "\n")
+    def write(self, path: Path, run: Mapping[str, Any] | None = None) -> None:
+        """Write the environment, what is said of the run, and every comparison, one a line.
+
+        An error that is not finite is null: JSON has no number for it.
+        """
+        head = json.dumps(
+            {"schema": SCHEMA, "environment": environment(), "run": dict(run or {})}, indent=1
+        )
+        lines = ",\n".join(_as_json(entry) for entry in self.entries)
+        body = f',\n "comparisons": [\n{lines}\n ]\n}}\n'
+        write_whole(path, head.removesuffix("\n}") + body)
 
     def table(self) -> list[str]:
-        """Return one line a concept: comparisons, and the worst error by cause with its case."""
-        lines = [f"{'concept':<16}{'checks':>8}  worst error / budget in eps, by cause"]
-        for concept in sorted({entry.concept for entry in self.entries}):
-            mine = [entry for entry in self.entries if entry.concept == concept]
-            worst = {}
-            for entry in sorted(mine, key=lambda entry: entry.error):
-                worst[entry.cause] = entry
-            causes = "; ".join(
-                f"{cause} {entry.error:.3g}/{entry.budget:.3g}"
-                for cause, entry in sorted(worst.items())
+        """Return one line a concept: its comparisons, the worst of each kind, the worst case.
+
+        The worst is the one nearest to its budget, and both are shown in eps.
+        """
+        heads = "".join(f"{kind:>{CELL}}" for kind in KINDS)
+        lines = [
+            f"{'eps units, error/budget':<{CONCEPT}}{'checks':>{CHECKS}}{heads}"
+            f"{'other':>{SHARE}}  worst case"
+        ]
+        concepts: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            concepts.setdefault(entry.concept, []).append(entry)
+        for concept, mine in sorted(concepts.items()):
+            worst: dict[str, Entry] = {}
+            for entry in mine:
+                held = worst.get(entry.kind)
+                if held is None or entry.share > held.share:
+                    worst[entry.kind] = entry
+            cells = "".join(f"{_fraction(worst.get(kind)):>{CELL}}" for kind in KINDS)
+            other = f"{worst['other'].share:.0%}" if "other" in worst else ""
+            case = max(worst.values(), key=lambda entry: entry.share).case
+            lines.append(
+                f"{_short(concept, CONCEPT - 1):<{CONCEPT}}{len(mine):>{CHECKS},}{cells}"
+                f"{other:>{SHARE}}  {_short(case, CASE)}"
             )
-            lines.append(f"{concept:<16}{len(mine):>8}  {causes}")
         return lines
+
+
+def _as_json(entry: Entry) -> str:
+    values = {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in vars(entry).items()
+    }
+    return json.dumps({**values, "passed": entry.error <= entry.budget}, allow_nan=False)
+
+
+def _fraction(entry: Entry | None) -> str:
+    """Return an error over its budget, or nothing."""
+    return f"{entry.error:.3g}/{entry.budget:.3g}" if entry else ""
+
+
+def _short(text: str, width: int) -> str:
+    """Return a text with its middle left out where it is too long."""
+    if len(text) <= width:
+        return text
+    tail = (width - 1) // 3
+    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
 #: the one ledger of this process, which the harness writes to.
