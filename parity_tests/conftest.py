@@ -38,8 +38,8 @@ SCRATCH = str(Path(scratch.__file__).parent)
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Offer the options in a checkout that is not installed, whose entry point nobody loads."""
-    if not pluginmanager.has_plugin("parity"):
-        pluginmanager.register(options, "parity")
+    if not pluginmanager.has_plugin(options.__name__):
+        pluginmanager.register(options, options.__name__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -195,9 +195,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the worst errors of each concept, where they were measured, and the seed."""
-    if LEDGER.entries:
+    if LEDGER.entries or "cuda" in options.chosen_devices(config):
         terminalreporter.section("parity")
-        for line in [*LEDGER.table(), _cuda(config)]:
+        for line in [*(LEDGER.table() if LEDGER.entries else ()), _cuda(config)]:
             terminalreporter.write_line(line)
         if seed := options.chosen_seed(config):
             terminalreporter.write_line(f"drawn anew by --parity-seed={seed}")

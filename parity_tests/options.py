@@ -58,10 +58,7 @@ def _concerned(config: Any) -> bool:
     if named.pyargs and any(one.split(".")[0] == __package__ for one in named.file_or_dir):
         return True
     paths = [folder, *((folder / one.partition("::")[0]).resolve() for one in named.file_or_dir)]
-    return any(
-        __package__ in path.parts or (path / str(__package__) / "options.py").is_file()
-        for path in paths
-    )
+    return any(__package__ in path.parts or (path / str(__package__)).is_dir() for path in paths)
 
 
 def _seed(text: str) -> int:

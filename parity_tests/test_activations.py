@@ -22,12 +22,12 @@ def claims(name):
 
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("name", [claims(name) for name in DIFFERENTIABLE])
-def test_pair(name, dtype, rng):
+def test_pair(name, dtype, device, rng):
     """Output and gradient agree on both branches."""
     Z = 3 * rng.standard_normal((5, 7))
     assert_switches(Z > 0, "Z > 0")
     forward, backward = ACTIVATIONS[name]
-    assert_twins(forward, backward, THEIRS[name](), {"Z": Z.astype(dtype)}, rng)
+    assert_twins(forward, backward, THEIRS[name](), {"Z": Z.astype(dtype)}, rng, device=device)
 
 
 @pytest.mark.parity("hardmax_forward")
@@ -43,11 +43,11 @@ def test_hardmax(rng):
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu"])
-def test_derivative_at_zero_is_the_left_one(name, rng):
+def test_derivative_at_zero_is_the_left_one(name, device, rng):
     """At 0.0 and -0.0 both sides take the slope of the negative branch: 0, or 0.01."""
     Z = np.array([[0.0, -0.0, 1.0, -1.0]])
     forward, backward = ACTIVATIONS[name]
-    assert_twins(forward, backward, THEIRS[name](), {"Z": Z}, rng, differences=False)
+    assert_twins(forward, backward, THEIRS[name](), {"Z": Z}, rng, differences=False, device=device)
     slope = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}[name]
     dZ = backward(np.ones_like(Z), forward(Z)[1])["Z"]
     assert dZ.tolist() == [[slope, slope, 1.0, slope]]

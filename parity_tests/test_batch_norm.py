@@ -28,7 +28,7 @@ def draw_inputs(n, m, rng, dtype=np.float64):
 @pytest.mark.parity("batch_norm_forward", "batch_norm_backward")
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("shape", [(1, 3), (4, 8), (3, 64)], ids=str)
-def test_batch_norm(shape, dtype, rng):
+def test_batch_norm(shape, dtype, device, rng):
     """Output and all three gradients agree, by three witnesses."""
     assert_twins(
         ours.batch_norm_forward,
@@ -38,12 +38,13 @@ def test_batch_norm(shape, dtype, rng):
         rng,
         gauges=batch_norm_gauges,
         witnessed=4,
+        device=device,
     )
 
 
 @pytest.mark.seeds(10)
 @pytest.mark.parametrize("epsilon", [EPSILON, 1e-2, 10.0])
-def test_two_examples(epsilon, dtype, rng):
+def test_two_examples(epsilon, dtype, device, rng):
     """With m = 2 the gradient of Z is what epsilon leaves of it, and shows which it was."""
 
     def forward(Z, gamma, beta):
@@ -59,6 +60,7 @@ def test_two_examples(epsilon, dtype, rng):
         inputs,
         rng,
         gauges=lambda arguments, d: batch_norm_gauges({**arguments, "epsilon": epsilon}, d),
+        device=device,
     )
 
 

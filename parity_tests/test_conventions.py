@@ -557,12 +557,12 @@ def test_another_precision_is_noticed():
 
 
 @pytest.mark.parametrize(
-    ("device", "capability", "able"),
+    ("found", "capability", "able"),
     [("cpu", None, False), ("cuda", (7, 5), False), ("cuda", (8, 0), True), ("cuda", (9, 0), True)],
 )
-def test_rounding_to_tf32_is_measured_where_there_is_any(device, capability, able, monkeypatch):
+def test_rounding_to_tf32_is_measured_where_there_is_any(found, capability, able, monkeypatch):
     """A CUDA device before Ampere rounds nothing, and is skipped as none is."""
-    monkeypatch.setattr(layer_dialects, "DEVICE", device)
+    monkeypatch.setattr(layer_dialects, "DEVICE", found)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     reason = "" if able else "no CUDA device of capability 8.0 is here"
     assert ROWS["float32-products"].wrong["TF32"].missing() == reason

@@ -36,12 +36,14 @@ def claims(name):
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("reduction", costs.REDUCTIONS)
 @pytest.mark.parametrize("name", [claims(name) for name in costs.COSTS])
-def test_pair(name, reduction, dtype, rng):
+def test_pair(name, reduction, dtype, device, rng):
     """Cost and gradient agree, also for several outputs and an odd number of examples."""
     inputs, Y = draw_case(name, rng, dtype)
     constants = {"Y": Y, "reduction": reduction}
     forward, backward = costs.COSTS[name]
-    assert_twins(forward, backward, theirs.COSTS[name], inputs, rng, constants=constants)
+    assert_twins(
+        forward, backward, theirs.COSTS[name], inputs, rng, constants=constants, device=device
+    )
 
 
 @pytest.mark.parametrize("name", costs.COSTS)
@@ -64,7 +66,7 @@ def test_dtype_is_kept(name, dtype, rng):
 
 
 @pytest.mark.parametrize("name", [name for name in costs.COSTS if name.endswith("logits")])
-def test_logits_to_ten_thousand_are_exact(name, rng):
+def test_logits_to_ten_thousand_are_exact(name, device, rng):
     """A wrong label costs the logit itself, a right one nothing; torch says the same."""
     Z = np.array([[1e4, -1e4, 1e4, -1e4, 40.0]])
     Y = np.array([[0.0, 1.0, 1.0, 0.0, 0.0]])
@@ -74,7 +76,7 @@ def test_logits_to_ten_thousand_are_exact(name, rng):
     inputs, constants = {"Z": Z}, {"Y": Y, "reduction": "sum"}
     pair = (forward, backward, theirs.COSTS[name])
     # a difference quotient of a sum of 2e4 has no eleven digits
-    assert_twins(*pair, inputs, rng, constants=constants, differences=False)
+    assert_twins(*pair, inputs, rng, constants=constants, differences=False, device=device)
     assert forward(Z, Y, "sum")[0] == 20040.0
 
 
@@ -110,13 +112,13 @@ def test_a_certain_and_right_probability_costs_nothing(name):
     assert torch.isfinite(gradient).all()
 
 
-def test_absolute_error_is_flat_at_zero(rng):
+def test_absolute_error_is_flat_at_zero(device, rng):
     """The derivative of |a - y| at a = y is 0 on both sides."""
     A = np.array([[1.0, 0.3, -0.0]])
     forward, backward = costs.COSTS["absolute_error"]
     constants = {"Y": np.array([[1.0, 0.9, 0.0]])}
     pair = (forward, backward, theirs.absolute_error)
-    assert_twins(*pair, {"A": A}, rng, constants=constants, differences=False)
+    assert_twins(*pair, {"A": A}, rng, constants=constants, differences=False, device=device)
 
 
 def test_cross_entropy_of_two_classes_is_binary(rng):

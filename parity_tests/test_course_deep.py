@@ -38,7 +38,7 @@ SIZES = (5, 6, 5, 1)
         for name in ("sigmoid", "relu")
     ],
 )
-def test_activation(name, dtype, rng):
+def test_activation(name, dtype, device, rng):
     """Forward and backward agree with torch and with differences, the cache is Z."""
     Z = (2 * rng.standard_normal((4, 6))).astype(dtype)
     Z[0, 0] = 1.5
@@ -47,7 +47,7 @@ def test_activation(name, dtype, rng):
     def backward(dA, cache):
         return {"Z": getattr(ours, f"{name}_backward")(dA, cache)}
 
-    assert_twins(getattr(ours, name), backward, getattr(torch, name), {"Z": Z}, rng)
+    assert_twins(getattr(ours, name), backward, getattr(torch, name), {"Z": Z}, rng, device=device)
 
 
 @pytest.mark.parametrize("shape", [(), (7,), (2, 3, 4)])
@@ -70,7 +70,7 @@ def test_relu_is_flat_at_zero():
 
 @pytest.mark.parity("linear_forward", "linear_backward")
 @pytest.mark.seeds(20)
-def test_linear(dtype, rng):
+def test_linear(dtype, device, rng):
     """Z = W A + b; dW and db carry the 1/m, dA_prev does not."""
     n, n_prev, m = (int(size) for size in rng.integers(1, 6, 3))
     inputs = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
@@ -88,13 +88,13 @@ def test_linear(dtype, rng):
     def gauges(arguments, upstream):
         return {name: 2 * gauge for name, gauge in linear_gauges(arguments, upstream).items()}
 
-    assert_twins(forward, backward, linear, inputs, rng, gauges=gauges)
+    assert_twins(forward, backward, linear, inputs, rng, gauges=gauges, device=device)
 
 
 @pytest.mark.parity("linear_activation_forward", "linear_activation_backward")
 @pytest.mark.seeds(20)
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
-def test_linear_activation(activation, rng):
+def test_linear_activation(activation, device, rng):
     """A whole layer and its cache ((A_prev, W, b), Z)."""
     n, n_prev, m = 4, 3, 5
     inputs = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
@@ -114,7 +114,7 @@ def test_linear_activation(activation, rng):
     def theirs(A_prev, W, b):
         return getattr(torch, activation)(linear(A_prev, W, b))
 
-    assert_twins(forward, backward, theirs, inputs, rng, forward_budget=GRADIENT)
+    assert_twins(forward, backward, theirs, inputs, rng, forward_budget=GRADIENT, device=device)
 
 
 def test_relu_is_the_default_of_the_backward(rng):
@@ -134,7 +134,7 @@ def test_relu_is_the_default_of_the_backward(rng):
 @pytest.mark.parity("L_model_forward", "compute_cost", "L_model_backward")
 @pytest.mark.seeds(20)
 @pytest.mark.parametrize("sizes", [SIZES, (3, 1), (4, 3, 2)])
-def test_network(sizes, rng):
+def test_network(sizes, device, rng):
     """Cost and all gradients, "dA1" that of X among them, agree with autograd and differences."""
     m = 7
     inputs = {"X": rng.standard_normal((sizes[0], m)), **draw_layers(sizes, rng)}
@@ -163,7 +163,9 @@ def test_network(sizes, rng):
         bounds = gradient_gauges(parameters, "relu", arguments["X"], Y)
         return {name[1:]: np.abs(upstream) * bound for name, bound in bounds.items()}
 
-    assert_twins(forward, backward, theirs, inputs, rng, constants={"Y": Y}, gauges=gauges)
+    assert_twins(
+        forward, backward, theirs, inputs, rng, constants={"Y": Y}, gauges=gauges, device=device
+    )
 
 
 @pytest.mark.seeds(5)

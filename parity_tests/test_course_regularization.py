@@ -65,7 +65,7 @@ def test_network(rng):
 @pytest.mark.parity("compute_cost_with_regularization", "backward_propagation_with_regularization")
 @pytest.mark.seeds(20)
 @pytest.mark.parametrize("lambd", [0.0, 0.7])
-def test_l2(lambd, rng):
+def test_l2(lambd, device, rng):
     """Cost and gradients with lambda / (2 m) sum W^2 agree with torch and with differences."""
     X, Y, parameters = draw(rng)
 
@@ -92,7 +92,16 @@ def test_l2(lambd, rng):
         return {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
 
     constants = {"X": X, "Y": Y}
-    assert_twins(forward, backward, theirs, parameters, rng, constants=constants, gauges=gauges)
+    assert_twins(
+        forward,
+        backward,
+        theirs,
+        parameters,
+        rng,
+        constants=constants,
+        gauges=gauges,
+        device=device,
+    )
 
 
 @pytest.mark.seeds(5)
@@ -118,10 +127,10 @@ def masks(keep_prob, m):
 @pytest.mark.parity("forward_propagation_with_dropout", "backward_propagation_with_dropout")
 @pytest.mark.seeds(20)
 @pytest.mark.parametrize("keep_prob", [0.5, 0.8])
-def test_dropout(keep_prob, rng):
+def test_dropout(keep_prob, device, rng):
     """Under the masks of seed 1, output and gradients agree with torch and with differences."""
     X, Y, parameters = draw(rng)
-    drawn = [to_torch("D", mask / keep_prob) for mask in masks(keep_prob, X.shape[1])]
+    drawn = [to_torch("D", mask / keep_prob, device) for mask in masks(keep_prob, X.shape[1])]
 
     def forward(X, Y, **parameters):
         A3, cache = ours.forward_propagation_with_dropout(X, parameters, keep_prob)
@@ -140,7 +149,9 @@ def test_dropout(keep_prob, rng):
             A = torch.relu(Z) if mask is None else torch.relu(Z) * mask
         return functional.binary_cross_entropy(torch.sigmoid(Z), Y.double())
 
-    assert_twins(forward, backward, theirs, parameters, rng, constants={"X": X, "Y": Y})
+    assert_twins(
+        forward, backward, theirs, parameters, rng, constants={"X": X, "Y": Y}, device=device
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

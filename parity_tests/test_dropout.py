@@ -29,7 +29,7 @@ def draw_switching(shape, keep_prob, rng, dtype=np.float64):
 @pytest.mark.parity("dropout_forward", "dropout_backward", "draw_mask")
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("keep_prob", KEEP_PROBS)
-def test_dropout(keep_prob, dtype, rng):
+def test_dropout(keep_prob, dtype, device, rng):
     """Output and gradient agree under one mask, and what was dropped gets no gradient."""
     A, mask = rng.standard_normal(SHAPE).astype(dtype), draw_switching(SHAPE, keep_prob, rng, dtype)
     assert_switches(mask > 0, "mask")
@@ -41,6 +41,7 @@ def test_dropout(keep_prob, dtype, rng):
         rng,
         constants={"mask": mask},
         witnessed=2,
+        device=device,
     )
     output, cache = ours.dropout_forward(A, mask)
     assert not output[mask == 0].any()

@@ -14,7 +14,7 @@ from torch_ref.linear import linear
 @pytest.mark.parity("linear_forward", "linear_backward")
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 3, 5), (7, 20, 1), (10, 64, 33)], ids=str)
-def test_linear(shape, dtype, rng):
+def test_linear(shape, dtype, device, rng):
     """Output and gradients agree for n, n_prev and m from one up."""
     n, n_prev, m = shape
     inputs = {
@@ -23,12 +23,19 @@ def test_linear(shape, dtype, rng):
         "b": rng.standard_normal((n, 1)).astype(dtype),
     }
     assert_twins(
-        linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges, witnessed=4
+        linear_forward,
+        linear_backward,
+        linear,
+        inputs,
+        rng,
+        gauges=linear_gauges,
+        witnessed=4,
+        device=device,
     )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_a_thousand_inputs_lose_nothing_but_the_gauge(dtype, rng):
+def test_a_thousand_inputs_lose_nothing_but_the_gauge(dtype, device, rng):
     """A long sum cancels: elementwise the error is large, under the gauge it stays inside."""
     inputs = {
         "A_prev": rng.standard_normal((1000, 8)).astype(dtype),
@@ -36,5 +43,12 @@ def test_a_thousand_inputs_lose_nothing_but_the_gauge(dtype, rng):
         "b": rng.standard_normal((6, 1)).astype(dtype),
     }
     assert_twins(
-        linear_forward, linear_backward, linear, inputs, rng, gauges=linear_gauges, witnessed=4
+        linear_forward,
+        linear_backward,
+        linear,
+        inputs,
+        rng,
+        gauges=linear_gauges,
+        witnessed=4,
+        device=device,
     )

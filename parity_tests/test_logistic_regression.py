@@ -66,7 +66,7 @@ EXAMPLES = {path.format("logistic_regression"): arguments for path, arguments in
 @pytest.mark.parity("logistic_regression_forward", "logistic_regression_backward")
 @pytest.mark.seeds(10)
 @pytest.mark.parametrize(("n_x", "m"), SIZES, ids=str)
-def test_the_pair(n_x, m, dtype, rng):
+def test_the_pair(n_x, m, dtype, device, rng):
     """Probabilities and the gradients of X, w and b agree, by all three witnesses."""
     w, b, X, _ = draw(rng, n_x, m, dtype)
 
@@ -83,6 +83,7 @@ def test_the_pair(n_x, m, dtype, rng):
         rng,
         gauges=gauges,
         witnessed=4,
+        device=device,
     )
 
 
@@ -103,7 +104,7 @@ def propagated(arguments, upstream):
     ],
 )
 @pytest.mark.parametrize(("n_x", "m"), SIZES, ids=str)
-def test_cost_and_gradients(n_x, m, name, dtype, rng):
+def test_cost_and_gradients(n_x, m, name, dtype, device, rng):
     """J, dw and db agree with autograd and differences, in matrices and in loops."""
     w, b, X, Y = draw(rng, n_x, m, dtype)
     assert_twins(
@@ -115,6 +116,7 @@ def test_cost_and_gradients(n_x, m, name, dtype, rng):
         constants={"X": X, "Y": Y},
         gauges=propagated,
         witnessed=3,
+        device=device,
     )
 
 

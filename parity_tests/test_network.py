@@ -84,16 +84,16 @@ def draw_labels(network, m, rng, dtype=np.float64):
     return np.asarray(rng.integers(0, 2, (n, m)), dtype)
 
 
-def module_of(network):
+def module_of(network, device="cpu"):
     """Return torch's network of the same choices, its parameters zero."""
-    return twin(network, Parameters.empty(network.shapes))
+    return twin(network, Parameters.empty(network.shapes), device)
 
 
-def call(network, masks):
+def call(network, masks, device):
     """Return torch's network as a function of X and its parameters, in a pass of training."""
 
     def reference(X, *tensors):
-        module = module_of(network)
+        module = module_of(network, device)
         with theirs.mode(module, training=True), theirs.dropping(module, masks, len(X)):
             named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
             return torch.func.functional_call(module, named, (X,))
@@ -104,7 +104,7 @@ def call(network, masks):
 @pytest.mark.parity("network_forward", "network_backward", "Network")
 @pytest.mark.seeds(3)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, (*case[0], *case[1:]))))
-def test_network(case, rng):
+def test_network(case, device, rng):
     """Output and the gradients of X and every parameter agree, for any pair of activations."""
     network, parameters, X = draw_switching(*case, rng)
     inputs = {"X": X, **parameters}
@@ -115,11 +115,12 @@ def test_network(case, rng):
     assert_twins(
         forward,
         network_backward,
-        call(network, None),
+        call(network, None, device),
         inputs,
         rng,
         gauges=lambda arguments, upstream: network_gauges(network, arguments, upstream),
         witnessed=3,
+        device=device,
     )
 
 
@@ -145,7 +146,7 @@ def draw_regularized(case, rng, output="softmax", hidden="tanh", m=9, sizes=(5, 
 @pytest.mark.seeds(10)
 @pytest.mark.parametrize("hidden", ["tanh", "sigmoid", "leaky_relu"])
 @pytest.mark.parametrize("case", REGULARIZED)
-def test_regularized_network(case, hidden, rng):
+def test_regularized_network(case, hidden, device, rng):
     """With masks shared and batch norm on: output and every gradient, by three witnesses."""
     network, parameters, masks = draw_regularized(case, rng, hidden=hidden)
     inputs = {"X": rng.standard_normal((5, 9)), **parameters}
@@ -157,11 +158,12 @@ def test_regularized_network(case, hidden, rng):
     assert_twins(
         forward,
         network_backward,
-        call(network, None if masks is None else masks_to_torch(masks)),
+        call(network, None if masks is None else masks_to_torch(masks, device), device),
         inputs,
         rng,
         gauges=lambda arguments, upstream: network_gauges(network, arguments, upstream, masks),
         witnessed=3,
+        device=device,
     )
 
 
@@ -380,7 +382,7 @@ PENALTIES = [(0.0, 0.0), (0.2, 0.0), (0.0, 0.4), (0.2, 0.4)]  # (l1, l2)
 @pytest.mark.parity("cost_and_gradients")
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("output", OUTPUT_COSTS)
-def test_cost_and_gradients(output, dtype, rng, seed):
+def test_cost_and_gradients(output, dtype, device, rng, seed):
     """J with its penalties and every gradient, held by all three witnesses.
 
     The seeds walk through every pair of penalties, with nine examples and with one.
@@ -398,7 +400,7 @@ def test_cost_and_gradients(output, dtype, rng, seed):
         return {name: dJ * gradient for name, gradient in gradients.items()}
 
     def reference(*tensors, X, Y):
-        module = module_of(network)
+        module = module_of(network, device)
         named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
         total = Objective(module, penalties)
         return torch.func.functional_call(
@@ -414,6 +416,7 @@ def test_cost_and_gradients(output, dtype, rng, seed):
         constants={"X": X, "Y": Y},
         witnessed=2,
         float32_floor=FLOAT32_NETWORK,
+        device=device,
     )
 
 

@@ -77,22 +77,22 @@ def claims(case):
 
 @pytest.mark.parametrize("learning_rate", [0.01, 10.0])
 @pytest.mark.parametrize("case", [claims(case) for case in CASES])
-def test_trajectory(case, learning_rate, rng):
+def test_trajectory(case, learning_rate, device, rng):
     """Two hundred steps, tiny and zero gradients among them, and every array of the state.
 
     A rule works entry by entry, so fifty draws of thirty parameters walk side by side, each held
     to its own gauge.
     """
     parameters = {"W1": rng.standard_normal((50 * 6, 5))}
-    assert_case(case, learning_rate, parameters, rng, groups=50)
+    assert_case(case, learning_rate, parameters, rng, groups=50, device=device)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_trajectory_of_several_tensors(case, rng):
+def test_trajectory_of_several_tensors(case, device, rng):
     """Names keep their places in theta and in the state."""
     shapes = {"W1": (4, 3), "b1": (4, 1), "W2": (2, 4), "b2": (2, 1)}
     parameters = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
-    assert_case(case, 0.1, parameters, rng)
+    assert_case(case, 0.1, parameters, rng, device=device)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -60,7 +60,7 @@ def test_penalty(name, denominator, rng):
 
 @pytest.mark.seeds(10)
 @pytest.mark.parametrize("name", ["l1", "l2"])
-def test_penalty_gradient_has_three_witnesses(name, dtype, rng):
+def test_penalty_gradient_has_three_witnesses(name, dtype, device, rng):
     """The penalties are differentiated by autograd and by differences, weights away from zero."""
     shapes = {"W1": (4, 5), "W2": (3, 4)}
     inputs = {key: rng.uniform(0.1, 1, shape).astype(dtype) for key, shape in shapes.items()}
@@ -78,7 +78,7 @@ def test_penalty_gradient_has_three_witnesses(name, dtype, rng):
         total = sum((W.abs() if name == "l1" else W.square()).sum() for W in weights)
         return 0.7 / (13 * {"l1": 1, "l2": 2}[name]) * total
 
-    assert_twins(forward, backward, reference, inputs, rng)
+    assert_twins(forward, backward, reference, inputs, rng, device=device)
 
 
 def test_the_two_denominators_differ_by_two(rng):

@@ -172,7 +172,7 @@ RULES["adam without correction"] = ("adam", {"bias_correction": False})
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("case", proven(name for name in CASES if "-" not in name))
-def test_optimizers_follow(case, rule, rng):
+def test_optimizers_follow(case, rule, device, rng):
     """Parameters and state take the same path under every schedule, whatever the rule."""
     name, choices = RULES[rule]
     choices = {"learning_rate": 0.2, **choices}
@@ -187,6 +187,7 @@ def test_optimizers_follow(case, rule, rng):
         state=getattr(their_optimizers, f"{name}_state"),
         steps=120,
         groups=5,
+        device=device,
     )
 
 

@@ -11,7 +11,6 @@ from sklearn.datasets import load_digits
 
 from parity_tests import TRAINING, assert_close
 from parity_tests.bridge import columns, load, masks_to_torch, rows, twin, unload, unload_running
-from parity_tests.ledger import LEDGER
 from scratch import training as ours
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.dropout import mask_stream
@@ -30,13 +29,6 @@ from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 
 RATES = {"gradient_descent": 0.5, "momentum": 0.5, "rmsprop": 0.01, "adam": 0.01}
 SIZES = {"softmax": (4, 8, 3), "sigmoid": (4, 8, 2)}
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here"),
-    ),
-]
 
 
 def draw_data(rng, output, m):
@@ -59,13 +51,11 @@ def make_pair(rng, output="softmax", hidden="tanh", device="cpu"):
 
 
 @pytest.mark.parity("train", "training_steps", "evaluate")
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("output", SIZES)
 @pytest.mark.parametrize("batch_size", [3, 16, 50, 64])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_run(name, batch_size, output, device, rng):
     """Costs of every step and epoch, accuracies and parameters agree, short last batch included."""
-    LEDGER.device = device
     network, parameters, module = make_pair(rng, output, device=device)
     X, Y = draw_data(rng, output, 50)
     dev = draw_data(rng, output, 20)
@@ -203,12 +193,10 @@ class Pair:
 
 
 @pytest.mark.parity("train", "training_steps")
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("feature", FEATURES)
 def test_feature(feature, optimizer, device, rng):
     """Dropout, batch norm, schedules, clipping, early stopping: whole runs agree."""
-    LEDGER.device = device
     pair = Pair(feature, optimizer, rng, device=device)
     started = pair.parameters.copy()
     mine, other = pair.train()
