@@ -50,9 +50,11 @@ class Entry:
     @property
     def share(self) -> float:
         """The error as a share of the budget: above 1 the comparison failed."""
-        if self.error <= self.budget:
-            return self.error / self.budget if self.budget else 0.0
-        return self.error / self.budget if self.budget else math.inf
+        if not math.isfinite(self.error):
+            return math.inf
+        if self.budget:
+            return self.error / self.budget
+        return math.inf if self.error else 0.0
 
 
 def _version(package: str) -> str | None:
@@ -162,10 +164,15 @@ class Ledger:
 
 def _as_json(entry: Entry) -> str:
     values = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        name: _plain(value) if name.endswith(("error", "budget")) else value
         for name, value in vars(entry).items()
     }
-    return json.dumps({**values, "passed": entry.error <= entry.budget}, allow_nan=False)
+    return json.dumps({**values, "passed": bool(entry.error <= entry.budget)}, allow_nan=False)
+
+
+def _plain(number: float | None) -> float | None:
+    """Return a number of any dtype as JSON has it: null where it is not finite."""
+    return None if number is None or not math.isfinite(number) else float(number)
 
 
 def _fraction(entry: Entry | None) -> str:
