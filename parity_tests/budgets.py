@@ -1,8 +1,13 @@
-"""How far the sides may part, in eps of the compared dtype, each bound named after its cause."""
+"""How far the sides may part, in eps of the compared dtype, each bound named after its cause.
+
+Every bound of the suite stands in `BUDGETS`, with its reason; tests make none of their own.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
@@ -14,36 +19,119 @@ class Budget:
     name: str
     eps: float = 0.0
     relative: float = 0.0
+    reason: str = ""
 
     def in_eps(self, eps: float) -> float:
         """Return the bound in units of `eps`."""
         return self.eps + self.relative / eps
 
+    def beside(self, error: float) -> Budget:
+        """Return the bound for ours where torch itself errs by so many eps: twice that and this."""
+        return Budget(name=self.name, eps=2 * error + self.eps, reason=self.reason)
 
-#: a few dependent float operations on one value, and one matrix product under its own gauge.
-FORWARD = Budget(name="forward round-off", eps=16)
 
-#: the backward of the same operations, each product of factors that were rounded before.
-GRADIENT = Budget(name="gradient round-off", eps=64)
+FORWARD = Budget(
+    name="forward round-off",
+    eps=16,
+    reason="a few dependent float operations on one value, and one matrix product under its own "
+    "gauge",
+)
 
-#: an optimizer step rounds a handful of times, and what hundreds of steps leave behind adds up.
-STEP = Budget(name="optimizer round-off", eps=64)
+GRADIENT = Budget(
+    name="gradient round-off",
+    eps=64,
+    reason="the backward of the same operations, each product of factors that were rounded before",
+)
 
-#: float32 is held against a float64 run: ours may err twice what torch does, plus this.
-FLOAT32_FLOOR = Budget(name="float32 floor", eps=4)
+STEP = Budget(
+    name="optimizer round-off",
+    eps=64,
+    reason="a step rounds a handful of times, and what a thousand steps leave behind adds up",
+)
 
-#: the same through the layers of a network, in which torch may happen to round to the exact value.
-FLOAT32_NETWORK = Budget(name="float32 floor", eps=16)
+FLOAT32_FLOOR = Budget(
+    name="float32 floor",
+    eps=4,
+    reason="float32 is held against float64: ours may err twice what torch does, plus this",
+)
+
+FLOAT32_NETWORK = Budget(
+    name="float32 floor of networks",
+    eps=16,
+    reason="the same through layers, in which torch may happen to round to the exact value",
+)
+
+FLOAT32_STEP = Budget(
+    name="float32 floor of optimizers",
+    eps=4,
+    reason="the same after every step, for torch's error up to that step",
+)
+
+#: whether longdouble is wider than float64 here, and so can bear witness.
+WIDE = bool(np.finfo(np.longdouble).eps < np.finfo(np.float64).eps)
+
+#: the dtype of the third witness.
+WIDEST: Any = np.longdouble if WIDE else np.float64
+
+HIDDEN_ROUNDING = Budget(
+    name="hidden rounding",
+    eps=16,
+    reason="a longdouble run errs by a few of its own eps; one number kept in float64 costs "
+    "hundreds of them",
+)
 
 #: steps and weights, over 12, of central differences of fourth order: two steps each way, so that
 #: steep functions such as the log of a small probability are seen as sharply as flat ones.
 DIFFERENCE_STENCIL = {-2: 1, -1: -8, 1: 8, 2: -1}
 
-#: they see about eleven digits in extended precision, about seven in float64.
-WIDE = np.finfo(np.longdouble).eps < np.finfo(np.float64).eps
-DIFFERENCE_STEP = 1e-6 if WIDE else 1e-3
-FINITE_DIFFERENCE = Budget(name="finite difference", relative=1e-10 if WIDE else 1e-7)
+FINITE_DIFFERENCE = Budget(
+    name="finite difference",
+    relative=1e-10,
+    reason="longdouble differences at the step 1e-6 lose half of their digits to cancellation",
+)
 
-#: a whole training: each step rounds anew, and the network amplifies what came before. This is
-#: 1e-10 in float64 and a twentieth in float32, where the float64 runs must agree as well.
-TRAINING = Budget(name="training round-off", eps=1e-10 / np.finfo(np.float64).eps)
+FLOAT64_DIFFERENCE = Budget(
+    name="float64 finite difference",
+    relative=1e-7,
+    reason="where longdouble is no wider: at the best step, 1e-3, float64 leaves seven digits "
+    "beside the truncation of steep functions",
+)
+
+COURSE_DIFFERENCE = Budget(
+    name="the course's finite difference",
+    relative=1e-6,
+    reason="two-sided float64 differences of second order at the step 1e-7, as the course has them",
+)
+
+TRAINING = Budget(
+    name="training round-off",
+    eps=1e-10 / np.finfo(np.float64).eps,
+    reason="each step of a whole training rounds anew, and the network amplifies what came before: "
+    "1e-10 in float64, a twentieth in float32, where the float64 runs must agree as well",
+)
+
+SAMPLING = Budget(
+    name="sampling",
+    relative=1.0,
+    reason="two statistics of N draws each differ by some 1 / sqrt(N); `sampling` gives how often "
+    "a right draw may be called wrong",
+)
+
+
+def difference_of(dtype: Any) -> tuple[float, Budget]:
+    """Return the step of central differences in a dtype that suits most, and what they see."""
+    wider = np.finfo(dtype).eps < np.finfo(np.float64).eps
+    return (1e-6, FINITE_DIFFERENCE) if wider else (1e-3, FLOAT64_DIFFERENCE)
+
+
+def sampling(draws: int, alarm: float) -> Budget:
+    """Return the bound for a statistic of so many draws, if right draws may fail so often."""
+    return Budget(
+        name=SAMPLING.name,
+        relative=NormalDist().inv_cdf(1 - alarm / 2) / draws**0.5,
+        reason=SAMPLING.reason,
+    )
+
+
+#: every bound of the suite.
+BUDGETS = tuple(one for one in tuple(globals().values()) if isinstance(one, Budget))

@@ -43,8 +43,8 @@ class Entry:
     budget: float  # in eps of dtype
     cause: str
     index: tuple[int, ...]  # where the error is largest
-    ours_error: float | None = None  # of ours from a wider truth, in eps of dtype
-    theirs_error: float | None = None  # of torch's
+    ours_error: float | None = None  # of ours from the wider truth, in eps of dtype; None: no truth
+    theirs_error: float | None = None  # of torch's, over the same gauge
     kind: str = "other"  # one of KINDS, or other: differences, trainings, statistics
 
     @property

@@ -9,6 +9,7 @@ import torch
 from parity_tests import GRADIENT, assert_close, assert_twins, measure
 from parity_tests.bridge import columns, rows, to_numpy, to_torch, unload_running
 from parity_tests.gauges import batch_norm_gauges
+from parity_tests.witnesses import widened
 from scratch import batch_norm as ours
 from torch_ref import batch_norm as theirs
 from torch_ref.network import Network as TheirNetwork
@@ -123,15 +124,22 @@ def test_scaling_Z_changes_nothing_but_epsilon(rng):  # noqa: N802
 SIZES = [16, 5, 9, 2, 30, 3]
 
 
+def average(batches, decay, unbiased):
+    """Return our running averages after these batches, in their dtype."""
+    one, zero = np.ones((3, 1), batches[0].dtype), np.zeros((3, 1), batches[0].dtype)
+    mean, variance = zero, one
+    for Z in batches:
+        _, cache = ours.batch_norm_forward(Z, one, zero)
+        mean, variance = ours.update_running_averages(mean, variance, cache, decay, unbiased)
+    return mean, variance
+
+
 def track(unbiased, decay, batches):
     """Return our running averages and torch's module after the same batches."""
     layer = theirs.BatchNorm(3, decay=decay, unbiased=unbiased)
-    mean, variance = np.zeros((3, 1)), np.ones((3, 1))
     for Z in batches:
-        _, cache = ours.batch_norm_forward(Z, np.ones((3, 1)), np.zeros((3, 1)))
-        mean, variance = ours.update_running_averages(mean, variance, cache, decay, unbiased)
         layer(rows(Z))
-    return mean, variance, layer
+    return *average(batches, decay, unbiased), layer
 
 
 @pytest.mark.parity("update_running_averages", "batch_norm_predict")
@@ -143,15 +151,24 @@ def test_several_batches_then_evaluation(decay, unbiased, rng):
     sizes = SIZES if unbiased else [*SIZES, 1, 4]  # torch's own refuses a single example
     batches = [2 * rng.standard_normal((3, m)) + 1 for m in sizes]
     mean, variance, layer = track(unbiased, decay, batches)
-    assert_close(mean, to_numpy("mean", layer.running_mean), "running mean", gauge=4.0)
-    assert_close(variance, to_numpy("variance", layer.running_var), "running variance")
+    truth = widened(average, batches, decay, unbiased) or (None, None)
+    reference = to_numpy("mean", layer.running_mean)
+    # a mean sums up entries of both signs
+    size = max(np.abs(Z).max() for Z in batches)
+    assert_close(mean, reference, "running mean", gauge=size, wider=truth[0])
+    reference = to_numpy("variance", layer.running_var)
+    assert_close(variance, reference, "running variance", wider=truth[1])
     moved = theirs.update_running_averages(
         to_torch("mean", mean), to_torch("variance", variance), rows(batches[0]), decay, unbiased
     )
     _, cache = ours.batch_norm_forward(batches[0], np.ones((3, 1)), np.zeros((3, 1)))
     mine = ours.update_running_averages(mean, variance, cache, decay, unbiased)
-    for name, value, other in zip(("mean", "variance"), mine, moved, strict=True):
-        assert_close(value, to_numpy(name, other), name, gauge=4.0)
+    truth = widened(ours.update_running_averages, mean, variance, cache, decay, unbiased)
+    for name, value, other, wider in zip(
+        ("mean", "variance"), mine, moved, truth or (None, None), strict=True
+    ):
+        gauge = size if name == "mean" else None
+        assert_close(value, to_numpy(name, other), name, gauge=gauge, wider=wider)
 
     inputs = draw_inputs(3, 7, rng)
     with torch.no_grad():
@@ -159,6 +176,8 @@ def test_several_batches_then_evaluation(decay, unbiased, rng):
         layer.bias.copy_(to_torch("beta", inputs["beta"]))
         reference = columns(layer.eval()(rows(inputs["Z"])))
     averages = {"mean": mean, "variance": variance}
+    gauge = np.abs(inputs["gamma"]) * (np.abs(inputs["Z"]) + np.abs(mean)) / np.sqrt(variance)
+    gauge += np.abs(inputs["beta"])
     assert_close(
         ours.batch_norm_predict(**inputs, **averages, epsilon=0.5),
         columns(
@@ -167,7 +186,8 @@ def test_several_batches_then_evaluation(decay, unbiased, rng):
             )
         ),
         "answers with another epsilon",
-        gauge=20.0,
+        gauge=gauge,
+        wider=widened(ours.batch_norm_predict, **inputs, **averages, epsilon=0.5),
     )
     answers = ours.batch_norm_predict(**inputs, mean=mean, variance=variance)
     function = theirs.batch_norm_predict(
@@ -175,10 +195,9 @@ def test_several_batches_then_evaluation(decay, unbiased, rng):
         layer.running_mean,
         layer.running_var,
     )
-    gauge = np.abs(inputs["gamma"]) * (np.abs(inputs["Z"]) + np.abs(mean)) / np.sqrt(variance)
-    gauge += np.abs(inputs["beta"])
-    assert_close(answers, reference, "answers", gauge=gauge)
-    assert_close(answers, columns(function), "answers of the function", gauge=gauge)
+    truth = widened(ours.batch_norm_predict, **inputs, **averages)
+    assert_close(answers, reference, "answers", gauge=gauge, wider=truth)
+    assert_close(answers, columns(function), "answers of the function", gauge=gauge, wider=truth)
     single = ours.batch_norm_predict(
         inputs["Z"][:, :1], inputs["gamma"], inputs["beta"], mean, variance
     )

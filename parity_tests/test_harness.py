@@ -25,9 +25,9 @@ from parity_tests.bridge import to_torch
 from parity_tests.budgets import WIDE
 from parity_tests.conftest import called_names
 from parity_tests.gauges import linear_gauges
-from parity_tests.harness import _Difference
 from parity_tests.ledger import LEDGER, Ledger
 from parity_tests.test_optimizers import draw_parameters
+from parity_tests.witnesses import Difference
 from scratch.linear import linear_backward, linear_forward
 from scratch.optimizers import Adam, AdamState, Momentum, RMSprop
 from torch_ref import optimizers as theirs
@@ -567,7 +567,7 @@ def test_a_lie_told_by_both_sides_is_caught(rng):
 def test_the_third_witness_sees_eleven_digits(rng):
     """Differences of tanh agree with its derivative to 1e-11."""
     x, upstream = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
-    difference = _Difference(honest_forward, {"x": x}, {}, upstream, "x")
+    difference = Difference(honest_forward, {"x": x}, {}, upstream, "x")
     wide = x.astype(np.longdouble)
     exact = upstream[1, 2] * (1 - np.tanh(wide[1, 2]) ** 2)
     assert abs(difference((1, 2)) / exact - 1) < 1e-11

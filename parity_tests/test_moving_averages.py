@@ -14,6 +14,7 @@ from torch.optim.swa_utils import get_ema_avg_fn
 from parity_tests import assert_close, measure
 from parity_tests.bridge import to_numpy, to_torch
 from parity_tests.ledger import LEDGER
+from parity_tests.witnesses import widened
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
 
@@ -39,7 +40,8 @@ def test_moving_average(beta, bias_correction, rng):
     before = x.copy()
     v = ours.moving_average(x, beta, bias_correction)
     other = theirs.moving_average(to_torch("x", x), beta, bias_correction)
-    assert_close(v, to_numpy("v", other), "average")
+    truth = widened(ours.moving_average, x, beta, bias_correction)
+    assert_close(v, to_numpy("v", other), "average", wider=truth)
     assert_close(v, filtered(x, beta, bias_correction).astype(float), "average, by a filter")
     assert np.array_equal(x, before)
 
@@ -49,7 +51,10 @@ def test_defaults_agree(beta, rng):
     """Neither side corrects unless asked to."""
     x = rng.standard_normal(50)
     assert_close(
-        ours.moving_average(x, beta), theirs.moving_average(to_torch("x", x), beta).numpy(), "v"
+        ours.moving_average(x, beta),
+        theirs.moving_average(to_torch("x", x), beta).numpy(),
+        "v",
+        wider=widened(ours.moving_average, x, beta),
     )
 
 

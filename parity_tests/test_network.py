@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from parity_tests.bridge import (
 )
 from parity_tests.budgets import FLOAT32_NETWORK
 from parity_tests.gauges import network_gauges
+from parity_tests.witnesses import widened
 from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
 from scratch.batch_norm import BatchNorm, running_averages, update_running_averages
@@ -167,6 +170,25 @@ def test_regularized_network(case, hidden, device, rng):
     )
 
 
+def wide_costs(*arguments, **choices):
+    """Return J and its gradients in longdouble, nothing where that is no wider."""
+    return widened(cost_and_gradients, *arguments, **choices) or (None, {})
+
+
+def output_gauge(network, parameters, X, running):
+    """Return the running-error gauge of a pass of prediction, batch norm's averages exact."""
+    values = dict(parameters)
+    for l in range(1, network.depth * (running is not None)):
+        # with its averages for constants, a normalized layer is a linear one
+        deviation = np.sqrt(running[f"variance{l}"] + network.batch_norm.epsilon)
+        factor = parameters[f"gamma{l}"] / deviation
+        values[f"W{l}"] = factor * parameters[f"W{l}"]
+        values[f"b{l}"] = parameters[f"beta{l}"] - factor * running[f"mean{l}"]
+    plain = replace(network, keep_probs=(), batch_norm=None)
+    A, _ = network_forward(X, Parameters({name: values[name] for name in plain.shapes}), plain)
+    return network_gauges(plain, {"X": X, **values}, np.zeros_like(A))["output"]
+
+
 @pytest.mark.parity("cost_and_gradients", "layer_norms", "outputs", "predict")
 @pytest.mark.seeds(10)
 @pytest.mark.parametrize("output", OUTPUT_COSTS)
@@ -183,12 +205,15 @@ def test_both_doors_of_regularized_networks(case, output, rng):
         load_running(module, running)
     arguments = {"l1": 0.2, "l2": 0.4, "m": 20}
     torchs = {**arguments, "masks": None if masks is None else masks_to_torch(masks)}
-    J, gradients = cost_and_gradients(parameters, X, Y, network, masks=masks, **arguments)
+    inputs = parameters, X, Y, network
+    J, gradients = cost_and_gradients(*inputs, masks=masks, **arguments)
+    truth, slopes = wide_costs(*inputs, masks=masks, **arguments)
     cost, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), **torchs)
-    assert_close(J, cost.numpy()[()], "cost")
+    assert_close(J, cost.numpy()[()], "cost", wider=truth)
     assert list(pulled) == list(gradients)
     for name, gradient in pulled.items():
-        assert_close(gradients[name], to_numpy(name, gradient), name, budget=GRADIENT)
+        reference = to_numpy(name, gradient)
+        assert_close(gradients[name], reference, name, budget=GRADIENT, wider=slopes.get(name))
 
     norms = layer_norms(parameters, X, Y, network, masks=masks, **arguments)
     reference = theirs.layer_norms(module, rows(X), rows(Y), **torchs)
@@ -201,7 +226,10 @@ def test_both_doors_of_regularized_networks(case, output, rng):
         assert np.array_equal(unload_running(module).theta, running.theta)
 
     answers = outputs(X, parameters, network, running)
-    assert_close(answers, columns(theirs.outputs(rows(X), module)), "outputs", gauge=40.0)
+    gauge = output_gauge(network, parameters, X, running)
+    truth = widened(outputs, X, parameters, network, running)
+    reference = columns(theirs.outputs(rows(X), module))
+    assert_close(answers, reference, "outputs", gauge=gauge, wider=truth)
     predictions = predict(X, parameters, network, running)
     assert np.array_equal(predictions, columns(theirs.predict(rows(X), module)))
     assert module.training  # its mode is as it was, and nothing is left hanging on it
@@ -443,10 +471,12 @@ def test_both_public_doors(output, l1, l2, rng):
     X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
     module = twin(network, parameters)
     J, gradients = cost_and_gradients(parameters, X, Y, network, l1=l1, l2=l2, m=20)
+    truth, slopes = wide_costs(parameters, X, Y, network, l1=l1, l2=l2, m=20)
     cost, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), l1=l1, l2=l2, m=20)
-    assert_close(J, cost.numpy()[()], "cost")
+    assert_close(J, cost.numpy()[()], "cost", wider=truth)
     for name, gradient in pulled.items():
-        assert_close(gradients[name], to_numpy(name, gradient), name, budget=GRADIENT)
+        reference = to_numpy(name, gradient)
+        assert_close(gradients[name], reference, name, budget=GRADIENT, wider=slopes.get(name))
     ours = predict(X, parameters, network)
     assert np.array_equal(ours, columns(theirs.predict(rows(X), module)))
     assert_switches(ours, "prediction")

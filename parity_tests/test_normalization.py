@@ -54,19 +54,24 @@ def cancellation(X, statistics):
 def test_both_sides_normalize_alike(m, dtype, rng):
     """Statistics, normalized features and the way back agree, each feature at its own gauge."""
     X, dev = draw_features(rng, m, dtype), draw_features(rng, 7, dtype)
-    kept = X.copy()
+    kept, wide = X.copy(), np.float64 if dtype == np.float32 else np.longdouble
     mine, other = ours.fit(X), theirs.fit(rows(X))
     size = np.abs(X).max(axis=1, keepdims=True)
-    assert_close(mine.mean, other.mean.numpy()[:, None], "mean", gauge=size)
+    truth = ours.fit(X.astype(wide))
+    assert_close(mine.mean, other.mean.numpy()[:, None], "mean", gauge=size, wider=truth.mean)
     gauge = size * np.sqrt(mine.variance) + mine.variance
-    assert_close(mine.variance, other.variance.numpy()[:, None], "variance", gauge=gauge)
+    reference = other.variance.numpy()[:, None]
+    assert_close(mine.variance, reference, "variance", gauge=gauge, wider=truth.variance)
     for name, inputs in (("train", X), ("dev", dev)):
         gauge = cancellation(np.concatenate([X, inputs], axis=1), mine)[:, : inputs.shape[1]]
         normalized = ours.normalize(inputs, mine)
         reference = columns(theirs.normalize(rows(inputs), other))
-        assert_close(normalized, reference, f"normalized {name}", gauge=gauge)
+        exact = ours.normalize(inputs.astype(wide), truth)
+        assert_close(normalized, reference, f"normalized {name}", gauge=gauge, wider=exact)
         back = columns(theirs.denormalize(rows(reference), other))
-        assert_close(ours.denormalize(normalized, mine), back, f"{name} again", gauge=size)
+        again = ours.denormalize(normalized, mine)
+        exact = inputs.astype(wide)
+        assert_close(again, back, f"{name} again", gauge=size, wider=exact)
         assert_close(ours.denormalize(normalized, mine), inputs, f"original {name}", gauge=size)
     assert np.array_equal(X, kept)
 

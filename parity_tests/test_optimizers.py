@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import STEP, assert_close, assert_same_trajectory, measure
+from parity_tests import STEP, assert_close, assert_same_trajectory
 from parity_tests.harness import draw_gradients
 from parity_tests.ledger import LEDGER
 from scratch import optimizers as ours
@@ -78,13 +78,13 @@ def claims(case):
 @pytest.mark.parametrize("learning_rate", [0.01, 10.0])
 @pytest.mark.parametrize("case", [claims(case) for case in CASES])
 def test_trajectory(case, learning_rate, device, rng):
-    """Two hundred steps, tiny and zero gradients among them, and every array of the state.
+    """A thousand steps, tiny and zero gradients among them, and every array of the state.
 
-    A rule works entry by entry, so fifty draws of thirty parameters walk side by side, each held
-    to its own gauge.
+    A rule works entry by entry, so ten draws of twelve parameters walk side by side, each held to
+    its own gauge: ours, torch's and ours in longdouble.
     """
-    parameters = {"W1": rng.standard_normal((50 * 6, 5))}
-    assert_case(case, learning_rate, parameters, rng, groups=50, device=device)
+    parameters = {"W1": rng.standard_normal((10 * 6, 2))}
+    assert_case(case, learning_rate, parameters, rng, groups=10, steps=1000, device=device)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -244,24 +244,15 @@ def test_dtype_is_kept(case, dtype):
     assert all(one.dtype == dtype for name, one in state._asdict().items() if name != "t")
 
 
+@pytest.mark.parametrize("learning_rate", [0.01, 10.0])
 @pytest.mark.parametrize("case", CASES)
-def test_float32_errs_no_more_than_torch(case):
-    """Held against float64, our float32 steps err at most twice what torch's do, plus a floor."""
-    make, choices = CASES[case]
-    choices = {"learning_rate": 0.01, **choices}
-    exact, _ = walk(make(**choices), np.random.default_rng(1))
-    narrow, _ = walk(make(**choices), np.random.default_rng(1), dtype=np.float32)
-    rng = np.random.default_rng(1)
-    tensor = torch.from_numpy(Parameters(draw_parameters(rng, np.float32)).theta.copy())
-    optimizer = theirs.OPTIMIZERS[case.split("-")[0]]([tensor.requires_grad_()], **choices)
-    scales = np.resize(TINY, tensor.numel())
-    for _ in range(50):
-        gradients = draw_gradients(tensor.numel(), rng, scales)
-        tensor.grad = torch.from_numpy(gradients.astype(np.float32))
-        optimizer.step()
-    eps = float(np.finfo(np.float32).eps)
-    their_error = measure(tensor.detach().numpy(), exact, eps=eps).error
-    assert measure(narrow, exact, eps=eps).error <= 2 * their_error + 4
+def test_float32_errs_no_more_than_torch(case, learning_rate, rng):
+    """Held against float64 after every step, ours errs at most twice what torch does, and a floor.
+
+    Parameters and every array of the state, over three hundred steps.
+    """
+    parameters = {"W1": rng.standard_normal((5 * 6, 2)).astype(np.float32)}
+    assert_case(case, learning_rate, parameters, rng, groups=5, steps=300)
 
 
 def test_rules_torch_lacks_take_a_closure_and_weight_decay(rng):
