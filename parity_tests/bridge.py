@@ -7,9 +7,9 @@ Names decide: W, W1, ... cross as they are; b, gamma, beta, mean and variance tu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -66,6 +66,25 @@ def to_numpy(name: str, tensor: torch.Tensor) -> Array:
     if WEIGHT.fullmatch(name) or tensor.ndim < 2:
         return tensor.detach().cpu().numpy().copy()
     return columns(tensor)
+
+
+class Bridge(NamedTuple):
+    """How arrays cross: there by name, array and device, and back by name and tensor."""
+
+    to_torch: Callable[[str, Any, str], torch.Tensor]
+    to_numpy: Callable[[str, torch.Tensor], Array]
+
+
+def _copy_to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
+    return torch.from_numpy(np.array(array)).to(device)
+
+
+def _copy_to_numpy(name: str, tensor: torch.Tensor) -> Array:
+    return tensor.detach().cpu().numpy().copy()
+
+
+#: between the two layouts of this project, and for code whose layout is torch's own.
+BY_NAME, AS_IT_IS = Bridge(to_torch, to_numpy), Bridge(_copy_to_torch, _copy_to_numpy)
 
 
 def load(module: Network, values: Mapping[str, Array]) -> Network:

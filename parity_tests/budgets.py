@@ -5,7 +5,7 @@ Every bound of the suite stands in `BUDGETS`, with its reason; tests make none o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -20,6 +20,7 @@ class Budget:
     eps: float = 0.0
     relative: float = 0.0
     reason: str = ""
+    kind: str = "other"  # what it bounds: "forward", "gradient", "step" or something other
 
     def in_eps(self, eps: float) -> float:
         """Return the bound in units of `eps`."""
@@ -27,7 +28,7 @@ class Budget:
 
     def beside(self, error: float) -> Budget:
         """Return the bound for ours where torch itself errs by so many eps: twice that and this."""
-        return Budget(name=self.name, eps=2 * error + self.eps, reason=self.reason)
+        return replace(self, eps=2 * error + self.eps)
 
 
 FORWARD = Budget(
@@ -35,18 +36,21 @@ FORWARD = Budget(
     eps=16,
     reason="a few dependent float operations on one value, and one matrix product under its own "
     "gauge",
+    kind="forward",
 )
 
 GRADIENT = Budget(
     name="gradient round-off",
     eps=64,
     reason="the backward of the same operations, each product of factors that were rounded before",
+    kind="gradient",
 )
 
 STEP = Budget(
     name="optimizer round-off",
     eps=64,
     reason="a step rounds a handful of times, and what a thousand steps leave behind adds up",
+    kind="step",
 )
 
 FLOAT32_FLOOR = Budget(
@@ -65,6 +69,7 @@ FLOAT32_STEP = Budget(
     name="float32 floor of optimizers",
     eps=4,
     reason="the same after every step, for torch's error up to that step",
+    kind="step",
 )
 
 #: whether longdouble is wider than float64 here, and so can bear witness.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity_tests.bridge import to_numpy, to_torch
+from parity_tests.bridge import BY_NAME, Bridge
 from parity_tests.budgets import (
     FLOAT32_FLOOR,
     FORWARD,
@@ -140,7 +140,7 @@ def _compare(
     else:
         refuse_vacuity(theirs, gauge, allowed * eps, quantity)
     truth = None if wider is None else hold_both(ours, theirs, wider, gauge)
-    record(quantity, ours.dtype, found, allowed, budget.name, truth)
+    record(quantity, ours.dtype, found, allowed, budget.name, truth, budget.kind)
     if not found.error <= allowed:
         message = apart(quantity, found, allowed, budget.name)
         for name, third in thirds:
@@ -191,12 +191,13 @@ def assert_twins(
     float32_floor: Budget = FLOAT32_FLOOR,
     device: str = "cpu",
     widest: Any = WIDEST,
+    bridge: Bridge = BY_NAME,
 ) -> None:
     """Raise AssertionError unless a pair agrees with a differentiable torch function.
 
     `forward(**inputs, **constants)` returns (output, cache); `backward(upstream, cache)` the
     gradient of each input by name, no more and no fewer. `theirs` takes the inputs in order and
-    the constants by name, crossed over the bridge, and is pulled back by autograd from the same
+    the constants by name, crossed over `bridge`, and is pulled back by autograd from the same
     upstream gradient, which is drawn.
     `gauges(arguments, upstream)` may name running-error gauges for "output" and for inputs.
 
@@ -217,7 +218,7 @@ def assert_twins(
     if not isinstance(output, np.ndarray | np.floating):
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
-    expected, references = _pull_back(theirs, inputs, constants, upstream, device)
+    expected, references = _pull_back(theirs, inputs, constants, upstream, device, bridge)
     handed = upstream.copy()
     gradients = backward(handed[()], cache)
     if not np.array_equal(handed, upstream):
@@ -233,13 +234,13 @@ def assert_twins(
     if expected.dtype == np.float32:
         wide = np.float64
         exact = cast(inputs, wide), cast(constants, wide), upstream.astype(wide)
-        oracle, oracles = _pull_back(theirs, *exact, device)
-        _assert_no_worse(output, expected, oracle, "output", gauge.get("output"), float32_floor)
+        oracle, oracles = _pull_back(theirs, *exact, device, bridge)
+        size = gauge.get("output")
+        assert_no_worse(output, expected, oracle, "output", size, float32_floor, "forward")
         for name, reference in references.items():
-            quantity = f"gradient of {name}"
-            _assert_no_worse(
-                gradients[name], reference, oracles[name], quantity, gauge.get(name), float32_floor
-            )
+            mine, size = gradients[name], gauge.get(name)
+            held = mine, reference, oracles[name], f"gradient of {name}", size
+            assert_no_worse(*held, float32_floor, "gradient")
         return
 
     _strict(output, expected, "output")
@@ -288,17 +289,19 @@ def _pull_back(
     constants: Mapping[str, Any],
     upstream: Array,
     device: str,
+    bridge: Bridge,
 ) -> tuple[Array, dict[str, Array]]:
     """Return torch's output and gradients as arrays in our layout."""
     tensors = {
-        name: to_torch(name, array, device).requires_grad_() for name, array in inputs.items()
+        name: bridge.to_torch(name, array, device).requires_grad_()
+        for name, array in inputs.items()
     }
     fixed = {
-        name: to_torch(name, value, device) if isinstance(value, np.ndarray) else value
+        name: bridge.to_torch(name, value, device) if isinstance(value, np.ndarray) else value
         for name, value in constants.items()
     }
     output = theirs(*tensors.values(), **fixed)
-    reached = to_numpy("output", output)
+    reached = bridge.to_numpy("output", output)
     if reached.shape != upstream.shape or reached.dtype != upstream.dtype:
         raise AssertionError(
             f"output: ours is {upstream.dtype} of shape {upstream.shape}, "
@@ -307,20 +310,21 @@ def _pull_back(
     pulled = torch.autograd.grad(
         output,
         list(tensors.values()),
-        to_torch("upstream", upstream, device),
+        bridge.to_torch("upstream", upstream, device),
         allow_unused=True,
     )
     unused = [name for name, one in zip(tensors, pulled, strict=True) if one is None]
     if unused:
         raise AssertionError(f"the reference does not depend on {unused}: the case proves nothing")
     gradients = {
-        name: to_numpy(name, gradient) for name, gradient in zip(tensors, pulled, strict=True)
+        name: bridge.to_numpy(name, gradient)
+        for name, gradient in zip(tensors, pulled, strict=True)
     }
     return reached, gradients
 
 
-def _assert_no_worse(
-    ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any, floor: Budget
+def assert_no_worse(
+    ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any, floor: Budget, kind: str
 ) -> None:
     """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
     ours = np.asarray(ours)
@@ -334,6 +338,6 @@ def _assert_no_worse(
     truth = hold_both(ours, theirs, oracle, gauge)
     allowed = 2 * truth.theirs.error + floor.eps
     refuse_vacuity(oracle, gauge, allowed * eps, quantity)
-    record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth)
+    record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
     if not truth.ours.error <= allowed:
         raise AssertionError(apart(quantity, truth.ours, allowed, f"twice torch's, {floor.name}"))

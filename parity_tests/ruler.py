@@ -85,6 +85,7 @@ def record(
     allowed: float,
     cause: str,
     truth: Truth | None = None,
+    kind: str = "other",
 ) -> None:
     """Write one comparison, and the distances of both sides from the wider truth, to the ledger."""
     LEDGER.entries.append(
@@ -100,6 +101,7 @@ def record(
             found.place,
             None if truth is None else truth.ours.error,
             None if truth is None else truth.theirs.error,
+            kind,
         )
     )
 

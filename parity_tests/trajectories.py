@@ -208,7 +208,8 @@ def _part(
             raise AssertionError(f"{name}: {RUN} keeps it in {third.dtype}: it is no witness")
         truth = hold_both(mine, other, third, gauge)
     allowed, found = budget.in_eps(float(np.finfo(mine.dtype).eps)), measure(mine, other, gauge)
-    record(f"{name} over {len(mine)} steps", mine.dtype, found, allowed, budget.name, truth)
+    quantity = f"{name} over {len(mine)} steps"
+    record(quantity, mine.dtype, found, allowed, budget.name, truth, budget.kind)
     if all(one.error <= allowed for one in (found, *(truth or ()))):
         return None
     for step, (one, two, size) in enumerate(zip(mine, other, gauge, strict=True)):
@@ -256,7 +257,8 @@ def _exceed(
     truth = hold_both(stacked[0][step], stacked[1][step], exact[step], gauge[step])
     cause = f"twice torch's, {floor.name}"
     quantity = f"{name} over {len(mine)} steps"
-    record(quantity, np.dtype(np.float32), truth.ours, float(allowed[step]), floor.name, truth)
+    tolerated = float(allowed[step])
+    record(quantity, np.dtype(np.float32), truth.ours, tolerated, floor.name, truth, floor.kind)
     if not exceeded.any():
         return None
-    return step + 1, apart(name, truth.ours, float(allowed[step]), cause)
+    return step + 1, apart(name, truth.ours, tolerated, cause)
