@@ -1,7 +1,8 @@
 """The proof that `scratch` and `torch_ref` agree, and the harness that carries it.
 
 `assert_close` compares two arrays, `assert_twins` a forward and backward pair with a differentiable
-torch function, `assert_same_trajectory` two optimizers step by step. Errors are counted in eps.
+torch function, `assert_same_trajectory` two optimizers step by step, and `assert_parity` code that
+is not this project's: `parity_tests.own_code` has an example of each. Errors are counted in eps.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         assert_twins,
         measure,
     )
+    from parity_tests.own_code import Parity, assert_parity
 
 __all__ = [
     "FINITE_DIFFERENCE",
@@ -33,12 +35,17 @@ __all__ = [
     "STEP",
     "TRAINING",
     "Budget",
+    "Parity",
     "assert_close",
+    "assert_parity",
     "assert_same_trajectory",
     "assert_switches",
     "assert_twins",
     "measure",
 ]
+#: where the public names are, in the order they are looked for.
+_HOMES = ("budgets", "harness", "own_code")
+
 
 if not TYPE_CHECKING:
 
@@ -46,8 +53,8 @@ if not TYPE_CHECKING:
         """Import a public name at its first use: pytest loads `options` alone, without torch."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = "harness" if name.startswith(("assert_", "measure")) else "budgets"
-        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+        modules = (importlib.import_module(f"{__name__}.{home}") for home in _HOMES)
+        return next(getattr(module, name) for module in modules if hasattr(module, name))
 
     def __dir__() -> list[str]:
         """Return the public names, imported or not."""

@@ -46,6 +46,7 @@ __all__ = [
     "Array",
     "Measurement",
     "assert_close",
+    "assert_no_worse",
     "assert_same_trajectory",
     "assert_switches",
     "assert_twins",

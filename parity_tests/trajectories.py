@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity_tests.bridge import to_torch
-from parity_tests.budgets import FLOAT32_STEP, STEP, WIDE, Budget
+from parity_tests.bridge import AS_IT_IS
+from parity_tests.budgets import FLOAT32_STEP, STEP, WIDEST, Budget
 from parity_tests.ledger import LEDGER
 from parity_tests.ruler import (
     MARGIN,
@@ -60,7 +60,7 @@ class _Ours:
         """Take a step and write down theta and every array of the state."""
         self.gradients.theta[:] = drawn
         self.rule.update(self.parameters, self.gradients, self.memory)
-        state = self.memory._asdict() if self.memory is not None else {}
+        state = self.memory._asdict() if hasattr(self.memory, "_asdict") else {}
         for name, array in {"theta": self.parameters.theta, **state}.items():
             self.path.setdefault(name, []).append(np.copy(array))
 
@@ -69,10 +69,10 @@ class _Theirs:
     """A torch optimizer on tensors of one dtype, and the path it takes."""
 
     def __init__(
-        self, make: Maker, state: Reader, parameters: Parameters, dtype: Any, device: str
+        self, make: Maker, state: Reader | None, parameters: Parameters, dtype: Any, device: str
     ) -> None:
         self.tensors = {
-            name: to_torch(name, array.astype(dtype), device).requires_grad_()
+            name: AS_IT_IS.to_torch(name, array.astype(dtype), device).requires_grad_()
             for name, array in parameters.items()
         }
         self.optimizer = make(list(self.tensors.values()))
@@ -82,10 +82,11 @@ class _Theirs:
     def step(self, gradients: Parameters) -> None:
         """Take a step and write down theta and every tensor of the state."""
         for name, tensor in self.tensors.items():
-            tensor.grad = to_torch(name, gradients[name].astype(self.dtype), self.device)
+            tensor.grad = AS_IT_IS.to_torch(name, gradients[name].astype(self.dtype), self.device)
         self.optimizer.step()
         theta = torch.cat([tensor.detach().reshape(-1) for tensor in self.tensors.values()])
-        for name, tensor in {"theta": theta, **self.state(self.optimizer)}.items():
+        state = self.state(self.optimizer) if self.state else {}
+        for name, tensor in {"theta": theta, **state}.items():
             self.path.setdefault(name, []).append(tensor.detach().cpu().numpy().copy())
 
 
@@ -95,21 +96,27 @@ def assert_same_trajectory(
     parameters: Mapping[str, Array],
     rng: np.random.Generator,
     *,
-    state: Reader,
+    state: Reader | None = None,
     steps: int = 200,
     groups: int = 1,
     budget: Budget = STEP,
     float32_floor: Budget = FLOAT32_STEP,
     device: str = "cpu",
+    widest: Any = WIDEST,
 ) -> None:
     """Raise AssertionError unless two optimizers agree after every step on the same gradients.
 
-    `theirs` makes a torch optimizer for a list of tensors; `state` reads its state by our names.
+    `ours` has `init(parameters) -> state`, a NamedTuple of arrays or None, and `update(parameters,
+    gradients, state)`, which overwrites parameters and state: `Parameters`, with all entries in one
+    vector `theta`. `theirs` makes a torch optimizer for a list of tensors; `state` reads its state
+    by our names, and without it parameters alone are compared: a state that goes wrong late, or
+    without effect on these gradients, is not seen.
     Gradients are injected, a third of the entries about 1e-8 and a sixth exactly 0. Parameters and
     every named array of the state are compared after each step. `groups` cuts theta into as many
     equal runs, independent draws side by side, each held to a gauge of its own.
 
-    The third witness is our rule in longdouble, to which both sides are held as well. In float32
+    The third witness is our rule in longdouble, to which both sides are held as well;
+    `widest=np.float64` leaves it out, for a rule that knows no longdouble. In float32
     both are held against torch in float64 instead: after each step ours may err twice as much as
     torch has so far, plus `float32_floor`.
     """
@@ -117,7 +124,7 @@ def assert_same_trajectory(
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device
     mine = _Ours(ours, start, dtype)
-    if not hasattr(mine.memory, "_fields") and mine.memory is not None:
+    if state and not hasattr(mine.memory, "_fields") and mine.memory is not None:
         raise AssertionError(f"our state {mine.memory!r} is no NamedTuple: nothing can be compared")
     if any(view.size % groups for view in start.values()) or size // groups < 6:
         raise AssertionError(
@@ -125,7 +132,11 @@ def assert_same_trajectory(
         )
     other = _Theirs(theirs, state, start, dtype, device)
     oracle = _Theirs(theirs, state, start, np.float64, device) if dtype == np.float32 else None
-    wider = _Ours(ours, start, np.longdouble) if dtype == np.float64 and WIDE else None
+    wider = (
+        _Ours(ours, start, np.longdouble)
+        if dtype == np.float64 and widest is not np.float64
+        else None
+    )
     kinds = np.resize([1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0], size // groups)
     scales = rng.permuted(np.tile(kinds, (groups, 1)), axis=1).ravel()
     for step in range(1, steps + 1):
@@ -142,7 +153,7 @@ def assert_same_trajectory(
         if name not in mine.path:
             raise AssertionError(f"our state has no {name}: {mine.memory}")
     unheld = mine.path.keys() - other.path.keys()
-    if unheld:
+    if unheld and state:
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
     thetas = (oracle or other).path["theta"]
     if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(dtype).eps:
