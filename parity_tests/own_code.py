@@ -88,7 +88,6 @@ from parity_tests.ledger import LEDGER
 from parity_tests.ruler import Array
 from parity_tests.witnesses import PROBE, cast
 
-
 #: why a run in longdouble bears no witness though its result is longdouble.
 ROUNDED = "it rounds to float64 inside"
 
