@@ -9,8 +9,9 @@ import scipy.stats
 import torch
 from torch.nn import functional
 
-from parity_tests import Budget, assert_close, measure
+from parity_tests import assert_close, measure
 from parity_tests.bridge import columns, images_to_numpy, images_to_torch, rows
+from parity_tests.budgets import of_draws
 from scratch import augmentation as ours
 from torch_ref import augmentation as theirs
 
@@ -248,7 +249,7 @@ def test_tempting_flips_are_wrong(rng):
 
 #: a draw that is right raises an alarm once in a million.
 ALARM, DRAWS = 1e-6, 30_000
-SAMPLED = Budget(name="sampling", relative=scipy.stats.norm.isf(ALARM / 2) / np.sqrt(DRAWS))
+SAMPLED = of_draws(DRAWS, ALARM)
 
 
 def draw_both(name, rng, choice, m=DRAWS):

@@ -89,7 +89,9 @@ def test_l2(lambd, rng):
 
     def gauges(arguments, upstream):
         bounds = gradient_gauges(parameters, "relu", X, Y, l2=lambd)
-        return {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
+        gradients = {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
+        squares = sum(np.square(parameters[f"W{l}"]).sum() for l in (1, 2, 3))
+        return {"output": bounds["J"] + lambd / 2 / X.shape[1] * squares, **gradients}
 
     constants = {"X": X, "Y": Y}
     assert_twins(forward, backward, theirs, parameters, rng, constants=constants, gauges=gauges)
@@ -121,7 +123,8 @@ def masks(keep_prob, m):
 def test_dropout(keep_prob, rng):
     """Under the masks of seed 1, output and gradients agree with torch and with differences."""
     X, Y, parameters = draw(rng)
-    drawn = [to_torch("D", mask / keep_prob) for mask in masks(keep_prob, X.shape[1])]
+    dropped = masks(keep_prob, X.shape[1])
+    drawn = [to_torch("D", mask / keep_prob) for mask in dropped]
 
     def forward(X, Y, **parameters):
         A3, cache = ours.forward_propagation_with_dropout(X, parameters, keep_prob)
@@ -140,7 +143,15 @@ def test_dropout(keep_prob, rng):
             A = torch.relu(Z) if mask is None else torch.relu(Z) * mask
         return functional.binary_cross_entropy(torch.sigmoid(Z), Y.double())
 
-    assert_twins(forward, backward, theirs, parameters, rng, constants={"X": X, "Y": Y})
+    def gauges(arguments, upstream):
+        A3, _ = ours.forward_propagation_with_dropout(X, parameters, keep_prob)
+        shared = {f"D{l}": mask / keep_prob for l, mask in enumerate(dropped, start=1)}
+        bounds = gradient_gauges(parameters, "relu", X, Y, A=A3, masks=shared)
+        gradients = {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
+        return {"output": bounds["J"], **gradients}
+
+    constants = {"X": X, "Y": Y}
+    assert_twins(forward, backward, theirs, parameters, rng, constants=constants, gauges=gauges)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

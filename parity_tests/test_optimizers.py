@@ -75,16 +75,17 @@ def claims(case):
     return pytest.param(case, marks=pytest.mark.parity(CASES[case][0].__name__))
 
 
-@pytest.mark.parametrize("learning_rate", [0.01, 10.0])
+@pytest.mark.parametrize(("learning_rate", "steps"), [(0.01, 1000), (10.0, 200)])
 @pytest.mark.parametrize("case", [claims(case) for case in CASES])
-def test_trajectory(case, learning_rate, rng):
+def test_trajectory(case, learning_rate, steps, rng):
     """A thousand steps, tiny and zero gradients among them, and every array of the state.
 
-    A rule works entry by entry, so ten draws of twelve parameters walk side by side, each held to
+    A rule works entry by entry, so a few draws of twelve parameters walk side by side, each held to
     its own gauge: ours, torch's and ours in longdouble.
     """
-    parameters = {"W1": rng.standard_normal((10 * 6, 2))}
-    assert_case(case, learning_rate, parameters, rng, groups=10, steps=1000)
+    groups = 5000 // steps
+    parameters = {"W1": rng.standard_normal((groups * 6, 2))}
+    assert_case(case, learning_rate, parameters, rng, groups=groups, steps=steps)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -244,15 +245,14 @@ def test_dtype_is_kept(case, dtype):
     assert all(one.dtype == dtype for name, one in state._asdict().items() if name != "t")
 
 
-@pytest.mark.parametrize("learning_rate", [0.01, 10.0])
 @pytest.mark.parametrize("case", CASES)
-def test_float32_errs_no_more_than_torch(case, learning_rate, rng):
+def test_float32_errs_no_more_than_torch(case, rng):
     """Held against float64 after every step, ours errs at most twice what torch does, and a floor.
 
-    Parameters and every array of the state, over three hundred steps.
+    Parameters and every array of the state.
     """
     parameters = {"W1": rng.standard_normal((5 * 6, 2)).astype(np.float32)}
-    assert_case(case, learning_rate, parameters, rng, groups=5, steps=300)
+    assert_case(case, 0.01, parameters, rng, groups=5, steps=300)
 
 
 def test_rules_torch_lacks_take_a_closure_and_weight_decay(rng):
