@@ -115,19 +115,24 @@ def apart(quantity: str, found: Measurement, allowed: float, cause: str) -> str:
     )
 
 
-def verdict(third: Any, blur: Any, found: Measurement, allowed: float, name: str) -> str:
+def verdict(
+    third: Any, blur: Any, found: Measurement, allowed: float, name: str, ours: str = ""
+) -> str:
     """Say what a third witness gives where the sides part, and which of them it contradicts.
 
-    It is itself uncertain by `blur`.
+    It is itself uncertain by `blur`. One that runs `ours`, a formula or a rule, knows what that
+    loses to rounding, but not whether it is the right one.
     """
-    ours, theirs = abs(third - found.ours), abs(third - found.theirs)
-    nearest, farthest = min(ours, theirs), max(ours, theirs)
-    if abs(ours - theirs) <= blur and farthest <= 2 * blur:
+    mine, other = abs(third - found.ours), abs(third - found.theirs)
+    nearest, farthest = min(mine, other), max(mine, other)
+    if farthest <= 2 * blur:
         judged = "cannot tell which is wrong"
     elif nearest > allowed * found.unit + blur and 10 * nearest > farthest:
         judged = "contradicts both"
+    elif mine < other:
+        judged = f"contradicts theirs{ours and f', unless our {ours} itself is another'}"
     else:
-        judged = f"contradicts {'theirs' if ours < theirs else 'ours'}"
+        judged = "contradicts ours"
     return f"{name} gives {third!r}: the third witness {judged}"
 
 
