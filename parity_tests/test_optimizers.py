@@ -11,6 +11,7 @@ import torch
 from parity_tests import STEP, assert_close, assert_same_trajectory
 from parity_tests.harness import draw_gradients
 from parity_tests.ledger import LEDGER
+from parity_tests.witnesses import widened
 from scratch import optimizers as ours
 from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
 from scratch.parameters import Parameters
@@ -311,7 +312,7 @@ SURFACES = {
 
 
 def paths(case, surface, learning_rate, steps):
-    """Return the paths of both sides down a surface."""
+    """Return the paths of both sides down a surface, and ours in longdouble."""
     cost, gradient, start = SURFACES[surface]
     make, choices = CASES[case]
     choices = {"learning_rate": learning_rate, **choices}
@@ -321,7 +322,8 @@ def paths(case, surface, learning_rate, steps):
     rule = partial(theirs.OPTIMIZERS[case.split("-")[0]], **choices)
     other = theirs.minimize(cost, tensor, optimizer=rule, steps=steps)
     assert start.tolist() == tensor.tolist() == SURFACES[surface][2]
-    return mine, other.numpy()
+    options = {"optimizer": make(**choices), "steps": steps}
+    return mine, other.numpy(), widened(ours.minimize, gradient, start, **options)
 
 
 @pytest.mark.parity("minimize")
@@ -329,10 +331,10 @@ def paths(case, surface, learning_rate, steps):
 @pytest.mark.parametrize("case", CASES)
 def test_minimize(case, surface):
     """Both sides take the same path: every point of it, from the start on."""
-    mine, other = paths(case, surface, 1e-3, 200)
+    mine, other, truth = paths(case, surface, 1e-3, 200)
     assert mine.shape == (201, len(SURFACES[surface][2]))
     assert mine[0].tolist() == SURFACES[surface][2]
-    assert_close(mine, other, surface, budget=STEP)
+    assert_close(mine, other, surface, budget=STEP, wider=truth)
     assert np.abs(mine[-1] - mine[0]).max() > 1e-3
 
 
@@ -344,8 +346,9 @@ def test_the_bottom_of_a_parabola_is_reached(case):
     At the bottom, where gradients are round-off, rules that divide by their size part: only the
     way there is compared.
     """
-    mine, other = paths(case, "(w - 5)^2", 0.05, 300)
-    assert_close(mine[:90], other[:90], "path", budget=STEP)
+    mine, other, truth = paths(case, "(w - 5)^2", 0.05, 300)
+    wider = None if truth is None else truth[:90]
+    assert_close(mine[:90], other[:90], "path", budget=STEP, wider=wider)
     for path in (mine, other):
         assert abs(path[1, 0] - 5) < 5
         assert abs(path[-1, 0] - 5) < 0.05
@@ -353,7 +356,7 @@ def test_the_bottom_of_a_parabola_is_reached(case):
 
 def test_minimize_spells_out_gradient_descent():
     """On (w - 5)^2 each step of descent leaves 1 - 2 alpha of the distance."""
-    path, _ = paths("gradient_descent", "(w - 5)^2", 0.125, 20)
+    path, *_ = paths("gradient_descent", "(w - 5)^2", 0.125, 20)
     assert np.array_equal(path[:, 0], 5 - 5 * 0.75 ** np.arange(21))
 
 
