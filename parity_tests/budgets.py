@@ -118,7 +118,7 @@ TRAINING = Budget(
 SAMPLING = Budget(
     name="sampling",
     relative=1.0,
-    reason="two statistics of N draws each differ by some 1 / sqrt(N); `sampling` gives how often "
+    reason="two statistics of N draws each differ by some 1 / sqrt(N); `of_draws` says how often "
     "a right draw may be called wrong",
 )
 
@@ -129,7 +129,7 @@ def difference_of(dtype: Any) -> tuple[float, Budget]:
     return (1e-6, FINITE_DIFFERENCE) if wider else (1e-3, FLOAT64_DIFFERENCE)
 
 
-def sampling(draws: int, alarm: float) -> Budget:
+def of_draws(draws: int, alarm: float) -> Budget:
     """Return the bound for a statistic of so many draws, if right draws may fail so often."""
     return Budget(
         name=SAMPLING.name,

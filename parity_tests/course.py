@@ -54,18 +54,30 @@ def reference_gradients(module: Network, X: Array, Y: Array, **penalty: Any) -> 
 
 
 def gradient_gauges(
-    parameters: Mapping[str, Array], hidden: str, X: Array, Y: Array, l2: float = 0.0
+    parameters: Mapping[str, Array],
+    hidden: str,
+    X: Array,
+    Y: Array,
+    l2: float = 0.0,
+    A: Array | None = None,
+    masks: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
-    """Return running-error gauges of the mean cost's "dX", "dW1", ..., whose sums may cancel."""
+    """Return running-error gauges of "J", "dX", "dW1", ... of the mean cost, whose sums may cancel.
+
+    `A` is the output under masks {"D1": ...}. The taught J is the log of a probability, and little
+    is left of 1 - A where A is near 1.
+    """
     module = reference(parameters, hidden)
-    A = columns(module(rows(X)))
+    A = columns(module(rows(X))) if A is None else A
     dA = ((1 - Y) / (1 - A) - Y / A) / X.shape[1]
     network = OurNetwork(layer_sizes=module.layer_sizes, hidden=hidden, output="sigmoid")
-    bounds = network_gauges(network, {"X": X, **parameters}, dA)
+    bounds = network_gauges(network, {"X": X, **parameters}, dA, masks)
+    J = np.abs(np.log(np.where(Y == 1, A, 1 - A))).sum() / X.shape[1]
+    J = J + (np.abs(dA) * bounds["output"]).sum()
     for name in parameters:
         if name.startswith("W"):
             bounds[name] = bounds[name] + l2 / X.shape[1] * np.abs(parameters[name])
-    return {f"d{name}": bounds[name] for name in ("X", *parameters)}
+    return {"J": J, **{f"d{name}": bounds[name] for name in ("X", *parameters)}}
 
 
 @contextmanager

@@ -146,7 +146,8 @@ def _compare(
         message = apart(quantity, found, allowed, budget.name)
         for name, third in thirds:
             try:
-                message += f"; {verdict(*third(found.place), found, allowed, name)}"
+                own = "formula" if name == RUN else ""
+                message += f"; {verdict(*third(found.place), found, allowed, name, own)}"
             except TypeError as error:  # not every function takes longdouble
                 message += f"; {name} cannot be had: {error}"
         raise AssertionError(message)

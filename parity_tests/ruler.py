@@ -39,17 +39,20 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
     wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
     gauge = np.abs(wide_theirs).max() if gauge is None else np.asarray(gauge, np.longdouble)
-    scale = np.broadcast_to(eps * gauge, theirs.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    scale = eps * gauge
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         distance = np.abs(wide_ours - wide_theirs)
-        errors = np.where(distance == 0, 0, distance / scale)
-    # NaN or infinity on either side, or in the gauge, is as far apart as can be
-    errors = np.where(np.isfinite(distance) & np.isfinite(scale), errors, np.inf)
-    index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
-    with np.errstate(over="ignore", invalid="ignore"):
+        errors = np.zeros(distance.shape, np.longdouble)
+        np.divide(distance, scale, out=errors, where=distance != 0)
+        # NaN or infinity on either side, or in the gauge, is as far apart as can be
+        if not np.isfinite(scale).all():
+            errors = np.where(np.isfinite(scale), errors, np.inf)
+        index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))  # NaN first
+        found = float(errors[index])
         ulp = float(distance[index] / np.spacing(np.abs(theirs[index])))
-    found = float(errors[index])
-    return Measurement(found, index, ours[index], theirs[index], ulp, scale[index])
+    unit = scale if np.ndim(scale) == 0 else np.broadcast_to(scale, errors.shape)[index]
+    found = np.inf if np.isnan(found) else found
+    return Measurement(found, index, ours[index], theirs[index], ulp, unit)
 
 
 def refuse_vacuity(reference: Array, gauge: Any, fraction: float, quantity: str) -> None:
@@ -114,19 +117,24 @@ def apart(quantity: str, found: Measurement, allowed: float, cause: str) -> str:
     )
 
 
-def verdict(third: Any, blur: Any, found: Measurement, allowed: float, name: str) -> str:
+def verdict(
+    third: Any, blur: Any, found: Measurement, allowed: float, name: str, ours: str = ""
+) -> str:
     """Say what a third witness gives where the sides part, and which of them it contradicts.
 
-    It is itself uncertain by `blur`.
+    It is itself uncertain by `blur`. One that runs `ours`, a formula or a rule, knows what that
+    loses to rounding, but not whether it is the right one.
     """
-    ours, theirs = abs(third - found.ours), abs(third - found.theirs)
-    nearest, farthest = min(ours, theirs), max(ours, theirs)
-    if abs(ours - theirs) <= blur and farthest <= 2 * blur:
+    mine, other = abs(third - found.ours), abs(third - found.theirs)
+    nearest, farthest = min(mine, other), max(mine, other)
+    if farthest <= 2 * blur:
         judged = "cannot tell which is wrong"
     elif nearest > allowed * found.unit + blur and 10 * nearest > farthest:
         judged = "contradicts both"
+    elif mine < other:
+        judged = f"contradicts theirs{ours and f', unless our {ours} itself is another'}"
     else:
-        judged = f"contradicts {'theirs' if ours < theirs else 'ours'}"
+        judged = "contradicts ours"
     return f"{name} gives {third!r}: the third witness {judged}"
 
 

@@ -161,7 +161,8 @@ def test_network(sizes, device, rng):
     def gauges(arguments, upstream):
         parameters = {name: arguments[name] for name in inputs if name != "X"}
         bounds = gradient_gauges(parameters, "relu", arguments["X"], Y)
-        return {name[1:]: np.abs(upstream) * bound for name, bound in bounds.items()}
+        pulled = {name[1:]: np.abs(upstream) * bound for name, bound in bounds.items()}
+        return {"output": bounds["J"], **pulled}
 
     assert_twins(
         forward, backward, theirs, inputs, rng, constants={"Y": Y}, gauges=gauges, device=device

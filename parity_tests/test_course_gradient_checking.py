@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from parity_tests import GRADIENT, Budget, assert_close
+from parity_tests import GRADIENT, assert_close
 from parity_tests.bridge import rows
+from parity_tests.budgets import COURSE_DIFFERENCE
 from parity_tests.course import (
     assert_printed,
     draw_labels,
@@ -20,9 +21,6 @@ from parity_tests.course import (
 from scratch.course import gradient_checking as ours
 from scratch.course import regularization
 from torch_ref.network import cost_and_gradients
-
-#: what two-sided differences with the step 1e-7 leave of a gradient of about 1.
-DIFFERENCE = Budget(name="finite difference", relative=1e-6)
 
 DEPTHS = [(4, 1), (5, 6, 1), (4, 7, 6, 1), (3, 8, 7, 6, 1)]
 
@@ -117,7 +115,7 @@ def test_difference(sizes, rng):
         )
         expected = (right - spoilt).norm() / (right.norm() + spoilt.norm())
         found = ours.gradient_check(parameters, wrong, X, Y)
-        assert_close(np.float64(found), expected.numpy(), name, budget=DIFFERENCE)
+        assert_close(np.float64(found), expected.numpy(), name, budget=COURSE_DIFFERENCE)
 
 
 def test_the_step_is_an_argument(rng):
@@ -247,7 +245,8 @@ def test_labels_in_a_row_or_flat():
     assert cost == other
     assert all(np.array_equal(gradients[name], row_gradients[name]) for name in gradients)
     J, _ = cost_and_gradients(*torch_data(parameters, X, Y))
-    assert_close(cost, J.numpy(), "J", budget=Budget(name="1 - A", relative=1e-7))
+    gauge = gradient_gauges(parameters, "relu", X, Y[None])["J"]
+    assert_close(cost, J.numpy(), "J", gauge=gauge)
 
 
 def torch_data(parameters, X, Y):

@@ -10,7 +10,9 @@ import torch
 
 from parity_tests import STEP, TRAINING, assert_close, measure
 from parity_tests.bridge import columns, rows, unload
+from parity_tests.budgets import WIDE
 from parity_tests.course import assert_printed, draw_layers, global_state_untouched, reference
+from parity_tests.witnesses import cast
 from scratch.course import optimization as ours
 from scratch.optimizers import Adam
 from scratch.parameters import Parameters
@@ -122,6 +124,10 @@ def test_update(name, rng):
     for one, other in zip(*memory, strict=True) if len(memory) == 2 else ():
         assert not np.shares_memory(memory[0][one], memory[1][other])
     largest: dict[str, float] = {}
+    wide, wide_memory = parameters, memory
+    if WIDE:
+        wide = cast(parameters, np.longdouble)
+        wide_memory = start(wide)
     for t in range(1, 51):
         grads = draw_gradients(parameters, rng)
         for tensor, gradient in zip(tensors, grads.values(), strict=True):
@@ -132,11 +138,15 @@ def test_update(name, rng):
         reached = {"theta": (parameters, torch.cat([one.detach().flatten() for one in tensors]))}
         for key, average in zip("vs" if len(memory) > 1 else "v", memory, strict=False):
             reached[key] = (average, state[key])
-        for key, (mine, other) in reached.items():
+        if WIDE:
+            wide, *wide_memory = step(wide, cast(grads, np.longdouble), wide_memory, t)
+        for (key, (mine, other)), truth in zip(reached.items(), (wide, *wide_memory), strict=False):
             vector = np.concatenate([array.ravel() for array in mine.values()])
             # a value keeps the round-off of the steps in which it was larger
             largest[key] = max(largest.get(key, 0.0), np.abs(other.numpy()).max())
-            assert_close(vector, other.numpy(), key, budget=STEP, gauge=largest[key])
+            wider = np.concatenate([one.ravel() for one in truth.values()]) if WIDE else None
+            options = {"gauge": largest[key], "wider": wider}
+            assert_close(vector, other.numpy(), key, budget=STEP, **options)
 
 
 @pytest.mark.parity("update_parameters_with_decay")

@@ -17,6 +17,7 @@ from parity_tests.course import (
     reference,
     reference_gradients,
 )
+from parity_tests.witnesses import widened
 from scratch.course import planar as ours
 from torch_ref.optimizers import gradient_descent
 
@@ -96,6 +97,12 @@ def test_initialize_parameters_draws_from_the_global_generator():
     assert np.array_equal(parameters["b2"], np.zeros((1, 1)))
 
 
+def there_and_back(X, Y, parameters):
+    """Return the cache and the gradients of a network."""
+    _, cache = ours.forward_propagation(X, parameters)
+    return cache, ours.backward_propagation(parameters, cache, X, Y)
+
+
 @pytest.mark.parity("forward_propagation", "compute_cost", "backward_propagation", "predict")
 @pytest.mark.seeds(50)
 def test_network(rng):
@@ -104,12 +111,14 @@ def test_network(rng):
     parameters = draw_layers((3, 5, 1), rng)
     module = reference(parameters, "tanh")
     output, cache = ours.forward_propagation(X, parameters)
+    truth, slopes = widened(there_and_back, X, Y, parameters) or ({}, {})
     assert list(cache) == ["Z1", "A1", "Z2", "A2"]
     signal = rows(X)
     for layer, name in zip((*module.logits, module.activation), cache, strict=True):
         signal = layer(signal)
-        assert_close(cache[name], columns(signal), name, budget=GRADIENT)
-    assert_close(output, columns(signal), "A2", budget=GRADIENT)
+        wider = truth.get(name)
+        assert_close(cache[name], columns(signal), name, budget=GRADIENT, wider=wider)
+    assert_close(output, columns(signal), "A2", budget=GRADIENT, wider=truth.get("A2"))
     cost = ours.compute_cost(output, Y)
     assert type(cost) is float
     expected = reference_gradients(module, X, Y)
@@ -118,7 +127,8 @@ def test_network(rng):
     assert list(grads) == ["dW1", "db1", "dW2", "db2"]
     gauges = gradient_gauges(parameters, "tanh", X, Y)
     for name, gradient in grads.items():
-        assert_close(gradient, expected[name], name, budget=GRADIENT, gauge=gauges[name])
+        options = {"gauge": gauges[name], "wider": slopes.get(name)}
+        assert_close(gradient, expected[name], name, budget=GRADIENT, **options)
     predictions = ours.predict(parameters, X)
     assert predictions.dtype == bool
     assert np.array_equal(predictions, columns(signal > 0.5))

@@ -18,6 +18,7 @@ from parity_tests.course import (
     reference,
     reference_gradients,
 )
+from parity_tests.witnesses import widened
 from scratch.course import regularization as ours
 from torch_ref.linear import linear
 
@@ -32,6 +33,12 @@ def draw(rng, dtype=np.float64):
     return X, draw_labels(9, rng), draw_layers(SIZES, rng, dtype)
 
 
+def there_and_back(X, Y, parameters):
+    """Return the cache and the gradients of a network."""
+    _, cache = ours.forward_propagation(X, parameters)
+    return cache, ours.backward_propagation(X, Y, cache)
+
+
 @pytest.mark.parity("forward_propagation", "backward_propagation")
 @pytest.mark.seeds(50)
 def test_network(rng):
@@ -39,18 +46,18 @@ def test_network(rng):
     X, Y, parameters = draw(rng)
     A3, cache = ours.forward_propagation(X, parameters)
     gradients = ours.backward_propagation(X, Y, cache)
+    truth, slopes = widened(there_and_back, X, Y, parameters) or ((None,) * 12, {})
     module = reference(parameters, "relu")
     signals = [rows(X)]
     for layer in (*module.logits, module.activation):
         signals.append(layer(signals[-1]))
         signals[-1].retain_grad()
     named = dict(zip(("Z1", "A1", "Z2", "A2", "Z3", "A3"), signals[1:], strict=True))
-    for name, array in zip(
-        ("Z1", "A1", "W1", "b1", "Z2", "A2", "W2", "b2", "Z3", "A3", "W3", "b3"), cache, strict=True
-    ):
+    names = ("Z1", "A1", "W1", "b1", "Z2", "A2", "W2", "b2", "Z3", "A3", "W3", "b3")
+    for name, array, wider in zip(names, cache, truth, strict=True):
         expected = columns(named[name]) if name in named else parameters[name]
-        assert_close(array, expected, name, budget=GRADIENT)
-    assert_close(A3, columns(signals[-1]), "A3", budget=GRADIENT)
+        assert_close(array, expected, name, budget=GRADIENT, wider=wider)
+    assert_close(A3, columns(signals[-1]), "A3", budget=GRADIENT, wider=truth[9])
     # dA and dZ are those of the sum of the costs, dW and db of their mean
     labels = rows(Y.astype(float))
     functional.binary_cross_entropy_with_logits(signals[-2], labels, reduction="sum").backward()
@@ -59,7 +66,8 @@ def test_network(rng):
     gauges = gradient_gauges(parameters, "relu", X, Y)
     for name, gradient in gradients.items():
         theirs = columns(named[name[1:]].grad) if name[1] in "AZ" else expected[name]
-        assert_close(gradient, theirs, name, budget=GRADIENT, gauge=gauges.get(name))
+        options = {"gauge": gauges.get(name), "wider": slopes.get(name)}
+        assert_close(gradient, theirs, name, budget=GRADIENT, **options)
 
 
 @pytest.mark.parity("compute_cost_with_regularization", "backward_propagation_with_regularization")
@@ -89,19 +97,12 @@ def test_l2(lambd, device, rng):
 
     def gauges(arguments, upstream):
         bounds = gradient_gauges(parameters, "relu", X, Y, l2=lambd)
-        return {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
+        gradients = {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
+        squares = sum(np.square(parameters[f"W{l}"]).sum() for l in (1, 2, 3))
+        return {"output": bounds["J"] + lambd / 2 / X.shape[1] * squares, **gradients}
 
-    constants = {"X": X, "Y": Y}
-    assert_twins(
-        forward,
-        backward,
-        theirs,
-        parameters,
-        rng,
-        constants=constants,
-        gauges=gauges,
-        device=device,
-    )
+    choices = {"constants": {"X": X, "Y": Y}, "gauges": gauges, "device": device}
+    assert_twins(forward, backward, theirs, parameters, rng, **choices)
 
 
 @pytest.mark.seeds(5)
@@ -130,7 +131,8 @@ def masks(keep_prob, m):
 def test_dropout(keep_prob, device, rng):
     """Under the masks of seed 1, output and gradients agree with torch and with differences."""
     X, Y, parameters = draw(rng)
-    drawn = [to_torch("D", mask / keep_prob, device) for mask in masks(keep_prob, X.shape[1])]
+    dropped = masks(keep_prob, X.shape[1])
+    drawn = [to_torch("D", mask / keep_prob, device) for mask in dropped]
 
     def forward(X, Y, **parameters):
         A3, cache = ours.forward_propagation_with_dropout(X, parameters, keep_prob)
@@ -149,9 +151,15 @@ def test_dropout(keep_prob, device, rng):
             A = torch.relu(Z) if mask is None else torch.relu(Z) * mask
         return functional.binary_cross_entropy(torch.sigmoid(Z), Y.double())
 
-    assert_twins(
-        forward, backward, theirs, parameters, rng, constants={"X": X, "Y": Y}, device=device
-    )
+    def gauges(arguments, upstream):
+        A3, _ = ours.forward_propagation_with_dropout(X, parameters, keep_prob)
+        shared = {f"D{l}": mask / keep_prob for l, mask in enumerate(dropped, start=1)}
+        bounds = gradient_gauges(parameters, "relu", X, Y, A=A3, masks=shared)
+        gradients = {name: np.abs(upstream) * bounds[f"d{name}"] for name in NAMES}
+        return {"output": bounds["J"], **gradients}
+
+    choices = {"constants": {"X": X, "Y": Y}, "gauges": gauges, "device": device}
+    assert_twins(forward, backward, theirs, parameters, rng, **choices)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

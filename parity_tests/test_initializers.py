@@ -11,8 +11,9 @@ import pytest
 import scipy.stats
 import torch
 
-from parity_tests import Budget, assert_close
+from parity_tests import assert_close
 from parity_tests.bridge import load, rows, unload
+from parity_tests.budgets import of_draws
 from scratch import initializers as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import GradientDescent
@@ -26,7 +27,7 @@ ALARM = 1e-4
 SHAPE = (300, 200)  # n, n_prev: unequal, so that fan_in and fan_out differ
 
 #: two standard deviations, each known to 1 / sqrt(2 N), at the same false-alarm rate.
-SAMPLED = Budget(name="sampling", relative=scipy.stats.norm.isf(ALARM / 2) / np.sqrt(300 * 200))
+SAMPLED = of_draws(300 * 200, ALARM)
 
 DISTRIBUTIONS = {
     "small_normal": scipy.stats.norm(scale=0.01),

@@ -16,7 +16,7 @@ import pytest
 import scipy.stats
 import torch
 
-from parity_tests import TRAINING, Budget, assert_close, assert_switches, measure
+from parity_tests import TRAINING, assert_close, assert_switches, measure
 from parity_tests.bridge import rows, twin, unload
 from parity_tests.budgets import FLOAT32_FLOOR
 from parity_tests.objectives import our_cost, start, their_cost, train_ours, train_theirs
@@ -175,7 +175,7 @@ def test_shared_draws_give_the_same_values(name, dtype, rng):
     gauge = np.maximum(np.abs(exact), 1e-300)
     if dtype is np.float32:
         spread = measure(reference, exact, gauge, np.finfo(dtype).eps).error
-        allowed = Budget(name=FLOAT32_FLOOR.name, eps=2 * spread + FLOAT32_FLOOR.eps)
+        allowed = FLOAT32_FLOOR.beside(spread)
         assert_close(values.astype(dtype), exact.astype(dtype), name, gauge=gauge, budget=allowed)
     else:
         assert_close(values.astype(dtype), exact, name, gauge=gauge)

@@ -228,7 +228,9 @@ def _part(
         if not found.error <= allowed:
             message = apart(name, found, allowed, budget.name)
             if third is not None:
-                message += f"; {verdict(third[step][found.place], 0.0, found, allowed, RUN)}"
+                message += (
+                    f"; {verdict(third[step][found.place], 0.0, found, allowed, RUN, 'rule')}"
+                )
             return step + 1, message
         if third is not None:
             message = untrue(

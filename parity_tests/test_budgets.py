@@ -1,0 +1,86 @@
+"""The table of budgets: each bound has a name and a reason, and no test makes one of its own."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import parity_tests
+from parity_tests import budgets
+from parity_tests.budgets import (
+    BUDGETS,
+    FLOAT32_FLOOR,
+    FLOAT32_STEP,
+    FORWARD,
+    GRADIENT,
+    STEP,
+    Budget,
+    of_draws,
+)
+
+HOUSE = Path(parity_tests.__file__).parent
+
+#: the tests of the harness hold it to bounds that are lies.
+LIARS = {"test_harness", "test_conventions", "test_budgets"}
+
+
+def made(source: str) -> list[int]:
+    """Return the lines on which a source makes a Budget."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and (getattr(node.func, "id", None) or getattr(node.func, "attr", None)) == "Budget"
+    ]
+
+
+def test_the_bounds_are_those_that_are_promised():
+    """Sixteen eps forward, sixty-four for gradients and steps, and float32 within twice torch's."""
+    assert FORWARD.eps <= 16
+    assert GRADIENT.eps <= 64
+    assert STEP.eps <= 64
+    for floor in (FLOAT32_FLOOR, FLOAT32_STEP):
+        assert floor.beside(3.0).eps == 6 + floor.eps
+        assert floor.beside(3.0).name == floor.name
+
+
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
+def test_a_budget_has_a_reason(budget):
+    """One sentence says where the bound comes from; it counts eps or stands as it is, not both."""
+    assert len(budget.reason.split()) >= 5
+    assert (budget.eps > 0) != (budget.relative > 0)
+
+
+def test_the_table_holds_every_budget_once():
+    """What the module names is in the table, under a name of its own."""
+    named = [one for one in vars(budgets).values() if isinstance(one, Budget)]
+    assert {id(one) for one in named} == {id(one) for one in BUDGETS}
+    names = [one.name for one in BUDGETS]
+    assert len(names) == len(set(names)) >= 10
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in sorted(HOUSE.glob("*.py")) if path.stem not in {*LIARS, "budgets"}],
+    ids=lambda path: path.stem,
+)
+def test_no_bound_is_made_elsewhere(path):
+    """Tests and registries take their budgets from the table."""
+    assert made(path.read_text()) == []
+
+
+@pytest.mark.parametrize("source", ["Budget(eps=3)", "x = [parity_tests.Budget(name='a', eps=3)]"])
+def test_a_bound_made_elsewhere_would_be_seen(source):
+    """The scan finds a Budget however it is called."""
+    assert made(source) == [1]
+
+
+@pytest.mark.parametrize("draws", [100, 60_000])
+def test_statistics_of_draws_fail_as_rarely_as_they_say(draws):
+    """The bound is the normal quantile over the root of the number of draws."""
+    bound = of_draws(draws, 1e-4).relative * np.sqrt(draws)
+    assert bound == pytest.approx(scipy.stats.norm.isf(0.5e-4), rel=1e-9)
