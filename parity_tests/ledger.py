@@ -26,8 +26,14 @@ SCHEMA = 2
 KINDS = ("forward", "gradient", "step")
 
 #: the table's width in characters, those of its columns, and what is left to the case.
-WIDTH, CONCEPT, CHECKS, CELL, SHARE = 120, 25, 8, 14, 8
-CASE = WIDTH - CONCEPT - CHECKS - CELL * len(KINDS) - SHARE - 2
+WIDTH, CONCEPT, CHECKS, CELL, SHARE, TRUTH = 120, 25, 8, 12, 7, 14
+CASE = WIDTH - CONCEPT - CHECKS - CELL * len(KINDS) - SHARE - TRUTH - 2
+
+#: what stands in the columns.
+LEGEND = (
+    "eps units: the worst error/budget of each kind, other kinds in percent of their budget; "
+    "worst distance from wider truth"
+)
 
 
 @dataclass(frozen=True)
@@ -134,14 +140,15 @@ class Ledger:
         write_whole(path, head.removesuffix("\n}") + body)
 
     def table(self) -> list[str]:
-        """Return one line a concept: its comparisons, the worst of each kind, the worst case.
+        """Return one line a concept: comparisons, the worst of each kind, the worst case; a legend.
 
-        The worst is the one nearest to its budget, and both are shown in eps.
+        The worst is the one nearest to its budget. Beside it stands how far ours and torch's went
+        from a wider run of ours, or from torch in float64, wherever there was one.
         """
         heads = "".join(f"{kind:>{CELL}}" for kind in KINDS)
         lines = [
-            f"{'eps units, error/budget':<{CONCEPT}}{'checks':>{CHECKS}}{heads}"
-            f"{'other':>{SHARE}}  worst case"
+            f"{'concept':<{CONCEPT}}{'checks':>{CHECKS}}{heads}{'other':>{SHARE}}"
+            f"{'ours : torch':>{TRUTH}}  worst case"
         ]
         concepts: dict[str, list[Entry]] = {}
         for entry in self.entries:
@@ -157,9 +164,9 @@ class Ledger:
             case = max(worst.values(), key=lambda entry: entry.share).case
             lines.append(
                 f"{_short(concept, CONCEPT - 1):<{CONCEPT}}{len(mine):>{CHECKS},}{cells}"
-                f"{other:>{SHARE}}  {_short(case, CASE)}"
+                f"{other:>{SHARE}}{_truth(mine):>{TRUTH}}  {_short(case, CASE)}"
             )
-        return lines
+        return [*lines, LEGEND]
 
 
 def _as_json(entry: Entry) -> str:
@@ -176,8 +183,18 @@ def _plain(number: float | None) -> float | None:
 
 
 def _fraction(entry: Entry | None) -> str:
-    """Return an error over its budget, or nothing."""
-    return f"{entry.error:.3g}/{entry.budget:.3g}" if entry else ""
+    """Return an error over its budget in as many digits as there is room for, or nothing."""
+    if entry is None:
+        return ""
+    texts = [f"{entry.error:.{digits}g}/{entry.budget:.{digits}g}" for digits in (3, 2, 1)]
+    return next((text for text in texts if len(text) < CELL), texts[-1])
+
+
+def _truth(entries: list[Entry]) -> str:
+    """Return how far each side went from a wider truth, or nothing where there was none."""
+    ours = [one.ours_error for one in entries if one.ours_error is not None]
+    theirs = [one.theirs_error for one in entries if one.theirs_error is not None]
+    return f"{max(ours):.3g} : {max(theirs):.3g}" if ours and theirs else ""
 
 
 def _short(text: str, width: int) -> str:

@@ -31,6 +31,7 @@ def ledger():
         entry(error=1.2345e6, budget=4.5678e6, kind="other", case="test_differences"),
         entry("course_gradient_checking_of_old", "test_" + "long_" * 20 + "[x-seed3]"),
         entry("optimizers", error=20.0, budget=64.0, kind="step"),
+        entry("tight", error=123456.0, budget=123457.0),
         entry("zeros", error=0.0, budget=0.0, kind="gradient"),
         entry("wrong", "test_not_zero", error=1e-300, budget=0.0),
         entry("wrong", "test_off", error=1e3, budget=16.0),
@@ -42,28 +43,31 @@ def ledger():
 
 def test_the_table(ledger):
     """One aligned line a concept: the worst of each kind by its budget, and the worst of all."""
-    table = ledger.table()
-    head, *lines = table
-    assert all(len(line) <= WIDTH for line in table)
-    assert max(map(len, table)) == WIDTH == 120
-    columns = [head.index(word) + len(word) for word in ("checks", *KINDS, "other")]
+    ledger.entries += [
+        entry("truths", ours_error=0.25, theirs_error=7.0),
+        entry("truths", ours_error=1.5, theirs_error=2e6, kind="gradient"),
+    ]
+    head, *lines, legend = ledger.table()
+    assert all(len(line) <= WIDTH == 120 for line in (head, *lines, legend))
+    assert max(map(len, lines)) == WIDTH
+    columns = [head.index(word) + len(word) for word in ("checks", *KINDS, "other", "torch")]
     rows = {line.split()[0]: line for line in lines}
     assert list(rows) == sorted(rows)
     for line in lines:  # numbers end where their heads do
-        for end in columns:
-            assert line[end - 1 : end + 1].strip() == line[end - 1].strip()
-            assert line[end] == " "
-    assert rows["linear"].split() == [
-        *("linear", "4", "3/4", "13.8/64", "27%", "test_near_its_budget")
+        assert all(line[end] == " " for end in columns)
+    assert [rows["linear"][:end].split()[-1] for end in columns[:5]] == [
+        *("4", "3/4", "13.8/64", "13.8/64", "27%")
     ]
-    assert rows["optimizers"].split()[:3] == ["optimizers", "1", "20/64"]
-    assert rows["optimizers"].index("20/64") + 5 == columns[3]
-    assert "0/0" in rows["zeros"]
-    assert "1e-300/0" in rows["wrong"]
-    assert rows["wrong"].endswith("test_not_zero")
-    assert "inf/16" in rows["nan"]
+    assert rows["linear"].split()[-1] == "test_near_its_budget"
+    assert rows["optimizers"][: columns[3]].endswith(" 20/64")
+    assert rows["zeros"][: columns[2]].endswith(" 0/0")
+    assert rows["wrong"][: columns[1]].endswith(" 1e-300/0")
+    assert rows["wrong"].endswith("  test_not_zero")
+    assert rows["nan"][: columns[3]].endswith(" inf/16")
+    assert rows["tight"][: columns[1]].endswith(" 1e+05/1e+05")
+    assert rows["truths"][: columns[5]].endswith(" 1.5 : 2e+06")
     (long,) = (line for line in lines if line.startswith("course"))
-    assert re.search(r"^course_gradient_…_of_old +1 +1/16 .*test_long_.*….*x-seed3\]$", long)
+    assert re.search(r"^course_gradient_…_of_old +1 +1/16 .*  test_long_.*….*x-seed3\]$", long)
 
 
 def test_a_share_above_one_has_failed():
@@ -83,7 +87,7 @@ def test_the_report(ledger, tmp_path):
     report = json.loads(text, parse_constant=pytest.fail)
     assert list(report) == ["schema", "environment", "run", "comparisons"]
     assert report["run"] == {"seed": 7}
-    assert text.count('"concept"') == len(re.findall(r"^\{", text, re.MULTILINE)) - 1 == 12
+    assert text.count('"concept"') == len(re.findall(r"^\{", text, re.MULTILINE)) - 1 == 13
     last = report["comparisons"][-1]
     assert last == {
         **{"concept": "linear", "case": "test_a", "quantity": "output", "dtype": "float64"},
