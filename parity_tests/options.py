@@ -4,6 +4,9 @@ In a conftest they would come too late for `--parity-report PATH`, whose PATH py
 a test, and for `--pyargs parity_tests`, whose conftest it meets while collecting. As the plugin is
 loaded by every run of pytest beside this project, it imports nothing heavy and offers its options,
 whose names other projects have too, only where the tests to run are these.
+
+One thing no plugin mends: where no test is named, pytest looks for its configuration beside a PATH
+that exists already. For a report outside of the checkout, `--parity-report=PATH` keeps it.
 """
 
 from __future__ import annotations
