@@ -170,8 +170,13 @@ def test_descent(n_x, m, rng):
     mine = ours.gradient_descent(w, b, X, Y, **choices)
     other = theirs.gradient_descent(*tensors, **choices)
     truth = widened(ours.gradient_descent, w, b, X, Y, **choices) or (None,) * 3
+    # each gradient depends on w and b alike, and b may come to lie near 0
+    size = max(np.abs(one).max() for one in (w, b, *mine[:2]))
     for name, one, reference, wider in zip(("w", "b", "costs"), mine, other, truth, strict=True):
-        assert_close(one, to_numpy(name, reference)[()], name, budget=STEP, wider=wider)
+        gauge = None if name == "costs" else size
+        assert_close(
+            one, to_numpy(name, reference)[()], name, budget=STEP, gauge=gauge, wider=wider
+        )
     assert mine[2][0] == ours.propagate(w, b, X, Y)[0]
     assert (np.diff(mine[2]) < 0).all()
     assert all(map(np.array_equal, kept, (w, b, X, Y)))
