@@ -158,6 +158,19 @@ def test_certain_logits_cost_what_they_should(name):
     assert abs(J - np.exp(-40)) < 1e-14 * J  # what 1 + e^-40 would lose
 
 
+@pytest.mark.parametrize("name", ["propagate", "propagate_with_loops"])
+def test_small_probabilities_keep_their_digits(name):
+    """The gradient of an example that is surely right is A itself, e^-40, on both sides."""
+    w, b, X, Y = np.array([[-4.0]]), np.float64(0.0), np.array([[10.0]]), np.array([[0.0]])
+    _, mine = getattr(ours, name)(w, b, X, Y)
+    _, other = from_torch(*getattr(theirs, name)(*across(w, b, X, Y)))
+    truth = widened(getattr(ours, name), w, b, X, Y)
+    assert abs(mine["b"] / np.exp(-40) - 1) < 1e-15
+    for key, gradient in mine.items():
+        wider = None if truth is None else truth[1][key]
+        assert_close(gradient, other[key], key, budget=GRADIENT, wider=wider)
+
+
 @pytest.mark.parity("gradient_descent")
 @pytest.mark.seeds(5)
 @pytest.mark.parametrize(("n_x", "m"), SIZES, ids=str)
