@@ -3,9 +3,10 @@
 python -m parity_tests conventions              # every convention in one table
 python -m parity_tests conventions adam         # what to type, and the size of each mistake
 python -m parity_tests conventions --markdown   # the table for a README
+python -m parity_tests accuracy                 # where torch, or scratch, is the less accurate one
 
-Exit status: 0 when every right translation is inside its budget and every wrong one outside, 1 when
-one is not, 2 for bad arguments, 130 when interrupted.
+Exit status: 0 when every right translation is inside its budget and every wrong one outside, or
+every row about accuracy is true, 1 when one is not, 2 for bad arguments, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from parity_tests import registry
+from parity_tests import accuracy, registry
 from parity_tests.conventions import Finding, examine
 from parity_tests.files import make_room, write_whole
 
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(metavar="command", required=True)
+    commands = parser.add_subparsers(metavar="command", dest="command", required=True)
     conventions = commands.add_parser(
         "conventions",
         help="what the course writes, what torch calls it, and how wrong each mistake is",
@@ -48,7 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     conventions.add_argument("--json", type=Path, metavar="PATH", help="write every number as JSON")
     conventions.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    accurate = commands.add_parser(
+        "accuracy",
+        help="where torch, or scratch, is further from the truth than the other",
+        description="Measure, here and now, how far both sides are from a longdouble run where one "
+        "of them loses digits that the other keeps.",
+    )
+    accurate.add_argument(
+        "names", nargs="*", metavar="NAME", help="part of a name, such as bce or float32; or all"
+    )
     arguments = parser.parse_args(argv)
+    if arguments.command == "accuracy":
+        return _appraise(accurate, arguments.names)
     try:
         chosen = registry.find(arguments.names, registry.REGISTRY)
     except ValueError as error:
@@ -66,6 +78,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     _print(_report(findings, bool(arguments.names), arguments.markdown))
     return PARTED if any(finding.failures for finding in findings) else AGREED
+
+
+def _appraise(parser: argparse.ArgumentParser, names: Sequence[str]) -> int:
+    """Measure the rows about accuracy that are asked for, print them, return the exit status."""
+    try:
+        found = [accuracy.appraise(row) for row in accuracy.find(names)]
+    except ValueError as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    _print("\n".join(accuracy.as_lines(found)))
+    return PARTED if any(one.failure for one in found) else AGREED
 
 
 def _report(findings: Sequence[Finding], detailed: bool, markdown: bool) -> str:

@@ -122,15 +122,25 @@ def batch_norm_gauges(arguments: Mapping[str, Any], dZ_tilde: Array) -> dict[str
     return {"output": E_output, "Z": E_Z, **own}
 
 
-def network_gauges(
-    network: Network,
-    arguments: Mapping[str, Any],
-    dA: Array,
-    masks: Mapping[str, Array] | None = None,
-) -> dict[str, Array]:
-    """Return the gauges of a network's output and of the gradient of X and every parameter."""
+class _Layer(NamedTuple):
+    """What the gauges of a layer's gradients need."""
+
+    W: Array
+    A_prev: Array
+    E_prev: Array  # of A_prev
+    A: Array
+    E_A: Array
+    E_Z: Array
+    cache: Any  # of the activation
+    normalized: _Normalized | None
+
+
+def _upwards(
+    network: Network, arguments: Mapping[str, Any], masks: Mapping[str, Array]
+) -> list[_Layer]:
+    """Return the layers of a pass of training, with the gauges of all that they hold."""
     A, E_A = arguments["X"], np.zeros_like(arguments["X"])
-    masks, layers = masks or {}, []
+    layers = []
     for l in range(1, network.depth + 1):
         W, b, below = arguments[f"W{l}"], arguments.get(f"b{l}", 0.0), (A, E_A)
         Z, E_Z = W @ A + b, product("nk,km->nm", W, E_A + np.abs(A)) + np.abs(b)
@@ -139,25 +149,85 @@ def network_gauges(
             scale = arguments[f"gamma{l}"], arguments[f"beta{l}"]
             Z, E_Z, normalized = _normalize(Z, E_Z, *scale, network.batch_norm.epsilon)
         A, E_A, cache = _forward(network.activation(l), Z, E_Z)
-        layers.append((W, *below, A, E_A, E_Z, cache, normalized))
+        layers.append(_Layer(W, *below, A, E_A, E_Z, cache, normalized))
         mask = masks.get(f"D{l}")
         if mask is not None:
             A, E_A = A * mask, E_A * mask + np.abs(A * mask)
-    gauges = {"output": E_A}
-    E_dA = np.zeros_like(dA)
+    return layers
+
+
+def _downwards(
+    network: Network,
+    layers: list[_Layer],
+    dZ: Array,
+    E_dZ: Array,
+    masks: Mapping[str, Array],
+) -> dict[str, Array]:
+    """Return the gauges of the gradients of X and every parameter, given dZ of the last layer."""
+    gauges: dict[str, Array] = {}
     for l in range(network.depth, 0, -1):
-        W, A_prev, E_prev, A, E_A, E_Z, cache, normalized = layers[l - 1]
-        mask = masks.get(f"D{l}")
-        if mask is not None:
-            dA, E_dA = dA * mask, E_dA * mask + np.abs(dA * mask)
-        dZ, E_dZ = _backward(network.activation(l), dA, E_dA, A, E_A, E_Z, cache)
-        E_dZ = E_dZ + np.abs(dZ)
-        if normalized is None:
+        layer = layers[l - 1]
+        if layer.normalized is None:
             gauges[f"b{l}"] = E_dZ.sum(axis=1, keepdims=True)
         else:
-            dZ, E_dZ, own = _denormalize(dZ, E_dZ, normalized)
+            dZ, E_dZ, own = _denormalize(dZ, E_dZ, layer.normalized)
             gauges |= {f"{name}{l}": gauge for name, gauge in own.items()}
-        gauges[f"W{l}"] = product("nm,km->nk", E_dZ, A_prev) + product("nm,km->nk", dZ, E_prev)
-        dA, E_dA = np.einsum("nk,nm->km", W, dZ), product("nk,nm->km", W, E_dZ)
-    gauges["X"] = E_dA
-    return gauges
+        own_sum = product("nm,km->nk", E_dZ, layer.A_prev)
+        gauges[f"W{l}"] = own_sum + product("nm,km->nk", dZ, layer.E_prev)
+        dA, E_dA = np.einsum("nk,nm->km", layer.W, dZ), product("nk,nm->km", layer.W, E_dZ)
+        if l == 1:
+            return gauges | {"X": E_dA}
+        below, mask = layers[l - 2], masks.get(f"D{l - 1}")
+        if mask is not None:
+            dA, E_dA = dA * mask, E_dA * mask + np.abs(dA * mask)
+        dZ, E_dZ = _backward(network.hidden, dA, E_dA, below.A, below.E_A, below.E_Z, below.cache)
+        E_dZ = E_dZ + np.abs(dZ)
+    raise AssertionError("a network has a layer")
+
+
+def network_gauges(
+    network: Network,
+    arguments: Mapping[str, Any],
+    dA: Array,
+    masks: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
+    """Return the gauges of a network's output and of the gradient of X and every parameter."""
+    masks = masks or {}
+    layers = _upwards(network, arguments, masks)
+    top = layers[-1]
+    dZ, E_dZ = _backward(network.output, dA, np.zeros_like(dA), top.A, top.E_A, top.E_Z, top.cache)
+    return {
+        "output": top.E_A,
+        **_downwards(network, layers, dZ, E_dZ + np.abs(dZ), masks),
+    }
+
+
+def cost_gauges(
+    network: Network,
+    arguments: Mapping[str, Any],
+    Y: Array,
+    masks: Mapping[str, Array] | None = None,
+    *,
+    l1: float = 0.0,
+    l2: float = 0.0,
+    m: int | None = None,
+) -> dict[str, Array]:
+    """Return the gauges of J, as "output", and of its gradients, for a cost from the logits.
+
+    dZ = (A - Y) / m of the last layer, and the penalties are shared by `m` examples.
+    """
+    masks, columns = masks or {}, Y.shape[1]
+    layers = _upwards(network, arguments, masks)
+    top = layers[-1]
+    dZ = (top.A - Y) / columns
+    gauges = _downwards(network, layers, dZ, top.E_A / columns + 2 * np.abs(dZ), masks)
+    logits = top.W @ top.A_prev + arguments[f"b{network.depth}"]
+    # the log of a sum, its largest logit taken out and put back
+    terms = np.abs(top.A - Y) * top.E_Z + 2 * np.abs(logits) + 1
+    J = terms.sum() / columns
+    for name, W in arguments.items():
+        if name.startswith("W"):
+            shrink = (l2 * np.abs(W) + l1) / (m or columns)
+            gauges[name] = gauges[name] + shrink
+            J = J + (l2 / 2 * np.square(W).sum() + l1 * np.abs(W).sum()) / (m or columns)
+    return {"output": J, **gauges}

@@ -19,7 +19,7 @@ from parity_tests.bridge import (
     unload_running,
 )
 from parity_tests.budgets import FLOAT32_NETWORK
-from parity_tests.gauges import network_gauges
+from parity_tests.gauges import cost_gauges, network_gauges
 from parity_tests.witnesses import widened
 from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
@@ -209,11 +209,12 @@ def test_both_doors_of_regularized_networks(case, output, rng):
     J, gradients = cost_and_gradients(*inputs, masks=masks, **arguments)
     truth, slopes = wide_costs(*inputs, masks=masks, **arguments)
     cost, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), **torchs)
-    assert_close(J, cost.numpy()[()], "cost", wider=truth)
+    gauges = cost_gauges(network, {"X": X, **parameters}, Y, masks, **arguments)
+    assert_close(J, cost.numpy()[()], "cost", gauge=gauges["output"], wider=truth)
     assert list(pulled) == list(gradients)
     for name, gradient in pulled.items():
-        reference = to_numpy(name, gradient)
-        assert_close(gradients[name], reference, name, budget=GRADIENT, wider=slopes.get(name))
+        options = {"gauge": gauges[name], "wider": slopes.get(name)}
+        assert_close(gradients[name], to_numpy(name, gradient), name, budget=GRADIENT, **options)
 
     norms = layer_norms(parameters, X, Y, network, masks=masks, **arguments)
     reference = theirs.layer_norms(module, rows(X), rows(Y), **torchs)
@@ -435,6 +436,13 @@ def test_cost_and_gradients(output, dtype, device, rng, seed):
             total, {f"module.{name}": tensor for name, tensor in named.items()}, (X, Y)
         )
 
+    def gauges(arguments, dJ):
+        bounds = cost_gauges(network, arguments, Y, **penalties)
+        return {
+            name: bounds[name] if name == "output" else np.abs(dJ) * bounds[name]
+            for name in ("output", *parameters)
+        }
+
     assert_twins(
         forward,
         backward,
@@ -442,6 +450,7 @@ def test_cost_and_gradients(output, dtype, device, rng, seed):
         parameters,
         rng,
         constants={"X": X, "Y": Y},
+        gauges=gauges,
         witnessed=2,
         float32_floor=FLOAT32_NETWORK,
         device=device,
@@ -473,10 +482,11 @@ def test_both_public_doors(output, l1, l2, rng):
     J, gradients = cost_and_gradients(parameters, X, Y, network, l1=l1, l2=l2, m=20)
     truth, slopes = wide_costs(parameters, X, Y, network, l1=l1, l2=l2, m=20)
     cost, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), l1=l1, l2=l2, m=20)
-    assert_close(J, cost.numpy()[()], "cost", wider=truth)
+    gauges = cost_gauges(network, {"X": X, **parameters}, Y, l1=l1, l2=l2, m=20)
+    assert_close(J, cost.numpy()[()], "cost", gauge=gauges["output"], wider=truth)
     for name, gradient in pulled.items():
-        reference = to_numpy(name, gradient)
-        assert_close(gradients[name], reference, name, budget=GRADIENT, wider=slopes.get(name))
+        options = {"gauge": gauges[name], "wider": slopes.get(name)}
+        assert_close(gradients[name], to_numpy(name, gradient), name, budget=GRADIENT, **options)
     ours = predict(X, parameters, network)
     assert np.array_equal(ours, columns(theirs.predict(rows(X), module)))
     assert_switches(ours, "prediction")

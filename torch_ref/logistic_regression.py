@@ -46,10 +46,15 @@ def _cost(w: Tensor, b: Tensor, X: Tensor, Y: Tensor) -> Tensor:
 def propagate(w: Tensor, b: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Return J, a scalar, and its gradients {"w": (1, n_x), "b": ()}.
 
-    Source: torch.func.grad_and_value.
+    Unlike torch.func.grad, which differentiates 1 - sigmoid(-z) and loses the digits of a small
+    probability, autograd has sigmoid(z) - y.
+
+    Source: torch.autograd.grad.
     """
-    gradients, J = torch.func.grad_and_value(_cost, argnums=(0, 1))(w, b, X, Y)
-    return J, dict(zip("wb", gradients, strict=True))
+    w, b = (one.detach().clone().requires_grad_() for one in (w, b))
+    J = _cost(w, b, X, Y)
+    gradients = torch.autograd.grad(J, (w, b))
+    return J.detach(), dict(zip("wb", gradients, strict=True))
 
 
 @door(**_DATA)
@@ -58,7 +63,7 @@ def propagate_with_loops(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return what `propagate` returns, the mean over a loop of one example at a time.
 
-    Source: torch.func.grad_and_value.
+    Source: torch.autograd.grad.
     """
     examples = zip(torch.split(X, 1), torch.split(Y, 1), strict=True)
     each = [unchecked(propagate)(w, b, x, y) for x, y in examples]
