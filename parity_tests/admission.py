@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from parity_tests.bridge import AS_IT_IS, BY_NAME, Bridge
-from parity_tests.budgets import Budget
+from parity_tests.budgets import FORWARD, Budget
 from parity_tests.ruler import Array
 
 #: what a stranger's backward is.
@@ -79,7 +79,7 @@ def admit_budget(name: str, bound: Any, kind: str) -> Budget:
         )
     if not 0 < bound < np.inf:
         raise ValueError(f"expected {name} to be a number of eps above 0, got {bound}")
-    return Budget(name=f"your {name}", eps=float(bound), kind=kind)
+    return replace(FORWARD, name=f"your {name}", eps=float(bound), reason="yours", kind=kind)
 
 
 def admit_device(device: Any) -> str:

@@ -86,7 +86,7 @@ from parity_tests.budgets import (
 from parity_tests.harness import Gauges, assert_close, assert_no_worse, assert_twins
 from parity_tests.ledger import LEDGER
 from parity_tests.ruler import Array
-from parity_tests.witnesses import PROBE, cast
+from parity_tests.witnesses import cast
 
 #: why a run in longdouble bears no witness though its result is longdouble.
 ROUNDED = "it rounds to float64 inside"
@@ -256,31 +256,16 @@ class _Case(NamedTuple):
             return ""
         # of their own, also what cast leaves as it is: a function may spoil what it is given
         wider = copy.deepcopy(cast({**self.inputs, **self.constants}, np.longdouble))
-        draws = np.random.default_rng(0)
-        steps = {
-            name: wider[name] * draws.uniform(-1, 1, wider[name].shape) * np.longdouble(PROBE)
-            for name in self.inputs
-        }
-        outputs, found = [], {}
+        gradients: dict[str, Array] = {}
         try:
-            with np.errstate(all="ignore"):
-                for times in range(3):
-                    moved = {name: wider[name] + times * step for name, step in steps.items()}
-                    output, cache = self.forward(**{**wider, **moved})
-                    outputs.append(np.asarray(output))
-                if backward is not None:
-                    found = backward(np.ones_like(outputs[-1])[()], cache)
+            output, cache = self.forward(**wider)
+            if backward is not None:
+                gradients = backward(np.ones_like(output)[()], cache)
         except Exception as error:  # whatever a function makes of a dtype that it does not know
             return f"it takes no longdouble ({type(error).__name__}: {error})"
-        for value in (outputs[0], *map(np.asarray, found.values())):
+        for value in map(np.asarray, (output, *gradients.values())):
             if value.dtype != np.longdouble:
                 return f"it turns longdouble into {value.dtype}"
-        still, once, twice = outputs
-        # so small a move has no second difference but round-off
-        bent = np.abs(still - 2 * once + twice).max()
-        eps = np.finfo(np.longdouble).eps
-        if not bent <= 4 * HIDDEN_ROUNDING.eps * eps * np.abs(still).max():
-            return ROUNDED
         return ""
 
 

@@ -61,7 +61,7 @@ def test_told():
 def suite(pytester, monkeypatch):
     """Return a function that runs the suite above in this process, with its own ledger."""
     folder = pytester.mkdir("parity_tests")
-    (folder / "test_linear.py").write_text(SUITE)
+    (folder / "test_inside.py").write_text(SUITE)
     conftest = "from parity_tests.conftest import *\nfrom parity_tests.conftest import _claims\n"
     (folder / "conftest.py").write_text(conftest)
     for name in ("concept", "case", "device"):
@@ -123,7 +123,7 @@ def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "to", lambda self, device: honest(self, device.replace("cuda", "cpu"))
     )
-    test = "parity_tests/test_linear.py::test_linear"
+    test = "parity_tests/test_inside.py::test_linear"
     result = suite("--device", "all", test, "--parity-report", "out.json", "-q")
     assert passed(result) == 8
     entries = json.loads(Path("out.json").read_text())["comparisons"]
@@ -208,7 +208,7 @@ def test_the_report_is_written_however_the_run_ends(told, status, errors, suite)
     Path("out.json").write_text("of another run")
     result = suite("-q", "-k", "told", "--parity-report", "out.json", told=told)
     assert result.ret == status
-    result.stdout.fnmatch_lines(["*= parity =*", "linear *", "* written to *out.json"])
+    result.stdout.fnmatch_lines(["*= parity =*", "inside *", "* written to *out.json"])
 
     def refuse(text):
         raise AssertionError(f"{text} is no JSON")

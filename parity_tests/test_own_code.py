@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 from collections import UserDict
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 import parity_tests
 from parity_tests import (
-    Budget,
+    FORWARD,
     assert_parity,
     assert_same_trajectory,
     own_code,
@@ -222,14 +223,20 @@ def test_code_that_knows_no_longdouble(case, rng):
 
 
 @wide
-def test_rounding_that_only_the_gradients_show(rng, monkeypatch):
-    """Should the first look at a function miss it, the comparison is taken again in float64."""
-    forward, backward, reference, reason = NARROW["a forward that rounds inside"]
-    monkeypatch.setattr(own_code._Case, "_hindrance", lambda *_: "")
-    parity = assert_parity(
-        forward, reference, {"x": rng.standard_normal((3, 4))}, backward=backward
-    )
+def test_the_comparison_in_float64_takes_the_same_draws(rng):
+    """Where rounding inside is seen at the end, all is done again under the same upstream."""
+    forward, _, reference, reason = NARROW["a forward that rounds inside"]
+    seen = []
+
+    def backward(d, x):
+        seen.append(d)
+        return {"x": d * (1 - np.tanh(x) ** 2)}
+
+    inputs = {"x": rng.standard_normal((3, 4))}
+    parity = assert_parity(forward, reference, inputs, backward=backward)
     assert parity.witness == f"witness: differences in float64, as {reason}"
+    first, again = (one for one in seen if one.dtype == np.float64)
+    assert np.array_equal(first, again)
 
 
 @wide
@@ -288,6 +295,24 @@ LIES = {
     "gradient too many": (layer, lambda d, cache: {**layer_backward(d, cache), "y": d}),
     "upstream modified": (layer, lambda d, cache: layer_backward(np.multiply(d, 2, out=d), cache)),
 }
+
+
+def test_what_was_modified_is_named():
+    """Also a constant that is spoilt once for all, with a backward or without."""
+
+    def spoiling_output(x, target):
+        target[:] = 0
+        return np.tanh(x)
+
+    def spoiling_pair(x, target):
+        return spoiling_output(x, target), np.tanh(x)
+
+    theirs = lambda x, target: torch.tanh(x)  # noqa: E731
+    backward = lambda d, a: {"x": d * (1 - a**2)}  # noqa: E731
+    for ours, pull in ((spoiling_pair, backward), (spoiling_output, None)):
+        constants = {"target": np.arange(3)}
+        with pytest.raises(AssertionError, match="target: the input was modified in place"):
+            assert_parity(ours, theirs, {"x": np.ones(3)}, constants=constants, backward=pull)
 
 
 @pytest.mark.seeds(2)
@@ -375,7 +400,7 @@ def test_a_budget_is_a_number_of_eps_or_a_budget(rng):
     assert_parity(off, torch.sqrt, inputs, budget=100)
     for bound, name in (
         (20, "your budget"),
-        (Budget(name="a few roundings", eps=20), "a few roun"),
+        (replace(FORWARD, name="a few roundings", eps=20), "a few roun"),
     ):
         with pytest.raises(AssertionError, match=rf"allowed 20 \({name}"):
             assert_parity(off, torch.sqrt, inputs, budget=bound)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from parity_tests.bridge import AS_IT_IS
-from parity_tests.budgets import FLOAT32_STEP, STEP, WIDEST, Budget
+from parity_tests.budgets import FLOAT32_STEP, STEP, WIDE, Budget
 from parity_tests.ledger import LEDGER
 from parity_tests.ruler import (
     MARGIN,
@@ -102,7 +102,7 @@ def assert_same_trajectory(
     budget: Budget = STEP,
     float32_floor: Budget = FLOAT32_STEP,
     device: str = "cpu",
-    widest: Any = WIDEST,
+    widest: Any = np.longdouble,
 ) -> None:
     """Raise AssertionError unless two optimizers agree after every step on the same gradients.
 
@@ -134,7 +134,7 @@ def assert_same_trajectory(
     oracle = _Theirs(theirs, state, start, np.float64, device) if dtype == np.float32 else None
     wider = (
         _Ours(ours, start, np.longdouble)
-        if dtype == np.float64 and widest is not np.float64
+        if WIDE and dtype == np.float64 and widest is not np.float64
         else None
     )
     kinds = np.resize([1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0], size // groups)
