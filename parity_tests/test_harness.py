@@ -421,7 +421,8 @@ def test_functions_that_know_no_longdouble_can_be_held(rng):
         lambda d, x: {"x": d * 2 / np.sqrt(np.pi) * np.exp(-(x**2))},
     )
     assert_twins(*pair, torch.erf, draw(rng), rng, differences=False)
-    with pytest.raises(AssertionError, match="the longdouble run cannot be had"):
+    message = "the longdouble run cannot be had" if WIDE else "output differs"
+    with pytest.raises(AssertionError, match=message):
         assert_twins(
             lambda x: (1.1 * scipy.special.erf(x), x),
             pair[1],

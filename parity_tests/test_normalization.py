@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from parity_tests import FORWARD, assert_close, measure
 from parity_tests.bridge import columns, rows
+from parity_tests.budgets import WIDE
 from scratch import normalization as ours
 from torch_ref import normalization as theirs
 
@@ -93,6 +94,8 @@ def test_scipy_standardizes_alike(rng):
 @pytest.mark.parametrize("offset", [1e3, 1e6], ids=str)
 def test_a_large_mean_cancels_nothing(offset, dtype, rng):
     """A spread of 1e-9 of the mean in float64 keeps all its digits; E[x^2] - mean^2 has none."""
+    if dtype == np.float64 and not WIDE:
+        pytest.skip("longdouble is no wider than float64 here")
     spread = offset * (1e-9 if dtype == np.float64 else 1e-4)
     X = (offset + spread * rng.standard_normal((4, 300))).astype(dtype)
     mean, variance = by_the_definition(X)

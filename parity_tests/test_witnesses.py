@@ -12,6 +12,7 @@ import torch
 from parity_tests import FORWARD, STEP, assert_close, assert_same_trajectory, assert_twins
 from parity_tests.budgets import (
     FINITE_DIFFERENCE,
+    FLOAT32_STEP,
     FLOAT64_DIFFERENCE,
     WIDE,
     WIDEST,
@@ -30,6 +31,7 @@ from parity_tests.test_harness import (
     honest_forward,
 )
 from parity_tests.test_optimizers import draw_parameters
+from parity_tests.trajectories import _exceed
 from parity_tests.witnesses import Difference, cast, widened
 from scratch import batch_norm, costs
 from scratch.optimizers import Adam, GradientDescent, Momentum
@@ -346,8 +348,8 @@ def test_what_is_no_wider_run_is_refused():
         assert_close(one, one, "ones", wider=np.ones((3, 1), WIDEST))
     with pytest.raises(AssertionError, match="the wider run is float32, ours float64"):
         assert_close(one, one, "ones", wider=one.astype(np.float32))
-    with pytest.raises(AssertionError, match="the wider run is float64, ours float64"):
-        assert_close(one, one, "ones", wider=one)
+    with pytest.raises(AssertionError, match="the wider run is float32, ours float32"):
+        assert_close(one.astype("f4"), one.astype("f4"), "ones", wider=one.astype("f4"))
 
 
 def test_casting_reaches_into_containers():
@@ -481,6 +483,19 @@ def test_lies_about_a_float32_optimizer_are_caught(lie, rng):
     assert_is_adam(ADAM, rng, np.float32, steps=50)
     with pytest.raises(AssertionError, match=r"step \d+: .*twice torch's, float32 floor"):
         assert_is_adam(Lying(ADAM, after=SLOPPY[lie]), rng, np.float32, steps=50)
+
+
+def test_float32_is_allowed_twice_what_torch_has_erred_so_far():
+    """Torch three eps off in the first step allows ten in the second, and eleven are too many."""
+    eps, one = np.float32(2.0**-23), np.ones(6, np.float32)
+    theirs, oracle = [one + 3 * eps, one], [one.astype(float)] * 2
+    for errors, breach in (((10, 10), None), ((10, 11), 2), ((11, 0), 1)):
+        ours = [one + np.float32(error) * eps for error in errors]
+        found = _exceed("v", ours, theirs, oracle, [6], FLOAT32_STEP)
+        assert (found and found[0]) == breach
+        entry = LEDGER.entries[-1]
+        assert entry.budget == 10
+        assert entry.error == entry.ours_error == max(errors)
 
 
 def test_a_float32_tolerance_without_end_is_refused(rng):
