@@ -98,7 +98,7 @@ def sepals(
     batches of 8 leave a short one of 6 at the end of each epoch.
     """
     flowers = load_iris()
-    X = np.ascontiguousarray(flowers.data[:, :2].T)
+    X = columns(torch.from_numpy(flowers.data[:, :2]))
     Y = np.eye(3)[:, flowers.target]
     rng, batch_size = np.random.default_rng(seed), 8
     network = Network(layer_sizes=(2, 5, 3), hidden=hidden, output="softmax")
@@ -205,7 +205,8 @@ def record_theirs(training: Training, *, edits: Edits | None = None) -> Recorded
             load(module, values)
 
     def state() -> Mapping[str, Any]:
-        return getattr(their_optimizers, f"{training.optimizer}_state")(optimizer)  # type: ignore[no-any-return]
+        named = getattr(their_optimizers, f"{training.optimizer}_state")(optimizer)
+        return {name: one.numpy() for name, one in named.items()}
 
     return _record(steps, training.steps, theta.numpy(), state, edit)
 
