@@ -68,6 +68,15 @@ def test_the_steps_are_taken_on_these_mini_batches():
     assert {len(training.batch(step)) for step in range(1, 40)} == {8, 6}
 
 
+def test_a_training_that_ends_early_is_refused():
+    """Orders for fewer steps than are to be recorded."""
+    training = sepals("adam", steps=19)
+    for side in (record, record_theirs):
+        assert len(side(training).theta) == 20
+        with pytest.raises(ValueError, match="expected orders for 20 steps, got 19"):
+            side(replace(training, steps=20))
+
+
 def changed(name, factor=1.0, **choices):
     """Return a short training, and one that a choice sets apart from it by a factor or a value."""
     training = sepals(name, steps=100)

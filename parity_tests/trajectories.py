@@ -24,7 +24,7 @@ from parity_tests.harness import assert_close
 from parity_tests.locator import Parting, ScratchRun, TorchRun, locate
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders, partition
-from scratch.network import Network
+from scratch.network import Network, network_forward
 from scratch.normalization import fit, normalize
 from scratch.optimizers import OPTIMIZERS, Optimizer
 from scratch.parameters import Parameters, from_vector
@@ -47,6 +47,9 @@ CHOICES: Mapping[str, Mapping[str, float]] = {
     "adam": {"learning_rate": 0.01},
 }
 STEPS = 10_000
+
+#: batches of 8 of the 150 flowers, the last one of 6.
+BATCH_SIZE, STEPS_AN_EPOCH = 8, 19
 
 #: the optimizer's state is compared each time so many steps were taken, the parameters every time.
 STATE_EVERY = 10
@@ -95,21 +98,21 @@ def sepals(
     """Return the training of a small network on the iris flowers' sepals, length and width.
 
     Two of the three species overlap in them, so the gradients never drown in their round-off. The
-    batches of 8 leave a short one of 6 at the end of each epoch.
+    last batch of an epoch is a short one.
     """
     flowers = load_iris()
     X = columns(torch.from_numpy(flowers.data[:, :2]))
     Y = np.eye(3)[:, flowers.target]
-    rng, batch_size = np.random.default_rng(seed), 8
+    rng = np.random.default_rng(seed)
     network = Network(layer_sizes=(2, 5, 3), hidden=hidden, output="softmax")
-    epochs = -(-steps // -(-X.shape[1] // batch_size))
+    epochs = -(-steps // STEPS_AN_EPOCH)
     return Training(
         network=network,
         parameters=initialize(network.layer_sizes, "xavier", rng),
         X=normalize(X, fit(X)),
         Y=Y,
         orders=list(draw_orders(X.shape[1], epochs, rng)),
-        batch_size=batch_size,
+        batch_size=BATCH_SIZE,
         steps=steps,
         optimizer=optimizer,
         choices={**CHOICES[optimizer], **choices},
@@ -148,12 +151,15 @@ def _record(
     thetas = np.empty((count + 1, theta.size), theta.dtype)
     thetas[0] = theta
     states: dict[str, list[Array]] = {}
+    number = 0
     for number, _ in enumerate(islice(steps, count), start=1):
         edit(number)
         thetas[number] = theta
         if number % STATE_EVERY == 0:
             for name, value in state().items():
                 states.setdefault(name, []).append(np.array(value))
+    if number < count:
+        raise ValueError(f"expected orders for {count} steps, got {number}")
     return Recorded(thetas, {name: np.array(values) for name, values in states.items()})
 
 
@@ -357,11 +363,16 @@ def kink(training: Training, step: int) -> Kink:
     on ours, where a rectifier is off, while torch, which adds the same terms up in another order,
     has some round-off above 0. Where it never has, its bias is given that much more.
     """
-    thetas = record(replace(training, steps=step + SEARCHED)).theta
-    for number in range(step, step + SEARCHED):
+    last = min(step + SEARCHED, training.steps)
+    thetas = record(replace(training, steps=last)).theta
+    for number in range(step, last + 1):
         parameters = from_vector(thetas[number - 1], training.parameters)
-        X = training.X[:, training.batch(number)]
-        for unit, example in np.ndindex(len(parameters["W1"]), X.shape[1]):
+        X, Y = (one[:, training.batch(number)] for one in (training.X, training.Y))
+        # where most depends on it first: |dA| of the layer, but for 1/m
+        A, _ = network_forward(X, parameters, training.network)
+        pulled = np.abs(np.einsum("nu,nm->um", parameters["W2"], A - Y))
+        for flat in np.argsort(-pulled, axis=None):
+            unit, example = (int(one) for one in np.unravel_index(flat, pulled.shape))
             moved = _at_kink(parameters, X, unit, example)
             layer = (to_torch(name, moved[f"{name}1"]) for name in ("W", "b"))
             if columns(linear(rows(X), *layer))[unit, example] > 0:
