@@ -3,6 +3,7 @@
 `assert_close` compares two arrays, `assert_twins` a forward and backward pair with a differentiable
 torch function, `assert_same_trajectory` two optimizers step by step, and `assert_parity` code that
 is not this project's: `parity_tests.own_code` has an example of each. Errors are counted in eps.
+`locate` names the first step, layer, unit and quantity at which two trainings part.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         assert_twins,
         measure,
     )
+    from parity_tests.locator import Parting, Run, ScratchRun, TorchRun, locate
     from parity_tests.own_code import Parity, assert_parity
 
 __all__ = [
@@ -36,15 +38,20 @@ __all__ = [
     "TRAINING",
     "Budget",
     "Parity",
+    "Parting",
+    "Run",
+    "ScratchRun",
+    "TorchRun",
     "assert_close",
     "assert_parity",
     "assert_same_trajectory",
     "assert_switches",
     "assert_twins",
+    "locate",
     "measure",
 ]
 #: where the public names are, in the order they are looked for.
-_HOMES = ("budgets", "harness", "own_code")
+_HOMES = ("budgets", "harness", "locator", "own_code")
 
 
 if not TYPE_CHECKING:

@@ -115,6 +115,13 @@ TRAINING = Budget(
     "1e-10 in float64, a twentieth in float32, where the float64 runs must agree as well",
 )
 
+TRAJECTORY = Budget(
+    name="trajectory",
+    eps=1,
+    reason="the growth bound of a training, measured on our own run an ulp away, is the gauge: the "
+    "whole of it is one unit",
+)
+
 SAMPLING = Budget(
     name="sampling",
     relative=1.0,

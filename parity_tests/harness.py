@@ -31,7 +31,7 @@ from parity_tests.ruler import (
     refuse_vacuity,
     verdict,
 )
-from parity_tests.trajectories import assert_same_trajectory, draw_gradients
+from parity_tests.steps import assert_same_trajectory, draw_gradients
 from parity_tests.witnesses import (
     Difference,
     assert_unrounded,

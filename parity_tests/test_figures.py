@@ -32,6 +32,7 @@ DEMONSTRATIONS = {
     "learning-curves": ["--epochs", "1"],
     "search": ["--epochs", "2"],
     "gradient-check": [],
+    "trajectories": ["--epochs", "2"],
 }
 PICTURES_OF_TRAININGS = ["initializations", "regularization", "optimizers", "decay", "batch-norm"]
 
@@ -412,6 +413,56 @@ def test_the_search_picture_draws_both_sides(script):
     labels = [text.get_text() for text in random.get_legend().get_texts()]
     assert labels[::2] == ["coarse: 25 points", "fine: 25 points"]
     script("style").plt.close(figure)
+
+
+def test_the_picture_of_trajectories_draws_distances_and_bounds(script):
+    """Each panel has that optimizer's, the located step is marked where the sides part."""
+    own, pictures = script("demonstrations"), script("pictures").PICTURES
+    shown = {one.name: one for one in own.DEMONSTRATIONS["trajectories"].quantities(2)}
+    figure = pictures["trajectories"].draw(shown)
+    panels = {axes.get_title(): axes for axes in figure.axes}
+    looks = script("style").OPTIMIZER_LOOKS
+    for name, (label, hue) in looks.items():
+        apart, bound = panels[label].lines
+        quantity = shown[name]
+        assert {line.get_color() for line in (apart, bound)} == {hue.dark}
+        distance = np.abs(quantity.ours - quantity.theirs).max(axis=1)
+        assert np.array_equal(apart.get_ydata(), distance)
+        assert np.allclose(bound.get_ydata(), 2.0**-52 * quantity.gauge[:, 0], rtol=1e-12)
+        assert (distance <= bound.get_ydata()).all()
+        assert apart.get_xdata()[-1] <= 38
+        assert bound.get_linestyle() != apart.get_linestyle() == "-"
+    panel = panels["RMSprop with ReLUs that meet a kink"]
+    before, bound, after, mark = panel.lines
+    step, unit, example = shown["step, unit and example"].theirs
+    assert mark.get_xdata()[0] == step == after.get_xdata()[0]
+    assert before.get_xdata()[-1] < step
+    assert len(before.get_ydata()) == len(bound.get_ydata())
+    assert before.get_ydata().max() < 1e-14 < 1e-6 < after.get_ydata().min()
+    (text,) = (one.get_text() for one in panel.texts)
+    assert f"step {int(step)},\nunit {int(unit)} of layer 1,\nexample {int(example)} " in text
+    figure.canvas.draw()  # and nothing of the text is cut off
+    frame, around = panel.get_window_extent(), panel.texts[0].get_window_extent()
+    assert frame.y0 < around.y0
+    assert around.y1 < frame.y1
+    script("style").plt.close(figure)
+
+
+def test_another_place_of_the_kink_parts_the_demonstration(script, monkeypatch):
+    """Located at another step than planted: the quantity is outside of its budget."""
+    demonstrations, judging = script("demonstrations"), script("judging")
+    honest = demonstrations.located
+    for change, agreed in (({}, True), ({"step": 99}, False), ({"place": (9, 9)}, False)):
+        monkeypatch.setattr(
+            demonstrations,
+            "located",
+            lambda *run, change=change: replace(honest(*run), **change),
+        )
+        shown = list(demonstrations.trajectories(2))
+        place = next(one for one in shown if one.name == "step, unit and example")
+        assert judging.judge([place]).agreed == agreed
+    monkeypatch.setattr(demonstrations, "located", lambda *run: None)
+    assert not judging.judge(demonstrations.trajectories(2)).agreed
 
 
 #: the training and the column that are behind a label; boundaries come before the other panels.

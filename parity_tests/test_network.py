@@ -552,26 +552,6 @@ def test_m_defaults_to_the_columns(rng):
     assert_close(without, reference.numpy()[()], "cost")
 
 
-def test_permuting_examples_permutes_outputs(rng):
-    """No example sees another."""
-    network, parameters = draw_network((5, 8, 3), "tanh", "softmax", rng)
-    X, order = rng.standard_normal((5, 9)), rng.permutation(9)
-    A, _ = network_forward(X, parameters, network)
-    assert_close(network_forward(X[:, order], parameters, network)[0], A[:, order], "outputs")
-
-
-def test_merged_gradients_of_mini_batches_are_the_batch_gradient(rng):
-    """The mean of the mini-batches' gradients, weighted by their sizes, is the batch gradient."""
-    network, parameters = draw_network((5, 8, 3), "tanh", "softmax", rng)
-    X, Y = rng.standard_normal((5, 10)), draw_labels(network, 10, rng)
-    _, whole = cost_and_gradients(parameters, X, Y, network)
-    merged = np.zeros_like(whole.theta)
-    for piece in (slice(0, 4), slice(4, 8), slice(8, 10)):
-        _, part = cost_and_gradients(parameters, X[:, piece], Y[:, piece], network)
-        merged += part.theta * X[:, piece].shape[1] / 10
-    assert_close(merged, whole.theta, "gradient")
-
-
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_layout_in_memory_and_read_only_inputs_change_nothing(order, rng):
     """Strided, Fortran-ordered and read-only inputs give the same numbers, unmodified."""

@@ -132,48 +132,6 @@ def walk(optimizer, rng, steps=50, dtype=np.float64, size=None):
     return parameters.theta, state
 
 
-def twice(first, second, **options):
-    """Return the two walks on the same draws."""
-    return (walk(one, np.random.default_rng(5), **options)[0] for one in (first, second))
-
-
-RELATIONS = {
-    "momentum with beta 0 is gradient descent": (
-        Momentum(learning_rate=0.1, beta=0.0),
-        GradientDescent(learning_rate=0.1),
-    ),
-    "both momenta with beta 0 are one": (
-        Momentum(learning_rate=0.1, beta=0.0, averaging=False),
-        Momentum(learning_rate=0.1, beta=0.0),
-    ),
-    "the form without (1-beta) is the other at a smaller rate": (
-        Momentum(learning_rate=0.01, averaging=False),
-        Momentum(learning_rate=0.1),
-    ),
-    "adam with beta1 0 and no correction is rmsprop": (
-        Adam(learning_rate=0.1, beta1=0.0, beta2=0.9, bias_correction=False),
-        RMSprop(learning_rate=0.1, beta=0.9),
-    ),
-    "the same with epsilon inside": (
-        Adam(
-            learning_rate=0.1,
-            beta1=0.0,
-            beta2=0.9,
-            bias_correction=False,
-            epsilon_inside_root=True,
-        ),
-        RMSprop(learning_rate=0.1, beta=0.9, epsilon_inside_root=True),
-    ),
-}
-
-
-@pytest.mark.parametrize("relation", RELATIONS)
-def test_relation(relation):
-    """Optimizers that should be the same are the same."""
-    first, second = twice(*RELATIONS[relation])
-    assert_close(first, second, relation)
-
-
 def test_the_first_step_of_adam_is_the_learning_rate():
     """v_hat / sqrt(s_hat) is the sign of the first gradient, whatever its size."""
     parameters = Parameters({"W1": np.zeros((1, 3))})

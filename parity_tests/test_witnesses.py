@@ -31,7 +31,7 @@ from parity_tests.test_harness import (
     honest_forward,
 )
 from parity_tests.test_optimizers import draw_parameters
-from parity_tests.trajectories import _exceed
+from parity_tests.steps import _exceed
 from parity_tests.witnesses import Difference, cast, widened
 from scratch import batch_norm, costs
 from scratch.optimizers import Adam, GradientDescent, Momentum
@@ -295,7 +295,7 @@ def test_the_step_suits_the_dtype(rng):
 def test_a_machine_without_a_wider_dtype_is_served(monkeypatch, rng):
     """Runs in longdouble are left out, and everything else goes on."""
     monkeypatch.setattr("parity_tests.witnesses.WIDE", False)
-    monkeypatch.setattr("parity_tests.trajectories.WIDE", False)
+    monkeypatch.setattr("parity_tests.steps.WIDE", False)
     assert widened(np.tanh, np.ones(3)) is None
     before = len(LEDGER.entries)
     assert_is_adam(ADAM, rng, steps=20)

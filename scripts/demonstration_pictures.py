@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
 import demonstrations
 import repeated_trainings
+from datasets import Array
 from experiments import LEARNERS
 from judging import Quantity
 from scratch.diagnosis import diagnose
@@ -24,6 +26,7 @@ from style import (
     PURPLE,
     RED,
     TEAL,
+    Hue,
     canvas,
     legend,
     overlay,
@@ -230,3 +233,65 @@ def gradient_check(quantities: Quantities) -> Figure:
     panel.set_ylabel("relative error against backpropagation")
     legend(panel, ("one-sided", "two-sided"), hues, loc="lower left")
     return figure
+
+
+def trajectories(quantities: Quantities) -> Figure:
+    """How far the sides are apart along four trainings, and along one that meets a kink."""
+    names = [*OPTIMIZER_LOOKS]
+    figure, axes = canvas(
+        [[names[0], names[1], "kink"], [names[2], names[3], "kink"]],
+        (13, 6.4),
+        sharey=True,
+        width_ratios=[1, 1, 1.25],
+    )
+    for name in names:
+        label, hue = OPTIMIZER_LOOKS[name]
+        panel = axes[name]
+        _bounded(panel, quantities[name], hue)
+        panel.set(xscale="log", yscale="log", title=label)
+    before, after = (quantities[f"ReLU, {when} the kink"] for when in ("before", "after"))
+    step, unit, example = (int(one) for one in quantities["step, unit and example"].theirs)
+    panel = axes["kink"]
+    hue = OPTIMIZER_LOOKS["rmsprop"][1]
+    _bounded(panel, before, hue)
+    shown = demonstrations.SHOWN_STEPS
+    steps = shown[shown >= step][: len(after.ours)]
+    panel.plot(steps, _apart(after), color=hue.dark, linewidth=1.2)
+    panel.axvline(step, color="0.6", linewidth=0.8, linestyle=":")
+    panel.annotate(
+        f"located: step {step:,},\nunit {unit} of layer 1,\nexample {example} of the batch:\n"
+        "Z = 0 on one side,\nround-off above 0 on the other",
+        (step, 1e-6),
+        xytext=(-8, 0),
+        textcoords="offset points",
+        ha="right",
+        fontsize=9,
+    )
+    panel.set(xscale="log", yscale="log", title="RMSprop with ReLUs that meet a kink")
+    for name in (names[2], names[3], "kink"):
+        axes[name].set_xlabel("step")
+    for name in (names[0], names[2]):
+        axes[name].set_ylabel("largest difference of a parameter")
+    panel.set_ylim(1e-18, 10)
+    panel.tick_params(labelleft=True)  # of another height than its neighbours
+    return figure
+
+
+def _apart(quantity: Quantity) -> Array:
+    """Return how far the sides are apart at each step, in units of the parameters."""
+    return np.asarray(np.abs(quantity.ours - quantity.theirs).max(axis=1))
+
+
+def _bounded(panel: Any, quantity: Quantity, hue: Hue) -> None:
+    """Draw how far the sides are apart and, dashed, how far they may be."""
+    steps = demonstrations.SHOWN_STEPS[: len(quantity.ours)]
+    panel.plot(steps, _apart(quantity), color=hue.dark, linewidth=1.2, label="the sides are apart")
+    panel.plot(
+        steps,
+        np.finfo(float).eps * quantity.gauge[:, 0],
+        color=hue.dark,
+        linewidth=1.2,
+        linestyle=(0, (4, 2)),
+        label="the growth bound",
+    )
+    panel.legend(frameon=False, fontsize=9, loc="upper left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Any
@@ -13,7 +13,22 @@ import torch
 
 from judging import Quantity
 from parity_tests.bridge import rows, to_torch, twin
-from parity_tests.budgets import FORWARD, GRADIENT, STEP
+from parity_tests.budgets import FORWARD, GRADIENT, STEP, Budget
+from parity_tests.trajectories import (
+    EPS,
+    STEPS_AN_EPOCH,
+    TRAJECTORY,
+    Growth,
+    Recorded,
+    kink,
+    located,
+    nudged,
+    record,
+    record_theirs,
+    run_both,
+    sepals,
+)
+from parity_tests.trajectories import STEPS as STEPS_TAKEN
 from repeated_trainings import learning_curves, search_points
 from scratch import gradient_checking, moving_averages, network
 from scratch.initializers import initialize
@@ -188,6 +203,46 @@ def gradient_check() -> Iterator[Quantity]:
             yield Quantity(label, ours, theirs, GRADIENT, gauge=gauges[name])
 
 
+#: the steps after which trajectories are shown, as many as were taken.
+SHOWN_STEPS = np.unique(np.geomspace(1, STEPS_TAKEN, 240).round().astype(int))
+
+#: the ReLU network walks so many steps, and meets a kink after a quarter of them.
+STEPS_TO_THE_KINK = 2_000
+
+#: beyond a kink nothing is claimed but that both sides still compute parameters of that size.
+PARTED = Budget(name="after a kink", relative=1)
+
+
+def trajectories(epochs: int) -> Iterator[Quantity]:
+    """Yield the parameters along ten thousand steps of each optimizer, inside the growth bound.
+
+    Then those of RMSprop with ReLUs before and after both sides meet a kink, and where that is.
+    """
+    steps = min(STEPS_TAKEN, epochs * STEPS_AN_EPOCH)
+    shown = SHOWN_STEPS[steps >= SHOWN_STEPS]
+    for name in OPTIMIZERS:
+        both = run_both(sepals(name, steps=steps))
+        yield _along(name, both.ours, both.theirs, shown, both.bound)
+    training = sepals("rmsprop", hidden="relu", steps=min(STEPS_TO_THE_KINK, steps))
+    met = kink(training, training.steps // 4)
+    until = replace(training, steps=met.step - 1)
+    bound = Growth.of(record(until), nudged(until))
+    ours, theirs = record(training, edits=met.ours), record_theirs(training, edits=met.theirs)
+    before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
+    after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (training.steps >= SHOWN_STEPS)]
+    yield _along("ReLU, before the kink", ours, theirs, before, bound)
+    yield Quantity("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
+    parting = located(training, met)
+    place = (0, 0, 0) if parting is None else (parting.step, parting.unit, parting.place[1])
+    planted = (met.step, met.unit, met.example)
+    yield Quantity("step, unit and example", np.array(planted, float), np.array(place, float))
+
+
+def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Quantity:
+    gauge = bound.theta[shown][:, None] / EPS
+    return Quantity(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
+
+
 DEMONSTRATIONS: Mapping[str, Demonstration] = {
     "saddle": Demonstration(
         description="four optimizers on a saddle and in a narrow valley", run=saddle
@@ -213,5 +268,10 @@ DEMONSTRATIONS: Mapping[str, Demonstration] = {
     ),
     "gradient-check": Demonstration(
         description="the error of difference quotients over their step", run=gradient_check
+    ),
+    "trajectories": Demonstration(
+        description="how far both sides part in ten thousand steps, and at a kink",
+        run=trajectories,
+        epochs=-(-STEPS_TAKEN // STEPS_AN_EPOCH),
     ),
 }

@@ -11,7 +11,7 @@ import demonstration_pictures
 import training_pictures
 from demonstrations import DEMONSTRATIONS
 from experiments import EXPERIMENTS
-from style import CURVES, POINTS
+from style import BOUNDED, CURVES, POINTS
 
 
 class Picture(NamedTuple):
@@ -91,5 +91,11 @@ PICTURES: Mapping[str, Picture] = {
         ("gradient-check",),
         demonstration_pictures.gradient_check,
         f"{CURVES}.\nA difference of costs is divided by the step, so J / step is the gauge",
+    ),
+    "trajectories": Picture(
+        "Ten thousand steps end to end part by round-off; at a kink of ReLU they part for good",
+        ("trajectories",),
+        demonstration_pictures.trajectories,
+        BOUNDED,
     ),
 }

@@ -49,6 +49,7 @@ INITIALIZER_LOOKS: Mapping[str, tuple[str, Hue]] = {
 #: how a caption calls the two sides, where curves or where points are shown.
 CURVES = "Thick and light: scratch (NumPy); thin, dark and dashed: torch"
 POINTS = "Bars and discs: scratch (NumPy); ticks and crosses: torch"
+BOUNDED = "From the same weights and mini-batches. 1 unit is the bound, measured on scratch alone"
 
 STYLE: Any = {
     "font.size": 10,
