@@ -192,6 +192,7 @@ def _test(sender: Connection, output: int, module: str, source: str, arguments: 
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (1, 2):
         os.dup2(output, stream)
+    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
     sys.dont_write_bytecode = True
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))

@@ -15,6 +15,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -163,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     interrupted = False
     try:
         walk(bugs, arguments.jobs, arguments.all, trials)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenProcessPool):  # Ctrl-C may reach the workers first
         interrupted = True
     planted = [one for one in trials if one.bug]
     print("\n".join(table(planted)))
