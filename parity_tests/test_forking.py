@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -96,3 +97,70 @@ def test_a_run_that_does_not_end_is_caught_with_its_reason(change, limit, reason
     assert verdict.failed == ()
     assert verdict.reason == reason
     assert verdict.caught
+
+
+@pytest.fixture
+def planting(monkeypatch, tmp_path):
+    """Return the script that plants the catalogue, in a folder of its own."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.chdir(tmp_path)
+    return importlib.import_module("planted_bugs")
+
+
+ELSEWHERE = ("parity_tests/test_splits.py::test_sizes",)
+AT_HOME = (*ELSEWHERE, "parity_tests/test_linear.py::test_linear[float64]")
+
+
+@pytest.mark.parametrize(
+    ("planted", "failed", "reason", "status"),
+    [
+        (True, AT_HOME, "", 0),
+        (True, ELSEWHERE, "", 1),
+        (True, (), "", 1),
+        (True, (), "not collected: parity_tests/test_linear.py", 1),
+        (True, (), "never imported", 1),
+        (True, (), "signal SIGSEGV", 0),
+        (False, (), "", 0),
+        (False, AT_HOME, "", 1),
+        (False, (), "timeout after 120 s", 1),
+    ],
+)
+def test_the_exit_status_tells_whether_all_is_as_expected(
+    planted, failed, reason, status, planting, monkeypatch, capsys
+):
+    """A bug must be caught at its own concept; where nothing is planted nothing may fail."""
+    bug = next(one for one in planting.PLANTED_BUGS if one.concept == "linear")
+    verdict = planting.Verdict(failed, 1.0, reason, "")
+    trial = planting.Trial(bug if planted else None, "linear", verdict)
+    monkeypatch.setattr(planting, "walk", lambda *_: _[-1].append(trial))
+    assert planting.main(["linear", "--json", "out.json"]) == status
+    assert f"{int(planted and not status)} of {int(planted)} planted" in capsys.readouterr().out
+    (entry,) = json.loads(Path("out.json").read_text())
+    assert entry["as_expected"] == (status == 0)
+    assert entry["bug"] == (bug.name if planted else None)
+
+
+def test_what_was_found_before_an_interrupt_is_kept(planting, monkeypatch, capsys):
+    """Ctrl-C leaves with its own status and the table so far."""
+    bug = planting.PLANTED_BUGS[0]
+
+    def interrupted(bugs, jobs, everywhere, trials):
+        verdict = planting.Verdict((f"parity_tests/test_{bug.concept}.py::test_it",), 1.0, "", "")
+        trials.append(planting.Trial(bug, bug.concept, verdict))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(planting, "walk", interrupted)
+    assert planting.main([]) == 130
+    printed = capsys.readouterr()
+    assert "1 of 1 planted bugs caught" in printed.out
+    assert f"interrupted after 1 of {len(planting.PLANTED_BUGS)}" in printed.err
+
+
+def test_unknown_names_are_refused(planting, capsys):
+    """The message lists the concepts there are."""
+    with pytest.raises(SystemExit) as left:
+        planting.main(["linear", "nonsense"])
+    assert left.value.code == 2
+    printed = capsys.readouterr().err
+    assert "expected part of a bug's name, or one of activations, " in printed
+    assert "got 'nonsense'" in printed
