@@ -67,6 +67,15 @@ def test_saturated_logits_stay_finite_and_exact(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_tanh_is_exact_far_from_zero_and_close_to_it(dtype):
+    """At +-1e4 it is +-1 and flat, without a warning; at 1e-20 it is Z, without cancellation."""
+    Z = np.array([[-1e4, -700, 700, 1e4, 1e-20]], dtype)
+    A, cache = ACTIVATIONS["tanh"].forward(Z)
+    assert A.tolist() == [[-1, -1, 1, 1, Z[0, 4]]]
+    assert ACTIVATIONS["tanh"].backward(np.ones_like(Z), cache)["Z"].tolist() == [[0, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_dtype_is_kept(name, dtype, rng):
     """No activation promotes, forward or backward."""

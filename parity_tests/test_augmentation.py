@@ -279,6 +279,20 @@ def test_flips_are_even_by_default():
     assert torch.equal(other, theirs.draw_flips(99, torch.Generator().manual_seed(1), 0.5))
 
 
+@pytest.mark.parametrize("name", ["draw_flips", "draw_offsets", "draw_shifts", "draw_angles"])
+def test_draws_come_from_the_generator(name):
+    """One seed gives one draw, and the next draw of the same generator is another."""
+    size = {} if name == "draw_flips" else {"padding" if "off" in name else "largest": 3}
+    for side, seeded in (
+        (ours, lambda: {"rng": np.random.default_rng(2)}),
+        (theirs, lambda: {"generator": torch.Generator().manual_seed(2)}),
+    ):
+        draw, source = getattr(side, name), seeded()
+        first, second = (draw(99, **size, **source).tolist() for _ in range(2))
+        assert first == draw(99, **size, **seeded()).tolist()
+        assert first != second
+
+
 @pytest.mark.parity("draw_flips")
 @pytest.mark.parametrize("probability", [0.3, 0.5])
 def test_flips_are_drawn_with_their_probability(probability, rng):

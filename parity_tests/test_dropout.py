@@ -48,6 +48,15 @@ def test_dropout(keep_prob, dtype, device, rng):
     assert not ours.dropout_backward(np.ones_like(A), cache)["A"][mask == 0].any()
 
 
+@pytest.mark.parametrize("keep_prob", KEEP_PROBS)
+def test_a_kept_unit_that_is_zero_gets_its_gradient(keep_prob, rng):
+    """Behind a ReLU kept units are 0 too: the mask alone says which were dropped."""
+    A, mask = np.maximum(rng.standard_normal(SHAPE), 0), draw_switching(SHAPE, keep_prob, rng)
+    assert_switches(A[mask > 0] == 0, "a kept unit is 0")
+    pair = ours.dropout_forward, ours.dropout_backward
+    assert_twins(*pair, theirs.dropout, {"A": A}, rng, constants={"mask": mask})
+
+
 @pytest.mark.seeds(10)
 @pytest.mark.parametrize("keep_prob", KEEP_PROBS)
 @pytest.mark.parametrize("injected", [False, True], ids=["drawn by torch", "handed in"])

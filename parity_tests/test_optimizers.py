@@ -203,6 +203,10 @@ def test_dtype_is_kept(case, dtype):
     )
     assert theta.dtype == dtype
     assert all(one.dtype == dtype for name, one in state._asdict().items() if name != "t")
+    plain, _ = walk(
+        make(**{"learning_rate": 0.1, **choices}), np.random.default_rng(1), dtype=dtype
+    )
+    assert np.array_equal(theta, plain)  # the steps are not taken in float64 and rounded
 
 
 @pytest.mark.parametrize("case", CASES)

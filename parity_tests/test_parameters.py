@@ -75,6 +75,16 @@ def test_copies_share_a_theta_of_their_own(clone, rng):
     assert not (parameters.theta == 5.0).any()
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_construction_lays_arrays_side_by_side(order, rng):
+    """Each name has its array, whatever its memory; theta holds them row by row."""
+    arrays = {"W1": rng.standard_normal((2, 3)), "b1": rng.standard_normal((2, 1))}
+    parameters = Parameters({name: np.asarray(one, order=order) for name, one in arrays.items()})
+    for name, one in arrays.items():
+        assert np.array_equal(parameters[name], one)
+    assert np.array_equal(parameters.theta, np.concatenate([one.flat for one in arrays.values()]))
+
+
 def test_construction_copies(rng):
     """The arrays handed in are not the ones kept."""
     W = rng.standard_normal((2, 3))

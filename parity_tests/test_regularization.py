@@ -88,6 +88,21 @@ def test_penalty_gradient_has_three_witnesses(name, dtype, device, rng):
     assert_twins(forward, backward, reference, inputs, rng, device=device)
 
 
+@pytest.mark.parametrize("name", ["l1", "l2"])
+def test_only_weights_are_penalized(name, rng):
+    """Under batch norm there are gamma and beta: neither they nor b have a part in a penalty."""
+    parameters = initialize((5, 4, 3), "he", rng, batch_norm=True)
+    parameters.theta[:] = rng.standard_normal(parameters.theta.size)
+    bare = Parameters({key: view for key, view in parameters.items() if key in ("W1", "W2")})
+    assert set(parameters) - set(bare) == {"gamma1", "beta1", "b2"}
+    penalty, gradient = (getattr(ours, f"{name}_penalty{what}") for what in ("", "_gradient"))
+    assert_close(penalty(parameters, 0.7, 13), penalty(bare, 0.7, 13), "penalty")
+    pulled, expected = gradient(parameters, 0.7, 13), gradient(bare, 0.7, 13)
+    for key, view in parameters.items():
+        reference = expected[key] if key in bare else np.zeros_like(view)
+        assert_close(pulled[key], reference, key, expect_zero=key not in bare)
+
+
 def test_the_two_denominators_differ_by_two(rng):
     """The defaults are lambda / 2m for L2 and lambda / m for L1."""
     parameters, _ = draw_pair(rng)

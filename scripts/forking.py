@@ -1,0 +1,212 @@
+"""Tests of one changed module in a forked process: nothing on the disk changes, a run costs a fork.
+
+A process that has called `preload` holds torch, pytest and whatever else is slow to import. Each
+`run_changed` forks it; the child forgets the packages under test, imports the one module from the
+source it was given, runs pytest and sends back what failed. What a test starts as a process of its
+own (`test_architecture`, `test_figures`, `test_readme`, `test_scripts`, the workers in
+`test_search`) reads the files on the disk, and does not see the change.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from multiprocessing import active_children, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+#: what a child imports anew, as any of it may hold on to the module that changes.
+PACKAGES = ("scratch", "torch_ref", "parity_tests")
+
+#: what the tests import, or torch when it first needs it; none of it holds on to the packages.
+LIBRARIES = (
+    "hypothesis",
+    "numpy",
+    "scipy.ndimage",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn.datasets",
+    "torch",
+    "torch._dynamo",
+)
+
+#: hypothesis was imported before pytest could rewrite its asserts, which it does not need.
+OPTIONS = ("-q", "--tb=short", "-p", "no:cacheprovider", "-W", "ignore:Module already imported")
+
+#: seconds after which a run is cut short: the slowest tests of a concept take a fifth.
+LIMIT = 120.0
+
+
+class Verdict(NamedTuple):
+    """What the tests said of one changed module."""
+
+    failed: tuple[str, ...]  # the ids of the tests that failed
+    seconds: float
+    #: "" where the tests ran to their end, else why not: a signal, a timeout, no collection
+    reason: str
+    output: str  # what pytest printed
+
+    @property
+    def caught(self) -> bool:
+        """Tell whether the change was noticed; code that cannot be imported is no such thing."""
+        return bool(self.failed) or self.reason.startswith(("signal", "timeout"))
+
+
+def preload() -> None:
+    """Import the libraries, once for all children; Ctrl-C ends this process and its child."""
+    signal.signal(signal.SIGINT, _leave_at_once)
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def _leave_at_once(*_: Any) -> None:
+    for child in active_children():
+        _kill(child)
+    os._exit(128 + signal.SIGINT)
+
+
+def _kill(child: Any) -> None:
+    """Kill a child and what it has started."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def source_of(module: str) -> str:
+    """Return the source of a module of the packages, as it stands on the disk."""
+    return (ROOT / f"{module.replace('.', '/')}.py").read_text()
+
+
+def tests_of(concept: str) -> str:
+    """Return the path of the tests of a concept."""
+    return str(ROOT / "parity_tests" / f"test_{concept}.py")
+
+
+def run_changed(
+    module: str,
+    source: str,
+    tests: Sequence[str],
+    *,
+    limit: float = LIMIT,
+    stop_at_first: bool = True,
+) -> Verdict:
+    """Return what these tests, paths or ids, say where `module` has another source."""
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    options = ["-x"] if stop_at_first else []
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as printed:
+        arguments = (sender, printed.fileno(), module, source, [*options, *tests])
+        child = context.Process(target=_test, args=arguments)
+        child.start()
+        sender.close()
+        failed, reason = _wait(receiver, child, limit)
+        child.join()
+        printed.seek(0)
+        return Verdict(failed, time.perf_counter() - start, reason, printed.read())
+
+
+def _wait(receiver: Connection, child: Any, limit: float) -> tuple[tuple[str, ...], str]:
+    """Return what the child sends, or why it cannot."""
+    if not receiver.poll(limit):
+        _kill(child)
+        return (), f"timeout after {limit:g} s"
+    try:
+        failed, reason = receiver.recv()
+    except EOFError:  # it died before it could say anything
+        child.join()
+        code = child.exitcode
+        return (), f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+    return failed, reason
+
+
+class _Changed(MetaPathFinder):
+    """Finds one module, with another source under the same path."""
+
+    def __init__(self, module: str, source: str) -> None:
+        self.module, self.source, self.loaded = module, source, False
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Return the spec of the module, None for every other."""
+        if fullname != self.module:
+            return None
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is not None and spec.origin is not None:
+            self.loaded = True
+            spec.loader = _ChangedLoader(fullname, spec.origin, self.source)
+        return spec
+
+
+class _ChangedLoader(SourceFileLoader):
+    """Loads a source that was given, past the files and past the cache of compiled code."""
+
+    def __init__(self, fullname: str, path: str, source: str) -> None:
+        super().__init__(fullname, path)
+        self._source = source
+
+    def get_source(self, fullname: str) -> str:
+        """Return the source that was given."""
+        return self._source
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Compile the source that was given."""
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+class _Failures:
+    """A plugin of pytest that remembers what failed."""
+
+    def __init__(self) -> None:
+        self.failed: list[str] = []
+        self.uncollected: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Remember a test that fails, before, in or after its call."""
+        if report.failed and report.nodeid not in self.failed:
+            self.failed.append(report.nodeid)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember a file whose tests cannot be collected."""
+        if report.failed:
+            self.uncollected.append(report.nodeid)
+
+
+def _test(sender: Connection, output: int, module: str, source: str, arguments: list[str]) -> None:
+    """Run pytest in this process, a child, and send (failed, reason)."""
+    os.setsid()  # tests that interrupt their group interrupt themselves alone
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (1, 2):
+        os.dup2(output, stream)
+    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.dont_write_bytecode = True
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    for name in list(sys.modules):
+        if name.partition(".")[0] in PACKAGES:
+            del sys.modules[name]
+    changed, failures = _Changed(module, source), _Failures()
+    sys.meta_path.insert(0, changed)
+    options = [*OPTIONS, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
+    status = pytest.main([*options, *arguments], plugins=[failures])
+    if not failures.failed and status != pytest.ExitCode.OK:
+        reason = f"no tests ran: {pytest.ExitCode(status).name.lower()}"
+        if failures.uncollected:
+            reason = f"not collected: {', '.join(failures.uncollected)}"
+    else:
+        reason = "" if changed.loaded else "never imported"
+    sender.send((tuple(failures.failed), reason))
