@@ -36,9 +36,13 @@ PATIENCE, SLOWER = 5.0, 20.0
 #: bytes that a fork may take: a changed shape can ask for all there is.
 MEMORY = 12 << 30
 
+#: tests that start processes, in which the code would be unchanged.
+SPAWNING = ("parity_tests/test_search.py::test_processes_give_what_one_gives",)
+
 #: flags of pytest: nothing is written, nothing printed, the first failure ends it.
 QUIET = ["-q", "-x", "-p", "no:cacheprovider", "--no-header", "--tb=line"]
 QUIET += ["--assert=plain", "--hypothesis-profile=few"]
+QUIET += [f"--deselect={one}" for one in SPAWNING]
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,7 @@ class Server:
 
     def stop(self) -> None:
         """End the server and what it has forked."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.terminate()
         self._process.wait()
         self._pipe.close()
 
@@ -196,7 +199,8 @@ def _fork(pipe: Connection, work: Any, limit: float) -> Any:
     if child == 0:
         pipe.close()
         mine.close()
-        os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setpgid(0, 0)  # what the tests start ends with this fork
         with contextlib.suppress(ValueError):
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         try:
@@ -206,6 +210,13 @@ def _fork(pipe: Connection, work: Any, limit: float) -> Any:
                 theirs.send(Verdict("", f"the fork failed: {error!r}", -1))
         os._exit(0)
     theirs.close()
+
+    def end(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, end)
     try:
         if mine.poll(limit):
             return mine.recv()
@@ -217,6 +228,7 @@ def _fork(pipe: Connection, work: Any, limit: float) -> Any:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _limit(job: Job) -> float:

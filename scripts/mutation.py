@@ -432,7 +432,7 @@ def main() -> int:
     try:
         session.add(mutants)
         if flags.sample is not None:
-            pending = mutants
+            pending = list(mutants)
         else:
             known = known_equivalents()
             pending = [
@@ -447,6 +447,7 @@ def main() -> int:
             ]
         if pending:
             print(f"measuring what each test reaches; then {len(pending)} mutants", file=sys.stderr)
+            random.Random(0).shuffle(pending)  # the hard ones spread over the time
             run_all(pending, session, measure_profile(flags.session), flags.jobs)
         findings = summarize(mutants, session, whole=flags.sample is None)
     finally:
