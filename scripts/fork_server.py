@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -35,6 +36,9 @@ PATIENCE, SLOWER = 5.0, 20.0
 
 #: bytes that a fork may take: a changed shape can ask for all there is.
 MEMORY = 12 << 30
+
+#: seconds that all tests may take unchanged, under coverage.
+PROFILE_LIMIT = 1800.0
 
 #: tests that start processes, in which the code would be unchanged.
 SPAWNING = ("parity_tests/test_search.py::test_processes_give_what_one_gives",)
@@ -65,7 +69,7 @@ class Verdict:
     seconds: float = 0.0
 
 
-class Unswappable(Exception):
+class UnswappableError(Exception):
     """The change reaches what runs when the module is imported."""
 
 
@@ -169,6 +173,13 @@ class _Select:
         items[:] = sorted(chosen, key=lambda item: self._rank.get(item.nodeid, last))
 
 
+def _compiled(source: str, path: str) -> CodeType:
+    """Return the code of a module; `x is "text"` and the like is what a mutant may say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return compile(source, path, "exec", dont_inherit=True)
+
+
 class _Changed(importlib.abc.MetaPathFinder):
     """An import hook: one module is read from a text, the others from disk."""
 
@@ -179,12 +190,13 @@ class _Changed(importlib.abc.MetaPathFinder):
         if name != self._module:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         source = self._source
 
         class Loader(importlib.machinery.SourceFileLoader):
             def get_code(self, fullname: str) -> CodeType:
-                return compile(source, self.get_filename(fullname), "exec", dont_inherit=True)
+                return _compiled(source, self.get_filename(fullname))
 
         spec.loader = Loader(name, spec.origin)
         return spec
@@ -243,7 +255,7 @@ def _load_libraries() -> None:
 
     plt.switch_backend("Agg")
     torch.set_num_threads(1)
-    torch.nn.Linear(1, 1)(torch.zeros(1, 1)).sum().backward()  # type: ignore[no-untyped-call]
+    torch.nn.Linear(1, 1)(torch.zeros(1, 1)).sum().backward()
     hypothesis.settings.register_profile(
         "few",
         derandomize=True,
@@ -358,7 +370,7 @@ class _Warm:
             def work(out: Connection, job: Job = job) -> None:
                 try:
                     _swap(job, functions)
-                except Unswappable as error:
+                except UnswappableError as error:
                     out.send(error)
                     return
                 reporter = _Reporter(out, job.seconds)
@@ -384,14 +396,16 @@ def _live_functions() -> dict[tuple[str, int, str], list[FunctionType]]:
 
 
 def _swap(job: Job, functions: Mapping[tuple[str, int, str], list[FunctionType]]) -> None:
-    """Give the live functions of a module their changed code; Unswappable where that is not all."""
+    """Give the live functions of a module their changed code.
+
+    Raises UnswappableError where that is not all that differs.
+    """
     origin = sys.modules[job.module].__file__
     assert origin is not None
-    before = compile(Path(origin).read_text(), origin, "exec", dont_inherit=True)
-    after = compile(job.source, origin, "exec", dont_inherit=True)
+    before, after = _compiled(Path(origin).read_text(), origin), _compiled(job.source, origin)
     changed = list(_changed_functions(before, after))
     if not changed:
-        raise Unswappable("nothing differs")
+        raise UnswappableError("nothing differs")
     for old, new in changed:
         live = functions.get((old.co_filename, old.co_firstlineno, old.co_qualname), [])
         for function in live:
@@ -399,17 +413,20 @@ def _swap(job: Job, functions: Mapping[tuple[str, int, str], list[FunctionType]]
                 try:
                     function.__code__ = new
                 except ValueError as error:
-                    raise Unswappable(str(error)) from error
+                    raise UnswappableError(str(error)) from error
 
 
 def _changed_functions(before: CodeType, after: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
-    """Yield the functions whose code differs; Unswappable where a module or class body does."""
+    """Yield the functions whose code differs, before and after.
+
+    Raises UnswappableError where the body of a module or of a class differs.
+    """
     if before == after:
         return
     if before.co_flags & 1:  # CO_OPTIMIZED: a function
         yield before, after
     elif _own(before) != _own(after):
-        raise Unswappable("a module's or a class's own code differs")
+        raise UnswappableError("a module's or a class's own code differs")
     for old, new in zip(_nested(before), _nested(after), strict=False):
         yield from _changed_functions(old, new)
 
@@ -425,7 +442,7 @@ def _own(code: CodeType) -> tuple[Any, ...]:
 
 
 def serve_warm(pipe: Connection, files: Sequence[str]) -> None:
-    """Collect the files and answer jobs with verdicts, or with Unswappable."""
+    """Collect the files and answer jobs with verdicts, or with UnswappableError."""
     _load_libraries()
     sys.dont_write_bytecode = True
     pytest.main([*QUIET, *files], plugins=[_OneSeed(), _Warm(pipe)])
@@ -444,6 +461,6 @@ def main(kind: str, descriptor: str, *files: str) -> None:
 if __name__ == "__main__":
     # under the name that the other side has pickled
     sys.modules["fork_server"] = sys.modules["__main__"]
-    for _class in (Job, Verdict, Profile, Unswappable):
+    for _class in (Job, Verdict, Profile, UnswappableError):
         _class.__module__ = "fork_server"
     main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Mutants: every change that cosmic-ray's operators make to the code, and those known as equivalent.
+"""Mutants: every change that cosmic-ray's operators make, and those known as equivalent.
 
 An annotation is never evaluated, so a change inside one is no mutant; what does not compile is
 none either.
@@ -144,7 +144,9 @@ def statement(mutant: Mutant) -> range | None:
 
 
 def _first(node: ast.stmt) -> int:
-    return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+    """Return the line a statement begins on, its decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(one.lineno for one in decorators)])
 
 
 def known_equivalents() -> dict[Change, str]:

@@ -8,6 +8,7 @@ import is imported afresh. Results are kept in a session, and a run goes on wher
 from __future__ import annotations
 
 import argparse
+import ast
 import hashlib
 import json
 import random
@@ -120,7 +121,7 @@ class Worker:
         """Run the tests of a mutant until one fails."""
         source = mutant.source()
         try:
-            compile(source, mutant.file, "exec")
+            ast.parse(source)
         except (SyntaxError, ValueError) as error:
             return Outcome("invalid", reason=str(error))
         tests, at_import = selected(mutant, self._profile)
@@ -180,8 +181,8 @@ def measure_profile(session: Path) -> Profile:
         profile = server.ask(test_files())
     finally:
         server.stop()
-    if isinstance(profile, Verdict):
-        raise RuntimeError(f"the unchanged tests could not be run: {profile.reason}")
+    if not isinstance(profile, Profile):
+        raise RuntimeError(f"the unchanged tests could not be run: {profile}")
     if profile.failed:
         raise RuntimeError(f"tests fail without any change: {', '.join(profile.failed)}")
     for old in session.glob("profile-*.json"):
@@ -402,9 +403,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--again", action="store_true", help="judge unlisted survivors once more")
     parser.add_argument("--session", type=Path, default=SESSION, help="folder of what was found")
-    parser.add_argument(
-        "--stubs", type=Path, metavar="PATH", help="write unlisted survivors as TOML"
-    )
+    parser.add_argument("--stubs", type=Path, metavar="PATH", help="write survivors as TOML")
     flags = parser.parse_args(arguments)
     for name in ("sample", "jobs"):
         value = getattr(flags, name)
@@ -418,9 +417,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return flags
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Judge the mutants that are asked for and report; 0 where every survivor is listed."""
-    flags = parse()
+    flags = parse(arguments)
     mutants = all_mutants(flags.files)
     if flags.sample is not None:
         size = min(flags.sample, len(mutants))
