@@ -57,6 +57,7 @@ class Job:
     source: str
     tests: Sequence[str]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    patience: float = PATIENCE
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,8 @@ class _OneSeed:
 class _Reporter:
     """A plugin that runs in a fork: it keeps the first failure and puts an end to what hangs."""
 
-    def __init__(self, pipe: Connection, seconds: Mapping[str, float]) -> None:
-        self._pipe, self._seconds, self._start = pipe, seconds, time.perf_counter()
+    def __init__(self, pipe: Connection, job: Job) -> None:
+        self._pipe, self._job, self._start = pipe, job, time.perf_counter()
         self._ran, self._current = 0, ""
 
     def answer(self, failed: str, reason: str = "") -> None:
@@ -146,7 +147,8 @@ class _Reporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.watch(PATIENCE + SLOWER * self._seconds.get(nodeid, 1.0), nodeid)
+        usual = self._job.seconds.get(nodeid, 1.0)
+        self.watch(self._job.patience + SLOWER * usual, nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
@@ -286,7 +288,7 @@ def serve_cold(pipe: Connection) -> None:
 def _run_afresh(job: Job, out: Connection) -> None:
     """Run the tests of a job in this process, which has imported nothing of the project."""
     sys.meta_path.insert(0, _Changed(job.module, job.source))
-    reporter = _Reporter(out, job.seconds)
+    reporter = _Reporter(out, job)
     signal.signal(signal.SIGALRM, reporter.hung)
     reporter.watch(60, "")
     files = list(dict.fromkeys(one.split("::")[0] for one in job.tests))
@@ -373,7 +375,7 @@ class _Warm:
                 except UnswappableError as error:
                     out.send(error)
                     return
-                reporter = _Reporter(out, job.seconds)
+                reporter = _Reporter(out, job)
                 signal.signal(signal.SIGALRM, reporter.hung)
                 session.config.pluginmanager.register(reporter)
                 chosen = [items[one] for one in job.tests]
