@@ -47,7 +47,15 @@ SESSION = ROOT / ".mutation"
 SCORE = Path(__file__).with_name("mutation_score.json")
 
 #: tests of the scripts and of the texts: they start processes, which would import unchanged code.
-LEFT_OUT = ("architecture", "figures", "readme", "scripts", "search_rates", "planted_bugs")
+LEFT_OUT = (
+    "architecture",
+    "figures",
+    "mutation",
+    "planted_bugs",
+    "readme",
+    "scripts",
+    "search_rates",
+)
 
 #: where the tests of a module without a stem of its own are.
 OWN = {
