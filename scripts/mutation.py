@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 from cosmic_ray.work_db import WorkDB
 from cosmic_ray.work_item import (
@@ -97,24 +97,28 @@ def own_files(mutant: Mutant) -> list[str]:
     return [f"parity_tests/test_{stem}.py" for stem in stems]
 
 
-def selected(mutant: Mutant, profile: Profile) -> tuple[list[str], bool]:
-    """Return the tests that can notice a mutant, and whether it runs at import.
+class Selection(NamedTuple):
+    """The tests that can notice a mutant, those of its own stem first, then the quickest."""
 
-    Those of its own stem come first, then the quickest.
-    """
+    tests: list[str]
+    in_place: bool  # the code of a function can be exchanged
+    afresh: bool  # it runs at import, or when tests are collected
+
+
+def selected(mutant: Mutant, profile: Profile) -> Selection:
+    """Return the tests that reach a mutant; what an import computes, its whole module may use."""
     lines, wanted = profile.lines.get(mutant.file, {}), statement(mutant)
     reached = by_line(lines, lines if wanted is None else wanted)
-    at_import = wanted is None or "" in reached
-    if at_import and wanted is not None:  # what an import computes, all of the module may use
-        reached = by_line(lines, lines)
+    afresh = wanted is None or "" in reached
     own = set(own_files(mutant))
-    if at_import:
+    if afresh:
+        reached = by_line(lines, lines)
         reached |= {one for one in profile.seconds if one.split("::")[0] in own}
 
     def rank(test: str) -> tuple[bool, float]:
         return test.split("::")[0] not in own, profile.seconds[test]
 
-    return sorted(reached - {""}, key=rank), at_import
+    return Selection(sorted(reached - {""}, key=rank), wanted is not None, afresh)
 
 
 class Worker:
@@ -132,12 +136,12 @@ class Worker:
             ast.parse(source)
         except (SyntaxError, ValueError) as error:
             return Outcome("invalid", reason=str(error))
-        tests, at_import = selected(mutant, self._profile)
+        tests, in_place, afresh = selected(mutant, self._profile)
         if not tests:
             return Outcome("survived", reason="no test reaches it")
-        if not at_import:
+        if in_place:
             verdict = self._ask("warm", Job(mutant.module, source, tests, self._profile.seconds))
-            if isinstance(verdict, Verdict):
+            if isinstance(verdict, Verdict) and (verdict.failed or not afresh):
                 return _outcome(verdict)
         own = set(own_files(mutant))
         first = [one for one in tests if one.split("::")[0] in own]
