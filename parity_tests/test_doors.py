@@ -1,4 +1,4 @@
-"""Doors: both sides expect the same of the same argument, and choices are frozen and named."""
+"""Doors: what they let in and what they say; both sides expect the same; choices are frozen."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import scratch.course
 import torch_ref
 from parity_tests.test_architecture import key
 from parity_tests.test_bad_input import EXAMPLES, expectations, find, fingerprint
+from scratch import _door, _shapes
+from scratch.parameters import Parameters
 
 #: what is compared of an expectation, by its kind: numbers, names, values; layouts differ.
 COMPARED = {
@@ -150,3 +152,186 @@ def test_choices_are_frozen_and_named(one):
     assert parameters.frozen
     if one.__module__.rpartition(".")[2] not in POSITIONAL and one.__name__ not in POSITIONAL:
         assert all(field.kw_only for field in dataclasses.fields(one))
+
+
+ARRAY = np.ones((2, 3))
+ORDER = np.array([2, 0, 1])
+LONG = "x" * 58  # with its quotes as long as a message shows
+DOORS = {
+    "Number": _door.Number("[0, 1)"),
+    "open": _door.Number("(0, 1]"),
+    "endless": _door.Number("(-inf, inf)"),
+    "Whole": _door.Whole(2),
+    "OneOf": _door.OneOf(("he", "xavier")),
+    "Order": _door.Order(),
+    "Shape": _door.Shape(),
+    "Dtype": _door.Dtype(),
+    "Instance": _door.Instance(dict, list),
+    "Function": _door.Function(),
+    "Optional": _door.Optional(_door.Whole(2)),
+    "matrix": _door.Floats("n m"),
+    "three": _door.Floats("3 m"),
+    "vector": _door.Floats("n"),
+    "scalar": _door.Floats(""),
+    "LayerSizes": _shapes.LayerSizes(),
+    "KeepProbs": _shapes.KeepProbs(),
+}
+
+#: what a door says of what: the whole message, as people read it.
+REFUSALS = [
+    ("Number", "1", TypeError, "x to be a real number, got str '1'"),
+    ("Number", True, TypeError, "x to be a real number, got bool True"),
+    ("Number", 1j, TypeError, "x to be a real number, got complex 1j"),
+    ("Number", -1e-300, ValueError, "x in [0, 1), got -1e-300"),
+    ("Number", 1, ValueError, "x in [0, 1), got 1"),
+    ("Number", 2.5, ValueError, "x in [0, 1), got 2.5"),
+    ("Number", np.nan, ValueError, "x in [0, 1), got nan"),
+    ("open", 0.0, ValueError, "x in (0, 1], got 0.0"),
+    ("open", -1, ValueError, "x in (0, 1], got -1"),
+    ("open", 1 + 1e-15, ValueError, "x in (0, 1], got 1.000000000000001"),
+    ("endless", np.inf, ValueError, "x in (-inf, inf), got inf"),
+    ("endless", 10**400, ValueError, f"x in (-inf, inf), got {10**400}"),
+    ("Whole", 1, ValueError, "x to be at least 2, got 1"),
+    ("Whole", 2.0, TypeError, "x to be a whole number, got float 2.0"),
+    ("Whole", True, TypeError, "x to be a whole number, got bool True"),
+    ("Whole", LONG, TypeError, f"x to be a whole number, got str '{LONG}'"),
+    ("Whole", LONG + "y", TypeError, f"x to be a whole number, got str '{LONG[:56]}..."),
+    ("Whole", ARRAY, TypeError,
+     "x to be a whole number, got an array of dtype float64 and shape (2, 3)"),
+    ("Whole", np.ma.masked_array(ARRAY), TypeError,
+     "x to be a whole number, got MaskedArray of dtype float64 and shape (2, 3)"),
+    ("OneOf", "xavie", ValueError, "x to be one of he, xavier, got 'xavie'"),
+    ("OneOf", 3, TypeError, "x to be a string, got int 3"),
+    ("Order", [0, 1], TypeError, "x to be an integer NumPy array, got list [0, 1]"),
+    ("Order", np.array([0.0, 1]), TypeError,
+     "x to be an integer NumPy array, got an array of dtype float64 and shape (2,)"),
+    ("Order", np.array([0, 2]), ValueError, "x to be a permutation of 0..1, got [0 2]"),
+    ("Order", np.array([1, 2]), ValueError, "x to be a permutation of 0..1, got [1 2]"),
+    ("Order", np.array([[0]]), ValueError, "x of shape (m,), got (1, 1)"),
+    ("Shape", (1, 2, 3), TypeError, "x to be a tuple of two lengths, got (1, 2, 3)"),
+    ("Shape", [1, 2], TypeError, "x to be a tuple of two lengths, got [1, 2]"),
+    ("Shape", (1, 0), ValueError, "x[1] to be at least 1, got 0"),
+    ("Shape", (0, 1), ValueError, "x[0] to be at least 1, got 0"),
+    ("Dtype", "int64", TypeError, "x to be a floating dtype, got 'int64'"),
+    ("Dtype", None, TypeError, "x to be a floating dtype, got None"),
+    ("Dtype", "no dtype", TypeError, "x to be a floating dtype, got 'no dtype'"),
+    ("Instance", 3, TypeError, "x to be dict or list, got int 3"),
+    ("Function", 3, TypeError, "x to be a function, got int 3"),
+    ("Optional", 1, ValueError, "x to be at least 2, got 1"),
+    ("matrix", [[1.0]], TypeError, "x to be a floating NumPy array, got list [[1.0]]"),
+    ("matrix", 1.0, TypeError, "x to be a floating NumPy array, got float 1.0"),
+    ("matrix", ARRAY.astype("f2"), TypeError,
+     "x to be a floating NumPy array, got an array of dtype float16 and shape (2, 3)"),
+    ("matrix", ARRAY[0], ValueError, "x of shape (n, m), got (3,)"),
+    ("matrix", ARRAY[:, :0], ValueError, "x of shape (n, m) with at least one entry, got (2, 0)"),
+    ("vector", ARRAY, ValueError, "x of shape (n,), got (2, 3)"),
+    ("three", ARRAY, ValueError, "x of shape (3, m), got (2, 3)"),
+    ("matrix", ARRAY * np.inf, ValueError, "x to be finite, got NaN or infinity"),
+    ("scalar", "1", TypeError, "x to be a floating NumPy array, got str '1'"),
+    ("LayerSizes", 3, TypeError, "layer_sizes to be a tuple of whole numbers, got int 3"),
+    ("LayerSizes", (3, True), TypeError,
+     "layer_sizes to be a tuple of whole numbers, got tuple (3, True)"),
+    ("LayerSizes", (3, 1.0), TypeError,
+     "layer_sizes to be a tuple of whole numbers, got tuple (3, 1.0)"),
+    ("LayerSizes", (3,), ValueError,
+     "layer_sizes to hold two or more sizes of at least 1, got (3,)"),
+    ("LayerSizes", (3, 0), ValueError,
+     "layer_sizes to hold two or more sizes of at least 1, got (3, 0)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("door", "value", "error", "message"), REFUSALS, ids=str)
+def test_the_whole_refusal(door, value, error, message):
+    """A refusal says what was expected and what came, to the last character."""
+    with pytest.raises(error) as refusal:
+        DOORS[door].admit("x", value, _door.Seen())
+    assert str(refusal.value) == f"expected {message}"
+
+
+PASSING = [
+    ("Number", 0), ("Number", -0.0), ("Number", np.float32(0.5)), ("Number", np.int64(0)),
+    ("open", 1), ("open", 5e-324), ("endless", -1e308), ("Whole", 2), ("Whole", np.uint8(2)),
+    ("OneOf", "he"), ("Order", ORDER), ("Order", ORDER.astype("u1")), ("Order", np.array([0])),
+    ("Shape", (1, 1)), ("Dtype", "float32"), ("Dtype", np.longdouble), ("Instance", {}),
+    ("Instance", []), ("Function", len), ("Optional", None), ("Optional", 2), ("matrix", ARRAY),
+    ("scalar", 1), ("scalar", 1.5), ("scalar", np.float32(1)), ("vector", ARRAY[0]),
+    ("LayerSizes", (1, 1)), ("LayerSizes", [np.int64(3), 2]), ("KeepProbs", ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("door", "value"), PASSING, ids=str)
+def test_what_passes(door, value):
+    """The smallest and the least usual of what is right is let in."""
+    DOORS[door].admit("x", value, _door.Seen())
+
+
+def refusal_of(*arguments):
+    """Return what a door for two arguments says, or ""."""
+    table = {"A": _door.Floats("n m"), "B": _door.Floats("n k")}
+    try:
+        _door.admit(table, dict(zip(table, arguments, strict=True)))
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def test_neighbours_share_lengths_and_a_dtype():
+    """What the first argument sets the second must have; the message says who set it."""
+    assert refusal_of(ARRAY, ARRAY[:, :1]) == ""
+    assert refusal_of(ARRAY, ARRAY[:1]) == (
+        "expected B of shape (n, k) with n = 2 from A, got (1, 3)"
+    )
+    assert refusal_of(ARRAY, np.ones((3, 3))) == (
+        "expected B of shape (n, k) with n = 2 from A, got (3, 3)"
+    )
+    assert refusal_of(ARRAY, ARRAY.astype("f4")) == (
+        "expected B of dtype float64 like A, got float32"
+    )
+    seen = _door.Seen(dtype=(np.dtype("f4"), "A"))
+    _door.Floats("").admit("scale", 1.5, seen)  # a plain number takes its neighbour's dtype
+
+
+def test_an_object_of_another_package_is_called_by_its_whole_name():
+    """Where the names are the same the modules tell them apart."""
+    like = type("Parameters", (), {"__module__": "elsewhere"})()
+    message = "expected x to be scratch.parameters.Parameters, got elsewhere.Parameters"
+    with pytest.raises(TypeError, match=message):
+        _door.Instance(Parameters).admit("x", like, _door.Seen())
+
+
+@pytest.mark.parametrize(
+    ("values", "right", "wrong"),
+    [
+        ("finite", [[-3.0, 7]], []),
+        ("labels", [[0.0, 1], [0, 0], [1, 1]], [[-1.0, 1], [0.5, 0], [2, 1]]),
+        ("one-hot", [[0.0, 1], [1, 0]], [[1.0, 1, -1], [2, -1, 0], [0.5, 0.5], [0, 0], [1, 1]]),
+        ("probabilities", [[0.0, 1], [0.5, 0]], [[-1e-300, 0], [1 + 1e-15, 0]]),
+        ("sizes", [[0.0, 7]], [[-1e-300, 3]]),
+        ("mask", [[0.0, 1.25], [1, 1], [0, 0]], [[0.0, 0.5], [1, 2], [-1, 1], [-1, 0], [-2, -2]]),
+    ],
+)
+def test_what_entries_may_be(values, right, wrong):
+    """Each kind of entries lets in its own and nothing beside it."""
+    kind = _door.Floats("n m", values)
+    for column in right:
+        kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+    for column in wrong:
+        with pytest.raises(ValueError, match="expected x to hold "):
+            kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+
+
+def test_keep_probs_belong_to_hidden_layers():
+    """One for each, in (0, 1], or none; the message counts and names them."""
+    seen = _door.Seen(layer_sizes=(4, 3, 2, 1))
+    kind = _shapes.KeepProbs()
+    for right in ((), (1, 0.5), [0.1, 1.0]):
+        kind.admit("keep_probs", right, seen)
+    for wrong, error, message in (
+        (0.5, TypeError, "keep_probs to be a tuple of numbers, got float 0.5"),
+        ((0.5,), ValueError, "keep_probs for each of 2 hidden layers, or none, got (0.5,)"),
+        ((0.5, 0), ValueError, "keep_prob of layer 2 in (0, 1], got 0"),
+        ((1.5, 1), ValueError, "keep_prob of layer 1 in (0, 1], got 1.5"),
+    ):
+        with pytest.raises(error) as refusal:
+            kind.admit("keep_probs", wrong, seen)
+        assert str(refusal.value) == f"expected {message}"
