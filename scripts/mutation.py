@@ -57,6 +57,9 @@ LEFT_OUT = (
     "search_rates",
 )
 
+#: tests that look at every function, even where a door keeps them from running a line of it.
+SWEEPS = ("bad_input", "course_bad_input", "course_vocabulary", "doors", "invariants")
+
 #: where the tests of a module without a stem of its own are.
 OWN = {
     "_blocks": ("optimizers", "clipping"),
@@ -113,7 +116,8 @@ def selected(mutant: Mutant, profile: Profile) -> Selection:
     own = set(own_files(mutant))
     if afresh:
         reached = by_line(lines, lines)
-        reached |= {one for one in profile.seconds if one.split("::")[0] in own}
+        sweeping = own | {f"parity_tests/test_{one}.py" for one in SWEEPS}
+        reached |= {one for one in profile.seconds if one.split("::")[0] in sweeping}
 
     def rank(test: str) -> tuple[bool, float]:
         return test.split("::")[0] not in own, profile.seconds[test]
