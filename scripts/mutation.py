@@ -63,10 +63,10 @@ SWEEPS = ("bad_input", "course_bad_input", "course_vocabulary", "doors", "invari
 #: where the tests of a module without a stem of its own are.
 OWN = {
     "_blocks": ("optimizers", "clipping"),
-    "_checks": ("network", "training"),
-    "_door": ("bad_input",),
+    "_checks": ("fitting", "network", "training"),
+    "_door": ("doors", "bad_input"),
     "_scales": ("search",),
-    "_shapes": ("initializers", "dropout"),
+    "_shapes": ("doors", "initializers", "dropout"),
     "_step": ("training", "network"),
     "course._kinds": ("course_bad_input",),
     "course._layers": ("course_deep", "course_initialization", "course_regularization"),
