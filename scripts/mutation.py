@@ -68,7 +68,7 @@ OWN = {
     "_scales": ("search",),
     "_shapes": ("doors", "initializers", "dropout"),
     "_step": ("training", "network"),
-    "course._kinds": ("course_bad_input",),
+    "course._kinds": ("course_kinds", "course_bad_input"),
     "course._layers": ("course_deep", "course_initialization", "course_regularization"),
     "course._plot": ("course_deep",),
 }
