@@ -235,6 +235,12 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple
         if symbol.isdigit() or symbol in others:
             longer = (torch.cat if torch_side else np.concatenate)([values, values], axis)
             yield f"twice the {symbol}", longer, ValueError
+            if values.shape[axis] > 1:
+                yield (
+                    f"one {symbol} less",
+                    values[(slice(None),) * axis + (slice(1, None),)],
+                    ValueError,
+                )
     if len(symbols) > 1:
         yield "one axis less", values[0], ValueError
     if others and symbols:

@@ -105,7 +105,7 @@ class Floats:
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds and dtypes (TypeError), shapes and values (ValueError)."""
         if not self.shape and type(value) in (float, int):
-            value = np.asarray(value, seen.dtype[0] if seen.dtype else None)
+            value = np.asarray(value, seen.dtype[0] if seen.dtype else np.float64)
         if (
             not isinstance(value, np.ndarray | np.floating)
             or isinstance(value, np.matrix | np.ma.MaskedArray)
@@ -141,8 +141,8 @@ class Number:
             number = float(value)
         except OverflowError:
             number = math.inf
-        above = number > low or (number == low and self.interval[0] == "[")
-        below = number < high or (number == high and self.interval[-1] == "]")
+        above = number > low or (number == low and self.interval.startswith("["))
+        below = number < high or (number == high and self.interval.endswith("]"))
         if not (above and below and math.isfinite(number)):
             raise ValueError(f"expected {name} in {self.interval}, got {value}")
 

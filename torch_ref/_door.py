@@ -128,8 +128,8 @@ class Number:
             number = float(value)
         except OverflowError:
             number = math.inf
-        above = number > low or (number == low and self.interval[0] == "[")
-        below = number < high or (number == high and self.interval[-1] == "]")
+        above = number > low or (number == low and self.interval.startswith("["))
+        below = number < high or (number == high and self.interval.endswith("]"))
         if not (above and below and math.isfinite(number)):
             raise ValueError(f"expected {name} in {self.interval}, got {value}")
 
