@@ -20,6 +20,7 @@ from parity_tests.budgets import (
 )
 from parity_tests.gauges import batch_norm_gauges
 from parity_tests.ledger import LEDGER
+from parity_tests.steps import _exceed
 from parity_tests.test_harness import (
     ADAM,
     LIES,
@@ -31,7 +32,6 @@ from parity_tests.test_harness import (
     honest_forward,
 )
 from parity_tests.test_optimizers import draw_parameters
-from parity_tests.steps import _exceed
 from parity_tests.witnesses import Difference, cast, widened
 from scratch import batch_norm, costs
 from scratch.optimizers import Adam, GradientDescent, Momentum

@@ -54,6 +54,7 @@ BATCH_SIZE, STEPS_AN_EPOCH = 8, 19
 #: the optimizer's state is compared each time so many steps were taken, the parameters every time.
 STATE_EVERY = 10
 
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What both sides start from and walk through: the same weights, batches and choices."""

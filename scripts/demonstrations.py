@@ -13,11 +13,10 @@ import torch
 
 from judging import Quantity
 from parity_tests.bridge import rows, to_torch, twin
-from parity_tests.budgets import FORWARD, GRADIENT, STEP, Budget
+from parity_tests.budgets import FORWARD, GRADIENT, STEP, TRAJECTORY, Budget
 from parity_tests.trajectories import (
     EPS,
     STEPS_AN_EPOCH,
-    TRAJECTORY,
     Growth,
     Recorded,
     kink,

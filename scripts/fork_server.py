@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib.abc
-import importlib.machinery
-import importlib.util
 import os
 import resource
 import signal
@@ -19,7 +16,6 @@ import socket
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -29,7 +25,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from forking import ROOT, Changed, compiled
 
 #: a test may take so many seconds, and so many times what it takes unchanged, before it hangs.
 PATIENCE, SLOWER = 5.0, 20.0
@@ -175,35 +171,6 @@ class _Select:
         items[:] = sorted(chosen, key=lambda item: self._rank.get(item.nodeid, last))
 
 
-def _compiled(source: str, path: str) -> CodeType:
-    """Return the code of a module; `x is "text"` and the like is what a mutant may say."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SyntaxWarning)
-        return compile(source, path, "exec", dont_inherit=True)
-
-
-class _Changed(importlib.abc.MetaPathFinder):
-    """An import hook: one module is read from a text, the others from disk."""
-
-    def __init__(self, module: str, source: str) -> None:
-        self._module, self._source = module, source
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
-        if name != self._module:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        assert spec is not None
-        assert spec.origin is not None
-        source = self._source
-
-        class Loader(importlib.machinery.SourceFileLoader):
-            def get_code(self, fullname: str) -> CodeType:
-                return _compiled(source, self.get_filename(fullname))
-
-        spec.loader = Loader(name, spec.origin)
-        return spec
-
-
 def _fork(pipe: Connection, work: Any, limit: float) -> Any:
     """Return what `work(pipe)` sends from a fork, or the verdict on a fork that did not answer."""
     near, far = socket.socketpair()
@@ -287,7 +254,8 @@ def serve_cold(pipe: Connection) -> None:
 
 def _run_afresh(job: Job, out: Connection) -> None:
     """Run the tests of a job in this process, which has imported nothing of the project."""
-    sys.meta_path.insert(0, _Changed(job.module, job.source))
+    changed = Changed(job.module, job.source)
+    sys.meta_path.insert(0, changed)
     reporter = _Reporter(out, job)
     signal.signal(signal.SIGALRM, reporter.hung)
     reporter.watch(60, "")
@@ -296,11 +264,8 @@ def _run_afresh(job: Job, out: Connection) -> None:
     status = pytest.main([*QUIET, *files], plugins=[_OneSeed(), chosen, reporter])
     if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         reporter.answer("collection", f"pytest ended with {status!r}")
-    loaded = sys.modules.get(job.module)
-    if loaded is not None and not isinstance(
-        loaded.__loader__, importlib.machinery.SourceFileLoader
-    ):
-        raise RuntimeError(f"{job.module} was not the changed one")
+    if not changed.loaded:
+        raise RuntimeError(f"{job.module} was never imported")
     reporter.answer("")
 
 
@@ -404,7 +369,7 @@ def _swap(job: Job, functions: Mapping[tuple[str, int, str], list[FunctionType]]
     """
     origin = sys.modules[job.module].__file__
     assert origin is not None
-    before, after = _compiled(Path(origin).read_text(), origin), _compiled(job.source, origin)
+    before, after = compiled(Path(origin).read_text(), origin), compiled(job.source, origin)
     changed = list(_changed_functions(before, after))
     if not changed:
         raise UnswappableError("nothing differs")

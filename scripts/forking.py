@@ -15,6 +15,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib.abc import MetaPathFinder
@@ -133,10 +134,18 @@ def _wait(receiver: Connection, child: Any, limit: float) -> tuple[tuple[str, ..
     return failed, reason
 
 
-class _Changed(MetaPathFinder):
+def compiled(source: str, path: str) -> CodeType:
+    """Return the code of a module; `x is "text"` and the like is what a changed one may say."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SyntaxWarning)
+        return compile(source, path, "exec", dont_inherit=True)
+
+
+class Changed(MetaPathFinder):
     """Finds one module, with another source under the same path."""
 
     def __init__(self, module: str, source: str) -> None:
+        """Take the name of the module and its other source."""
         self.module, self.source, self.loaded = module, source, False
 
     def find_spec(
@@ -165,7 +174,7 @@ class _ChangedLoader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> CodeType:
         """Compile the source that was given."""
-        return compile(self._source, self.path, "exec", dont_inherit=True)
+        return compiled(self._source, self.path)
 
 
 class _Failures:
@@ -199,7 +208,7 @@ def _test(sender: Connection, output: int, module: str, source: str, arguments: 
     for name in list(sys.modules):
         if name.partition(".")[0] in PACKAGES:
             del sys.modules[name]
-    changed, failures = _Changed(module, source), _Failures()
+    changed, failures = Changed(module, source), _Failures()
     sys.meta_path.insert(0, changed)
     options = [*OPTIONS, "-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT)]
     status = pytest.main([*options, *arguments], plugins=[failures])

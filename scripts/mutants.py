@@ -19,7 +19,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_item import MutationSpec
 
-from fork_server import ROOT
+from forking import ROOT
 
 #: modules of torch_ref that translate hyper-parameters; the rest of it is torch's own work.
 TRANSLATIONS = ("batch_norm", "clipping", "dropout", "initializers", "optimizers", "schedules")

@@ -32,7 +32,8 @@ from cosmic_ray.work_item import (
 )
 from tqdm import tqdm
 
-from fork_server import ROOT, Job, Profile, Server, Verdict
+from fork_server import Job, Profile, Server, Verdict
+from forking import ROOT
 from mutants import (
     Mutant,
     all_mutants,
@@ -46,15 +47,11 @@ from mutants import (
 SESSION = ROOT / ".mutation"
 SCORE = Path(__file__).with_name("mutation_score.json")
 
-#: tests of the scripts and of the texts: they start processes, which would import unchanged code.
+#: tests of the harness, of scripts, which start processes of their own, and of what takes minutes.
 LEFT_OUT = (
-    "architecture",
-    "figures",
-    "mutation",
-    "planted_bugs",
-    "readme",
-    "scripts",
-    "search_rates",
+    *("architecture", "budgets", "forking", "harness", "ledger", "locator", "mutation", "options"),
+    *("own_code", "pins", "planted_bugs", "readme", "trajectories", "witnesses"),
+    *("figures", "scripts", "search_rates"),
 )
 
 #: tests that look at every function, even where a door keeps them from running a line of it.
@@ -179,56 +176,78 @@ def _outcome(verdict: Verdict) -> Outcome:
 
 
 def measure_profile(session: Path) -> Profile:
-    """Return the profile of the unchanged tests, measured or, for these sources, kept.
+    """Return the profile of the unchanged tests; what is kept of files as they were is kept.
 
     Raises RuntimeError where a test fails as it is.
     """
-    sources = sorted(
+    kept = session / "profile.json"
+    code = _digest(
         path
         for package in ("scratch", "torch_ref", "parity_tests")
         for path in (ROOT / package).rglob("*.py")
+        if not path.name.startswith("test_")
     )
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    kept = session / f"profile-{digest}.json"
-    if kept.exists():
-        return _read_profile(kept)
+    written: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    if written.get("code") != code:
+        written = {"code": code, "files": {}}
+    files = {file: _digest([ROOT / file]) for file in test_files()}
+    new = [file for file in files if written["files"].get(file, {}).get("digest") != files[file]]
+    if new:
+        found = _measure(new)
+        for file in new:
+            written["files"][file] = {"digest": files[file], **_of_tests(found, file)}
+        written["files"] = {file: written["files"][file] for file in files}
+        kept.write_text(json.dumps(written))
+    return _joined(written["files"].values())
+
+
+def _digest(paths: Iterable[Path]) -> str:
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()[:16]
+
+
+def _measure(files: Sequence[str]) -> Profile:
     server = Server("cold")
     try:
-        profile = server.ask(test_files())
+        found = server.ask(files)
     finally:
         server.stop()
-    if not isinstance(profile, Profile):
-        raise RuntimeError(f"the unchanged tests could not be run: {profile}")
-    if profile.failed:
-        raise RuntimeError(f"tests fail without any change: {', '.join(profile.failed)}")
-    for old in session.glob("profile-*.json"):
-        old.unlink()
-    _write_profile(kept, profile)
-    return profile
+    if not isinstance(found, Profile):
+        raise RuntimeError(f"the unchanged tests could not be run: {found}")
+    if found.failed:
+        raise RuntimeError(f"tests fail without any change: {', '.join(found.failed)}")
+    return found
 
 
-def _write_profile(path: Path, profile: Profile) -> None:
-    """Write a profile; each set of tests is written once."""
-    names = list(profile.seconds)
-    place = {name: i for i, name in enumerate(["", *names])}
+def _of_tests(profile: Profile, tests: str) -> dict[str, Any]:
+    """Return what a file of tests takes and reaches, as JSON has it: tests by their number."""
+    seconds = {one: took for one, took in profile.seconds.items() if one.startswith(f"{tests}::")}
+    number = {name: i for i, name in enumerate(["", *seconds])}
     lines = {
         file: {
-            line: sorted(place[one] for one in tests if one in place)
-            for line, tests in found.items()
+            line: sorted(number[one] for one in reached if one in number)
+            for line, reached in found.items()
         }
         for file, found in profile.lines.items()
     }
-    path.write_text(json.dumps({"seconds": profile.seconds, "lines": lines}))
+    return {"seconds": seconds, "lines": lines}
 
 
-def _read_profile(path: Path) -> Profile:
-    written = json.loads(path.read_text())
-    names = ["", *written["seconds"]]
-    lines = {
-        file: {int(line): frozenset(names[i] for i in tests) for line, tests in found.items()}
-        for file, found in written["lines"].items()
+def _joined(written: Iterable[Mapping[str, Any]]) -> Profile:
+    """Return the profile of all files of tests."""
+    seconds: dict[str, float] = {}
+    lines: dict[str, dict[int, set[str]]] = {}
+    for one in written:
+        names = ["", *one["seconds"]]
+        seconds |= one["seconds"]
+        for file, found in one["lines"].items():
+            mine = lines.setdefault(file, {})
+            for line, reached in found.items():
+                mine.setdefault(int(line), set()).update(names[i] for i in reached)
+    frozen = {
+        file: {line: frozenset(tests) for line, tests in found.items()}
+        for file, found in lines.items()
     }
-    return Profile(written["seconds"], lines, ())
+    return Profile(seconds, frozen, ())
 
 
 class Session:
