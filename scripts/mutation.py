@@ -415,7 +415,7 @@ def write_score(findings: Findings, path: Path) -> None:
         "equivalent": equivalent,
         "survived": len(findings.unlisted),
         "scratch": sum(one.file.startswith("scratch") for one in findings.judged),
-        "first_noticed_by_own_stem": sum(
+        "own_stem": sum(
             outcome.test.split("::")[0] in own_files(mutant)
             for mutant, outcome in findings.judged.items()
             if outcome.status == "killed"

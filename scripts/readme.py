@@ -1,6 +1,6 @@
 """Write the generated parts of README.md: what was just measured, and the public names.
 
-python scripts/readme.py                  # everything: three to five minutes
+python scripts/readme.py                  # everything but `deep`: five to ten minutes
 python scripts/readme.py names            # one part of it
 python scripts/readme.py names --check    # exit status 1 if that part is out of date
 """
@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,53 @@ def parity() -> str:
     )
 
 
+def mutation() -> str:
+    """Return the score that scripts/mutation.py has written, whose whole run takes an hour."""
+    score = json.loads((ROOT / "scripts" / "mutation_score.json").read_text())
+    told_apart = score["mutants"] - score["equivalent"]
+    return (
+        f"**Mutants: {score['killed']:,} of {told_apart:,} noticed, "
+        f"{100 * score['killed'] / told_apart:.2f} %.** Every operator of cosmic-ray at every place "
+        f"of `scratch` and of torch_ref's translations of hyper-parameters makes "
+        f"{score['mutants']:,} programs; {score['equivalent']} of them "
+        f"({100 * score['equivalent'] / score['mutants']:.1f} %) no test can tell from the code, each "
+        "listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own stem "
+        f"noticed {100 * score['own_stem'] / score['killed']:.0f} %. Measured {score['date']}. "
+        "`python scripts/mutation.py`"
+    )
+
+
+def planted() -> str:
+    """Plant every bug of the catalogue; return how many are caught."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "planted.json"
+        run("scripts/planted_bugs.py", "--json", str(path))
+        trials = [one for one in json.loads(path.read_text()) if one["bug"]]
+    caught = sum(one["as_expected"] for one in trials)
+    concepts = len({one["concept"] for one in trials})
+    return (
+        f"**Planted bugs: {caught} of {len(trials)} caught, at the expected one of {concepts} "
+        "concepts.** Each is a mistake that was made, with where it was seen, in the catalogue of "
+        "`parity_tests/planted_*.py`. `python scripts/planted_bugs.py`"
+    )
+
+
+def deep() -> str:
+    """Run the properties with ten times the examples, some half an hour; return their count."""
+    properties = sorted((ROOT / "parity_tests").glob("test_properties*.py"))
+    tests = [str(path.relative_to(ROOT)) for path in properties]
+    command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-profile=deep", *tests]
+    ended = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    said = re.search(r"hypothesis: ([\d,]+) examples", ended.stdout)
+    if said is None:
+        raise SystemExit("expected the run to end with its count of examples")
+    return (
+        f"**Properties: {said[1]} drawn examples, no failure**, in the `deep` profile on "
+        f"{date.today().isoformat()}; each run of the suite draws a tenth of them. "
+        "`python -m pytest --hypothesis-profile=deep`"
+    )
+
+
 def names() -> str:
     """Return the public names of every stem on both sides."""
     rows = []
@@ -171,8 +220,14 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "figures": figures,
     "benchmark": benchmark,
     "parity": parity,
+    "mutation": mutation,
+    "planted": planted,
+    "deep": deep,
     "names": names,
 }
+
+#: what takes so long that it is made only when it is asked for.
+SLOW = ("deep",)
 
 
 def replaced(text: str, part: str, content: str) -> str:
@@ -199,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"expected parts of {', '.join(PARTS)}, got {', '.join(sorted(unknown))}")
     text = README.read_text()
-    for part in arguments.parts or PARTS:
+    for part in arguments.parts or [part for part in PARTS if part not in SLOW]:
         text = replaced(text, part, PARTS[part]())
         if not arguments.check:
             README.write_text(text)  # a later part may fail or be interrupted
