@@ -199,8 +199,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section("parity")
         for line in [*(LEDGER.table() if LEDGER.entries else ()), _cuda(config)]:
             terminalreporter.write_line(line)
-        if seed := options.chosen_seed(config):
-            terminalreporter.write_line(f"drawn anew by --parity-seed={seed}")
+    if seed := options.chosen_seed(config):
+        terminalreporter.write_line(f"drawn anew by --parity-seed={seed}")
     if written := config.stash.get(WRITTEN, ""):
         terminalreporter.write_line(written)
 

@@ -57,6 +57,13 @@ def test_told():
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _warmed_up():
+    """Have torch import what it imports late, which each run inside would import anew."""
+    one = torch.ones(2, requires_grad=True)
+    torch.autograd.grad(2 * one, one, torch.ones(2))
+
+
 @pytest.fixture
 def suite(pytester, monkeypatch):
     """Return a function that runs the suite above in this process, with its own ledger."""
@@ -185,14 +192,24 @@ def test_bad_values_are_usage_errors(arguments, message, suite):
     assert "passed" not in result.stdout.str()
 
 
-@pytest.mark.parametrize("form", [["--parity-report", "{}"], ["--parity-report={}"]], ids=len)
-@pytest.mark.parametrize("folder", ["", "elsewhere"])
+BARE, JOINED = ["--parity-report", "{}"], ["--parity-report={}"]
+
+
+@pytest.mark.parametrize(
+    ("form", "folder"),
+    [
+        pytest.param(BARE, "", id="bare"),
+        pytest.param(BARE, "elsewhere", id="bare, from elsewhere"),
+        pytest.param(JOINED, "", id="joined"),
+    ],
+)
 def test_both_forms_of_the_report(form, folder, suite, pytester, monkeypatch):
     """A bare PATH is no test to run, in whatever folder, also when it is there already."""
     pytester.mkdir("elsewhere")
     monkeypatch.chdir(pytester.path / folder)
     tests = [str(pytester.path / "parity_tests")] if folder else []
-    for path in ("new/out.json", str(pytester.path / "elsewhere" / "new" / "out.json")) * 2:
+    outside = str(pytester.path / "elsewhere" / "new" / "out.json")
+    for path in ("new/out.json", outside, outside):
         result = suite("-k", "told", *tests, *(word.format(path) for word in form))
         assert passed(result) == 1
         result.stdout.fnmatch_lines(["1 comparisons written to *out.json"])
