@@ -163,7 +163,7 @@ BATCH_NORM_BUGS = (
         name="batch-norm-variance-by-one-pass",
         old="np.square(centred).mean(axis=1, keepdims=True)",
         new="np.square(Z).mean(axis=1, keepdims=True) - np.square(mean)",
-        seen="google/objax issue 182; tenstorrent/tt-metal issue 45968; tensorflow issue 3290",
+        seen="google/objax issue 182; tenstorrent/tt-metal issue 45968",
     ),
     _batch_norm(
         name="batch-norm-normalizes-by-m-minus-1",

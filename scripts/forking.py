@@ -13,7 +13,6 @@ import importlib
 import os
 import signal
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Sequence
@@ -59,7 +58,7 @@ class Verdict(NamedTuple):
     seconds: float
     #: "" where the tests ran to their end, else why not: a signal, a timeout, no collection
     reason: str
-    output: str  # what pytest printed
+    message: str  # the first line of what failed first
 
     @property
     def caught(self) -> bool:
@@ -109,29 +108,29 @@ def run_changed(
     receiver, sender = context.Pipe(duplex=False)
     options = ["-x"] if stop_at_first else []
     start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as printed:
-        arguments = (sender, printed.fileno(), module, source, [*options, *tests])
-        child = context.Process(target=_test, args=arguments)
-        child.start()
-        sender.close()
-        failed, reason = _wait(receiver, child, limit)
-        child.join()
-        printed.seek(0)
-        return Verdict(failed, time.perf_counter() - start, reason, printed.read())
+    arguments = (sender, module, source, [*options, *tests])
+    child = context.Process(target=_test, args=arguments)
+    child.start()
+    sender.close()
+    failed, reason, message = _wait(receiver, child, limit)
+    child.join()
+    receiver.close()
+    return Verdict(failed, time.perf_counter() - start, reason, message)
 
 
-def _wait(receiver: Connection, child: Any, limit: float) -> tuple[tuple[str, ...], str]:
+def _wait(receiver: Connection, child: Any, limit: float) -> tuple[tuple[str, ...], str, str]:
     """Return what the child sends, or why it cannot."""
     if not receiver.poll(limit):
         _kill(child)
-        return (), f"timeout after {limit:g} s"
+        return (), f"timeout after {limit:g} s", ""
     try:
-        failed, reason = receiver.recv()
+        failed, reason, message = receiver.recv()
     except EOFError:  # it died before it could say anything
         child.join()
         code = child.exitcode
-        return (), f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-    return failed, reason
+        died = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return (), died, ""
+    return failed, reason, message
 
 
 def compiled(source: str, path: str) -> CodeType:
@@ -183,25 +182,32 @@ class _Failures:
     def __init__(self) -> None:
         self.failed: list[str] = []
         self.uncollected: list[str] = []
+        self.message = ""
+
+    def _remember(self, report: pytest.TestReport | pytest.CollectReport, ids: list[str]) -> None:
+        if report.failed and report.nodeid not in ids:
+            ids.append(report.nodeid)
+            crash = getattr(report.longrepr, "reprcrash", None)
+            text = crash.message if crash else report.longreprtext.strip().rpartition("\n")[2]
+            self.message = self.message or text.partition("\n")[0]
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Remember a test that fails, before, in or after its call."""
-        if report.failed and report.nodeid not in self.failed:
-            self.failed.append(report.nodeid)
+        self._remember(report, self.failed)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember a file whose tests cannot be collected."""
-        if report.failed:
-            self.uncollected.append(report.nodeid)
+        self._remember(report, self.uncollected)
 
 
-def _test(sender: Connection, output: int, module: str, source: str, arguments: list[str]) -> None:
-    """Run pytest in this process, a child, and send (failed, reason)."""
+def _test(sender: Connection, module: str, source: str, arguments: list[str]) -> None:
+    """Run pytest in this process, a child, and send (failed, reason, message)."""
     os.setsid()  # tests that interrupt their group interrupt themselves alone
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(output, stream)
-    sys.stdout = sys.stderr = os.fdopen(1, "w", buffering=1, closefd=False)
+        os.dup2(nowhere, stream)
+    sys.stdout = sys.stderr = os.fdopen(nowhere, "w")
     sys.dont_write_bytecode = True
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
@@ -218,4 +224,4 @@ def _test(sender: Connection, output: int, module: str, source: str, arguments: 
             reason = f"not collected: {', '.join(failures.uncollected)}"
     else:
         reason = "" if changed.loaded else "never imported"
-    sender.send((tuple(failures.failed), reason))
+    sender.send((tuple(failures.failed), reason, failures.message))

@@ -51,12 +51,6 @@ class Trial(NamedTuple):
         return sorted({_concept(one) for one in self.verdict.failed} - {self.concept})
 
     @property
-    def message(self) -> str:
-        """The first line of what the first failing test says, without its path."""
-        lines = self.verdict.output.splitlines()
-        return next((line[1:].strip() for line in lines if line.startswith("E  ")), "")
-
-    @property
     def as_expected(self) -> bool:
         """Tell whether a bug is caught at its concept, and whether nothing fails without one."""
         if self.bug is None:
@@ -143,7 +137,7 @@ def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
             "seen": one.bug.seen if one.bug else None,
             "as_expected": one.as_expected,
             "failed": list(one.verdict.failed),
-            "message": one.message,
+            "message": one.verdict.message,
             "reason": one.verdict.reason,
             "seconds": one.verdict.seconds,
         }
