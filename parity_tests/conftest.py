@@ -172,7 +172,11 @@ def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report, however the run ended."""
+    """Write the report, however the run ended; a worker hands its comparisons over."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[__package__] = LEDGER.packed()
+        return
     path = options.report_path(session.config)
     if path is None:
         return
@@ -191,6 +195,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     except OSError as error:
         session.exitstatus = pytest.ExitCode.USAGE_ERROR
         session.config.stash[WRITTEN] = f"the report could not be written: {error}"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist has compared, unless it died."""
+    LEDGER.unpack(getattr(node, "workeroutput", {}).get(__package__, "[]"))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -8,7 +8,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -138,6 +138,16 @@ class Ledger:
         lines = ",\n".join(_as_json(entry) for entry in self.entries)
         body = f',\n "comparisons": [\n{lines}\n ]\n}}\n'
         write_whole(path, head.removesuffix("\n}") + body)
+
+    def packed(self) -> str:
+        """Return every comparison as text, for another process."""
+        return json.dumps([[*vars(entry).values()] for entry in self.entries], default=float)
+
+    def unpack(self, text: str) -> None:
+        """Add the comparisons that another process has packed."""
+        for values in json.loads(text):
+            entry = Entry(*values)
+            self.entries.append(replace(entry, index=tuple(entry.index)))
 
     def table(self) -> list[str]:
         """Return one line a concept: comparisons, the worst of each kind, the worst case; a legend.

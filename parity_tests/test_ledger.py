@@ -123,3 +123,13 @@ def test_the_environment():
     assert all(one["num_threads"] == 1 for one in libraries)
     assert all(one["internal_api"] for one in libraries)
     assert about["blas"]["torch"] or not torch.backends.mkl.is_available()
+
+
+def test_another_process_hands_its_comparisons_over():
+    """What a worker packs is what the other side unpacks, infinities and missing truths too."""
+    mine, other = Ledger(), Ledger()
+    mine.entries.append(entry(error=np.float64(np.inf), index=(1, 2), ours_error=np.float32(0.5)))
+    mine.entries.append(entry(index=()))
+    other.unpack(mine.packed())
+    assert other.entries == mine.entries
+    assert type(other.entries[0].error) is float

@@ -54,7 +54,7 @@ def test_the_first_command_installs_and_runs_the_main_job():
     assert f'pip install {pinned_torch()} ".[dev]"' in install
     assert f'pip install {pinned_torch()} -e ".[dev]"' in (ROOT / "CONTRIBUTING.md").read_text()
     assert install.rstrip().endswith("python scripts/compare.py")
-    assert test.rstrip().endswith("python -m pytest")
+    assert test.rstrip().endswith("python -m pytest -n auto")
 
 
 def test_the_list_of_names_is_up_to_date():

@@ -154,11 +154,11 @@ def mutation() -> str:
     told_apart = score["mutants"] - score["equivalent"]
     return (
         f"**Mutants: {score['killed']:,} of {told_apart:,} noticed, "
-        f"{100 * score['killed'] / told_apart:.2f} %.** Every operator of cosmic-ray at every place "
-        f"of `scratch` and of torch_ref's translations of hyper-parameters makes "
+        f"{100 * score['killed'] / told_apart:.2f} %.** Every operator of cosmic-ray at every "
+        "place of `scratch` and of torch_ref's translations of hyper-parameters makes "
         f"{score['mutants']:,} programs; {score['equivalent']} of them "
-        f"({100 * score['equivalent'] / score['mutants']:.1f} %) no test can tell from the code, each "
-        "listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own stem "
+        f"({100 * score['equivalent'] / score['mutants']:.1f} %) no test can tell from the code, "
+        "each listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own stem "
         f"noticed {100 * score['own_stem'] / score['killed']:.0f} %. Measured {score['date']}. "
         "`python scripts/mutation.py`"
     )
