@@ -257,8 +257,11 @@ DROPOUT_BUGS = (
 NETWORK_BUGS = (
     _network(
         name="A2-above-0-of-the-wrong-layer",
-        old='cache.activation[l - 1])["Z"]',
-        new='cache.activation[l - 2])["Z"]',
+        # where the shapes fit: elsewhere NumPy itself would notice
+        old='(dA, cache.activation[l - 1])["Z"]',
+        new="(\n            dA,\n            cache.activation[\n"
+        "                l - 2 if cache.activation[l - 2][0].shape == dA.shape else l - 1\n"
+        '            ],\n        )["Z"]',
         seen="unda-ml/unda issue 1: the data of a layer before",
     ),
     _network(

@@ -88,7 +88,7 @@ def test_a_module_that_no_test_imports_is_told(run):
     ("change", "limit", "reason"),
     [
         ("os.kill(os.getpid(), 11)", 20.0, "signal SIGSEGV"),
-        ("time.sleep(60)", 0.5, "timeout after 0.5 s"),
+        ("time.sleep(60)", 0.2, "timeout after 0.2 s"),
     ],
     ids=["a crash", "an endless loop"],
 )
