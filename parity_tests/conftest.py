@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,9 @@ NO_CUDA = "no CUDA device: torch.cuda.is_available() is False"
 
 #: what became of the report.
 WRITTEN = pytest.StashKey[str]()
+
+#: whether a test has failed.
+FAILED = pytest.StashKey[bool]()
 
 SCRATCH = str(Path(scratch.__file__).parent)
 
@@ -141,6 +144,15 @@ def called_names(called: set[Any]) -> set[str]:
     return {code.co_qualname.split(".")[0] for code in called}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Remember that a test has failed."""
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
     """Name the running test to the ledger; refuse a claim of parity without call or comparison.
@@ -164,6 +176,8 @@ def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
         sys.setprofile(watch)
     yield
     sys.setprofile(None)
+    if request.node.stash.get(FAILED, False):  # the test has said why
+        return
     if claims and len(LEDGER.entries) == recorded:
         pytest.fail(f"the test claims parity of {sorted(claims)} but compared nothing")
     if watched and not claims <= called_names(called):

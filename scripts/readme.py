@@ -158,8 +158,8 @@ def mutation() -> str:
         "place of `scratch` and of torch_ref's translations of hyper-parameters makes "
         f"{score['mutants']:,} programs; {score['equivalent']} of them "
         f"({100 * score['equivalent'] / score['mutants']:.1f} %) no test can tell from the code, "
-        "each listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own stem "
-        f"noticed {100 * score['own_stem'] / score['killed']:.0f} %. Measured {score['date']}. "
+        "each listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own "
+        f"stem noticed {100 * score['own_stem'] / score['killed']:.0f} %. Measured {score['date']}. "
         "`python scripts/mutation.py`"
     )
 
