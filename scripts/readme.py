@@ -159,7 +159,8 @@ def mutation() -> str:
         f"{score['mutants']:,} programs; {score['equivalent']} of them "
         f"({100 * score['equivalent'] / score['mutants']:.1f} %) no test can tell from the code, "
         "each listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own "
-        f"stem noticed {100 * score['own_stem'] / score['killed']:.0f} %. Measured {score['date']}. "
+        f"stem noticed {100 * score['own_stem'] / score['killed']:.0f} %. Measured "
+        f"{score['date']}. "
         "`python scripts/mutation.py`"
     )
 
