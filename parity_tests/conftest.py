@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 import scratch
+from parity_tests import profiles
 from parity_tests.ledger import LEDGER
 
-settings.register_profile("parity", derandomize=True, deadline=None, max_examples=50)
-settings.load_profile("parity")
+profiles.register()
 
 #: float32 is the same code in another dtype, and measured against torch's own error: fewer seeds.
 FLOAT32_SEEDS = 10
@@ -35,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marks; take one thread, as two thread pools on one machine get in their way."""
+    config.pluginmanager.register(profiles, "parity-profiles")
     torch.set_num_threads(1)
     threadpool_limits(1, user_api="blas")
     config.addinivalue_line("markers", "seeds(n): run the test with n seeds of `rng`")

@@ -2,6 +2,7 @@
 
 A first-order bound in units of eps, carried through the same operations as the values: a sum adds
 the bounds of its terms and its terms' sizes, a product multiplies each bound by the other factor.
+Batch norm adds the products of two bounds, for features whose whole spread is round-off.
 Where a result is small because large terms cancel, the gauge stays as large as the terms.
 """
 
@@ -43,7 +44,8 @@ def _forward(name: str, Z: Array, E_Z: Array) -> tuple[Array, Array, Any]:
     """Return A, its gauge and the cache of an activation, given Z and the gauge of Z."""
     A, cache = ACTIVATIONS[name].forward(Z)
     if name == "softmax":
-        return A, A * (E_Z + (A * E_Z).sum(axis=0)) + A, cache
+        E_shifted = E_Z + Z.max(axis=0) - Z  # the shift by the largest rounds, and e^x with it
+        return A, A * (E_shifted + (A * E_shifted).sum(axis=0)) + A, cache
     backward = ACTIVATIONS[name].backward
     slope = backward(np.ones_like(Z), cache)["Z"] if backward else np.zeros_like(Z)
     return A, np.abs(slope) * E_Z + np.abs(A), cache
@@ -72,15 +74,23 @@ class _Normalized(NamedTuple):
     E_inv_std: Array
 
 
+def moment_gauges(Z: Array, E_Z: Array, cache: BatchNormCache) -> tuple[Array, Array, Array]:
+    """Return the gauges of the mean of Z, of Z without it and of its variance."""
+    centred = Z - cache.mean
+    E_mean = (E_Z + np.abs(Z)).mean(axis=1, keepdims=True)
+    E_centred = E_Z + E_mean + np.abs(centred)
+    moved = 2 * np.abs(centred) + np.finfo(Z.dtype).eps * E_centred
+    E_variance = (moved * E_centred).mean(axis=1, keepdims=True) + cache.variance
+    return E_mean, E_centred, E_variance
+
+
 def _normalize(
     Z: Array, E_Z: Array, gamma: Array, beta: Array, epsilon: float
 ) -> tuple[Array, Array, _Normalized]:
     """Return the output of batch norm, its gauge and what the backward needs."""
     output, cache = batch_norm_forward(Z, gamma, beta, epsilon)
     centred, inv_std = Z - cache.mean, cache.inv_std
-    E_mean = (E_Z + np.abs(Z)).mean(axis=1, keepdims=True)
-    E_centred = E_Z + E_mean + np.abs(centred)
-    E_variance = (2 * np.abs(centred) * E_centred).mean(axis=1, keepdims=True) + cache.variance
+    _, E_centred, E_variance = moment_gauges(Z, E_Z, cache)
     E_inv_std = inv_std**3 / 2 * E_variance + inv_std
     E_norm = E_centred * inv_std + np.abs(centred) * E_inv_std + np.abs(cache.Z_norm)
     E_output = np.abs(gamma) * (E_norm + np.abs(cache.Z_norm)) + np.abs(beta) + np.abs(output)
@@ -104,6 +114,7 @@ def _denormalize(
     E_through = mean(E_g * size + np.abs(g) * (E_norm + size))
     inner = g - mean(g) - Z_norm * through
     E_inner = E_g + E_mean + E_norm * np.abs(through) + size * E_through
+    E_inner += np.finfo(d.dtype).eps * E_norm * E_through
     E_inner += np.abs(g) + np.abs(mean(g)) + np.abs(Z_norm * through)
     dZ = inv_std * inner
     own = {
@@ -127,24 +138,30 @@ def network_gauges(
     arguments: Mapping[str, Any],
     dA: Array,
     masks: Mapping[str, Array] | None = None,
+    E_dA: Array | None = None,
 ) -> dict[str, Array]:
-    """Return the gauges of a network's output and of the gradient of X and every parameter."""
+    """Return the gauges of a network's output and of the gradient of X and every parameter.
+
+    What each activation is given has its gauge under "Z1", "Z2", ..., the linear output before it
+    under "linear1", "linear2", ...; `E_dA` is the gauge of dA.
+    """
     A, E_A = arguments["X"], np.zeros_like(arguments["X"])
-    masks, layers = masks or {}, []
+    masks, layers, gauges = masks or {}, [], {}
     for l in range(1, network.depth + 1):
         W, b, below = arguments[f"W{l}"], arguments.get(f"b{l}", 0.0), (A, E_A)
         Z, E_Z = W @ A + b, product("nk,km->nm", W, E_A + np.abs(A)) + np.abs(b)
-        normalized = None
+        gauges[f"linear{l}"], normalized = E_Z, None
         if network.batch_norm and l < network.depth:
             scale = arguments[f"gamma{l}"], arguments[f"beta{l}"]
             Z, E_Z, normalized = _normalize(Z, E_Z, *scale, network.batch_norm.epsilon)
+        gauges[f"Z{l}"] = E_Z
         A, E_A, cache = _forward(network.activation(l), Z, E_Z)
         layers.append((W, *below, A, E_A, E_Z, cache, normalized))
         mask = masks.get(f"D{l}")
         if mask is not None:
             A, E_A = A * mask, E_A * mask + np.abs(A * mask)
-    gauges = {"output": E_A}
-    E_dA = np.zeros_like(dA)
+    gauges["output"] = E_A
+    E_dA = np.zeros_like(dA) if E_dA is None else E_dA
     for l in range(network.depth, 0, -1):
         W, A_prev, E_prev, A, E_A, E_Z, cache, normalized = layers[l - 1]
         mask = masks.get(f"D{l}")
@@ -161,3 +178,25 @@ def network_gauges(
         dA, E_dA = np.einsum("nk,nm->km", W, dZ), product("nk,nm->km", W, E_dZ)
     gauges["X"] = E_dA
     return gauges
+
+
+def prediction_gauge(
+    network: Network, arguments: Mapping[str, Any], running: Mapping[str, Array] | None
+) -> Array:
+    """Return the gauge of a network's output at prediction: batch norm scales and shifts there."""
+    A: Array = arguments["X"]
+    E_A = np.zeros_like(A)
+    for l in range(1, network.depth + 1):
+        W = arguments[f"W{l}"]
+        Z, E_Z = W @ A, product("nk,km->nm", W, E_A + np.abs(A))
+        if network.batch_norm and running and l < network.depth:
+            mean, variance = running[f"mean{l}"], running[f"variance{l}"]
+            factor = arguments[f"gamma{l}"] / np.sqrt(variance + network.batch_norm.epsilon)
+            beta = arguments[f"beta{l}"]
+            E_Z = np.abs(factor) * (E_Z + np.abs(Z) + np.abs(mean)) + np.abs(beta)
+            Z = factor * (Z - mean) + beta
+        else:
+            b = arguments[f"b{l}"]
+            Z, E_Z = Z + b, E_Z + np.abs(b)
+        A, E_A, _ = _forward(network.activation(l), Z, E_Z)
+    return E_A

@@ -62,7 +62,8 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     # NaN or infinity on either side, or in the gauge, is as far apart as can be
     errors = np.where(np.isfinite(distance) & np.isfinite(scale), errors, np.inf)
     index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
-    ulp = distance[index] / np.spacing(np.abs(theirs[index]))
+    with np.errstate(over="ignore"):  # next to 0, one unit in the last place is the smallest float
+        ulp = distance[index] / np.spacing(np.abs(theirs[index]))
     return Measurement(float(errors[index]), index, ours[index], theirs[index], float(ulp))
 
 

@@ -62,6 +62,15 @@ class Ledger:
         finally:
             del self.entries[kept:]
 
+    def condense(self, start: int) -> None:
+        """Keep of the comparisons from `start` on the worst of each quantity: those of examples."""
+        worst: dict[tuple[str, ...], Entry] = {}
+        for entry in self.entries[start:]:
+            key = (entry.case, entry.quantity, entry.dtype, entry.device, entry.cause)
+            if key not in worst or entry.error > worst[key].error:
+                worst[key] = entry
+        self.entries[start:] = worst.values()
+
     def write(self, path: Path) -> None:
         """Write versions, threads and every comparison as JSON."""
         entries = [asdict(entry) for entry in self.entries]
