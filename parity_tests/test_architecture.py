@@ -298,6 +298,6 @@ def test_every_public_function_names_its_source(stem):
 
 def test_only_the_bridge_transposes():
     """No other module of the harness or the tests turns columns to rows."""
-    for path in HOUSE["parity_tests"].glob("*.py"):
+    for path in HOUSE["parity_tests"].glob("**/*.py"):
         if path.stem not in ("bridge", "test_harness", "test_architecture"):
             assert not re.search(r"\.T\b|transpose\(|swapaxes\(", path.read_text()), path.name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 
 from parity_tests import properties, strategies
 from parity_tests.profiles import weighted
@@ -10,6 +10,9 @@ from parity_tests.properties.pasting import hold
 
 
 @weighted(10)
+@example(
+    properties.ActivationCase(name="tanh", n=2, m=9, kind="duplicated examples", scale=10.0, seed=2)
+)
 @given(strategies.activation_cases())
 def test_activations_agree(case):
     """Output and gradient of any activation, at ties and saturated too."""
@@ -38,6 +41,11 @@ def test_dropout_agrees(case):
 
 
 @weighted(8)
+@example(
+    properties.CostCase(
+        name="cross_entropy_with_logits", n=5, m=8, kind="saturated", reduction="sum", seed=583
+    )
+)
 @given(strategies.cost_cases())
 def test_costs_agree(case):
     """Cost and gradient of any number of outputs, logits to 1e4."""
