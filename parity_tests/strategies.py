@@ -79,6 +79,7 @@ def cost_cases(draw: st.DrawFn) -> CostCase:
         n=draw(classes if name.startswith("cross") else widths),
         m=draw(examples),
         kind=draw(kinds),
+        certain=draw(_flags),
         reduction=draw(_reductions),
         seed=draw(seeds),
     )

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity_tests.budgets import FORWARD, Budget
-from parity_tests.harness import assert_close, measure
+from parity_tests.harness import MARGIN, assert_close, measure
 
 Array = NDArray[Any]
 
-#: a reference counts as proof where it is so many times larger than what it may be off by.
-MARGIN = 100
-
-#: a first-order bound holds while what it neglects, its square, is far below itself.
+#: a first-order bound e holds while what it neglects, at most 2 e of itself for a sigmoid or tanh,
+#: does not matter.
 FIRST_ORDER = 1e-6
 
 
@@ -56,7 +54,7 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
         if not np.isfinite(scale).all():
             raise AssertionError(f"{name}: the gauge is not finite: {scale!r}")
         allowed = budget.in_eps(eps)
-        if np.abs(theirs).max() > MARGIN * allowed * eps * scale.max():
+        if np.abs(theirs).max() > MARGIN * (allowed * eps * scale.max()):
             assert_close(ours, theirs, name, budget=budget, gauge=scale)
             proven = True
         else:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
+from scipy.special import expit, log_expit, softmax
 
 from parity_tests.bridge import columns, rows, to_numpy, to_torch
 from parity_tests.budgets import GRADIENT
 from parity_tests.gauges import batch_norm_gauges, linear_gauges
-from parity_tests.harness import assert_twins
+from parity_tests.harness import assert_close, assert_twins
 from parity_tests.properties.agreement import Quantity, agree, assert_equal, floored
 from parity_tests.properties.draws import SMOOTH, draw
 from scratch import batch_norm, dropout
@@ -113,13 +113,14 @@ def _assert_pair(
 ) -> None:
     """Hold a pair against torch, any of its quantities zero or drowned by what has cancelled."""
     output, cache = forward(**inputs)
-    upstream = rng.standard_normal(output.shape)
-    gradients, bounds = backward(upstream, cache), gauges(inputs, upstream)
+    upstream = np.asarray(rng.standard_normal(output.shape))
+    gradients, bounds = backward(upstream[()], cache), gauges(inputs, upstream)
     tensors = {name: to_torch(name, one).requires_grad_() for name, one in inputs.items()}
     expected = theirs(*tensors.values())
-    pulled = torch.autograd.grad(expected, list(tensors.values()), rows(upstream))
+    handed = to_torch("upstream", upstream)
+    pulled = torch.autograd.grad(expected, list(tensors.values()), handed)
     agree(
-        {"output": Quantity(output, columns(expected), bounds["output"])}
+        {"output": Quantity(output, to_numpy("output", expected)[()], bounds["output"])}
         | {
             f"gradient of {name}": Quantity(
                 gradients[name], to_numpy(name, one), bounds[name], GRADIENT
@@ -225,12 +226,13 @@ def check_dropout(case: DropoutCase) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class CostCase:
-    """A cost of n outputs and m examples, the first of them undecided."""
+    """A cost of n outputs and m examples: the first undecided, or every logit right and certain."""
 
     name: str
     n: int
     m: int
     kind: str
+    certain: bool
     reduction: str
     seed: int
 
@@ -249,6 +251,9 @@ def check_cost(case: CostCase) -> None:
         Y = np.eye(case.n)[:, rng.integers(0, case.n, case.m)]
     else:
         Y = rng.integers(0, 2, (case.n, case.m)).astype(float)
+    if case.certain and case.name == "binary_cross_entropy_with_logits":
+        _assert_certain((2 * Y - 1) * np.maximum(np.abs(Z), 20), Y, case, rng)
+        return
     letter, values = "Z", Z
     if not logits:
         letter, values = "A", softmax(Z, axis=0) if one_hot else expit(Z)
@@ -264,6 +269,33 @@ def check_cost(case: CostCase) -> None:
         gauges=partial(_cost_gauges, case),
         differences=case.kind in SMOOTH,
         witnessed=2,
+    )
+
+
+def _assert_certain(Z: Array, Y: Array, case: CostCase, rng: np.random.Generator) -> None:
+    """Hold a cost that is nearly nothing against SciPy's, and torch's within the round-off of Z.
+
+    torch takes log sigma(Z) from (1 - Y) Z: where Y = 0 both are of the size of Z, and of a cost of
+    e^-20 seven digits are left.
+    """
+    pair = COSTS[case.name]
+    A, divisor = expit(Z), 1 if case.reduction == "sum" else case.m
+
+    def gauges(arguments: Mapping[str, Any], dJ: Array) -> dict[str, Array]:
+        return {
+            "output": np.abs(Z).sum() / divisor,
+            "Z": np.abs(dJ) * (A + np.abs(A - Y)) / divisor,
+        }
+
+    exact = -log_expit((2 * Y - 1) * Z).sum() / divisor
+    assert_close(pair.forward(Z, Y, case.reduction)[0], exact, "cost of certain answers")
+    _assert_pair(
+        lambda Z: pair.forward(Z, Y, case.reduction),
+        pair.backward,
+        lambda Z: THEIR_COSTS[case.name](Z, rows(Y), case.reduction),
+        {"Z": Z},
+        gauges,
+        rng,
     )
 
 
@@ -283,4 +315,6 @@ def _cost_gauges(case: CostCase, arguments: Mapping[str, Any], dJ: Array) -> dic
                                  case.reduction)[0]  # fmt: skip
     if case.name == "binary_cross_entropy":  # 1 - A rounds, and its logarithm with it
         return {"output": np.asarray(J + (1 - Y).sum() / divisor)}
+    if case.name == "binary_cross_entropy_with_logits":  # torch takes two numbers like Z apart
+        return {"output": np.asarray(J + np.abs((1 - Y) * arguments["Z"]).sum() / divisor)}
     return {"output": np.asarray(J)}

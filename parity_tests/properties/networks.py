@@ -182,8 +182,9 @@ def _cost_gauges(one: _Drawn, case: TrainingCase, Y: Array) -> tuple[Array, Gaug
     for name, W in weights.items():
         gauges[name] = gauges[name] + (case.l2 * np.abs(W) + case.l1) / case.shared
         penalty += (case.l2 / 2 * np.square(W) + case.l1 * np.abs(W)).sum() / case.shared
-    # every term of a cost is positive; the logarithm of a sum near 1 keeps its absolute error
-    J = np.abs(A - Y) * (E_Z + np.abs(Z)) + 1.0
+    # the logarithm of a sum near 1 keeps its absolute error; torch takes (1 - Y) Z and another
+    # number like it apart
+    J = np.abs(A - Y) * E_Z + np.abs(Z) + 1.0
     return np.asarray(J.sum() / m + penalty), gauges
 
 
