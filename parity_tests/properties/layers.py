@@ -58,8 +58,13 @@ def check_activation(case: ActivationCase) -> None:
         rng,
         differences=case.kind in SMOOTH,
         witnessed=2,
-        gauges=_softmax_gauges if case.name == "softmax" else None,
+        gauges=GAUGES.get(case.name),
     )
+
+
+def _slope_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
+    """Return the gauge of a gradient whose slope, 1 - A^2 say, takes numbers of size 1 apart."""
+    return {"Z": np.abs(dA)}
 
 
 def _softmax_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
@@ -72,6 +77,9 @@ def _softmax_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]
     total = (A * size + E_A * size).sum(axis=0)
     E_Z = A * (size + total) + E_A * (size + np.abs((A * dA).sum(axis=0)))
     return {"output": floored(E_A), "Z": floored(E_Z)}
+
+
+GAUGES = {"sigmoid": _slope_gauges, "tanh": _slope_gauges, "softmax": _softmax_gauges}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -95,6 +95,10 @@ def _activation(name: str) -> Callable[..., Arrays]:
     return _pair(pair.forward, pair.backward)
 
 
+def _slope_gauges(arguments: Arrays) -> Arrays:
+    return {"Z": np.abs(arguments["dA"])}  # a slope such as 1 - A^2 takes numbers of size 1 apart
+
+
 def _draw_linear(n: int, m: int, rng: np.random.Generator) -> dict[str, Array]:
     shapes = {"A_prev": (n, m), "W": (n + 1, n), "b": (n + 1, 1), "dA": (n + 1, m)}
     return {name: rng.standard_normal(shape) for name, shape in shapes.items()}
@@ -206,8 +210,8 @@ FUNCTIONS: Mapping[str, _Function] = {
     "relu": _Function(_matrices("Z", "dA"), _activation("relu")),
     "leaky relu": _Function(_matrices("Z", "dA"), _activation("leaky_relu")),
     # e^x may be another loop where entries are not neighbours: to the last digits, not to the bit
-    "sigmoid": _Function(_matrices("Z", "dA"), _activation("sigmoid"), lambda _: {}),
-    "tanh": _Function(_matrices("Z", "dA"), _activation("tanh"), lambda _: {}),
+    "sigmoid": _Function(_matrices("Z", "dA"), _activation("sigmoid"), _slope_gauges),
+    "tanh": _Function(_matrices("Z", "dA"), _activation("tanh"), _slope_gauges),
     "softmax": _Function(_matrices("Z", "dA"), _activation("softmax"), lambda _: {}),
     "linear": _Function(
         _draw_linear,
