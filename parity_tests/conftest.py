@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
 import scratch
-from parity_tests import options, pins
+from parity_tests import options, pins, profiles
 from parity_tests.ledger import LEDGER
 
-settings.register_profile("parity", derandomize=True, deadline=None, max_examples=50)
-settings.load_profile("parity")
+profiles.register()
 
 #: float32 is the same code in another dtype, and measured against torch's own error: fewer seeds.
 FLOAT32_SEEDS = 10
@@ -50,6 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The end of the run puts back what was pinned.
     """
+    config.pluginmanager.register(profiles, "parity-profiles")
     pinned = ExitStack()
     config.add_cleanup(pinned.close)
     pinned.enter_context(pins.pinned())

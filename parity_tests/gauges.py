@@ -2,6 +2,7 @@
 
 A first-order bound in units of eps, carried through the same operations as the values: a sum adds
 the bounds of its terms and its terms' sizes, a product multiplies each bound by the other factor.
+Batch norm adds the products of two bounds, for features whose whole spread is round-off.
 Where a result is small because large terms cancel, the gauge stays as large as the terms.
 """
 
@@ -43,7 +44,8 @@ def _forward(name: str, Z: Array, E_Z: Array) -> tuple[Array, Array, Any]:
     """Return A, its gauge and the cache of an activation, given Z and the gauge of Z."""
     A, cache = ACTIVATIONS[name].forward(Z)
     if name == "softmax":
-        return A, A * (E_Z + (A * E_Z).sum(axis=0)) + A, cache
+        E_shifted = E_Z + Z.max(axis=0) - Z  # the shift by the largest rounds, and e^x with it
+        return A, A * (E_shifted + (A * E_shifted).sum(axis=0)) + A, cache
     backward = ACTIVATIONS[name].backward
     slope = backward(np.ones_like(Z), cache)["Z"] if backward else np.zeros_like(Z)
     return A, np.abs(slope) * E_Z + np.abs(A), cache
@@ -72,15 +74,23 @@ class _Normalized(NamedTuple):
     E_inv_std: Array
 
 
+def moment_gauges(Z: Array, E_Z: Array, cache: BatchNormCache) -> tuple[Array, Array, Array]:
+    """Return the gauges of the mean of Z, of Z without it and of its variance."""
+    centred = Z - cache.mean
+    E_mean = (E_Z + np.abs(Z)).mean(axis=1, keepdims=True)
+    E_centred = E_Z + E_mean + np.abs(centred)
+    moved = 2 * np.abs(centred) + np.finfo(Z.dtype).eps * E_centred
+    E_variance = (moved * E_centred).mean(axis=1, keepdims=True) + cache.variance
+    return E_mean, E_centred, E_variance
+
+
 def _normalize(
     Z: Array, E_Z: Array, gamma: Array, beta: Array, epsilon: float
 ) -> tuple[Array, Array, _Normalized]:
     """Return the output of batch norm, its gauge and what the backward needs."""
     output, cache = batch_norm_forward(Z, gamma, beta, epsilon)
     centred, inv_std = Z - cache.mean, cache.inv_std
-    E_mean = (E_Z + np.abs(Z)).mean(axis=1, keepdims=True)
-    E_centred = E_Z + E_mean + np.abs(centred)
-    E_variance = (2 * np.abs(centred) * E_centred).mean(axis=1, keepdims=True) + cache.variance
+    _, E_centred, E_variance = moment_gauges(Z, E_Z, cache)
     E_inv_std = inv_std**3 / 2 * E_variance + inv_std
     E_norm = E_centred * inv_std + np.abs(centred) * E_inv_std + np.abs(cache.Z_norm)
     E_output = np.abs(gamma) * (E_norm + np.abs(cache.Z_norm)) + np.abs(beta) + np.abs(output)
@@ -104,6 +114,7 @@ def _denormalize(
     E_through = mean(E_g * size + np.abs(g) * (E_norm + size))
     inner = g - mean(g) - Z_norm * through
     E_inner = E_g + E_mean + E_norm * np.abs(through) + size * E_through
+    E_inner += np.finfo(d.dtype).eps * E_norm * E_through
     E_inner += np.abs(g) + np.abs(mean(g)) + np.abs(Z_norm * through)
     dZ = inv_std * inner
     own = {
@@ -130,7 +141,8 @@ class _Layer(NamedTuple):
     E_prev: Array  # of A_prev
     A: Array
     E_A: Array
-    E_Z: Array
+    E_Z: Array  # of what the activation is given
+    E_linear: Array  # of the linear output before batch norm
     cache: Any  # of the activation
     normalized: _Normalized | None
 
@@ -144,12 +156,12 @@ def _upwards(
     for l in range(1, network.depth + 1):
         W, b, below = arguments[f"W{l}"], arguments.get(f"b{l}", 0.0), (A, E_A)
         Z, E_Z = W @ A + b, product("nk,km->nm", W, E_A + np.abs(A)) + np.abs(b)
-        normalized = None
+        E_linear, normalized = E_Z, None
         if network.batch_norm and l < network.depth:
             scale = arguments[f"gamma{l}"], arguments[f"beta{l}"]
             Z, E_Z, normalized = _normalize(Z, E_Z, *scale, network.batch_norm.epsilon)
         A, E_A, cache = _forward(network.activation(l), Z, E_Z)
-        layers.append(_Layer(W, *below, A, E_A, E_Z, cache, normalized))
+        layers.append(_Layer(W, *below, A, E_A, E_Z, E_linear, cache, normalized))
         mask = masks.get(f"D{l}")
         if mask is not None:
             A, E_A = A * mask, E_A * mask + np.abs(A * mask)
@@ -190,14 +202,22 @@ def network_gauges(
     arguments: Mapping[str, Any],
     dA: Array,
     masks: Mapping[str, Array] | None = None,
+    E_dA: Array | None = None,
 ) -> dict[str, Array]:
-    """Return the gauges of a network's output and of the gradient of X and every parameter."""
+    """Return the gauges of a network's output and of the gradient of X and every parameter.
+
+    What each activation is given has its gauge under "Z1", "Z2", ..., the linear output before it
+    under "linear1", "linear2", ...; `E_dA` is the gauge of dA.
+    """
     masks = masks or {}
     layers = _upwards(network, arguments, masks)
     top = layers[-1]
-    dZ, E_dZ = _backward(network.output, dA, np.zeros_like(dA), top.A, top.E_A, top.E_Z, top.cache)
+    E_dA = np.zeros_like(dA) if E_dA is None else E_dA
+    dZ, E_dZ = _backward(network.output, dA, E_dA, top.A, top.E_A, top.E_Z, top.cache)
     return {
         "output": top.E_A,
+        **{f"Z{l}": layer.E_Z for l, layer in enumerate(layers, start=1)},
+        **{f"linear{l}": layer.E_linear for l, layer in enumerate(layers, start=1)},
         **_downwards(network, layers, dZ, E_dZ + np.abs(dZ), masks),
     }
 
@@ -231,3 +251,25 @@ def cost_gauges(
             gauges[name] = gauges[name] + shrink
             J = J + (l2 / 2 * np.square(W).sum() + l1 * np.abs(W).sum()) / (m or columns)
     return {"output": J, **gauges}
+
+
+def prediction_gauge(
+    network: Network, arguments: Mapping[str, Any], running: Mapping[str, Array] | None
+) -> Array:
+    """Return the gauge of a network's output at prediction: batch norm scales and shifts there."""
+    A: Array = arguments["X"]
+    E_A = np.zeros_like(A)
+    for l in range(1, network.depth + 1):
+        W = arguments[f"W{l}"]
+        Z, E_Z = W @ A, product("nk,km->nm", W, E_A + np.abs(A))
+        if network.batch_norm and running and l < network.depth:
+            mean, variance = running[f"mean{l}"], running[f"variance{l}"]
+            factor = arguments[f"gamma{l}"] / np.sqrt(variance + network.batch_norm.epsilon)
+            beta = arguments[f"beta{l}"]
+            E_Z = np.abs(factor) * (E_Z + np.abs(Z) + np.abs(mean)) + np.abs(beta)
+            Z = factor * (Z - mean) + beta
+        else:
+            b = arguments[f"b{l}"]
+            Z, E_Z = Z + b, E_Z + np.abs(b)
+        A, E_A, _ = _forward(network.activation(l), Z, E_Z)
+    return E_A

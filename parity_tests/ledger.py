@@ -127,6 +127,15 @@ class Ledger:
         finally:
             del self.entries[kept:]
 
+    def condense(self, start: int) -> None:
+        """Keep of the comparisons from `start` on the worst of each quantity: those of examples."""
+        worst: dict[tuple[str, ...], Entry] = {}
+        for entry in self.entries[start:]:
+            key = (entry.case, entry.quantity, entry.dtype, entry.device, entry.cause)
+            if key not in worst or entry.share > worst[key].share:
+                worst[key] = entry
+        self.entries[start:] = worst.values()
+
     def write(self, path: Path, run: Mapping[str, Any] | None = None) -> None:
         """Write the environment, what is said of the run, and every comparison, one a line.
 

@@ -73,8 +73,8 @@ _RULE_BUGS = (
     ),
     _optimizers(
         name="adam-counts-a-step-for-each-tensor",
-        old="            move(v, g, 1 - self.beta1, work)",
-        new="            state.t[()] += 1\n            move(v, g, 1 - self.beta1, work)",
+        old="            move(v, g, self.beta1, work)",
+        new="            state.t[()] += 1\n            move(v, g, self.beta1, work)",
         seen="flashlight/flashlight issue 143; clab/dynet issue 77; DiffSharp/DiffSharp issue 292",
     ),
     _optimizers(
@@ -85,8 +85,8 @@ _RULE_BUGS = (
     ),
     _optimizers(
         name="momentum-not-dampened-on-the-first-step",
-        old="move(v, g, 1 - self.beta, work)  # v = beta v",
-        new="move(v, g, 1 - self.beta if v.any() else 1.0, work)  # v = beta v",
+        old="move(v, g, self.beta, work)  # v = beta v",
+        new="move(v, g, self.beta if v.any() else 0.0, work)  # v = beta v",
         seen="pytorch/pytorch pull request 152833; ml-explore/mlx pull request 473",
     ),
     _optimizers(
@@ -103,8 +103,8 @@ _RULE_BUGS = (
     ),
     _optimizers(
         name="momentum-averages-reversed",
-        old="move(v, g, 1 - self.beta, work)  # v = beta v",
-        new="move(v, g, self.beta, work)  # v = beta v",
+        old="move(v, g, self.beta, work)  # v = beta v",
+        new="move(v, g, 1 - self.beta, work)  # v = beta v",
         seen="keras-team/keras issue 6839: momentum or decay",
     ),
     _optimizers(

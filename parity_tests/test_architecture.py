@@ -305,6 +305,6 @@ LAYOUTS_OF_THEIR_OWN = (
 
 def test_only_the_bridge_transposes():
     """No other module of the harness or the tests turns columns to rows."""
-    for path in HOUSE["parity_tests"].glob("*.py"):
+    for path in HOUSE["parity_tests"].glob("**/*.py"):
         if path.stem not in LAYOUTS_OF_THEIR_OWN:
             assert not re.search(r"\.T\b|transpose\(|swapaxes\(", path.read_text()), path.name

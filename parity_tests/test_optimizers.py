@@ -13,6 +13,7 @@ from parity_tests.harness import draw_gradients
 from parity_tests.ledger import LEDGER
 from parity_tests.witnesses import widened
 from scratch import optimizers as ours
+from scratch._blocks import move
 from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
 from scratch.parameters import Parameters
 from torch_ref import optimizers as theirs
@@ -217,6 +218,26 @@ def test_float32_errs_no_more_than_torch(case, rng):
     """
     parameters = {"W1": rng.standard_normal((5 * 6, 2)).astype(np.float32)}
     assert_case(case, 0.01, parameters, rng, groups=5, steps=300)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.25, 0.5])
+def test_a_large_average_takes_no_digits_from_a_small_gradient(beta):
+    """What follows an average of 1e12 is beta of it and (1 - beta) g: nothing is swallowed."""
+    average, target = np.array([1e12, 0.0]), np.array([1e-12, 1e-12])
+    move(average, target, beta, np.empty(2))
+    expected = beta * np.array([1e12, 0.0]) + (1 - beta) * 1e-12
+    assert_close(average, expected, "v, entry by entry", gauge=expected)
+
+
+def test_the_velocity_of_beta_zero_is_the_gradient():
+    """Torch keeps no buffer for it, and before a step there is no gradient either."""
+    tensor = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    optimizer = theirs.momentum([tensor], learning_rate=0.1, beta=0.0)
+    with pytest.raises(ValueError, match="take a step first"):
+        theirs.momentum_state(optimizer)
+    tensor.grad = torch.tensor([3.0, -4.0], dtype=torch.float64)
+    optimizer.step()
+    assert theirs.momentum_state(optimizer)["v"].tolist() == [3.0, -4.0]
 
 
 def test_rules_torch_lacks_take_a_closure_and_weight_decay(rng):

@@ -24,8 +24,13 @@ def blocks(*vectors: Array) -> Iterator[tuple[Array, ...]]:
         yield *pieces, work[: len(pieces[0])]
 
 
-def move(average: Array, target: Array, fraction: float, work: Array) -> None:
-    """Overwrite average with average + fraction * (target - average); target may be work."""
-    np.subtract(target, average, out=work)
-    work *= fraction
-    average += work
+def move(average: Array, target: Array, beta: float, work: Array) -> None:
+    """Overwrite average with beta * average + (1 - beta) * target; target may be work."""
+    if beta > 0.5:  # in float32 too the weights of the past and the target sum to 1
+        np.subtract(target, average, out=work)
+        work *= 1 - beta
+        average += work
+    else:  # from a large average to a small target nothing of the target is lost
+        np.multiply(target, 1 - beta, out=work)
+        average *= beta
+        average += work

@@ -30,11 +30,14 @@ def moving_average(x: Array, beta: float, bias_correction: bool = False) -> Arra
     Source: Course 2, week 2, "Exponentially weighted averages", "Bias correction".
     """
     wide = np.result_type(x.dtype, np.float64).type(beta)  # 1 - beta would lose digits in float32
-    fresh = x.dtype.type(1 - wide)
+    kept, fresh = x.dtype.type(wide), x.dtype.type(1 - wide)
     v = np.empty_like(x)
     last = x.dtype.type(0)
     for t, x_t in enumerate(x):
-        last += fresh * (x_t - last)  # beta v + (1 - beta) x
+        if beta > 0.5:  # in float32 too the weights of the past and of x sum to 1
+            last += fresh * (x_t - last)
+        else:  # beta v + (1 - beta) x as it is: a large v takes no digits from a small x
+            last = kept * last + fresh * x_t
         v[t] = last
     if bias_correction:
         with np.errstate(divide="ignore"):  # beta = 0

@@ -173,7 +173,7 @@ class Momentum(_Choices):
         _meet(parameters, gradients, state, MomentumState)
         for theta, g, v, work in blocks(parameters.theta, gradients.theta, state.v):
             if self.averaging:
-                move(v, g, 1 - self.beta, work)  # v = beta v + (1 - beta) g
+                move(v, g, self.beta, work)  # v = beta v + (1 - beta) g
             else:
                 v *= self.beta
                 v += g  # v = beta v + g
@@ -211,7 +211,7 @@ class RMSprop(_Choices):
         _meet(parameters, gradients, state, RMSpropState)
         for theta, g, s, work in blocks(parameters.theta, gradients.theta, state.s):
             np.square(g, out=work)
-            move(s, work, 1 - self.beta, work)  # s = beta s + (1 - beta) g^2
+            move(s, work, self.beta, work)  # s = beta s + (1 - beta) g^2
             _root(s, 1.0, self.epsilon, self.epsilon_inside_root, work)
             np.divide(g, work, out=work)
             work *= self.learning_rate
@@ -257,9 +257,9 @@ class Adam(_Choices):
         correction_v = 1 - self.beta1**t if self.bias_correction else 1.0
         correction_s = 1 - self.beta2**t if self.bias_correction else 1.0
         for theta, g, v, s, work in blocks(parameters.theta, gradients.theta, state.v, state.s):
-            move(v, g, 1 - self.beta1, work)  # v = beta1 v + (1 - beta1) g
+            move(v, g, self.beta1, work)  # v = beta1 v + (1 - beta1) g
             np.square(g, out=work)
-            move(s, work, 1 - self.beta2, work)  # s = beta2 s + (1 - beta2) g^2
+            move(s, work, self.beta2, work)  # s = beta2 s + (1 - beta2) g^2
             _root(s, correction_s, self.epsilon, self.epsilon_inside_root, work)
             np.divide(v, work, out=work)
             work *= self.learning_rate / correction_v

@@ -211,16 +211,18 @@ class AdamDialect(_Rule):
 
 def _vector(optimizer: Optimizer, key: str, factor: str = "") -> Tensor:
     """Return one entry of the state of every parameter as one vector, times a group's factor."""
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    if not all(key in optimizer.state.get(one, {}) for one in parameters):
-        raise ValueError(f"expected an optimizer with {key} for each parameter: take a step first")
-    return torch.cat(
-        [
-            optimizer.state[parameter][key].flatten() * group.get(factor, 1.0)
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-        ]
-    )
+    pieces = []
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            entry = optimizer.state.get(parameter, {}).get(key)
+            if entry is None and group.get("momentum") == 0:
+                entry = parameter.grad  # with a beta of 0 torch keeps no velocity: it is g
+            if entry is None:
+                raise ValueError(
+                    f"expected an optimizer with {key} for each parameter: take a step first"
+                )
+            pieces.append(entry.flatten() * group.get(factor, 1.0))
+    return torch.cat(pieces)
 
 
 @door(optimizer=Instance(Optimizer))
@@ -231,7 +233,10 @@ def gradient_descent_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 @door(optimizer=Instance(Optimizer))
 def momentum_state(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return {"v": (N,)} of `momentum` after a step, v = (1 - beta) buf. Source: SGD."""
+    """Return {"v": (N,)} of `momentum` after a step, v = (1 - beta) buf. Source: SGD.
+
+    For beta = 0, where SGD keeps no buffer, v is the gradient that it stepped by.
+    """
     return {"v": _vector(optimizer, "momentum_buffer", "velocity_factor")}
 
 

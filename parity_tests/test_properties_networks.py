@@ -1,0 +1,30 @@
+"""Properties of networks: depths to five, widths and examples from one, everything switched on."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from parity_tests import properties, strategies
+from parity_tests.profiles import weighted
+from parity_tests.properties.pasting import hold
+
+
+@weighted(7)
+@given(strategies.network_cases)
+def test_networks_agree(case):
+    """Output and the gradient of X and every parameter, under dropout, batch norm and ties."""
+    hold(properties.check_network, case)
+
+
+@weighted(4)
+@given(strategies.training_cases())
+def test_costs_and_gradients_of_networks_agree(case):
+    """J with its penalties, every gradient, the training loop's step, and predictions."""
+    hold(properties.check_training, case)
+
+
+@weighted(8)
+@given(strategies.logistic_regression_cases)
+def test_logistic_regression_agrees(case):
+    """Cost and gradients at once and by loops, saturated or not."""
+    hold(properties.check_logistic_regression, case)
