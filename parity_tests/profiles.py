@@ -101,6 +101,21 @@ def pytest_runtest_call() -> Iterator[None]:
     mine.check()
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand the count over, from a worker of pytest-xdist."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[__name__] = [TOTAL.examples, TOTAL.rejected]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker has counted, unless it died."""
+    examples, rejected = getattr(node, "workeroutput", {}).get(__name__, (0, 0))
+    TOTAL.examples += examples
+    TOTAL.rejected += rejected
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print how many examples there were."""
     if TOTAL.examples:

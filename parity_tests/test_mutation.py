@@ -42,12 +42,12 @@ def servers(script):
         one.stop()
 
 
-def judge(server, script, old, new):
+def judge(server, script, old, new, patience=60.0):
     """Return the verdict on linear.py with a text exchanged."""
     source = (ROOT / "scratch/linear.py").read_text()
     assert source.count(old) == 1
     changed = source.replace(old, new)
-    job = script("fork_server").Job("scratch.linear", changed, list(SECONDS), SECONDS, patience=1.0)
+    job = script("fork_server").Job("scratch.linear", changed, list(SECONDS), SECONDS, patience)
     return server.ask(job)
 
 
@@ -62,7 +62,9 @@ def test_a_server_notices_what_changed(kind, script, servers):
     right = judge(one, script, '"b": dZ.sum(', '"b": (+dZ).sum(')
     assert right.failed == ""
     assert right.ran >= 2
-    endless = judge(one, script, "    A_prev, W = cache", "    while True: A_prev, W = cache")
+    endless = judge(
+        one, script, "    A_prev, W = cache", "    while True: A_prev, W = cache", patience=1.0
+    )
     assert (endless.failed, endless.reason) == (first, "time limit")
     crashed = judge(one, script, "    A_prev, W = cache", "    import os; os.abort()")
     assert crashed.reason == "crash"
