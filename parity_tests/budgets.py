@@ -122,6 +122,9 @@ TRAJECTORY = Budget(
     "whole of it is one unit",
 )
 
+#: how often a test of statistics may call right draws wrong, so that new seeds may be tried freely.
+ALARM = 1e-9
+
 SAMPLING = Budget(
     name="sampling",
     relative=1.0,
@@ -136,7 +139,7 @@ def difference_of(dtype: Any) -> tuple[float, Budget]:
     return (1e-6, FINITE_DIFFERENCE) if wider else (1e-3, FLOAT64_DIFFERENCE)
 
 
-def of_draws(draws: int, alarm: float) -> Budget:
+def of_draws(draws: int, alarm: float = ALARM) -> Budget:
     """Return the bound for a statistic of so many draws, if right draws may fail so often."""
     return Budget(
         name=SAMPLING.name,

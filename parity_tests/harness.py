@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -51,13 +51,18 @@ __all__ = [
     "assert_switches",
     "assert_twins",
     "draw_gradients",
+    "draw_until",
     "measure",
+    "switches",
 ]
 
 Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
 #: what a third witness is called, and its value at an index with how uncertain that is.
 Third = tuple[str, Callable[[tuple[int, ...]], tuple[Any, Any]]]
+
+#: what a test draws for itself.
+Case = TypeVar("Case", bound=tuple[Any, ...])
 
 #: what a wider run of ours is called in messages.
 RUN = "the longdouble run"
@@ -170,11 +175,26 @@ def _admit(wider: Any, ours: Any, quantity: str) -> Any:
     raise AssertionError(f"{quantity}: the wider run is {wider.dtype}, ours {ours.dtype}")
 
 
+def switches(condition: Any) -> bool:
+    """Tell whether the condition holds somewhere and fails somewhere."""
+    condition = np.asarray(condition)
+    return bool(condition.any() and not condition.all())
+
+
 def assert_switches(condition: Any, quantity: str) -> None:
     """Raise AssertionError unless the condition holds somewhere and fails somewhere."""
-    condition = np.asarray(condition)
-    if condition.all() or not condition.any():
-        raise AssertionError(f"{quantity} is {condition.flat[0]} everywhere: it proves nothing")
+    if not switches(condition):
+        first = np.asarray(condition).flat[0]
+        raise AssertionError(f"{quantity} is {first} everywhere: it proves nothing")
+
+
+def draw_until(proves: Callable[..., bool], draw: Callable[[], Case]) -> Case:
+    """Return the first draw, a tuple, that proves something; raise AssertionError without one."""
+    for _ in range(1000):
+        drawn = draw()
+        if proves(*drawn):
+            return drawn
+    raise AssertionError("no draw in a thousand proves anything")
 
 
 def assert_twins(

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from parity_tests import assert_close, measure
 from parity_tests.bridge import columns, images_to_numpy, images_to_torch, rows
-from parity_tests.budgets import of_draws
+from parity_tests.budgets import ALARM, of_draws
 from parity_tests.witnesses import widened
 from scratch import augmentation as ours
 from torch_ref import augmentation as theirs
@@ -249,9 +249,8 @@ def test_tempting_flips_are_wrong(rng):
         assert measure(mine, images_to_numpy(wrong)).error > 1e12
 
 
-#: a draw that is right raises an alarm once in a million.
-ALARM, DRAWS = 1e-6, 30_000
-SAMPLED = of_draws(DRAWS, ALARM)
+DRAWS = 30_000
+SAMPLED = of_draws(DRAWS)
 
 
 def draw_both(name, rng, choice, m=DRAWS):
@@ -268,7 +267,7 @@ def draw_both(name, rng, choice, m=DRAWS):
 
 def assert_unrelated(draws):
     """Each image has a draw of its own: neighbours are not correlated."""
-    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < scipy.stats.norm.isf(ALARM) / DRAWS**0.5
+    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < SAMPLED.relative
 
 
 def test_flips_are_even_by_default():

@@ -1,7 +1,7 @@
 """Initializers: both sides draw from the distribution that the formula names.
 
-The generators differ, so numbers are compared as distributions, each test at a false-alarm rate of
-ALARM; the seeds are fixed by the test's id, so what passes once passes always.
+The generators differ, so numbers are compared as distributions, each check at a false-alarm rate of
+ALARM.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from parity_tests import assert_close
 from parity_tests.bridge import load, rows, unload
-from parity_tests.budgets import of_draws
+from parity_tests.budgets import ALARM, of_draws
 from scratch import initializers as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import GradientDescent
@@ -22,12 +22,10 @@ from torch_ref.batch_norm import BatchNorm
 from torch_ref.network import Network as TheirNetwork
 from torch_ref.network import cost_and_gradients as their_cost_and_gradients
 
-#: chance that a right implementation is called wrong by one test.
-ALARM = 1e-4
 SHAPE = (300, 200)  # n, n_prev: unequal, so that fan_in and fan_out differ
 
 #: two standard deviations, each known to 1 / sqrt(2 N), at the same false-alarm rate.
-SAMPLED = of_draws(300 * 200, ALARM)
+SAMPLED = of_draws(300 * 200)
 
 DISTRIBUTIONS = {
     "small_normal": scipy.stats.norm(scale=0.01),
@@ -117,9 +115,9 @@ def test_initialize(name, rng):
         if key.startswith("b"):
             assert_close(view, other[key], key, expect_zero=True)
             continue
-        spread = view.std(), other[key].std()
-        assert spread[0] == pytest.approx(spread[1], rel=5 / np.sqrt(2 * view.size))
-        assert abs(view.mean() - other[key].mean()) <= 5 * np.sqrt(2 / view.size) * spread[0]
+        spread, bound = (view.std(), other[key].std()), of_draws(view.size).relative
+        assert spread[0] == pytest.approx(spread[1], rel=bound)
+        assert abs(view.mean() - other[key].mean()) <= np.sqrt(2) * bound * spread[0]
 
 
 @pytest.mark.parity("initialize")

@@ -20,6 +20,7 @@ from parity_tests.bridge import (
 )
 from parity_tests.budgets import FLOAT32_NETWORK
 from parity_tests.gauges import cost_gauges, network_gauges
+from parity_tests.harness import draw_until, switches
 from parity_tests.witnesses import widened
 from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
@@ -476,8 +477,11 @@ class Objective(torch.nn.Module):
 @pytest.mark.parametrize("output", OUTPUT_COSTS)
 def test_both_public_doors(output, l1, l2, rng):
     """The functions that users call agree, tensor by tensor, and so do the predictions."""
-    network, parameters = draw_network((5, 8, 6, 3), "relu", output, rng)
-    X, Y = rng.standard_normal((5, 9)), draw_labels(network, 9, rng)
+    network, parameters, X = draw_until(
+        lambda network, parameters, X: switches(predict(X, parameters, network)),
+        lambda: (*draw_network((5, 8, 6, 3), "relu", output, rng), rng.standard_normal((5, 9))),
+    )
+    Y = draw_labels(network, 9, rng)
     module = twin(network, parameters)
     J, gradients = cost_and_gradients(parameters, X, Y, network, l1=l1, l2=l2, m=20)
     truth, slopes = wide_costs(parameters, X, Y, network, l1=l1, l2=l2, m=20)

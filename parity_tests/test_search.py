@@ -18,7 +18,7 @@ import torch
 
 from parity_tests import TRAINING, assert_close, assert_switches, measure
 from parity_tests.bridge import rows, twin, unload
-from parity_tests.budgets import FLOAT32_FLOOR
+from parity_tests.budgets import ALARM, FLOAT32_FLOOR, of_draws
 from parity_tests.objectives import our_cost, start, their_cost, train_ours, train_theirs
 from scratch import search as ours
 from scratch._door import unchecked
@@ -214,7 +214,7 @@ def test_extended_precision_stays():
 
 def test_a_learning_rate_on_a_linear_scale_hardly_tries_small_ones(rng):
     """The lecture's reason: of 1e-4..1, a linear scale spends 90 % of the draws on 0.1..1."""
-    u = rng.random(1000)
+    u = rng.random(10_000)
     linear = ours.Uniform(low=1e-4, high=1.0).sample(u)
     decades = ours.LogUniform(low=1e-4, high=1.0).sample(u)
     assert 0.85 < (linear > 0.1).mean() < 0.95
@@ -234,11 +234,11 @@ def test_draws_have_the_distribution_they_name(rng):
             turn, witness = WITNESSES[name]
             if name == "integers":
                 counts = np.bincount(values.astype(int) + 2, minlength=7)
-                assert scipy.stats.chisquare(counts).pvalue > 1e-3
+                assert scipy.stats.chisquare(counts).pvalue > ALARM
             else:
-                assert scipy.stats.kstest(turn(values), witness.cdf).pvalue > 1e-3
+                assert scipy.stats.kstest(turn(values), witness.cdf).pvalue > ALARM
         correlations = scipy.stats.spearmanr(points).statistic - np.eye(4)
-        assert np.abs(correlations).max() < 4 / math.sqrt(n)
+        assert np.abs(correlations).max() < of_draws(n).relative
     # the same draws on the other side are the same points
     U = np.random.default_rng(seed).random((4, n))
     shared = table(theirs.sample_points(space(theirs), rows(U)))
