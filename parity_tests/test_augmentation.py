@@ -306,19 +306,21 @@ def test_flips_are_drawn_with_their_probability(probability, rng):
         assert_close(mine + 0.0, other + 0.0, "certain", expect_zero=not end)
 
 
+@pytest.mark.parametrize("room", [1, 2])
 @pytest.mark.parametrize(
-    ("name", "lowest"),
+    ("name", "sign"),
     [
-        pytest.param(name, lowest, marks=pytest.mark.parity(name))
-        for name, lowest in (("draw_offsets", 0), ("draw_shifts", -2))
+        pytest.param(name, sign, marks=pytest.mark.parity(name))
+        for name, sign in (("draw_offsets", 0), ("draw_shifts", -1))
     ],
 )
-def test_moves_are_drawn_equally_often(name, lowest, rng):
-    """Each of 25 pairs of row and column comes up equally often, the ends too."""
-    mine, other = draw_both(name, rng, 2)
+def test_moves_are_drawn_equally_often(name, sign, room, rng):
+    """Each of 9 or 25 pairs of row and column comes up equally often, the ends too."""
+    mine, other = draw_both(name, rng, room)
+    side = 2 * room + 1
     for pairs in (mine, other):
         found, counts = np.unique(pairs, axis=1, return_counts=True)
-        assert np.array_equal(found, lowest + np.array(np.divmod(np.arange(25), 5)))
+        assert np.array_equal(found, sign * room + np.array(np.divmod(np.arange(side**2), side)))
         assert scipy.stats.chisquare(counts).pvalue > ALARM
         for line in pairs:
             assert_unrelated(line)
@@ -340,14 +342,31 @@ def test_angles_are_uniform(rng):
     assert_close(still + 0.0, their_still + 0.0, "no room", expect_zero=True)
 
 
-def test_a_crop_beyond_the_frame_is_refused():
+class Certain(np.random.Generator):
+    """A generator whose every draw is one half."""
+
+    def random(self, size=None):
+        """Return halves."""
+        return np.full(size, 0.5)
+
+
+def test_a_draw_of_the_probability_itself_is_no_flip():
+    """Draws are in [0, 1), so those below the probability are that many; 0 is below none."""
+    certain = Certain(np.random.PCG64(0))
+    assert ours.draw_flips(3, certain, 0.5).tolist() == [0, 0, 0]
+    assert ours.draw_flips(3, certain, np.nextafter(0.5, 1)).tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3, 5])
+def test_a_crop_beyond_the_frame_is_refused(padding):
     """Offsets end at twice the padding, on both sides."""
-    for module, images, offsets in (
-        (ours, _BATCH, _PAIRS + 1),
-        (theirs, images_to_torch(_BATCH), rows(_PAIRS + 1)),
-    ):
-        with pytest.raises(ValueError, match="expected offsets of at most 2, got 3"):
-            module.pad_and_crop(images, offsets, 1)
+    end = np.full((2, _M), 2 * padding)
+    for module, images, turn in ((ours, _BATCH, np.copy), (theirs, images_to_torch(_BATCH), rows)):
+        module.pad_and_crop(images, turn(end), padding)
+        with pytest.raises(ValueError, match="expected offsets") as refusal:
+            module.pad_and_crop(images, turn(end + 1), padding)
+        message = f"expected offsets of at most {2 * padding}, got {2 * padding + 1}"
+        assert str(refusal.value) == message
 
 
 @pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])

@@ -290,3 +290,40 @@ def test_the_default_tolerance_and_plain_results(side):
     found = side.diagnose(*given, tolerance=np.float64(0.01))
     assert [type(one) for one in found] == [float, float, bool, bool, str, tuple]
     assert json.loads(json.dumps(found._asdict()))["high_bias"] is True
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_the_round_off_itself_is_a_tie(side):
+    """A gap of exactly 1e-12 above the tolerance is low, the next number is high."""
+    for gap, high in ((1e-12, False), (np.nextafter(1e-12, 1), True)):
+        assert side.diagnose(gap, 0.0, tolerance=0.0).high_bias is high
+        assert side.diagnose(0.0, gap, tolerance=0.0).high_variance is high
+
+
+REFUSALS = {
+    "beyond m": ([1, 2, 9], ValueError, "sizes of at most m = 4 examples, got 9"),
+    "a string": ("4", TypeError, "sizes to be a list of whole numbers, got str '4'"),
+    "an array of one number": (
+        np.array(3),
+        TypeError,
+        "sizes to be a list of whole numbers, got an array of dtype int64 and shape ()",
+    ),
+    "a matrix": (
+        np.array([[1, 2]]),
+        TypeError,
+        "sizes to be a list of whole numbers, got an array of dtype int64 and shape (1, 2)",
+    ),
+    "none": ([], ValueError, "sizes to hold at least one size, got none"),
+    "zero": ([0, 1], ValueError, "sizes[0] to be at least 1, got 0"),
+    "a float": ([1, 2.0], TypeError, "sizes[1] to be a whole number, got float 2.0"),
+    "falling": ((2, 1), ValueError, "sizes to increase, got [2, 1]"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_the_whole_refusal_of_sizes(case):
+    """What sizes of the training set may be, and what came."""
+    sizes, error, message = REFUSALS[case]
+    with pytest.raises(error) as refusal:
+        ours.learning_curves(fit_nothing, DATA, LABELS, sizes, ORDER)
+    assert str(refusal.value) == f"expected {message}"

@@ -234,3 +234,48 @@ def test_modules_that_do_not_belong_together_are_refused(rng):
     with pytest.raises(TypeError, match="expected module"):
         stopping.init(values)
     assert state.epoch == 0
+
+
+@pytest.mark.parametrize("side", ["scratch", "torch_ref"])
+def test_whoever_goes_on_after_the_stop_is_told_again(side, rng):
+    """Past the patience the answer stays, until a better cost; NumPy's numbers count alike."""
+    values = initialize((3, 2, 1), "he", rng)
+    make, other = (
+        (EarlyStopping, values)
+        if side == "scratch"
+        else (theirs.EarlyStopping, twin(NETWORK, values))
+    )
+    stopping = make(patience=np.int64(300))
+    state = stopping.init(other)
+    answers = [stopping.update(state, cost, other) for cost in [1, *[np.int64(2)] * 302, 0.5]]
+    assert answers == [False] * 300 + [True] * 3 + [False]
+
+
+def test_parameters_of_another_layout_or_precision_are_refused(rng):
+    """Fewer units or more, wider or narrower: the message names both sides of it."""
+    layouts = [Parameters({"W1": rng.standard_normal((n, 2))}) for n in (1, 2, 3)]
+    dtypes = [Parameters({"W1": np.ones((2, 2), dtype)}) for dtype in ("f4", "f8", "g")]
+    stopping = EarlyStopping(patience=1)
+    for kept in layouts:
+        for other in layouts:
+            state = stopping.init(kept)
+            if other is kept:
+                stopping.restore(state, other)
+                continue
+            with pytest.raises(ValueError, match="expected parameters like") as refusal:
+                stopping.restore(state, other)
+            assert str(refusal.value) == f"expected parameters like {kept}, got {other}"
+    for kept in dtypes:
+        for other in dtypes:
+            state = stopping.init(kept)
+            if other is kept:
+                stopping.restore(state, other)
+                continue
+            with pytest.raises(TypeError, match="expected parameters of dtype") as refusal:
+                stopping.restore(state, other)
+            message = f"of dtype {kept.theta.dtype}, got {other.theta.dtype}"
+            assert str(refusal.value) == f"expected parameters {message}"
+    named = Parameters.empty(dtypes[1].shapes, np.dtype("f8", metadata={"unit": "degree"}))
+    assert named.theta.dtype is not dtypes[1].theta.dtype
+    stopping.restore(stopping.init(dtypes[1]), named)  # with metadata, it is the same dtype
+    assert np.array_equal(named.theta, dtypes[1].theta)

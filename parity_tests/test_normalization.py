@@ -244,3 +244,22 @@ def test_statistics_that_are_none_are_refused(bad):
             for function in (module.normalize, module.denormalize):
                 with pytest.raises(error, match="expected"):
                     function(X, spoilt)
+
+
+def test_variance_and_mean_are_of_one_dtype():
+    """Either may be the wider one; a dtype that carries metadata is the same dtype."""
+    X = _X.astype("f4")
+    for features, mean, variance in ((X, "f4", "f8"), (_X, "f8", "f4")):
+        fitted = ours.fit(features)
+        spoilt = fitted._replace(variance=fitted.variance.astype(variance))
+        for function in (ours.normalize, ours.denormalize):
+            with pytest.raises(TypeError) as refusal:
+                function(features, spoilt)
+            expected, got = np.dtype(mean), np.dtype(variance)
+            message = f"expected statistics.variance of dtype {expected}, got {got}"
+            assert str(refusal.value) == message
+    fitted = ours.fit(_X)
+    named = fitted.variance.astype(np.dtype("f8", metadata={"unit": "degree"}))
+    assert named.dtype is not fitted.mean.dtype
+    same = ours.normalize(_X, fitted._replace(variance=named))
+    assert np.array_equal(same, ours.normalize(_X, fitted))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -109,6 +111,86 @@ def test_ratios_are_the_fractions_they_stand_for(side):
     assert side.sizes(12, (1 / 6, 1 / 6, 2 / 3)) == (2, 2, 8)
     sevenths = tuple(n / 7 for n in (1, 2, 4))
     assert side.sizes(7 * 10**6, sevenths) == (10**6, 2 * 10**6, 4 * 10**6)
+
+
+def test_a_ratio_stands_for_a_fraction_of_a_billion():
+    """Next to 1/2 is 1/2 + 1/(2 10^9): what is nearer to 1/2 than to it is a half, and a tie.
+
+    The other side rounds m times the ratio to nine decimals instead.
+    """
+    for distance, expected in ((1.5e-10, (1, 0)), (2.4e-10, (1, 0)), (2.6e-10, (0, 1))):
+        assert ours.sizes(1, (0.5 - distance, 0.5 + distance)) == expected
+
+
+def test_what_the_ratios_lack_is_lacked_by_all():
+    """Ratios that miss 1 by less than 1e-9 are divided by their sum; 10^10 examples show it."""
+    for sign in (1, -1):
+        second = Fraction(1, 2) + Fraction(sign, 2 * (10**9 - 1))  # the fraction next to 1/2
+        first = 10**10 * Fraction(1, 2) / (Fraction(1, 2) + second)
+        counts = ours.sizes(10**10, (0.5, 0.5 + sign * 5e-10))
+        assert counts == (round(first), 10**10 - round(first))
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+def test_an_empty_part_is_refused(side):
+    """The message counts what each part would get."""
+    order, ratios = np.arange(2), (0.4, 0.3, 0.3)
+    assert side.sizes(2, ratios) == (1, 1, 0)
+    Y = np.ones((1, 2)) if side is ours else torch.ones(2, 1)
+    message = "expected m large enough for every part, got .1, 1, 0. of m = 2"
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        side.split(order, ratios)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        side.stratified_split(Y, order, ratios)
+
+
+REFUSALS = {
+    "an end": (("sizes", 2, (1.0, 1e-10)), "ratios in (0, 1) that sum to 1, got (1.0, 1e-10)"),
+    "beyond": (("sizes", 2, (1.5, 1e-10)), "ratios in (0, 1) that sum to 1, got (1.5, 1e-10)"),
+    "just beyond": (
+        ("sizes", 2, (1 + 1e-10, 1e-11)),
+        "ratios in (0, 1) that sum to 1, got (1.0000000001, 1e-11)",
+    ),
+    "one part": (
+        ("sizes", 2, (1 - 1e-10,)),
+        "ratios in (0, 1) that sum to 1, got (0.9999999999,)",
+    ),
+    "twice all": (
+        ("sizes", 2, (0.75, 0.75, 0.5)),
+        "ratios in (0, 1) that sum to 1, got (0.75, 0.75, 0.5)",
+    ),
+    "more folds than examples": (("k_fold", np.arange(2), 3), "k to be at most m = 2, got 3"),
+    "an index of m": (
+        ("take", np.ones((2, 6)), np.array([0, 6])),
+        "indices in 0..5 as X has 6, got [0 6]",
+    ),
+    "an index beyond m": (
+        ("take", np.ones((2, 6)), np.array([7, 0])),
+        "indices in 0..5 as X has 6, got [7 0]",
+    ),
+    "an index below": (
+        ("take", np.ones((2, 6)), np.array([-1, 0])),
+        "indices in 0..5 as X has 6, got [-1  0]",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_the_whole_refusal(case):
+    """Both sides say which numbers may stand there, and what came."""
+    (name, *arguments), message = REFUSALS[case]
+    turned = [rows(one) if np.ndim(one) == 2 else one for one in arguments]
+    for side, inputs in ((ours, arguments), (theirs, turned)):
+        with pytest.raises(ValueError, match="expected") as refusal:
+            getattr(side, name)(*inputs)
+        assert str(refusal.value) == f"expected {message}"
+
+
+def test_as_many_folds_as_examples():
+    """Leaving one out is k = m."""
+    for side in (ours, theirs):
+        folds = side.k_fold(np.arange(3), 3)
+        assert [held_out.tolist() for _, held_out in folds] == [[0], [1], [2]]
 
 
 def test_rounding_each_part_loses_or_invents_examples():
