@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from parity_tests.course import draw_layers
-from scratch._door import unchecked
+from scratch._door import Whole, unchecked
 from scratch.course import deep, planar, regularization
 from scratch.course._kinds import Labels, door
 
@@ -342,6 +342,35 @@ def test_bad_arguments_are_refused(stem, name):
             assert refused[1].startswith("expected "), (argument, how, refused)
             assert ", got " in refused[1], (argument, how, refused)
             assert same({key: arguments[key] for key in kept}, kept), (argument, how)
+
+
+#: the smallest of each whole number: counts of units and examples from 1, of steps from 0.
+LEAST = {
+    ("planar", "initialize_parameters"): {"n_x": 1, "n_h": 1, "n_y": 1},
+    ("planar", "nn_model"): {"n_h": 1, "num_iterations": 0},
+    ("deep", "L_layer_model"): {"num_iterations": 0},
+    ("optimization", "random_mini_batches"): {"mini_batch_size": 1},
+    ("optimization", "update_parameters_with_adam"): {"t": 1},
+    ("optimization", "update_parameters_with_decay"): {"iteration": 0},
+    ("optimization", "model"): {"mini_batch_size": 1, "num_epochs": 0},
+}
+
+
+@pytest.mark.parametrize(("stem", "name"), CALLS, ids=lambda one: one)
+def test_the_smallest_whole_number_passes_and_no_smaller(stem, name, monkeypatch):
+    """One of each count is enough, and where nothing is to be done none; below that is refused."""
+    module = importlib.import_module(f"scratch.course.{stem}")
+    function, least = getattr(module, name), LEAST.get((stem, name), {})
+    counts = {argument for argument, one in function.__door__.items() if isinstance(one, Whole)}
+    assert counts == set(least)
+    monkeypatch.setattr(module, "plot_costs", lambda *arguments: None, raising=False)
+    for argument, smallest in least.items():
+        arguments = copy.deepcopy(EXAMPLES[stem][name])
+        function(**{**arguments, argument: smallest})
+        with pytest.raises(ValueError, match="at least") as refusal:
+            function(**{**arguments, argument: smallest - 1})
+        expected = f"expected {argument} to be at least {smallest}, got {smallest - 1}"
+        assert str(refusal.value) == expected
 
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.float16, np.float32])

@@ -50,6 +50,22 @@ def test_vectors(sizes, rng):
     assert_close(column, expected[:, None], "gradients")
 
 
+def test_layers_that_do_not_fit_together_are_a_vector_too(rng):
+    """Each layer is laid out on its own, as the assignment's updates are: there and back."""
+    shapes = {"W1": (2, 3), "b1": (2, 1), "W2": (3, 3), "b2": (3, 1)}
+    loose = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    theta, keys = ours.dictionary_to_vector(loose)
+    assert np.array_equal(theta[:, 0], np.concatenate([one.ravel() for one in loose.values()]))
+    assert keys == ["W1"] * 6 + ["b1"] * 2 + ["W2"] * 9 + ["b2"] * 3
+    back = ours.vector_to_dictionary(theta, loose)
+    assert all(np.array_equal(back[name], one) for name, one in loose.items())
+    for wrong in (theta[:-1], np.vstack([theta, theta])):
+        with pytest.raises(ValueError, match="N = 20") as refusal:
+            ours.vector_to_dictionary(wrong, loose)
+        message = f"expected theta of shape (N, 1) with N = 20, got {wrong.shape}"
+        assert str(refusal.value) == message
+
+
 def test_without_like_the_vector_is_the_assignments_network(rng):
     """4, 5, 3 and 1 units: 47 entries, cut where the assignment cuts them."""
     theta = rng.standard_normal((47, 1))

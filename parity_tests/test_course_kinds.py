@@ -18,6 +18,7 @@ TWIN = {**SINGLE, "W2": MATRIX, "b2": COLUMN}  # a second layer that the first d
 GRADIENTS = {f"d{name}": one for name, one in SINGLE.items()}
 CACHE = ((np.ones((3, 5)), MATRIX, COLUMN), np.ones((2, 5)))
 NEXT = ((np.ones((2, 5)), np.ones((1, 2)), np.ones((1, 1))), np.ones((1, 5)))
+LAST = ((np.ones((1, 5)), np.ones((3, 1)), np.ones((3, 1))), np.ones((3, 5)))
 FLAT = (np.ones((2, 5)), np.ones((2, 5)), MATRIX, COLUMN)
 FLAT_NEXT = (np.ones((1, 5)), np.ones((1, 5)), np.ones((1, 2)), np.ones((1, 1)))
 DROPPED = (FLAT[0], np.ones((2, 5)), *FLAT[1:])
@@ -50,6 +51,7 @@ REFUSALS = [
     ("numbers", np.array([["1"]]), TypeError, f"x {REAL} {ARRAY} <U1 and shape (1, 1)"),
     ("numbers", ROW, ValueError, "x of shape (n, m), got (3,)"),
     ("labels", MATRIX, ValueError, "x of shape (1, m), got (2, 3)"),
+    ("labels", np.ones(()), ValueError, "x of shape (1, m), got ()"),
     ("labels", 1.0, TypeError, f"x {REAL} float 1.0"),
     ("any shape", "1", TypeError, f"x {REAL} str '1'"),
     ("any shape", True, TypeError, f"x {REAL} bool True"),
@@ -79,6 +81,7 @@ REFUSALS = [
     ("layers", TWIN, ValueError,
      "x['W2'] of shape (n_2, n_1) with n_1 = 2 from x['W1'], got (2, 3)"),
     ("gradients", [1], TypeError, "x to be a dictionary, got list [1]"),
+    ("gradients", {}, ValueError, "x with the keys dW1, db1, got none"),
     ("gradients", {"dW1": MATRIX}, ValueError, "x with the keys dW1, db1, got dW1"),
     ("gradients", {**GRADIENTS, "dW3": MATRIX}, ValueError,
      "x with the keys dW1, db1, dW2, db2, dW3, db3, got dW1, db1, dW3"),
@@ -106,6 +109,9 @@ REFUSALS = [
     ("caches", [CACHE, CACHE], ValueError,
      "A_prev in the linear cache in x[1] of shape (n_1, m) with n_1 = 2 from W in the linear cache "
      "in x[0], got (3, 5)"),
+    ("caches", [CACHE, NEXT, CACHE], ValueError,
+     "A_prev in the linear cache in x[2] of shape (n_2, m) with n_2 = 1 from W in the linear cache "
+     "in x[1], got (3, 5)"),
     ("flat", MATRIX, TypeError,
      f"x to be a tuple (Z1, A1, W1, b1, ...), got {ARRAY} float64 and shape (2, 3)"),
     ("flat", (), ValueError, "x to be a tuple (Z1, A1, W1, b1, ...), got 0 entries"),
@@ -170,6 +176,7 @@ def test_the_lengths_that_are_left_behind():
     assert found["n_prev_1"] == (3, "x['W1']")
     assert found["n_prev_2"] == (2, "x['W2']")
     assert lengths("caches", [CACHE, NEXT])["n_L"] == (1, "Z in x[1]")
+    assert lengths("caches", [CACHE, NEXT, LAST])["n_L"] == (3, "Z in x[2]")
     assert lengths("flat", FLAT)["n_L"] == (2, "b1 in x")
     assert lengths("flat", (*FLAT, *FLAT_NEXT))["n_L"] == (1, "b2 in x")
     assert lengths("any shape", MATRIX)["rank"] == (2, "x")

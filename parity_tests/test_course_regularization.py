@@ -20,6 +20,7 @@ from parity_tests.course import (
 )
 from parity_tests.witnesses import widened
 from scratch.course import regularization as ours
+from scratch.course._layers import Layer, flatten, unflatten
 from torch_ref.linear import linear
 
 SIZES = (4, 7, 6, 1)
@@ -195,6 +196,29 @@ def test_keep_prob_1_is_the_plain_network(rng):
     found = ours.backward_propagation_with_dropout(X, Y, with_masks, keep_prob=1)
     for name, gradient in found.items():
         assert np.array_equal(gradient, expected[name])
+
+
+def test_what_keeps_nothing_keeps_no_unit(rng):
+    """keep_prob = 0 passes the door: rand < 0 holds nowhere, and 0 / 0 is NaN, as in a notebook."""
+    X, _, parameters = draw(rng)
+    with np.errstate(invalid="ignore"):
+        A3, cache = ours.forward_propagation_with_dropout(X, parameters, 0)
+    assert not cache[1].any()
+    assert not cache[6].any()
+    assert np.isnan(A3).all()
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_cache_is_taken_apart_as_it_was_put_together(dropped, depth):
+    """Of any depth; with dropout all layers but the last have a mask."""
+    layers = [
+        Layer(f"Z{l}", f"D{l}" if dropped and l < depth else None, f"A{l}", f"W{l}", f"b{l}")
+        for l in range(1, depth + 1)
+    ]
+    cache = flatten(layers)
+    assert len(cache) == 4 * depth + (depth - 1) * dropped
+    assert unflatten(cache, dropped) == layers
 
 
 #: the cache of the assignment's test cases, and what differs under dropout.

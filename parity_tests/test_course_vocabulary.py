@@ -14,7 +14,7 @@ from torch.nn import functional
 from parity_tests import GRADIENT, assert_close
 from parity_tests.bridge import columns, rows
 from parity_tests.course import draw_layers, gradient_gauges, reference
-from scratch._door import unchecked
+from scratch._door import Seen, unchecked
 from scratch.course import (
     deep,
     gradient_checking,
@@ -23,6 +23,8 @@ from scratch.course import (
     planar,
     regularization,
 )
+from scratch.course._kinds import FlatCache
+from scratch.course._layers import flatten, network_forward
 
 #: names, order and defaults of the notebooks; the seed alone is the house's, and keyword-only.
 SIGNATURES = {
@@ -213,6 +215,35 @@ def test_eleven_layers(rng):
     assert {name: one.shape for name, one in drawn.items()} == {
         name: one.shape for name, one in parameters.items()
     }
+
+
+def test_three_hundred_layers():
+    """Hidden layers that pass a positive X on are not there: the numbers are those of one layer."""
+    depth, X, Y = 300, np.array([[0.5, 1.0, 2.0]]), np.array([[0, 1, 1]])
+    parameters = {}
+    for l in range(1, depth + 1):
+        parameters |= {f"W{l}": np.ones((1, 1)), f"b{l}": np.zeros((1, 1))}
+    single = {name: parameters[name] for name in ("W1", "b1")}
+    AL, caches = deep.L_model_forward(X, parameters)
+    expected, first = deep.L_model_forward(X, single)
+    assert np.array_equal(AL, expected)
+    slopes = deep.L_model_backward(expected, Y, first)
+    grads = deep.L_model_backward(AL, Y, caches)
+    cost, cache = gradient_checking.forward_propagation_n(X, Y, parameters)
+    assert cost == deep.compute_cost(expected, Y)
+    other = gradient_checking.backward_propagation_n(X, Y, cache)
+    for l in range(1, depth + 1):
+        assert np.array_equal(grads[f"dW{l}"], slopes["dW1"])
+        assert np.array_equal(grads[f"db{l}"], slopes["db1"])
+    every = np.hstack([other[f"dW{l}"] for l in range(1, depth + 1)])
+    assert_close(every, np.repeat(slopes["dW1"], depth, axis=1), "dW")
+    theta, _ = gradient_checking.dictionary_to_vector(parameters)
+    back = gradient_checking.vector_to_dictionary(theta, parameters)
+    assert all(np.array_equal(back[name], one) for name, one in parameters.items())
+    A, layers = network_forward(X, parameters, np.ones)  # masks that keep every unit
+    assert np.array_equal(A, expected)
+    assert [layer.D is None for layer in layers] == [False] * (depth - 1) + [True]
+    FlatCache(depth, dropout=True).admit("cache", flatten(layers), Seen())
 
 
 def test_what_is_missing_is_named(rng):
