@@ -324,6 +324,16 @@ def test_the_unbiased_variance_of_one_example_is_refused(rng):
         theirs.BatchNorm(3, unbiased=True)(torch.ones(1, 3, dtype=torch.float64))
 
 
+def test_running_averages_move_by_their_defaults(rng):
+    """Unsaid, a tenth of the way to the batch's mean and biased variance."""
+    cache = ours.batch_norm_forward(**draw_inputs(3, 4, rng))[1]
+    averages = np.zeros((3, 1)), np.ones((3, 1))
+    unsaid = ours.update_running_averages(*averages, cache)
+    said = ours.update_running_averages(*averages, cache, decay=0.9, unbiased=False)
+    assert np.array_equal(unsaid, said)
+    assert_close(unsaid[1], 0.9 + 0.1 * cache.variance, "running variance")
+
+
 _RNG = np.random.default_rng(0)
 _INPUTS = draw_inputs(3, 4, _RNG)
 _TENSORS = {name: to_torch(name, one) for name, one in _INPUTS.items()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,11 @@ def test_parameters_and_data_fit_the_network():
         TypeError,
         "expected X of dtype float64, got float32",
     )
+    narrow = Parameters({name: one.astype("f4") for name, one in PARAMETERS.items()})
+    assert refusal(match, NETWORK, narrow, X) == (
+        TypeError,
+        "expected X of dtype float32, got float64",
+    )
     for sizes in ((2, 4, 6, 3), (2, 4, 4, 3), (2, 3)):
         other = Network(layer_sizes=sizes, output="softmax")
         error, message = refusal(match, other, PARAMETERS, X)
@@ -59,7 +66,9 @@ def test_labels_fit_the_output():
     both = np.ones((3, 6))
     assert refusal(check_labels, NETWORK, Y) == (None, "")
     assert refusal(check_labels, sigmoid, both) == (None, "")
-    assert "one-hot" in refusal(check_labels, NETWORK, both)[1]
+    spelt = Network(layer_sizes=SIZES, output="".join(["soft", "max"]))
+    for network in (NETWORK, spelt):
+        assert "one-hot" in refusal(check_labels, network, both)[1]
     assert "labels in {0, 1}" in refusal(check_labels, sigmoid, 0.5 * both)[1]
     for height in (1, 2, 4):
         assert refusal(check_labels, sigmoid, np.ones((height, 6))) == (
@@ -92,6 +101,11 @@ def test_masks_fit_the_layers():
         "expected mask D2 of dtype float64, got an array of dtype float32 and shape (5, 6)",
     )
     assert said({**MASKS, "D2": 1.25})[0] is TypeError
+    wide = refusal(check_masks, NETWORK, MASKS, 6, np.dtype("f4"))
+    assert wide == (
+        TypeError,
+        "expected mask D1 of dtype float32, got an array of dtype float64 and shape (4, 6)",
+    )
     for shape in ((5, 5), (5, 7), (4, 6), (6, 6)):
         assert said({**MASKS, "D2": np.full(shape, 1.25)}) == (
             ValueError,
@@ -142,6 +156,10 @@ def test_running_averages_are_there_where_they_are_needed():
             ValueError,
             f"expected running averages like {RUNNING}, got {other}",
         )
+    assert refusal(check_running, NORMALIZED, RUNNING, np.dtype("f4")) == (
+        ValueError,
+        f"expected running averages like {running_averages(SIZES, 'f4')}, got {RUNNING}",
+    )
     assert said(with_value("mean2", -7.0)) == (None, "")
     assert said(with_value("variance2", 0.0)) == (None, "")
     for name, value in (("mean1", np.nan), ("variance1", np.inf), ("variance2", -1e-300)):
@@ -151,16 +169,42 @@ def test_running_averages_are_there_where_they_are_needed():
         )
 
 
+@pytest.mark.parametrize("sizes", [SIZES, (2, 3)], ids=str)
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4")], ids=str)
 @pytest.mark.parametrize("wrong", [(2, 6), (4, 6), (3, 5), (3, 7)], ids=str)
-def test_an_upstream_gradient_fits_the_output(wrong):
-    """network_backward takes dA of the output's shape and dtype alone."""
-    narrow = Parameters({name: one.astype("f4") for name, one in PARAMETERS.items()})
-    _, cache = network_forward(X.astype("f4"), narrow, NETWORK)
-    assert refusal(network_backward, np.ones(wrong, "f4"), cache) == (
+def test_an_upstream_gradient_fits_the_output(wrong, dtypes, sizes):
+    """network_backward takes dA of the output's shape and dtype alone, at any depth."""
+    mine, other = map(np.dtype, dtypes)
+    parameters = initialize(sizes, "he", np.random.default_rng(0), mine)
+    network = Network(layer_sizes=sizes, output="softmax")
+    _, cache = network_forward(X.astype(mine), parameters, network)
+    assert refusal(network_backward, np.ones(wrong, mine), cache) == (
         ValueError,
         f"expected dA of shape (3, 6), got {wrong}",
     )
-    assert refusal(network_backward, np.ones((3, 6)), cache) == (
+    assert refusal(network_backward, np.ones((3, 6), other), cache) == (
         TypeError,
-        "expected dA of dtype float32, got float64",
+        f"expected dA of dtype {mine}, got {other}",
     )
+    assert network_backward(np.ones((3, 6), mine), cache)["W1"].shape == (sizes[1], 2)
+
+
+def test_an_equal_dtype_is_as_good_as_the_same():
+    """An array that was read from a pickle has a dtype object of its own."""
+    read, upstream = pickle.loads(pickle.dumps((X, np.ones((3, 6)))))
+    own = read.dtype
+    assert own is not PARAMETERS.theta.dtype
+    assert refusal(match, NETWORK, PARAMETERS, read) == (None, "")
+    assert refusal(check_masks, NETWORK, MASKS, 6, own) == (None, "")
+    assert refusal(check_running, NORMALIZED, RUNNING, own) == (None, "")
+    _, cache = network_forward(X, PARAMETERS, NETWORK)
+    network_backward(upstream, cache)
+
+
+def test_many_units_are_as_many_as_they_are():
+    """Beyond 256 equal lengths are numbers of their own."""
+    network = Network(layer_sizes=(300, 300), output="sigmoid")
+    parameters = Parameters.empty(network.shapes)
+    many = np.ones((300, 1))
+    assert refusal(match, network, parameters, many) == (None, "")
+    assert refusal(check_labels, network, many) == (None, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import scipy.differentiate
@@ -367,6 +369,26 @@ def test_the_default_step_suits_every_precision(dtype, two_sided):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_the_default_step_is_a_root_of_eps(dtype):
+    """eps^(1/3), 6e-6 in float64, and eps^(1/2) from one side, whether or not it is asked for."""
+    eps = float(np.finfo(dtype).eps)
+    assert ours._default_step(np.dtype(dtype), True) ** 3 == pytest.approx(eps, rel=1e-6)
+    assert ours._default_step(np.dtype(dtype), False) ** 2 == pytest.approx(eps, rel=1e-6)
+    parameters = Parameters({"W1": np.full((1, 1), 1.5, dtype)})
+    for two_sided in (True, False):
+        visited = []
+
+        def cost(one, visited=visited):
+            visited.append(one.theta[0])
+            return 1.0
+
+        ours.numerical_gradient(cost, parameters, two_sided=two_sided)
+        step = ours._default_step(np.dtype(dtype), two_sided)
+        assert max(visited) == parameters.theta[0] + step
+        assert min(visited) == parameters.theta[0] - (step if two_sided else 0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_dtype_is_kept(dtype, rng):
     """float32 parameters have float32 differences, also where the cost is a Python number."""
     parameters, X, Y, network = draw(rng, dtype=dtype)
@@ -462,6 +484,52 @@ def test_a_weight_near_0_is_told_under_l1_alone(rng):
         with pytest.warns(side.KinkWarning, match=message):
             found = side.check_network(*arguments, l1=0.5)
         assert found.culprit == ("W2", (1, 3))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_every_step_across_a_kink_is_counted(sign):
+    """Steps of either direction count, one parameter once; the first three of them are named."""
+    network = Network(layer_sizes=(4, 1, 1), hidden="relu", output="sigmoid")
+    values = {"W1": np.zeros((1, 4)), "b1": np.full((1, 1), sign * 1e-6)}
+    parameters = Parameters({**values, "W2": np.ones((1, 1)), "b2": np.ones((1, 1))})
+    X, Y = np.array([[1.0], [-1.0], [2.0], [0.0]]), np.ones((1, 1))
+    with pytest.warns(ours.KinkWarning) as told:
+        ours.check_network(parameters, X, Y, network, epsilon=1e-5)
+    assert str(told[0].message) == (
+        "a step of 1.0e-05 in 4 of 7 parameters, W1[0, 0], W1[0, 1], W1[0, 2] first, leads a "
+        "rectified Z or a weight under L1 across 0: the differences there are no derivatives"
+    )
+    for two_sided, count in ((True, 4), (False, 3 if sign < 0 else 1)):
+        with pytest.warns(ours.KinkWarning, match=f" in {count} of 7 parameters"):
+            ours.check_network(parameters, X, Y, network, epsilon=1e-5, two_sided=two_sided)
+
+
+def test_a_cost_that_falls_or_rises_between_two_looks_is_refused():
+    """Whichever of two values at one point is the larger; a constant has one value."""
+    for values in ([1.0, 2.0], [2.0, 1.0]):
+        looks = iter(values)
+        with pytest.raises(ValueError, match="got two values at one"):
+            ours.numerical_gradient(lambda one, looks=looks: next(looks), PARAMETERS)
+    fresh = ours.numerical_gradient(lambda one: np.float64("2.0"), PARAMETERS)
+    assert not fresh.theta.any()
+
+
+def test_gradients_lie_as_the_parameters_do():
+    """Other names or shapes are refused even where there are as many numbers, as other dtypes."""
+    for layout in ({"W1": (3, 2), "b1": (2, 1)}, {"W1": (2, 2), "b1": (4, 1)}, {"A1": (8,)}):
+        other = Parameters.empty(layout)
+        with pytest.raises(ValueError, match="expected gradients like") as refusal:
+            ours.gradient_check(lambda one: 1.0, PARAMETERS, other)
+        assert str(refusal.value) == f"expected gradients like {PARAMETERS}, got {other}"
+    narrow = Parameters({name: one.astype("f4") for name, one in PARAMETERS.items()})
+    for parameters, other in ((PARAMETERS, narrow), (narrow, PARAMETERS)):
+        with pytest.raises(TypeError, match="expected gradients of dtype") as refusal:
+            ours.gradient_check(lambda one: 1.0, parameters, other)
+        dtype = parameters.theta.dtype
+        assert str(refusal.value) == f"expected gradients of dtype {dtype}, got {other}"
+    read = pickle.loads(pickle.dumps(PARAMETERS.zeros_like()))
+    assert read.theta.dtype is not PARAMETERS.theta.dtype  # and yet the same
+    assert ours.gradient_check(lambda one: 1.0, PARAMETERS, read).difference == 0
 
 
 def noise(one):

@@ -272,6 +272,70 @@ def test_the_regularized_training_step_is_the_definition(case, hidden, dtype, rn
                     assert_close(running[f"{letter}{l}"], value, letter, gauge=4.0)
 
 
+@pytest.mark.seeds(3)
+def test_each_layer_has_its_own_caches(rng):
+    """Five hidden layers of one width, dropped and normalized: no layer takes another's cache."""
+    sizes = (4, *(6,) * 5, 3)
+    choices = {"keep_probs": (0.5, 0.6, 1.0, 0.7, 0.8), "batch_norm": NORM}
+    network, parameters = draw_network(sizes, "tanh", "softmax", rng, **choices)
+    masks = draw_masks(sizes, network.keep_probs, 9, rng)
+    X, Y = rng.standard_normal((4, 9)), draw_labels(network, 9, rng)
+    penalties = {"l1": 0.2, "l2": 0.4, "m": 20}
+    J, gradients = cost_and_gradients(parameters, X, Y, network, masks=masks, **penalties)
+    cost, pulled = theirs.cost_and_gradients(
+        twin(network, parameters), rows(X), rows(Y), masks=masks_to_torch(masks), **penalties
+    )
+    step = TrainingStep(network, parameters, **penalties, running=running_averages(sizes))
+    assert_close(step.cost_and_gradients(X, Y, masks), J, "cost of a step", budget=GRADIENT)
+    gauges = cost_gauges(network, {"X": X, **parameters}, Y, masks, **penalties)
+    assert_close(J, cost.numpy()[()], "cost", gauge=gauges["output"])
+    for name, gradient in gradients.items():
+        options = {"gauge": gauges[name], "budget": GRADIENT}
+        assert_close(gradient, to_numpy(name, pulled[name]), name, **options)
+        assert_close(step.gradients[name], gradient, name, **options)
+
+
+def test_a_weight_of_zero_is_not_pulled_by_its_own_penalty(rng):
+    """The derivative of |w| at 0 is 0, in the definition and in the step of a training."""
+    network, parameters = draw_network((3, 4, 2), "tanh", "sigmoid", rng)
+    for name in ("W1", "W2"):
+        parameters[name][0] = [0.0, -0.0, 0.0, 0.0][: parameters[name].shape[1]]
+    X, Y = rng.standard_normal((3, 6)), draw_labels(network, 6, rng)
+    _, plain = cost_and_gradients(parameters, X, Y, network)
+    _, gradients = cost_and_gradients(parameters, X, Y, network, l1=0.3, l2=0.7)
+    step = TrainingStep(network, parameters, l1=0.3, l2=0.7, m=6)
+    step.cost_and_gradients(X, Y)
+    for name in ("W1", "W2"):
+        assert np.array_equal(gradients[name][0], plain[name][0])
+        assert_close(step.gradients[name], gradients[name], name, budget=GRADIENT)
+
+
+def test_penalties_and_the_sharing_m_are_left_out_by_default(rng):
+    """Unsaid, l1 and l2 are 0 and m is the number of columns, in costs and in norms."""
+    network, parameters = draw_network((3, 4, 2), "tanh", "sigmoid", rng)
+    X, Y = rng.standard_normal((3, 6)), draw_labels(network, 6, rng)
+    for function in (cost_and_gradients, layer_norms):
+        unsaid = function(parameters, X, Y, network)
+        said = function(parameters, X, Y, network, l1=0.0, l2=0.0, m=6)
+        assert dict(unsaid[1]).keys() == dict(said[1]).keys()
+        for name, value in unsaid[1].items():
+            assert np.array_equal(value, said[1][name])
+    for m in (1, 2):
+        J, _ = cost_and_gradients(parameters, X, Y, network, l2=0.5, m=m)
+        plain, _ = cost_and_gradients(parameters, X, Y, network)
+        squares = sum(np.square(parameters[name]).sum() for name in ("W1", "W2"))
+        assert_close(J, plain + 0.25 / m * squares, "cost")
+    with pytest.raises(ValueError, match="expected m to be at least 1, got 0"):
+        cost_and_gradients(parameters, X, Y, network, m=0)
+
+
+def test_the_activation_of_a_layer_far_up():
+    """The last of 300 layers has the output's activation, whatever number object counts it."""
+    network = Network(layer_sizes=(1,) * 301, hidden="tanh")
+    assert network.activation(int("300")) == "sigmoid"
+    assert network.activation(299) == "tanh"
+
+
 def test_keep_prob_one_is_no_dropout(rng):
     """A network that keeps everything is the network without dropout, to the bit."""
     network, parameters = draw_network((5, 8, 6, 3), "relu", "softmax", rng)

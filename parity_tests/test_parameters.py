@@ -115,6 +115,36 @@ def test_a_wrong_shape_is_not_broadcast(rng):
         parameters["W9"] = np.zeros((1, 1))
 
 
+ONES = np.ones((1, 2))
+REFUSED = [
+    ([ONES], TypeError, "arrays to be a mapping of names, got list [array([[1., 1.]])]"),
+    ({}, ValueError, "arrays to hold at least one name, got none"),
+    ({"W1": [1.0]}, TypeError, "W1 to be a floating NumPy array, got list [1.0]"),
+    ({"W1": ONES.astype(int)}, TypeError,
+     "W1 to be a floating NumPy array, got an array of dtype int64 and shape (1, 2)"),
+    ({"W1": ONES, "b1": ONES[:, :0]}, ValueError, "b1 to be finite and not empty, got []"),
+    ({"W1": ONES, "b1": np.inf * ONES}, ValueError,
+     "b1 to be finite and not empty, got [[inf inf]]"),
+    ({"W1": ONES, "b1": ONES.astype("f4")}, TypeError,
+     "one dtype for all parameters, got {'W1': dtype('float64'), 'b1': dtype('float32')}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arrays", "error", "message"), REFUSED, ids=str)
+def test_what_is_no_set_of_parameters_is_refused(arrays, error, message):
+    """Names of floating arrays, finite, none empty and all of one dtype; else the whole refusal."""
+    with pytest.raises(error) as refusal:
+        Parameters(arrays)
+    assert str(refusal.value) == f"expected {message}"
+
+
+def test_empty_parameters_have_a_floating_dtype():
+    """float64 where none is named; whole numbers are refused."""
+    assert Parameters.empty({"W1": (1, 2)}).theta.dtype == float
+    with pytest.raises(TypeError, match="expected dtype to be a floating dtype, got 'int64'"):
+        Parameters.empty({"W1": (1, 2)}, "int64")
+
+
 def test_to_torch_and_back_is_the_identity(rng):
     """The bridge loses nothing, for weights, biases and activations."""
     for name, shape in {"W1": (3, 2), "b1": (3, 1), "A1": (3, 7), "theta": (9,)}.items():

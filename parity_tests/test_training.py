@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import make_dataclass
 from functools import partial
 
 import numpy as np
@@ -477,6 +478,162 @@ def test_what_a_run_needs_is_asked_for(rng):
             side.train(*arguments, **{**choices, "masks": iter(masks)})
         # a stream for keep_probs that are all 1 yields nothing to drop
         side.train(*arguments, **{**choices, "masks": iter([{}] * 24)})
+
+
+LEARNING = "an optimizer that is a dataclass with a learning_rate, for the schedule to replace"
+UNBIASED = (
+    "mini-batches of two or more examples for the unbiased variance, got one of 1 from m = 50"
+)
+
+
+def test_the_whole_refusal_of_a_training(rng):
+    """What a training cannot use is named together with what came, before its first step."""
+    (network, parameters, X, Y), choices = Pair("both", "adam", rng).mine
+    orders, schedule = choices["orders"], SCHEDULES["constant"](learning_rate=0.1)
+
+    class Plain:
+        def init(self, parameters):
+            return None
+
+        def update(self, parameters, gradients, state):
+            return None
+
+        def __repr__(self):
+            return "Plain()"
+
+    def made_of(field):
+        return make_dataclass("Made", [field], bases=(Plain,), repr=False)(0.1)
+
+    refusals = [
+        ({"dev": (X,)}, TypeError, "dev to be a tuple (X, Y), got tuple "),
+        ({"dev": (X, Y, Y)}, TypeError, "dev to be a tuple (X, Y), got tuple "),
+        ({"dev": [X, Y]}, TypeError, "dev to be a tuple (X, Y), got list "),
+        ({"orders": 3}, TypeError, "orders to be an iterable of orders, got int 3"),
+        ({"orders": "012"}, TypeError, "orders to be an iterable of orders, got str '012'"),
+        ({"orders": {}}, TypeError, "orders to be an iterable of orders, got dict {}"),
+        ({"masks": 3}, TypeError, "masks to be an iterable of masks, got int 3"),
+        ({"orders": orders[:5]}, ValueError, "orders for 6 epochs, got 5"),
+        ({"masks": [{}] * 23}, ValueError, "masks for 24 steps, got 23"),
+        ({"masks": None}, ValueError, "masks for keep_probs of (0.7,), got None"),
+        ({"epochs": 0}, ValueError, "epochs to be at least 1, got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size to be at least 1, got 0"),
+        ({"batch_size": 1}, ValueError, f"{UNBIASED} and batch_size = 1"),
+        ({"batch_size": 7}, ValueError, f"{UNBIASED} and batch_size = 7"),
+        ({"batch_size": 49}, ValueError, f"{UNBIASED} and batch_size = 49"),
+        *(
+            ({"schedule": schedule, "optimizer": rule}, TypeError, f"{LEARNING}, got {name}")
+            for rule, name in (
+                (Plain(), "Plain Plain()"),
+                (made_of("alpha"), "Made Plain()"),
+                (made_of("rate"), "Made Plain()"),
+            )
+        ),
+    ]
+    before = parameters.theta.copy()
+    for change, error, message in refusals:
+        with pytest.raises(error) as refusal:
+            ours.training_steps(network, parameters, X, Y, **{**choices, **change})
+        assert str(refusal.value).startswith(f"expected {message}")
+        if not message.endswith("tuple ") and not message.endswith("list "):
+            assert str(refusal.value) == f"expected {message}"
+    for bad in (3, [3], [print, "print"], iter([print])):
+        with pytest.raises(TypeError, match="expected callbacks to be functions, got "):
+            ours.train(network, parameters, X, Y, **choices, callbacks=bad)
+    assert np.array_equal(parameters.theta, before)
+
+
+def test_what_runs_dry_on_the_way_is_told(rng):
+    """Orders are met one by one: too few, of another length, or no array."""
+    (network, parameters, X, Y), choices = Pair("none", "adam", rng).mine
+    orders = draw_orders(50, 4, rng)
+    for stream, error, message in (
+        (orders[:3], ValueError, "orders for 4 epochs, got 3"),
+        ([np.arange(49)], ValueError, "orders of 50 examples, got one of 49"),
+        ([np.arange(51)], ValueError, "orders of 50 examples, got one of 51"),
+        ([[0, 1]], TypeError, "orders of whole numbers, got list [0, 1]"),
+    ):
+        with pytest.raises(error) as refusal:
+            ours.train(
+                network, parameters, X, Y, **{**choices, "epochs": 4, "orders": iter(stream)}
+            )
+        assert str(refusal.value) == f"expected {message}"
+
+
+def test_more_than_enough_is_fine(rng):
+    """Orders and masks may outlast a run; masks are asked for each step, the short one too."""
+    (network, parameters, X, Y), choices = Pair("dropout", "adam", rng).mine
+    mask = {"D1": np.full((8, 10), 1 / 0.7)}
+    for batch_size, steps in ((10, 5), (50, 1)):
+        masks = [{"D1": np.full((8, batch_size), 1 / 0.7)}] * steps
+        run = {**choices, "batch_size": batch_size, "masks": masks, "epochs": 1}
+        assert len(ours.train(network, parameters, X, Y, **run).step_costs) == steps
+        run |= {"masks": [*masks, {}], "orders": draw_orders(50, 3, rng)}
+        assert len(ours.train(network, parameters, X, Y, **run).step_costs) == steps
+        with pytest.raises(ValueError, match=f"expected masks for {steps} steps, got {steps - 1}"):
+            ours.train(network, parameters, X, Y, **{**run, "masks": masks[1:]})
+    # the values of masks are the business of those who draw them, as with torch's own
+    odd = {**choices, "batch_size": 10, "masks": [{"D1": 3 * mask["D1"]}] * 5, "epochs": 1}
+    assert len(ours.train(network, parameters, X, Y, **odd).step_costs) == 5
+
+
+@pytest.mark.parametrize(
+    ("norm", "sizes", "batch_size"),
+    [
+        (BatchNorm(), (4, 8, 3), 7),
+        (BatchNorm(), (4, 8, 3), 1),
+        (NORM, (4, 8, 3), 2),
+        (NORM, (4, 8, 3), 10),
+        (NORM, (4, 3), 7),
+        (NORM, (4, 3), 1),
+    ],
+    ids=str,
+)
+def test_only_the_unbiased_variance_needs_two_examples(norm, sizes, batch_size, rng):
+    """A batch of one is fine for the biased one, and where no layer is normalized."""
+    network = Network(layer_sizes=sizes, output="softmax", batch_norm=norm)
+    parameters = initialize(sizes, "xavier", rng, batch_norm=True)
+    running = running_averages(sizes) if len(sizes) > 2 else None
+    X, Y = draw_data(rng, "softmax", 50)
+    run = {"epochs": 1, "batch_size": batch_size, "orders": draw_orders(50, 1, rng)}
+    history = ours.train(network, parameters, X, Y, optimizer=Adam(), running=running, **run)
+    assert len(history.step_costs) == -(-50 // batch_size)
+
+
+def test_penalties_are_left_out_by_default(rng):
+    """The first cost of a run that says nothing of l1 and l2 is the plain one."""
+    network, parameters, _ = make_pair(rng)
+    X, Y = draw_data(rng, "softmax", 10)
+    plain = cost_and_gradients(parameters, X, Y, network)[0]
+    run = {"optimizer": Adam(), "epochs": 1, "batch_size": 10, "orders": draw_orders(10, 1, rng)}
+    (step,) = ours.training_steps(network, parameters.copy(), X, Y, **run)
+    history = ours.train(network, parameters, X, Y, **run)
+    for cost in (step.cost, *history.step_costs, *history.costs):
+        assert_close(np.float64(cost), plain, "cost")
+
+
+@pytest.mark.parametrize(("per", "expected"), [("epoch", [1, 2]), ("iteration", [1, 2, 3, 4])])
+def test_a_schedule_is_asked_once_for_each_of_its_times(per, expected, rng):
+    """Under either name, whatever string object spells it, and whatever names the rate."""
+    network, parameters, _ = make_pair(rng)
+    X, Y = draw_data(rng, "softmax", 12)
+    run = {"epochs": 2, "batch_size": 6, "orders": draw_orders(12, 2, rng)}
+    spelt = "".join(["learning", "_rate"])
+
+    def update(self, parameters, gradients, state):
+        rates.append(self.learning_rate)
+
+    methods = {"init": lambda self, parameters: None, "update": update}
+    rule = make_dataclass("Rule", [spelt], namespace=methods)(9.0)
+    asked, rates = [], []
+
+    def schedule(t):
+        asked.append(t)
+        return float(t)
+
+    run |= {"optimizer": rule, "schedule": schedule, "schedule_per": "".join(list(per))}
+    ours.train(network, parameters, X, Y, **run)
+    assert asked == expected
+    assert rates == ([1, 1, 2, 2] if per == "epoch" else expected)
 
 
 def test_torch_draws_masks_of_its_own_where_none_are_handed_in(rng):
