@@ -74,16 +74,24 @@ def test_twins_expect_the_same(ours, theirs, argument):
 
 @pytest.mark.parametrize("path", [path for path in EXAMPLES if path.startswith("scratch")])
 def test_twins_go_by_the_same_names(path):
-    """What one side takes by its name alone, the other does too."""
+    """What one side takes by its name alone the other does too, and leaves out for the same."""
     _, stem, name = path.split(".")
     for other in EXAMPLES:
         if other.startswith(f"torch_ref.{stem}.") and key(other.split(".")[2]) == key(name):
             kinds = [
-                {one.name: one.kind for one in inspect.signature(find(each)).parameters.values()}
-                for each in (path, other)
+                {one.name: (one.kind, said(one.default)) for one in parameters}
+                for parameters in (
+                    inspect.signature(find(each)).parameters.values() for each in (path, other)
+                )
             ]
             for shared in kinds[0].keys() & kinds[1].keys():
                 assert kinds[0][shared] == kinds[1][shared], shared
+
+
+def said(default):
+    """Return a default, or its kind where it is no plain value: dtypes have two names."""
+    plain = isinstance(default, bool | int | float | str | tuple)
+    return default if plain else default is inspect.Parameter.empty
 
 
 def ends(expected):
@@ -297,6 +305,7 @@ def refusal_of(*arguments):
 def test_neighbours_share_lengths_and_a_dtype():
     """What the first argument sets the second must have; the message says who set it."""
     assert refusal_of(ARRAY, ARRAY[:, :1]) == ""
+    assert refusal_of(np.ones((300, 1)), np.ones((300, 2))) == ""  # no small whole number
     assert refusal_of(ARRAY, ARRAY[:1]) == (
         "expected B of shape (n, k) with n = 2 from A, got (1, 3)"
     )
@@ -342,6 +351,14 @@ def test_what_entries_may_be(values, right, wrong):
     for column in wrong:
         with pytest.raises(ValueError, match="expected x to hold "):
             kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+
+
+def test_the_last_layer_is_not_normalized():
+    """However deep: every other has gamma and beta for b."""
+    shapes = _shapes.network_shapes((2,) * 301, batch_norm=True)
+    letters = [letter for l in range(1, 300) for letter in (f"W{l}", f"gamma{l}", f"beta{l}")]
+    assert list(shapes) == [*letters, "W300", "b300"]
+    assert list(_shapes.network_shapes((4, 3, 2))) == ["W1", "b1", "W2", "b2"]
 
 
 def test_keep_probs_belong_to_hidden_layers():

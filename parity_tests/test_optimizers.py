@@ -326,6 +326,30 @@ def test_what_was_pickled_is_as_good(name, rng):
     )
 
 
+def test_a_rule_has_both_methods():
+    """One of the two alone is named before the first step."""
+    for method in ("init", "update"):
+        rule = type("Half", (), {method: lambda *_: None})()
+        with pytest.raises(TypeError, match="expected optimizer with methods init and update, got"):
+            ours.minimize(**{**EXAMPLES["scratch.optimizers.minimize"], "optimizer": rule})
+
+
+def test_torchs_count_is_that_of_the_first_tensor():
+    """A tensor that had no gradient at first has taken fewer steps."""
+    first, second = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
+    for choices in ({}, {"bias_correction": False}):
+        optimizer = theirs.adam([first, second], **choices)
+        for tensors in ((first,), (first, second)):
+            optimizer.zero_grad()
+            for tensor in tensors:
+                tensor.grad = torch.ones_like(tensor)
+            optimizer.step()
+        assert theirs.adam_state(optimizer)["t"] == 2
+        groups = theirs.adam([{"params": [second]}, {"params": [first]}], **choices)
+        groups.state = optimizer.state
+        assert theirs.adam_state(groups)["t"] == 1
+
+
 def test_choices_go_by_their_names():
     """Rates cannot be mixed up, neither in the factories nor in the rules that torch lacks."""
     for one in (*theirs.OPTIMIZERS.values(), theirs.RMSpropInsideRoot, theirs.AdamDialect):

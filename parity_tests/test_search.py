@@ -938,6 +938,16 @@ def test_halfway_between_near_values_stays_between_them(side, name, start, step,
         assert low <= narrowed.low <= middle <= narrowed.high <= high
 
 
+def test_a_scale_brings_both_ways():
+    """Without its inverse, or with it alone, an axis makes no scale."""
+    ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
+    for some in ({}, {"to_axis": ways["to_axis"]}, {"from_axis": ways["from_axis"]}):
+        with pytest.raises(TypeError, match="abstract"):
+            type("Own", (ours.Scale,), some)(low=0.0, high=1.0)
+    u = np.array([0.0, 0.5])
+    assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
+
+
 @SIDES
 def test_trials_may_know_more_than_the_space(side):
     """What was held fixed stands in a point too; zooming leaves it out."""
@@ -947,6 +957,9 @@ def test_trials_may_know_more_than_the_space(side):
 
 def test_draws_for_another_space_are_refused():
     """A row too few and a row too many; the message says how many scales there are."""
+    many = {f"{n}": ours.Uniform(low=n, high=n) for n in range(300)}
+    (point,) = ours.sample_points(many, np.full((300, 1), 0.5))
+    assert point == {f"{n}": float(n) for n in range(300)}
     for k in (1, 3):
         with pytest.raises(ValueError, match="expected U") as refusal:
             ours.sample_points(rates(ours), np.full((k, 3), 0.5))
