@@ -213,6 +213,33 @@ def test_many_tiny_squares_are_not_lost():
     assert_close(ours.global_norm(Parameters({"W1": theta})), np.float64(exact), "norm")
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_ordinary_norms_are_the_plain_root(dtype, rng):
+    """Until squares leave the floats a norm is the root of their sum, to the last bit.
+
+    The squares sum to 1, or to the number before it, times a power of 4: the ends of the range are
+    met exactly. Scaled by the largest entry first, these vectors lose their last bit.
+    """
+    info, one = np.finfo(dtype), dtype(1)
+
+    def scaled_first(theta):
+        largest = np.abs(theta).max()
+        return largest * np.sqrt((theta / largest) @ (theta / largest))
+
+    for total in (one, np.nextafter(one, dtype(0))):
+        theta = np.zeros(5, dtype)
+        while theta @ theta != total or scaled_first(theta) == np.sqrt(total):
+            theta = rng.standard_normal(5).astype(dtype)
+            theta /= np.sqrt(theta @ theta)
+        least = -(-(info.minexp + info.nmant) // 2) + (total < 1)
+        most = info.maxexp // 2 - (total == 1)
+        assert info.tiny / info.eps <= np.ldexp(total, 2 * least)
+        assert np.ldexp(total, 2 * most) <= info.max
+        for power in (least, least // 2, -1, 0, 1, most // 2, most):
+            gradients = Parameters({"W1": np.ldexp(theta, power)[None, :]})
+            assert ours.global_norm(gradients) == np.ldexp(np.sqrt(total), power)
+
+
 def test_per_tensor_norms_are_wrong(rng):
     """Clipping each tensor by its own norm changes the direction of the whole."""
     gradients = draw(rng)

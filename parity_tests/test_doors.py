@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib
+import inspect
+import pickle
 import pkgutil
 
 import numpy as np
@@ -68,6 +70,28 @@ def test_twins_expect_the_same(ours, theirs, argument):
     )
     if isinstance(mine, tuple) or isinstance(other, tuple):
         assert mine == other
+
+
+@pytest.mark.parametrize("path", [path for path in EXAMPLES if path.startswith("scratch")])
+def test_twins_go_by_the_same_names(path):
+    """What one side takes by its name alone the other does too, and leaves out for the same."""
+    _, stem, name = path.split(".")
+    for other in EXAMPLES:
+        if other.startswith(f"torch_ref.{stem}.") and key(other.split(".")[2]) == key(name):
+            kinds = [
+                {one.name: (one.kind, said(one.default)) for one in parameters}
+                for parameters in (
+                    inspect.signature(find(each)).parameters.values() for each in (path, other)
+                )
+            ]
+            for shared in kinds[0].keys() & kinds[1].keys():
+                assert kinds[0][shared] == kinds[1][shared], shared
+
+
+def said(default):
+    """Return a default, or its kind where it is no plain value: dtypes have two names."""
+    plain = isinstance(default, bool | int | float | str | tuple)
+    return default if plain else default is inspect.Parameter.empty
 
 
 def ends(expected):
@@ -209,6 +233,7 @@ REFUSALS = [
     ("Order", np.array([1, 2]), ValueError, "x to be a permutation of 0..1, got [1 2]"),
     ("Order", np.array([[0]]), ValueError, "x of shape (m,), got (1, 1)"),
     ("Shape", (1, 2, 3), TypeError, "x to be a tuple of two lengths, got (1, 2, 3)"),
+    ("Shape", (1,), TypeError, "x to be a tuple of two lengths, got (1,)"),
     ("Shape", [1, 2], TypeError, "x to be a tuple of two lengths, got [1, 2]"),
     ("Shape", (1, 0), ValueError, "x[1] to be at least 1, got 0"),
     ("Shape", (0, 1), ValueError, "x[0] to be at least 1, got 0"),
@@ -226,6 +251,7 @@ REFUSALS = [
     ("matrix", ARRAY[:, :0], ValueError, "x of shape (n, m) with at least one entry, got (2, 0)"),
     ("vector", ARRAY, ValueError, "x of shape (n,), got (2, 3)"),
     ("three", ARRAY, ValueError, "x of shape (3, m), got (2, 3)"),
+    ("scalar", ARRAY, ValueError, "x of shape (), got (2, 3)"),
     ("matrix", ARRAY * np.inf, ValueError, "x to be finite, got NaN or infinity"),
     ("scalar", "1", TypeError, "x to be a floating NumPy array, got str '1'"),
     ("LayerSizes", 3, TypeError, "layer_sizes to be a tuple of whole numbers, got int 3"),
@@ -252,7 +278,8 @@ PASSING = [
     ("Number", 0), ("Number", -0.0), ("Number", np.float32(0.5)), ("Number", np.int64(0)),
     ("open", 1), ("open", 5e-324), ("endless", -1e308), ("Whole", 2), ("Whole", np.uint8(2)),
     ("OneOf", "he"), ("Order", ORDER), ("Order", ORDER.astype("u1")), ("Order", np.array([0])),
-    ("Shape", (1, 1)), ("Dtype", "float32"), ("Dtype", np.longdouble), ("Instance", {}),
+    ("Shape", (1, 1)), ("Dtype", "float32"), ("Dtype", np.longdouble), ("Dtype", np.dtype("f8")),
+    ("Instance", {}),
     ("Instance", []), ("Function", len), ("Optional", None), ("Optional", 2), ("matrix", ARRAY),
     ("scalar", 1), ("scalar", 1.5), ("scalar", np.float32(1)), ("vector", ARRAY[0]),
     ("LayerSizes", (1, 1)), ("LayerSizes", [np.int64(3), 2]), ("KeepProbs", ()),
@@ -278,6 +305,7 @@ def refusal_of(*arguments):
 def test_neighbours_share_lengths_and_a_dtype():
     """What the first argument sets the second must have; the message says who set it."""
     assert refusal_of(ARRAY, ARRAY[:, :1]) == ""
+    assert refusal_of(np.ones((300, 1)), np.ones((300, 2))) == ""  # no small whole number
     assert refusal_of(ARRAY, ARRAY[:1]) == (
         "expected B of shape (n, k) with n = 2 from A, got (1, 3)"
     )
@@ -287,6 +315,11 @@ def test_neighbours_share_lengths_and_a_dtype():
     assert refusal_of(ARRAY, ARRAY.astype("f4")) == (
         "expected B of dtype float64 like A, got float32"
     )
+    assert refusal_of(ARRAY.astype("f4"), ARRAY) == (
+        "expected B of dtype float32 like A, got float64"
+    )
+    read = pickle.loads(pickle.dumps(ARRAY))  # an equal dtype, but another object
+    assert refusal_of(ARRAY, read) == refusal_of(read, ARRAY) == ""
     seen = _door.Seen(dtype=(np.dtype("f4"), "A"))
     _door.Floats("").admit("scale", 1.5, seen)  # a plain number takes its neighbour's dtype
 
@@ -318,6 +351,14 @@ def test_what_entries_may_be(values, right, wrong):
     for column in wrong:
         with pytest.raises(ValueError, match="expected x to hold "):
             kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+
+
+def test_the_last_layer_is_not_normalized():
+    """However deep: every other has gamma and beta for b."""
+    shapes = _shapes.network_shapes((2,) * 301, batch_norm=True)
+    letters = [letter for l in range(1, 300) for letter in (f"W{l}", f"gamma{l}", f"beta{l}")]
+    assert list(shapes) == [*letters, "W300", "b300"]
+    assert list(_shapes.network_shapes((4, 3, 2))) == ["W1", "b1", "W2", "b2"]
 
 
 def test_keep_probs_belong_to_hidden_layers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -149,8 +151,8 @@ def test_masks_of_a_network(dtype, rng):
         # what a kept unit grows by is the same number on both sides
         assert_close(masks[0].max()[None], masks[1].max()[None], "scale")
 
-    sizes = [4, 4, 2] * 3
-    run = {"batch_size": 4, "epochs": 3}
+    sizes = [3, 3, 3, 1] * 3
+    run = {"batch_size": 3, "epochs": 3}
     stream = list(ours.mask_stream(SIZES, keep_probs, 10, rng=np.random.default_rng(1), **run))
     again = list(ours.mask_stream(SIZES, keep_probs, 10, rng=np.random.default_rng(1), **run))
     torchs = list(theirs.mask_stream(SIZES, keep_probs, 10, generator=generator, **run))
@@ -176,9 +178,11 @@ def test_torchs_masks_come_from_the_generator():
 def test_a_mask_handed_in_has_the_shape_of_the_input():
     """A mask that would broadcast drops the same units of every example: it is refused."""
     layer = theirs.Dropout(0.5)
-    layer.mask = torch.ones(1, 4)
-    with pytest.raises(ValueError, match=r"expected a mask of shape \(3, 4\), got \(1, 4\)"):
-        layer(torch.ones(3, 4))
+    for shape in ((1, 4), (3, 1), (4, 4), (3, 5)):
+        layer.mask = torch.ones(shape)
+        message = re.escape(f"expected a mask of shape (3, 4), got {shape}")
+        with pytest.raises(ValueError, match=message):
+            layer(torch.ones(3, 4))
 
 
 def test_every_dtype_keeps_the_same_units():

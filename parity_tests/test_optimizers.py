@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import pickle
 from functools import partial
 
 import numpy as np
@@ -13,7 +15,7 @@ from parity_tests.harness import draw_gradients
 from parity_tests.ledger import LEDGER
 from parity_tests.witnesses import widened
 from scratch import optimizers as ours
-from scratch._blocks import move
+from scratch._blocks import blocks, move
 from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
 from scratch.parameters import Parameters
 from torch_ref import optimizers as theirs
@@ -99,13 +101,22 @@ def test_trajectory_of_several_tensors(case, device, rng):
     assert_case(case, 0.1, parameters, rng, device=device)
 
 
+@pytest.mark.parametrize("case", ["momentum", "rmsprop", "rmsprop-epsilon inside", "adam-both"])
+def test_a_short_memory(case, rng):
+    """Averages that hold a quarter of the past and three of the present."""
+    make, choices = CASES[case]
+    betas = [name for name in inspect.signature(make).parameters if name.startswith("beta")]
+    choices = {"learning_rate": 0.1, **choices, **dict.fromkeys(betas, 0.25)}
+    stem = case.split("-")[0]
+    factory, state = partial(theirs.OPTIMIZERS[stem], **choices), getattr(theirs, f"{stem}_state")
+    assert_same_trajectory(make(**choices), factory, draw_parameters(rng), rng, state=state)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_defaults_agree(case):
     """What is left unsaid means the same on both sides."""
     make, _ = CASES[case]
     stem = case.split("-")[0]
-    import inspect
-
     mine = {
         name: one.default
         for name, one in inspect.signature(make).parameters.items()
@@ -183,6 +194,24 @@ def _stem(optimizer):
     return next(name for name, one in ours.OPTIMIZERS.items() if one is type(optimizer))
 
 
+@pytest.mark.parametrize(
+    ("size", "lengths"),
+    [(1, [1]), (32768, [32768]), (32769, [32768, 1]), (98304, [32768] * 3)],
+)
+def test_blocks(size, lengths):
+    """Matching pieces of 2^15 entries, five of which fit the cache; what fits is not sliced."""
+    vectors = np.arange(size, dtype="f4"), -np.arange(size, dtype="f4")
+    pieces = list(blocks(*vectors))
+    assert [[len(one) for one in piece] for piece in pieces] == [[length] * 3 for length in lengths]
+    for i, vector in enumerate(vectors):
+        assert np.array_equal(np.concatenate([piece[i] for piece in pieces]), vector)
+        assert all(np.shares_memory(piece[i], vector) for piece in pieces)
+        assert (pieces[0][i] is vector) == (len(lengths) == 1)
+    work = pieces[0][2]
+    assert work.dtype == np.float32
+    assert not any(np.shares_memory(work, vector) for vector in vectors)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("size", [1, 32768, 32769, 100_000])
 def test_blocks_change_nothing(case, size, monkeypatch):
@@ -238,6 +267,117 @@ def test_the_velocity_of_beta_zero_is_the_gradient():
     tensor.grad = torch.tensor([3.0, -4.0], dtype=torch.float64)
     optimizer.step()
     assert theirs.momentum_state(optimizer)["v"].tolist() == [3.0, -4.0]
+
+
+LAYER = Parameters({"W1": np.ones((2, 2)), "b1": np.ones((2, 1))})
+NARROW = Parameters({name: view.astype("f4") for name, view in LAYER.items()})
+MOMENTS = Adam().init(LAYER)
+LONG, SHORT = np.zeros(7), np.zeros(5)
+
+#: what an update says of what does not belong together, to the last character.
+MISFITS = {
+    "a dictionary for parameters": (
+        ({}, LAYER, MOMENTS),
+        (TypeError, "parameters and gradients to be Parameters, got dict {}"),
+    ),
+    "a list for gradients": (
+        (LAYER, [], MOMENTS),
+        (TypeError, "parameters and gradients to be Parameters, got list []"),
+    ),
+    "neither": (
+        ({}, [], MOMENTS),
+        (TypeError, "parameters and gradients to be Parameters, got dict {}"),
+    ),
+    "no state": ((LAYER, LAYER, None), (TypeError, "state to be AdamState, got NoneType None")),
+    "narrow gradients": (
+        (LAYER, NARROW, MOMENTS),
+        (TypeError, "gradients of dtype float64, got float32"),
+    ),
+    "wide gradients": (
+        (NARROW, LAYER, Adam().init(NARROW)),
+        (TypeError, "gradients of dtype float32, got float64"),
+    ),
+}
+MISFITS |= {
+    f"{kind} {name}": (
+        (parameters, parameters, Adam().init(parameters)._replace(**{name: array})),
+        (
+            ValueError,
+            f"state.{name} of shape (6,) and dtype {parameters.theta.dtype}, "
+            f"got {array.shape} and {array.dtype}",
+        ),
+    )
+    for name in ("v", "s")
+    for kind, parameters, array in (
+        ("a long", LAYER, LONG),
+        ("a short", LAYER, SHORT),
+        ("a narrow", LAYER, MOMENTS.v.astype("f4")),
+        ("a wide", NARROW, MOMENTS.v),
+    )
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_an_update_names_what_does_not_belong(misfit):
+    """Kind, dtype and shape, of gradients and of each array of the state."""
+    arguments, (error, message) = MISFITS[misfit]
+    with pytest.raises(error) as refusal:
+        Adam().update(*arguments)
+    assert str(refusal.value) == f"expected {message}"
+
+
+@pytest.mark.parametrize("name", ours.OPTIMIZERS)
+def test_what_was_pickled_is_as_good(name, rng):
+    """The dtype of an array that was read again is equal, and another object."""
+    rule = ours.OPTIMIZERS[name](learning_rate=0.1)
+    gradients = Parameters(draw_parameters(rng))
+    ends = []
+    for carry in (lambda one: one, lambda one: pickle.loads(pickle.dumps(one))):
+        parameters = Parameters(draw_parameters(np.random.default_rng(0)))
+        rule.update(parameters, carry(gradients), carry(rule.init(parameters)))
+        ends.append(parameters.theta)
+    assert np.array_equal(*ends)
+    start = np.array([1.0, 2.0])
+    path = ours.minimize(
+        lambda theta: pickle.loads(pickle.dumps(2 * theta)), start, optimizer=rule, steps=2
+    )
+    assert np.array_equal(
+        path, ours.minimize(lambda theta: 2 * theta, start, optimizer=rule, steps=2)
+    )
+
+
+def test_a_rule_has_both_methods():
+    """One of the two alone is named before the first step."""
+    for method in ("init", "update"):
+        rule = type("Half", (), {method: lambda *_: None})()
+        with pytest.raises(TypeError, match="expected optimizer with methods init and update, got"):
+            ours.minimize(**{**EXAMPLES["scratch.optimizers.minimize"], "optimizer": rule})
+
+
+def test_torchs_count_is_that_of_the_first_tensor():
+    """A tensor that had no gradient at first has taken fewer steps."""
+    first, second = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
+    for choices in ({}, {"bias_correction": False}):
+        optimizer = theirs.adam([first, second], **choices)
+        for tensors in ((first,), (first, second)):
+            optimizer.zero_grad()
+            for tensor in tensors:
+                tensor.grad = torch.ones_like(tensor)
+            optimizer.step()
+        assert theirs.adam_state(optimizer)["t"] == 2
+        groups = theirs.adam([{"params": [second]}, {"params": [first]}], **choices)
+        groups.state = optimizer.state
+        assert theirs.adam_state(groups)["t"] == 1
+
+
+def test_choices_go_by_their_names():
+    """Rates cannot be mixed up, neither in the factories nor in the rules that torch lacks."""
+    for one in (*theirs.OPTIMIZERS.values(), theirs.RMSpropInsideRoot, theirs.AdamDialect):
+        _, *choices = inspect.signature(one).parameters.values()
+        assert all(choice.kind is choice.KEYWORD_ONLY for choice in choices)
+    for side in (ours, theirs):
+        _, _, *choices = inspect.signature(side.minimize).parameters.values()
+        assert all(choice.kind is choice.KEYWORD_ONLY for choice in choices)
 
 
 def test_rules_torch_lacks_take_a_closure_and_weight_decay(rng):
@@ -365,6 +505,7 @@ def test_minimize_refuses_what_is_no_gradient():
         (ValueError, lambda theta: theta[:, None]),
         (ValueError, lambda theta: theta[:1]),
         (TypeError, lambda theta: theta.astype("f4")),
+        (TypeError, lambda theta: theta.astype(np.longdouble)),
         (TypeError, lambda theta: [1.0, 2.0]),
     ):
         with pytest.raises(error, match="expected gradient to return"):

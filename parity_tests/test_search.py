@@ -6,8 +6,12 @@ import importlib
 import inspect
 import math
 import shutil
+import signal
 import sys
+import threading
 import types
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -700,6 +704,96 @@ def test_no_more_processes_than_points(side, monkeypatch):
     assert sizes == [2, 2]
 
 
+STARTED, GATES = defaultdict(threading.Event), defaultdict(threading.Event)
+
+
+def gated(point):
+    """Return the point's cost, or fail, once its gate is open."""
+    STARTED[point["n"]].set()
+    assert GATES[point["n"]].wait(60)
+    if point["fails"]:
+        raise FloatingPointError("diverged")
+    return point["n"] / 8
+
+
+class Threads(ThreadPoolExecutor):
+    """A pool that shares what the tests see; what runs ends once no more can begin."""
+
+    last = 5  # is to have begun before the pool is shut
+
+    def __init__(self, size, context, begin):
+        """Take what a pool of processes takes."""
+        assert (size, context.get_start_method()) == (2, "spawn")
+        assert begin.__name__ == "_die_of_interrupts"
+        super().__init__(size)
+
+    def shutdown(self, wait=True, *, cancel_futures=False):
+        """Open all gates before waiting."""
+        assert STARTED[self.last].wait(60)
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+        for n in range(6):
+            GATES[n].set()
+        super().shutdown(wait=wait)
+
+
+@SIDES
+@pytest.mark.parametrize("ends_in", [None, KeyboardInterrupt, RuntimeError])
+def test_a_pool_keeps_what_ended(side, ends_in, monkeypatch):
+    """Two at a time: told as they end, kept in order; cut short, those that wait never begin."""
+    kept = {None: range(6), KeyboardInterrupt: range(4), RuntimeError: (0, 1, 3, 4)}[ends_in]
+    monkeypatch.setattr(side, "ProcessPoolExecutor", Threads)
+    monkeypatch.setattr(Threads, "last", max(kept))
+    for events in (STARTED, GATES):
+        events.clear()
+    points = [{"n": n, "fails": ends_in is RuntimeError and n == 2} for n in range(6)]
+    GATES[1].set()
+    seen, finished = [], []
+
+    def watch(trial):
+        seen.append(trial)
+        GATES[0].set()  # the first ends second
+        if len(seen) == 2:
+            assert STARTED[3].wait(60)
+            if ends_in is KeyboardInterrupt:
+                raise ends_in
+            for n in range(2, 3 if ends_in else 6):
+                GATES[n].set()
+
+    def search():
+        return side.caviar(gated, points, workers=2, on_result=watch, trials=finished)
+
+    if ends_in is None:
+        assert search() is finished
+        assert sorted(one.cost for one in seen) == [n / 8 for n in range(6)]
+    else:
+        with pytest.raises(ends_in) as caught:
+            search()
+        assert len(seen) == 2
+        if ends_in is RuntimeError:
+            assert f"failed at {points[2]}: FloatingPointError" in str(caught.value)
+    assert [one.point["n"] for one in seen[:2]] == [1, 0]
+    assert finished == [(points[n], n / 8) for n in kept]
+    assert sorted(STARTED) == list(range(max(kept) + 1))
+
+
+@SIDES
+def test_workers_are_not_held_up_by_ctrl_c(side):
+    """An interrupt ends a worker as it ends any process that says nothing of it."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        side._die_of_interrupts()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@SIDES
+def test_one_worker_is_this_process(side):
+    """Also where the number is NumPy's: nothing is pickled."""
+    for workers in (1, np.int64(1), np.uint8(1)):
+        assert side.caviar(lambda point: 0.5, [POINT], workers=workers) == [(POINT, 0.5)]
+
+
 def test_both_sides_have_the_same_pool():
     """What one side's processes prove in the next test holds for the other's as well."""
     for name in ("_try", "_try_in_processes", "_die_of_interrupts", "_check_picklable"):
@@ -842,6 +936,45 @@ def test_halfway_between_near_values_stays_between_them(side, name, start, step,
         tried = trials(side, points, [1.0, 0.0, 1.0])
         narrowed = side.zoom({"x": make(side, name, (low, high))}, tried, 1)["x"]
         assert low <= narrowed.low <= middle <= narrowed.high <= high
+
+
+def test_a_scale_brings_both_ways():
+    """Without its inverse, or with it alone, an axis makes no scale."""
+    ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
+    for some in ({}, {"to_axis": ways["to_axis"]}, {"from_axis": ways["from_axis"]}):
+        with pytest.raises(TypeError, match="abstract"):
+            type("Own", (ours.Scale,), some)(low=0.0, high=1.0)
+    u = np.array([0.0, 0.5])
+    assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
+
+
+@SIDES
+def test_trials_may_know_more_than_the_space(side):
+    """What was held fixed stands in a point too; zooming leaves it out."""
+    tried = [side.Trial({**POINT, "units": 3}, 0.5)]
+    assert side.zoom(rates(side), tried, 1) == rates(side)
+
+
+def test_draws_for_another_space_are_refused():
+    """A row too few and a row too many; the message says how many scales there are."""
+    many = {f"{n}": ours.Uniform(low=n, high=n) for n in range(300)}
+    (point,) = ours.sample_points(many, np.full((300, 1), 0.5))
+    assert point == {f"{n}": float(n) for n in range(300)}
+    for k in (1, 3):
+        with pytest.raises(ValueError, match="expected U") as refusal:
+            ours.sample_points(rates(ours), np.full((k, 3), 0.5))
+        assert str(refusal.value).endswith(f"(k, n) with k = 2 scales, got ({k}, 3)")
+
+
+@SIDES
+def test_whole_numbers_reach_as_far_as_floats_hold_them(side):
+    """To 2^53 either way, and not one farther."""
+    assert side.Integers(low=-(2**53), high=2**53).low == -(2**53)
+    for end, message in (("low", f"at least {-(2**53)}"), ("high", r"at most 2\^53")):
+        ends = {"low": -(2**53), "high": 2**53}
+        ends[end] += 1 if end == "high" else -1
+        with pytest.raises(ValueError, match=f"expected {end} to be {message}, got {ends[end]}"):
+            side.Integers(**ends)
 
 
 @SIDES

@@ -72,24 +72,23 @@ def match_shape(name: str, shape: tuple[int, ...], expected: str, seen: Seen) ->
 
 
 def _one_hot(array: Array) -> bool:
-    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=0) == 1).all())
+    return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=0) == 1).all())
 
 
 #: what may be asked of the entries of an array, beyond being finite.
 VALUES: Mapping[str, tuple[str, Callable[[Array], bool]]] = {
     "finite": ("finite", lambda array: True),
-    "labels": ("labels in {0, 1}", lambda array: bool(((array == 0) | (array == 1)).all())),
+    "labels": ("labels in {0, 1}", lambda array: bool(np.isin(array, (0, 1)).all())),
     "one-hot": ("one-hot columns", _one_hot),
     "probabilities": (
         "probabilities in [0, 1]",
-        lambda array: bool(((array >= 0) & (array <= 1)).all()),
+        lambda array: bool(array.min() >= 0 and array.max() <= 1),
     ),
-    "sizes": ("numbers from 0 up", lambda array: bool((array >= 0).all())),
+    "sizes": ("numbers from 0 up", lambda array: bool(array.min() >= 0)),
     "mask": (
         "0 and one number of at least 1",
         lambda array: (
-            bool(array.max() >= 1 and ((array == 0) | (array == array.max())).all())
-            or not array.any()
+            bool(array.max() >= 1 and np.isin(array, (0, array.max())).all()) or not array.any()
         ),
     ),
 }
@@ -141,9 +140,9 @@ class Number:
             number = float(value)
         except OverflowError:
             number = math.inf
-        above = number > low or (number == low and self.interval.startswith("["))
-        below = number < high or (number == high and self.interval.endswith("]"))
-        if not (above and below and math.isfinite(number)):
+        above = number >= low if self.interval.startswith("[") else number > low
+        below = number <= high if self.interval.endswith("]") else number < high
+        if not (above and below):
             raise ValueError(f"expected {name} in {self.interval}, got {value}")
 
 

@@ -30,7 +30,7 @@ class Draws(Floats):
     def admit(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other arrays as `Floats` does, and numbers outside with ValueError."""
         super().admit(name, value, seen)
-        if not ((value >= 0) & (value < 1)).all():
+        if not (value.min() >= 0 and value.max() < 1):
             raise ValueError(f"expected {name} to hold draws in [0, 1), got {value!r}")
 
 

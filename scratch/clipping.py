@@ -80,7 +80,7 @@ def vector_norm(theta: Array) -> Any:
     square = _square(theta)
     # above this, what the squares of tiny entries lose to underflow is below round-off
     info = np.finfo(theta.dtype)
-    if info.tiny / info.eps**2 <= square <= info.max:
+    if info.tiny / info.eps <= square <= info.max:
         return np.sqrt(square)
     largest = np.abs(theta).max()
     if largest == 0 or not np.isfinite(largest):
