@@ -169,8 +169,9 @@ def test_argmax_and_accuracy(rng):
 
 
 def test_accuracy_of_several_labels_wants_every_one(rng):
-    """A column with one of its labels wrong is wrong."""
-    prediction, Y = np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([[1.0, 1.0], [0.0, 0.0]])
+    """A column with one of its labels wrong is wrong, whether it should have been 0 or 1."""
+    prediction = np.array([[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0]])
+    Y = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 0.0]])
     assert costs.accuracy(prediction, Y) == 0.5 == theirs.accuracy(rows(prediction), rows(Y))
 
 

@@ -71,6 +71,24 @@ def test_distribution(name, rng):
     assert_close(*spread, "standard deviation", budget=SAMPLED)
 
 
+#: what the formula multiplies standard normal draws by, for n = 6 units with n_prev = 10 inputs.
+FACTORS = {
+    "small_normal": 0.01,
+    "large_normal": 10.0,
+    "xavier": np.sqrt(1 / 10),
+    "glorot": np.sqrt(2 / 16),
+    "he": np.sqrt(2 / 10),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_the_factor_is_exact(name):
+    """W is the generator's own normal draws times the factor, which a sample sees only roughly."""
+    draws = np.random.default_rng(3).standard_normal((6, 10))
+    W = ours.INITIALIZERS[name]((6, 10), np.random.default_rng(3))
+    assert_close(W, FACTORS[name] * draws, "W")
+
+
 WRONG = {
     "he with fan_out": ("he", np.sqrt(2 / 300)),
     "Glorot's for the taught Xavier": ("xavier", np.sqrt(2 / 500)),

@@ -137,9 +137,9 @@ class _Reporter:
         self.answer(self._current or "collection", "time limit")
 
     def watch(self, limit: float, current: str) -> None:
-        """Set the time limit of what comes next."""
+        """Set the limit of what comes next, in the processor's time: others may load the machine."""
         self._current = current
-        signal.setitimer(signal.ITIMER_REAL, limit)
+        signal.setitimer(signal.ITIMER_PROF, limit)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self, nodeid: str) -> None:
@@ -257,7 +257,7 @@ def _run_afresh(job: Job, out: Connection) -> None:
     changed = Changed(job.module, job.source)
     sys.meta_path.insert(0, changed)
     reporter = _Reporter(out, job)
-    signal.signal(signal.SIGALRM, reporter.hung)
+    signal.signal(signal.SIGPROF, reporter.hung)
     reporter.watch(60, "")
     files = list(dict.fromkeys(one.split("::")[0] for one in job.tests))
     chosen = _Select(job.tests, job.seconds)
@@ -341,7 +341,7 @@ class _Warm:
                     out.send(error)
                     return
                 reporter = _Reporter(out, job)
-                signal.signal(signal.SIGALRM, reporter.hung)
+                signal.signal(signal.SIGPROF, reporter.hung)
                 session.config.pluginmanager.register(reporter)
                 chosen = [items[one] for one in job.tests]
                 for item, following in zip(chosen, [*chosen[1:], None], strict=True):
