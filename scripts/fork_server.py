@@ -137,7 +137,7 @@ class _Reporter:
         self.answer(self._current or "collection", "time limit")
 
     def watch(self, limit: float, current: str) -> None:
-        """Set the limit of what comes next, in the processor's time: others may load the machine."""
+        """Set the limit of what comes next, in the time of the processor, which others may load."""
         self._current = current
         signal.setitimer(signal.ITIMER_PROF, limit)
 
