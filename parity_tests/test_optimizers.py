@@ -271,6 +271,7 @@ def test_the_velocity_of_beta_zero_is_the_gradient():
 
 LAYER = Parameters({"W1": np.ones((2, 2)), "b1": np.ones((2, 1))})
 NARROW = Parameters({name: view.astype("f4") for name, view in LAYER.items()})
+SMALL = Parameters({"W1": np.ones((1, 2))})
 MOMENTS = Adam().init(LAYER)
 LONG, SHORT = np.zeros(7), np.zeros(5)
 
@@ -287,6 +288,14 @@ MISFITS = {
     "neither": (
         ({}, [], MOMENTS),
         (TypeError, "parameters and gradients to be Parameters, got dict {}"),
+    ),
+    "gradients of a smaller network": (
+        (LAYER, SMALL, MOMENTS),
+        (ValueError, f"gradients like {LAYER}, got {SMALL}"),
+    ),
+    "gradients of a larger network": (
+        (SMALL, LAYER, Adam().init(SMALL)),
+        (ValueError, f"gradients like {SMALL}, got {LAYER}"),
     ),
     "no state": ((LAYER, LAYER, None), (TypeError, "state to be AdamState, got NoneType None")),
     "narrow gradients": (

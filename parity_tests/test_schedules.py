@@ -397,7 +397,9 @@ def spoil_pieces(expected, value):
     yield "none", (), ValueError
     yield "a float as count", ((1.0, 0.1),), TypeError
     yield "from 0", ((0, 0.1),), ValueError
+    yield "a count alone", ((1,),), TypeError
     yield "twice the same", ((2, 0.1), (2, 0.2)), ValueError
+    yield "twice the same odd one", ((3, 0.1), (3, 0.2)), ValueError
     yield "falling", ((3, 0.1), (2, 0.2)), ValueError
     yield "a rate of zero", ((1, 0.0),), ValueError
     yield "a string", ((1, "0.1"),), TypeError

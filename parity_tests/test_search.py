@@ -882,7 +882,7 @@ def test_draws_are_in_the_unit_interval(side, name):
     """One is no draw, nor are negative numbers, NaN, lists or matrices."""
     scale = make(side, name)
     turn = (lambda u: u) if side is ours else torch.from_numpy
-    for bad in ([1.0], [-0.1], [0.5, math.nan], [[0.5]], []):
+    for bad in ([1.0], [1.5], [-0.1], [0.5, math.nan], [[0.5]], []):
         with pytest.raises(ValueError, match="expected u"):
             scale.sample(turn(np.array(bad, float)))
     for bad in ([0.5], 0.5, None):
