@@ -213,6 +213,15 @@ def test_update(rng):
         assert not np.shares_memory(array, parameters[name])
 
 
+def test_layers_that_do_not_fit_together_are_updated_one_by_one(rng):
+    """An update looks at no layer's neighbours: W2 may be as wide as it likes."""
+    shapes = {"W1": (2, 3), "b1": (2, 1), "W2": (3, 4), "b2": (3, 1)}
+    parameters = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    grads = {f"d{name}": np.full(shape, 0.5) for name, shape in shapes.items()}
+    for name, updated in ours.update_parameters(parameters, grads, 2).items():
+        assert np.array_equal(updated, parameters[name] - 1)
+
+
 @pytest.mark.parity("predict")
 def test_predict(capsys, rng):
     """Labels are torch's, and the accuracy on the given ones is printed."""

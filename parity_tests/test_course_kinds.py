@@ -170,6 +170,7 @@ def lengths(kind, value):
 def test_the_lengths_that_are_left_behind():
     """What comes next at the door is held against them, and told where they are from."""
     assert lengths("sizes", [4, 3, 2]) == {"n_0": (4, "x"), "n_L": (2, "x")}
+    assert lengths("layers", SINGLE)["n_prev_1"] == (3, "x['W1']")
     found = lengths("layers", DOUBLE)
     assert found["n_L"] == (4, "x['W2']")
     assert found["depth"] == (2, "x")

@@ -224,7 +224,9 @@ def _load_libraries() -> None:
 
     plt.switch_backend("Agg")
     torch.set_num_threads(1)
-    torch.nn.Linear(1, 1)(torch.zeros(1, 1)).sum().backward()
+    layer = torch.nn.Linear(1, 1)
+    layer(torch.zeros(1, 1)).sum().backward()
+    torch.optim.SGD(layer.parameters()).step()  # the first step of all imports much more of torch
     hypothesis.settings.register_profile(
         "few",
         derandomize=True,
