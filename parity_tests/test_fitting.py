@@ -89,6 +89,8 @@ def test_masks_fit_the_layers():
         return refusal(check_masks, NETWORK, masks, 6, np.dtype(float), **options)
 
     assert said(MASKS) == (None, "")
+    named = {"network": NETWORK, "masks": MASKS, "m": 6, "dtype": np.dtype(float)}
+    assert refusal(check_masks, **named) == (None, "")
     assert said({name: 0 * mask for name, mask in MASKS.items()}) == (None, "")
     rounded = {**MASKS, "D2": MASKS["D2"] * (1 + 9e-7)}
     assert said(rounded) == (None, "")

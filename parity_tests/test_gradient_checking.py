@@ -426,6 +426,19 @@ def test_the_step_is_the_one_taken():
         assert slope["b1"].item() == 1
 
 
+@pytest.mark.parametrize(
+    ("here", "step"), [(1e308, 1e300), (-1e308, 1e300), (1.0, 1.0), (0.0, 1.0)]
+)
+def test_a_step_may_be_as_large_as_the_parameter(here, step):
+    """Only the step itself has to be finite: not the product or the sum of the two points."""
+    parameters = Parameters({"W1": np.full((1, 1), here)})
+    for two_sided in (True, False):
+        slope = ours.numerical_gradient(
+            lambda one: one.theta[0] / step, parameters, epsilon=step, two_sided=two_sided
+        )
+        assert slope.theta[0] == pytest.approx(1 / step, rel=1e-14)
+
+
 def test_a_float64_step_is_rounded_to_float32():
     """A step that is a NumPy scalar is taken as Python's own number would be."""
     narrow = Parameters({"b1": np.full((1, 1), 1.1, np.float32)})

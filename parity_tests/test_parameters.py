@@ -138,8 +138,10 @@ def test_what_is_no_set_of_parameters_is_refused(arrays, error, message):
     assert str(refusal.value) == f"expected {message}"
 
 
-def test_empty_parameters_have_a_floating_dtype():
-    """float64 where none is named; whole numbers are refused."""
+def test_empty_parameters_have_names_and_a_floating_dtype():
+    """float64 where none is named; whole numbers are refused, and so are no shapes."""
+    with pytest.raises(ValueError, match="expected shapes to hold at least one name, got none"):
+        Parameters.empty({})
     assert Parameters.empty({"W1": (1, 2)}).theta.dtype == float
     with pytest.raises(TypeError, match="expected dtype to be a floating dtype, got 'int64'"):
         Parameters.empty({"W1": (1, 2)}, "int64")

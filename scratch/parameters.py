@@ -64,6 +64,8 @@ class Parameters(Mapping[str, Array]):
         """Return parameters of these shapes, all zero."""
         if np.dtype(dtype).type not in DTYPES:
             raise TypeError(f"expected dtype to be a floating dtype, got {dtype!r}")
+        if not shapes:
+            raise ValueError("expected shapes to hold at least one name, got none")
         made = cls.__new__(cls)
         size = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
         made._lay(np.zeros(size, dtype), shapes)
