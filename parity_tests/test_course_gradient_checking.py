@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.utils import parameters_to_vector
 
-from parity_tests import GRADIENT, assert_close
+from parity_tests import FORWARD, GRADIENT, assert_close
 from parity_tests.bridge import rows
 from parity_tests.budgets import COURSE_DIFFERENCE
 from parity_tests.course import (
@@ -18,6 +18,7 @@ from parity_tests.course import (
     reference,
     reference_gradients,
 )
+from parity_tests.harness import draw_until
 from scratch.course import gradient_checking as ours
 from scratch.course import regularization
 from torch_ref.network import cost_and_gradients
@@ -26,8 +27,13 @@ DEPTHS = [(4, 1), (5, 6, 1), (4, 7, 6, 1), (3, 8, 7, 6, 1)]
 
 
 def draw(sizes, rng):
-    """Draw inputs, integer labels and parameters."""
-    return rng.standard_normal((sizes[0], 8)), draw_labels(8, rng), draw_layers(sizes, rng)
+    """Draw inputs, integer labels and parameters, no rectified Z within a step of 0."""
+    return draw_until(
+        lambda X, Y, parameters: all(
+            (np.abs(Z) > 1e-5).all() for Z in ours.forward_propagation_n(X, Y, parameters)[1][:-4:4]
+        ),
+        lambda: (rng.standard_normal((sizes[0], 8)), draw_labels(8, rng), draw_layers(sizes, rng)),
+    )
 
 
 @pytest.mark.parity("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector")
@@ -141,7 +147,9 @@ def test_the_step_is_an_argument(rng):
     small, middle, large = (
         ours.gradient_check(parameters, gradients, X, Y, epsilon) for epsilon in (1e-7, 1e-5, 0.5)
     )
-    assert middle < small < 1e-8 < 1e-3 < large
+    norm = np.linalg.norm([np.linalg.norm(gradients[f"d{name}"]) for name in parameters])
+    lost = np.finfo(float).eps * gradient_gauges(parameters, "relu", X, Y)["J"] / 1e-7 / norm
+    assert middle < small < FORWARD.eps * lost < 1e-3 < large
     assert ours.gradient_check(parameters, gradients, X, Y, epsilon=1e-7) == small
     assert ours.gradient_check(parameters, gradients, X, Y) == small
 

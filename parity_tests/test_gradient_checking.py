@@ -13,10 +13,11 @@ import torch
 
 from parity_tests import GRADIENT, assert_close
 from parity_tests.bridge import rows, to_numpy, to_torch, twin, unload_running
+from parity_tests.harness import draw_until
 from scratch import gradient_checking as ours
 from scratch.batch_norm import BatchNorm
 from scratch.initializers import initialize
-from scratch.network import Network, cost_and_gradients
+from scratch.network import Network, cost_and_gradients, network_forward
 from scratch.parameters import Parameters, from_vector
 from torch_ref import gradient_checking as theirs
 from torch_ref.network import objective
@@ -52,8 +53,21 @@ EXAMPLES = {path.format("gradient_checking"): arguments for path, arguments in e
 DTYPES = [np.float32, np.float64, np.longdouble]
 
 
-def draw(rng, hidden="tanh", output="softmax", m=20, dtype=np.float64, sizes=(4, 5, 3), **choices):
-    """Draw a network with biases, weights away from 0, and data for it."""
+def far_from_kinks(parameters, X, Y, network):
+    """Tell whether no rectified Z is so near 0 that a step may lead across."""
+    _, cache = network_forward(X, parameters, network)
+    return all((np.abs(one.Z) > 1e-3).all() for one in cache.activation if hasattr(one, "Z"))
+
+
+def draw(rng, *choices, **named):
+    """Draw a network with biases, weights away from 0, and data for it, far from every kink."""
+    return draw_until(far_from_kinks, lambda: draw_any(rng, *choices, **named))
+
+
+def draw_any(
+    rng, hidden="tanh", output="softmax", m=20, dtype=np.float64, sizes=(4, 5, 3), **choices
+):
+    """Draw a network, its parameters and data, kinks or not."""
     network = Network(layer_sizes=sizes, hidden=hidden, output=output, **choices)
     parameters = initialize(sizes, "he", rng, dtype, batch_norm=network.batch_norm is not None)
     drawn = rng.uniform(0.1, 1, parameters.theta.size) * rng.choice([-1, 1], parameters.theta.size)
@@ -462,7 +476,10 @@ def test_torch_judges_gradients_in_any_order(rng):
 @pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
 def test_a_kink_within_a_step_is_told(hidden, where, rng):
     """A rectified Z of 1e-6 warns on both sides, with smaller steps not, nor does one of 1e-3."""
-    parameters, X, Y, network = draw(rng, hidden, m=3)
+    parameters, X, Y, network = draw_until(  # whatever weight of the unit moves leads across
+        lambda parameters, X, Y, network: np.abs(X[:, 2]).min() > 0.3,
+        lambda: draw(rng, hidden, m=3),
+    )
     Z = parameters["W1"] @ X + parameters["b1"]
     parameters["b1"][1] += {"near": 1e-6, "at": 0.0, "far": 1e-3}[where] - Z[1, 2]
     if where == "at":  # no rounding: every input of the unit is 0

@@ -256,6 +256,8 @@ def test_it_is_the_network_of_one_unit(rng):
     parameters = Parameters({"W1": rows(w).numpy(), "b1": np.reshape(b, (1, 1))})
     cost, expected = network.cost_and_gradients(parameters, X, Y, unit)
     J, gradients = ours.propagate(w, b, X, Y)
-    assert_close(J, cost, "J")
-    assert_close(gradients["w"], columns(torch.from_numpy(expected["W1"])), "w", budget=GRADIENT)
-    assert_close(gradients["b"], expected["b1"][0, 0], "b", budget=GRADIENT)
+    gauges = propagated({"w": w, "b": b, "X": X, "Y": Y}, 1.0)
+    assert_close(J, cost, "J", gauge=gauges["output"])
+    W1, b1 = columns(torch.from_numpy(expected["W1"])), expected["b1"][0, 0]
+    assert_close(gradients["w"], W1, "w", budget=GRADIENT, gauge=gauges["w"])
+    assert_close(gradients["b"], b1, "b", budget=GRADIENT, gauge=gauges["b"])
