@@ -137,10 +137,12 @@ def test_both_sides_find_a_network_right(hidden, output, penalties, rng):
     for name, quotients in other.approximation.items():
         reference = to_numpy(name, quotients)
         assert_close(mine.approximation[name], reference, name, budget=GRADIENT, gauge=gauge)
-    assert mine.difference < 1e-9
-    assert other.difference < 1e-9
+    lost = GRADIENT.eps * np.finfo(X.dtype).eps * gauge
+    for found in (mine, other):
+        assert found.difference * np.linalg.norm(mine.approximation.theta) < lost
     assert other.agrees
-    assert max(mine.by_tensor.values()) < 1e-8
+    for name, error in mine.by_tensor.items():  # a tensor's own gradient may nearly vanish
+        assert error * np.linalg.norm(mine.approximation[name]) < lost
 
     assert np.array_equal(parameters.theta, kept)
 
