@@ -12,6 +12,7 @@ import scipy.stats
 import parity_tests
 from parity_tests import budgets
 from parity_tests.budgets import (
+    ALARM,
     BUDGETS,
     FLOAT32_FLOOR,
     FLOAT32_STEP,
@@ -84,3 +85,4 @@ def test_statistics_of_draws_fail_as_rarely_as_they_say(draws):
     """The bound is the normal quantile over the root of the number of draws."""
     bound = of_draws(draws, 1e-4).relative * np.sqrt(draws)
     assert bound == pytest.approx(scipy.stats.norm.isf(0.5e-4), rel=1e-9)
+    assert of_draws(draws) == of_draws(draws, ALARM)

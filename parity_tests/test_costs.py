@@ -9,6 +9,7 @@ import torch
 
 from parity_tests import assert_close, assert_switches, assert_twins, measure
 from parity_tests.bridge import columns, rows, to_torch
+from parity_tests.harness import draw_until, switches
 from scratch import costs
 from torch_ref import costs as theirs
 
@@ -157,8 +158,13 @@ def test_threshold(threshold, rng):
 @pytest.mark.seeds(50)
 def test_argmax_and_accuracy(rng):
     """Predictions and the fraction of right columns agree; some are right and some wrong."""
-    A = scipy.special.softmax(rng.standard_normal((3, 25)), axis=0)
-    Y = np.eye(3)[:, rng.integers(0, 3, 25)]
+    A, Y = draw_until(
+        lambda A, Y: switches(A.argmax(axis=0) == Y.argmax(axis=0)),
+        lambda: (
+            scipy.special.softmax(rng.standard_normal((3, 25)), axis=0),
+            np.eye(3)[:, rng.integers(0, 3, 25)],
+        ),
+    )
     ours = costs.predict_by_argmax(A)
     assert_close(ours, columns(theirs.predict_by_argmax(rows(A))), "prediction")
     right = (ours == Y).all(axis=0)

@@ -71,10 +71,14 @@ def test_torchs_own_mask_gives_the_same_bits(keep_prob, injected, dtype, rng):
     dA = rng.standard_normal((16, 12)).astype(dtype)
     module = theirs.Dropout(keep_prob)
     assert module.p == 1 - keep_prob
-    with torch.random.fork_rng():
+
+    def draw():
         torch.manual_seed(int(rng.integers(2**31)))
         state = torch.get_rng_state()
-        mask = module(torch.ones_like(rows(A)))
+        return module(torch.ones_like(rows(A))), state
+
+    with torch.random.fork_rng():
+        mask, state = draw_until(lambda mask, state: switches(mask > 0), draw)
         torch.set_rng_state(state)
         if injected:
             module.mask = mask

@@ -25,6 +25,7 @@ from parity_tests.bridge import to_torch
 from parity_tests.budgets import WIDE
 from parity_tests.conftest import called_names
 from parity_tests.gauges import linear_gauges
+from parity_tests.harness import draw_until, switches
 from parity_tests.ledger import LEDGER, Ledger
 from parity_tests.test_optimizers import draw_parameters
 from parity_tests.witnesses import Difference
@@ -319,6 +320,13 @@ def test_a_state_held_against_nothing_is_refused(rng):
         )
 
 
+def test_draws_that_prove_nothing_are_drawn_again():
+    """The first that proves something is taken, and none after it."""
+    draws = iter([(0, 0), (1, 1), (0, 1), (1, 0)])
+    assert draw_until(lambda *drawn: switches(drawn), lambda: next(draws)) == (0, 1)
+    assert next(draws) == (1, 0)
+
+
 def test_vacuous_cases_are_refused(rng):
     """What cannot fail is no proof: zeros, constants, tiny steps, gauges that swallow the value."""
     zero = np.zeros((2, 2))
@@ -330,6 +338,8 @@ def test_vacuous_cases_are_refused(rng):
         assert_switches(zero > 0, "Z > 0")
     with pytest.raises(AssertionError, match="proves nothing"):
         assert_switches(zero == 0, "Z == 0")
+    with pytest.raises(AssertionError, match="no draw in a thousand proves anything"):
+        draw_until(switches, lambda: (zero,))
     flat = lambda x: (0 * x + 1, x)  # noqa: E731
     with pytest.raises(AssertionError, match="proves nothing"):
         assert_twins(flat, lambda d, x: {"x": 0 * d}, lambda x: 0 * x + 1, draw(rng), rng)
