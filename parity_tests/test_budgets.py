@@ -13,10 +13,14 @@ import parity_tests
 from parity_tests import budgets
 from parity_tests.budgets import (
     BUDGETS,
+    FINITE_DIFFERENCE,
     FLOAT32_FLOOR,
+    FLOAT32_NETWORK,
     FLOAT32_STEP,
+    FLOAT64_DIFFERENCE,
     FORWARD,
     GRADIENT,
+    HIDDEN_ROUNDING,
     STEP,
     Budget,
     of_draws,
@@ -43,7 +47,11 @@ def test_the_bounds_are_those_that_are_promised():
     assert FORWARD.eps <= 16
     assert GRADIENT.eps <= 64
     assert STEP.eps <= 64
-    for floor in (FLOAT32_FLOOR, FLOAT32_STEP):
+    assert HIDDEN_ROUNDING.eps <= 16
+    assert FINITE_DIFFERENCE.relative <= 1e-10
+    assert FLOAT64_DIFFERENCE.relative <= 1e-7
+    for floor, most in ((FLOAT32_FLOOR, 4), (FLOAT32_STEP, 4), (FLOAT32_NETWORK, 16)):
+        assert floor.eps <= most
         assert floor.beside(3.0).eps == 6 + floor.eps
         assert floor.beside(3.0).name == floor.name
 
@@ -65,8 +73,8 @@ def test_the_table_holds_every_budget_once():
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(HOUSE.glob("*.py")) if path.stem not in {*LIARS, "budgets"}],
-    ids=lambda path: path.stem,
+    [path for path in sorted(HOUSE.rglob("*.py")) if path.stem not in {*LIARS, "budgets"}],
+    ids=lambda path: str(path.relative_to(HOUSE).with_suffix("")),
 )
 def test_no_bound_is_made_elsewhere(path):
     """Tests and registries take their budgets from the table."""
