@@ -25,6 +25,7 @@ from parity_tests.budgets import (
     Budget,
     of_draws,
 )
+from parity_tests.gauges import linear_gauges
 
 HOUSE = Path(parity_tests.__file__).parent
 
@@ -54,6 +55,18 @@ def test_the_bounds_are_those_that_are_promised():
         assert floor.eps <= most
         assert floor.beside(3.0).eps == 6 + floor.eps
         assert floor.beside(3.0).name == floor.name
+
+
+def test_a_matrix_product_is_gauged_by_its_terms():
+    """|W| |A| + |b| and no more: a gauge too large would swallow what it should show."""
+    W, A_prev, b = np.array([[3.0, -4.0]]), np.array([[2.0], [1.5]]), np.array([[-0.5]])
+    found = linear_gauges({"A_prev": A_prev, "W": W, "b": b}, np.array([[-2.0]]))
+    assert {name: gauge.tolist() for name, gauge in found.items()} == {
+        "output": [[12.5]],
+        "A_prev": [[6.0], [8.0]],
+        "W": [[4.0, 3.0]],
+        "b": [[2.0]],
+    }
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
