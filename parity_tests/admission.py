@@ -82,6 +82,20 @@ def admit_budget(name: str, bound: Any, kind: str) -> Budget:
     return replace(FORWARD, name=f"your {name}", eps=float(bound), reason="yours", kind=kind)
 
 
+def admit_whole(name: str, value: Any) -> int:
+    """Return a whole number from 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"expected {name} to be a whole number from 1, got {value!r}")
+    return value
+
+
+def admit_rng(rng: Any) -> np.random.Generator:
+    """Return the generator that was given, or one of the seed that was."""
+    if isinstance(rng, bool) or not isinstance(rng, np.random.Generator | int):
+        raise TypeError(f"expected rng to be a generator or a seed, got {type(rng).__name__}")
+    return np.random.default_rng(rng)
+
+
 def admit_device(device: Any) -> str:
     """Return the device; refuse one that is not here."""
     if not isinstance(device, str):

@@ -68,6 +68,8 @@ from parity_tests.admission import (
     admit_device,
     admit_inputs,
     admit_layout,
+    admit_rng,
+    admit_whole,
     as_function,
     one_tensor,
     refuse_functions,
@@ -147,11 +149,7 @@ def assert_parity(
         "gradient_budget": admit_budget("gradient_budget", gradient_budget, "gradient"),
         "float32_floor": admit_budget("float32_floor", float32_floor, "other"),
     }
-    if isinstance(witnessed, bool) or not isinstance(witnessed, int) or witnessed < 1:
-        raise ValueError(f"expected witnessed to be a whole number from 1, got {witnessed!r}")
-    if isinstance(rng, bool) or not isinstance(rng, np.random.Generator | int):
-        raise TypeError(f"expected rng to be a generator or a seed, got {type(rng).__name__}")
-    rng = np.random.default_rng(rng)
+    witnessed, rng = admit_whole("witnessed", witnessed), admit_rng(rng)
     device, bridge = admit_device(device), admit_layout(layout)
     reference = one_tensor(as_function(theirs, inputs, names, bridge, device))
     forward = with_cache(ours, expected=backward is not None)

@@ -9,6 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from parity_tests.admission import (
+    admit_budget,
+    admit_device,
+    admit_inputs,
+    admit_rng,
+    admit_whole,
+    refuse_functions,
+)
 from parity_tests.bridge import AS_IT_IS
 from parity_tests.budgets import FLOAT32_STEP, STEP, WIDE, Budget
 from parity_tests.ledger import LEDGER
@@ -94,13 +102,13 @@ def assert_same_trajectory(
     ours: Optimizer,
     theirs: Maker,
     parameters: Mapping[str, Array],
-    rng: np.random.Generator,
+    rng: np.random.Generator | int,
     *,
     state: Reader | None = None,
     steps: int = 200,
     groups: int = 1,
-    budget: Budget = STEP,
-    float32_floor: Budget = FLOAT32_STEP,
+    budget: Budget | float = STEP,
+    float32_floor: Budget | float = FLOAT32_STEP,
     device: str = "cpu",
     widest: Any = np.longdouble,
 ) -> None:
@@ -118,8 +126,16 @@ def assert_same_trajectory(
     The third witness is our rule in longdouble, to which both sides are held as well;
     `widest=np.float64` leaves it out, for a rule that knows no longdouble. In float32
     both are held against torch in float64 instead: after each step ours may err twice as much as
-    torch has so far, plus `float32_floor`.
+    torch has so far, plus `float32_floor`. Raises TypeError or ValueError for arguments that cannot
+    be compared.
     """
+    if not all(callable(getattr(ours, one, None)) for one in ("init", "update")):
+        raise TypeError(f"expected ours to have init and update, got {type(ours).__name__}")
+    refuse_functions(theirs=theirs)
+    parameters, rng, device = admit_inputs(parameters), admit_rng(rng), admit_device(device)
+    steps, groups = admit_whole("steps", steps), admit_whole("groups", groups)
+    budget = admit_budget("budget", budget, "step")
+    float32_floor = admit_budget("float32_floor", float32_floor, "step")
     start = Parameters({name: np.copy(array) for name, array in parameters.items()})
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device

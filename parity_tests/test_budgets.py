@@ -14,14 +14,19 @@ from parity_tests import budgets
 from parity_tests.budgets import (
     ALARM,
     BUDGETS,
+    FINITE_DIFFERENCE,
     FLOAT32_FLOOR,
+    FLOAT32_NETWORK,
     FLOAT32_STEP,
+    FLOAT64_DIFFERENCE,
     FORWARD,
     GRADIENT,
+    HIDDEN_ROUNDING,
     STEP,
     Budget,
     of_draws,
 )
+from parity_tests.gauges import linear_gauges
 
 HOUSE = Path(parity_tests.__file__).parent
 
@@ -44,9 +49,25 @@ def test_the_bounds_are_those_that_are_promised():
     assert FORWARD.eps <= 16
     assert GRADIENT.eps <= 64
     assert STEP.eps <= 64
-    for floor in (FLOAT32_FLOOR, FLOAT32_STEP):
+    assert HIDDEN_ROUNDING.eps <= 16
+    assert FINITE_DIFFERENCE.relative <= 1e-10
+    assert FLOAT64_DIFFERENCE.relative <= 1e-7
+    for floor, most in ((FLOAT32_FLOOR, 4), (FLOAT32_STEP, 4), (FLOAT32_NETWORK, 16)):
+        assert floor.eps <= most
         assert floor.beside(3.0).eps == 6 + floor.eps
         assert floor.beside(3.0).name == floor.name
+
+
+def test_a_matrix_product_is_gauged_by_its_terms():
+    """|W| |A| + |b| and no more: a gauge too large would swallow what it should show."""
+    W, A_prev, b = np.array([[3.0, -4.0]]), np.array([[2.0], [1.5]]), np.array([[-0.5]])
+    found = linear_gauges({"A_prev": A_prev, "W": W, "b": b}, np.array([[-2.0]]))
+    assert {name: gauge.tolist() for name, gauge in found.items()} == {
+        "output": [[12.5]],
+        "A_prev": [[6.0], [8.0]],
+        "W": [[4.0, 3.0]],
+        "b": [[2.0]],
+    }
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
@@ -66,8 +87,8 @@ def test_the_table_holds_every_budget_once():
 
 @pytest.mark.parametrize(
     "path",
-    [path for path in sorted(HOUSE.glob("*.py")) if path.stem not in {*LIARS, "budgets"}],
-    ids=lambda path: path.stem,
+    [path for path in sorted(HOUSE.rglob("*.py")) if path.stem not in {*LIARS, "budgets"}],
+    ids=lambda path: str(path.relative_to(HOUSE).with_suffix("")),
 )
 def test_no_bound_is_made_elsewhere(path):
     """Tests and registries take their budgets from the table."""

@@ -616,6 +616,41 @@ def test_lies_about_an_optimizer_are_caught(rng):
         )
     with pytest.raises(AssertionError, match="held against nothing"):
         assert_same_trajectory(NamedMomentum(), sgd, parameters, rng, state=lambda one: {})
+    with pytest.raises(AssertionError, match=r"step 1: v differs.*contradicts theirs"):
+        assert_same_trajectory(
+            NamedMomentum(),
+            sgd,
+            parameters,
+            rng,
+            state=lambda one: {"v": 1.001 * velocity(one)["v"]},
+        )
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"ours": None}, TypeError, "expected ours to have init and update, got NoneType"),
+        ({"theirs": "SGD"}, TypeError, "expected theirs to be a function, got str"),
+        ({"parameters": [1.0]}, TypeError, "expected inputs to be a mapping of names to arrays"),
+        ({"rng": 0.5}, TypeError, "expected rng to be a generator or a seed, got float"),
+        ({"steps": 0}, ValueError, "expected steps to be a whole number from 1, got 0"),
+        ({"groups": 1.5}, ValueError, r"expected groups to be a whole number from 1, got 1\.5"),
+        ({"budget": "64"}, TypeError, "expected budget to be a Budget or a number of eps, got str"),
+        ({"device": "nowhere"}, ValueError, "expected a device that is here, got 'nowhere'"),
+    ],
+)
+def test_wrong_arguments_of_a_trajectory(changed, error, message, rng):
+    """They are refused at the door, in words."""
+    arguments = {"ours": MyMomentum(), "theirs": sgd, "rng": rng}
+    arguments["parameters"] = {"weights": rng.standard_normal((3, 5))}
+    with pytest.raises(error, match=message):
+        assert_same_trajectory(**(arguments | changed))
+
+
+def test_a_seed_and_a_number_of_eps_will_do_for_a_trajectory(rng):
+    """As they do for a function."""
+    parameters = {"weights": rng.standard_normal((3, 5))}
+    assert_same_trajectory(MyMomentum(), sgd, parameters, 0, budget=32)
 
 
 @wide

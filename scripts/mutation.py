@@ -32,6 +32,7 @@ from cosmic_ray.work_item import (
 )
 from tqdm import tqdm
 
+from command_line import leave, make_room
 from fork_server import Job, Profile, Server, Verdict
 from forking import ROOT
 from mutants import (
@@ -255,7 +256,7 @@ class Session:
 
     def __init__(self, folder: Path) -> None:
         """Open or create it."""
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._database = WorkDB(str(folder / "session.sqlite"), WorkDB.Mode.create)
         self._known = {item.job_id for item in self._database.work_items}
         self.outcomes: dict[str, Outcome] = {}
@@ -449,6 +450,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if unknown:
         parser.error(f"no mutated file has {', '.join(unknown)} in its path: {', '.join(files)}")
     flags.files = [one for one in files if not flags.names or any(n in one for n in flags.names)]
+    make_room(parser, flags.session / "session.sqlite", *([flags.stubs] if flags.stubs else []))
     return flags
 
 
@@ -514,6 +516,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from command_line import leave
-
     leave(main)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,7 +110,15 @@ def walk(bugs: Iterable[PlantedBug], jobs: int, everywhere: bool, trials: list[T
                     bar.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            _interrupt_workers()  # who have not heard of a signal to this process alone
             raise
+
+
+def _interrupt_workers() -> None:
+    for worker in active_children():
+        if worker.pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGINT)
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
