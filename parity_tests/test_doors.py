@@ -231,6 +231,7 @@ REFUSALS = [
      "x to be an integer NumPy array, got an array of dtype float64 and shape (2,)"),
     ("Order", np.array([0, 2]), ValueError, "x to be a permutation of 0..1, got [0 2]"),
     ("Order", np.array([1, 2]), ValueError, "x to be a permutation of 0..1, got [1 2]"),
+    ("Order", np.array([0, 3, 1]), ValueError, "x to be a permutation of 0..2, got [0 3 1]"),
     ("Order", np.array([[0]]), ValueError, "x of shape (m,), got (1, 1)"),
     ("Shape", (1, 2, 3), TypeError, "x to be a tuple of two lengths, got (1, 2, 3)"),
     ("Shape", (1,), TypeError, "x to be a tuple of two lengths, got (1,)"),

@@ -457,3 +457,14 @@ def test_bad_counts_are_refused(name):
             their_rates(theirs.manual(descent(), rates=(0.1, 0.2)), 3)
     else:
         assert schedule(below + 1) > 0
+
+
+def test_an_interval_is_at_least_one_epoch():
+    """One is let in and none is refused, in the same words on both sides."""
+    assert theirs.interval_inverse_time(descent(), decay=0.3, interval=1) is not None
+    for make in (
+        lambda: ours.IntervalInverseTime(learning_rate=0.1, decay=0.3, interval=0),
+        lambda: theirs.interval_inverse_time(descent(), decay=0.3, interval=0),
+    ):
+        with pytest.raises(ValueError, match="expected interval to be at least 1, got 0"):
+            make()

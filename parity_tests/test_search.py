@@ -995,3 +995,11 @@ def test_the_edges_of_bad_ranges(side):
     u = np.array([0.0, 0.5])
     values = np.asarray(betas.sample(u if side is ours else torch.from_numpy(u)))
     assert_close(values, np.array([0, 1 - 0.1**0.5]), "betas")
+
+
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_the_ends_of_a_scale_are_plain_floats(side):
+    """Whatever numbers came, a report or a file gets Python's own."""
+    scale = side.Uniform(low=1, high=np.float32(2.5))
+    assert [type(end) for end in (scale.low, scale.high)] == [float, float]
+    assert (scale.low, scale.high) == (1.0, 2.5)
