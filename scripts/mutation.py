@@ -55,6 +55,9 @@ LEFT_OUT = (
     *("figures", "scripts", "search_rates"),
 )
 
+#: the share of all mutants that may be listed as equivalent: a longer list hides what is untested.
+MOST_EQUIVALENT = 0.05
+
 #: tests that look at every function, even where a door keeps them from running a line of it.
 SWEEPS = ("bad_input", "course_bad_input", "course_vocabulary", "doors", "invariants")
 
@@ -508,11 +511,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{findings.mutants - len(findings.equivalent)} killed, {len(findings.equivalent)} "
         "listed as equivalent"
     )
+    share = len(findings.equivalent) / max(findings.mutants, 1)
+    crowded = flags.sample is None and not flags.names and share > MOST_EQUIVALENT
+    if crowded:
+        print(f"the list of equivalents holds more than {MOST_EQUIVALENT:.0%} of all mutants")
     if flags.stubs:
         flags.stubs.write_text(as_toml(one.change() for one in findings.unlisted))
     if flags.sample is None and not flags.names:
         write_score(findings, SCORE)
-    return 1 if findings.unlisted or findings.wrongly_listed else 0
+    return 1 if findings.unlisted or findings.wrongly_listed or crowded else 0
 
 
 if __name__ == "__main__":
