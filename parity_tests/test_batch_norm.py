@@ -357,3 +357,10 @@ EXAMPLES = {
         **_UPDATE,
     },
 }
+
+
+def test_choices_of_the_module_are_named():
+    """The width may be named too; what could be mixed up must be."""
+    assert theirs.BatchNorm(n=3, decay=0.8).num_features == 3
+    with pytest.raises(TypeError, match="positional"):
+        theirs.BatchNorm(3, 0.8)

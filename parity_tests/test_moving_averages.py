@@ -250,3 +250,10 @@ EXAMPLES = {
         "draw_temperatures": {**source, "days": 5},
     }.items()
 }
+
+
+def test_an_average_of_equal_weights_stays_finite():
+    """Half of large values of either sign: their difference would be infinite."""
+    largest = np.finfo(float).max
+    v = ours.moving_average(np.array([largest, -largest]), 0.5)
+    assert v.tolist() == [largest / 2, largest / 4 - largest / 2]

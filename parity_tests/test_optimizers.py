@@ -258,6 +258,14 @@ def test_a_large_average_takes_no_digits_from_a_small_gradient(beta):
     assert_close(average, expected, "v, entry by entry", gauge=expected)
 
 
+def test_an_average_of_equal_weights_stays_finite():
+    """Half of the largest floats of either sign: their difference would be infinite."""
+    largest = np.finfo(float).max
+    average = np.array([largest])
+    move(average, np.array([-largest]), 0.5, np.empty(1))
+    assert average.tolist() == [0.0]
+
+
 def test_the_velocity_of_beta_zero_is_the_gradient():
     """Torch keeps no buffer for it, and before a step there is no gradient either."""
     tensor = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
