@@ -364,3 +364,19 @@ def test_choices_of_the_module_are_named():
     assert theirs.BatchNorm(n=3, decay=0.8).num_features == 3
     with pytest.raises(TypeError, match="positional"):
         theirs.BatchNorm(3, 0.8)
+
+
+def test_the_gauges_are_no_larger_than_a_dozen_operations_make_them(rng):
+    """On well-conditioned draws a gauge is a few times what it bounds, or it would bound nothing."""
+    ratios: dict[str, list[float]] = {}
+    for _ in range(20):
+        Z, d = rng.standard_normal((2, 4, 40))
+        gamma, beta = rng.uniform(0.5, 2, (4, 1)), rng.standard_normal((4, 1))
+        output, cache = ours.batch_norm_forward(Z, gamma, beta)
+        gauges = batch_norm_gauges({"Z": Z, "gamma": gamma, "beta": beta}, d)
+        values = {"output": output, **ours.batch_norm_backward(d, cache)}
+        for name, value in values.items():
+            ratios.setdefault(name, []).append(gauges[name].max() / np.abs(value).max())
+    # gamma and beta add 40 terms of either sign, which cancel to about the root of 40
+    for name, most in {"output": 12, "Z": 24, "gamma": 6 * 12, "beta": 12}.items():
+        assert 1 < np.median(ratios[name]) < most, name

@@ -644,3 +644,20 @@ def test_choices_are_frozen_and_listed():
     assert [network.activation(l) for l in (1, 2)] == ["tanh", "sigmoid"]
     with pytest.raises(AttributeError):
         network.hidden = "relu"
+
+
+def test_the_gauges_grow_by_a_small_factor_a_layer(rng):
+    """On well-conditioned draws six times a layer, there and back, or they would bound nothing."""
+    ratios: dict[str, list[float]] = {}
+    for _ in range(20):
+        network, parameters = draw_network((6, 8, 7, 3), "tanh", "sigmoid", rng)
+        X = rng.standard_normal((6, 20))
+        A, cache = network_forward(X, parameters, network)
+        dA = rng.standard_normal(A.shape)
+        gauges = network_gauges(network, {"X": X, **parameters}, dA)
+        for name, value in {"output": A, **network_backward(dA, cache)}.items():
+            ratios.setdefault(name, []).append(gauges[name].max() / np.abs(value).max())
+    for name, found in ratios.items():
+        layers = 1 if name in ("output", "W3", "b3") else 2 if name in ("W2", "b2") else 3
+        most = 12 if name == "output" else 6 ** max(layers, 2) * 3
+        assert 1 < np.median(found) < most, name
