@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401  # its BLAS has threads of its own, to be limited too
 import torch
 from threadpoolctl import threadpool_limits
 

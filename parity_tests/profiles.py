@@ -28,9 +28,11 @@ def register() -> None:
 
     pytest's `--hypothesis-profile` loads another one later, before any test is imported.
     """
-    every: dict[str, Any] = {"deadline": None, "print_blob": True}
+    # hypothesis has a profile of its own for CI, from which these would inherit
+    every: dict[str, Any] = {"deadline": None, "print_blob": True, "derandomize": False}
+    same = {**every, "derandomize": True, "database": None}
     settings.register_profile("dev", max_examples=EXAMPLES, **every)
-    settings.register_profile("ci", max_examples=EXAMPLES, derandomize=True, database=None, **every)
+    settings.register_profile("ci", max_examples=EXAMPLES, **same)
     settings.register_profile("deep", max_examples=10 * EXAMPLES, **every)
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
 

@@ -367,7 +367,7 @@ def test_choices_of_the_module_are_named():
 
 
 def test_the_gauges_are_no_larger_than_a_dozen_operations_make_them(rng):
-    """On well-conditioned draws a gauge is a few times what it bounds, or it would bound nothing."""
+    """On well-conditioned draws a gauge is a few times what it bounds: more would bound nothing."""
     ratios: dict[str, list[float]] = {}
     for _ in range(20):
         Z, d = rng.standard_normal((2, 4, 40))
