@@ -428,7 +428,7 @@ def test_the_picture_of_trajectories_draws_distances_and_bounds(script):
         assert {line.get_color() for line in (apart, bound)} == {hue.dark}
         distance = np.abs(quantity.ours - quantity.theirs).max(axis=1)
         assert np.array_equal(apart.get_ydata(), distance)
-        assert np.allclose(bound.get_ydata(), 2.0**-52 * quantity.gauge[:, 0], rtol=1e-12)
+        assert np.allclose(bound.get_ydata(), 2.0**-52 * quantity.gauge[:, 0], rtol=1e-12, atol=0)
         assert (distance <= bound.get_ydata()).all()
         assert apart.get_xdata()[-1] <= 38
         assert bound.get_linestyle() != apart.get_linestyle() == "-"
