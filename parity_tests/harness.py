@@ -77,8 +77,6 @@ def assert_close(
     gauge: Any = None,
     expect_zero: bool = False,
     wider: Any = None,
-    witness: Callable[[tuple[int, ...]], Any] | None = None,
-    witness_name: str = "a wider run of ours",
 ) -> float:
     """Raise AssertionError unless ours is theirs, within the budget; return the error in eps.
 
@@ -87,15 +85,11 @@ def assert_close(
 
     `wider` is the same quantity from a wider run of ours, or a function that gives it: both sides
     are held to the budget against it too, and both distances go to the ledger; None where there is
-    none. `witness` gives a third value at an index, to say which side is wrong.
+    none.
     """
     theirs = _strict(ours, theirs, quantity)
     wider = _admit(wider() if callable(wider) else wider, ours, quantity)
-    thirds: list[Third] = []
-    if wider is not None:
-        thirds.append((RUN, lambda place: (wider[place], 0.0)))
-    if witness is not None:
-        thirds.append((witness_name, lambda place: (witness(place), 0.0)))
+    thirds: list[Third] = [] if wider is None else [(RUN, lambda place: (wider[place], 0.0))]
     error, truth = _compare(ours, theirs, quantity, budget, gauge, expect_zero, wider, thirds)
     if truth is not None:
         allowed = 0.0 if expect_zero else budget.in_eps(float(np.finfo(ours.dtype).eps))
@@ -150,11 +144,8 @@ def _compare(
     if not found.error <= allowed:
         message = apart(quantity, found, allowed, budget.name)
         for name, third in thirds:
-            try:
-                own = "formula" if name == RUN else ""
-                message += f"; {verdict(*third(found.place), found, allowed, name, own)}"
-            except TypeError as error:  # not every function takes longdouble
-                message += f"; {name} cannot be had: {error}"
+            own = "formula" if name == RUN else ""
+            message += f"; {verdict(*third(found.place), found, allowed, name, own)}"
         raise AssertionError(message)
     return found.error, truth
 
@@ -227,7 +218,7 @@ def assert_twins(
     nowhere round to float64; and differences of our forward, to which all three are held, at
     `witnessed` entries of each input, drawn at random. `differences=False` leaves these out, for
     inputs that sit on a kink. `widest=np.float64`, the default where longdouble is no wider, takes
-    differences in float64 alone, as suits functions that know no longdouble.
+    differences in float64 alone; a pair that knows no longdouble has to ask for that.
 
     In float32 both sides are held against torch in float64: ours may err twice as much as torch,
     plus `float32_floor`.
@@ -272,9 +263,6 @@ def assert_twins(
     if widest is not np.float64:
         run = wide_run(forward, backward, arguments, upstream, tuple(inputs))
 
-    def longdouble_output(place: tuple[int, ...]) -> Any:
-        return np.asarray(forward(**cast(arguments, np.longdouble))[0])[place]
-
     assert_close(
         output,
         expected,
@@ -282,8 +270,6 @@ def assert_twins(
         budget=forward_budget,
         gauge=gauge.get("output"),
         wider=None if run is None else run[0],
-        witness=longdouble_output if run is None and widest is not np.float64 else None,
-        witness_name=RUN,
     )
     allowed = gradient_budget.in_eps(float(np.finfo(output.dtype).eps))
     for name, reference in references.items():

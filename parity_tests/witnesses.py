@@ -55,17 +55,20 @@ def wide_run(
     arguments: Mapping[str, Any],
     upstream: Array,
     names: tuple[str, ...],
-) -> tuple[Array, dict[str, Array]] | None:
-    """Return output and gradients of a longdouble run of ours, None if it takes no longdouble.
+) -> tuple[Array, dict[str, Array]]:
+    """Return output and gradients of a longdouble run of ours.
 
-    Raises AssertionError where the run is not in longdouble from end to end.
+    Raises AssertionError where it takes no longdouble, or is not in longdouble from end to end: a
+    witness that stays away unnoticed would be none.
     """
     wider = cast(arguments, np.longdouble)
     try:
         value, cache = forward(**wider)
         gradients = backward(upstream.astype(np.longdouble)[()], cache)
-    except TypeError:  # not every function takes longdouble
-        return None
+    except TypeError as error:
+        raise AssertionError(
+            f"the pair takes no longdouble ({error}): `widest=np.float64` does without"
+        ) from error
     output = np.asarray(value)
     for quantity, found, like in (
         ("output", output, upstream),
