@@ -197,6 +197,19 @@ def _downwards(
     raise AssertionError("a network has a layer")
 
 
+def layer_gauges(
+    network: Network, arguments: Mapping[str, Any], masks: Mapping[str, Array] | None = None
+) -> dict[str, Array]:
+    """Return the gauges inside: of what each activation is given, and of what each W makes.
+
+    Those are {"Z1", "Z2", ...} and {"linear1", ...}, of which batch norm makes the former.
+    """
+    layers = _upwards(network, arguments, masks or {})
+    return {f"Z{l}": layer.E_Z for l, layer in enumerate(layers, start=1)} | {
+        f"linear{l}": layer.E_linear for l, layer in enumerate(layers, start=1)
+    }
+
+
 def network_gauges(
     network: Network,
     arguments: Mapping[str, Any],
@@ -206,8 +219,7 @@ def network_gauges(
 ) -> dict[str, Array]:
     """Return the gauges of a network's output and of the gradient of X and every parameter.
 
-    What each activation is given has its gauge under "Z1", "Z2", ..., the linear output before it
-    under "linear1", "linear2", ...; `E_dA` is the gauge of dA.
+    `E_dA` is the gauge of dA.
     """
     masks = masks or {}
     layers = _upwards(network, arguments, masks)
@@ -216,8 +228,6 @@ def network_gauges(
     dZ, E_dZ = _backward(network.output, dA, E_dA, top.A, top.E_A, top.E_Z, top.cache)
     return {
         "output": top.E_A,
-        **{f"Z{l}": layer.E_Z for l, layer in enumerate(layers, start=1)},
-        **{f"linear{l}": layer.E_linear for l, layer in enumerate(layers, start=1)},
         **_downwards(network, layers, dZ, E_dZ + np.abs(dZ), masks),
     }
 

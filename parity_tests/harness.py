@@ -244,6 +244,9 @@ def assert_twins(
             f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
         )
     gauge = dict(gauges(arguments, upstream)) if gauges else {}
+    if not gauge.keys() <= {"output", *inputs}:
+        known = ", ".join(["output", *inputs])
+        raise AssertionError(f"gauges for {sorted(gauge)}, expected some of {known}")
     if expected.dtype == np.float32:
         wide = np.float64
         exact = cast(inputs, wide), cast(constants, wide), upstream.astype(wide)

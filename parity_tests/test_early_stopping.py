@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -256,25 +257,19 @@ def test_parameters_of_another_layout_or_precision_are_refused(rng):
     layouts = [Parameters({"W1": rng.standard_normal((n, 2))}) for n in (1, 2, 3)]
     dtypes = [Parameters({"W1": np.ones((2, 2), dtype)}) for dtype in ("f4", "f8", "g")]
     stopping = EarlyStopping(patience=1)
-    for kept in layouts:
-        for other in layouts:
+    refusals = (
+        (layouts, ValueError, "expected parameters like {}, got {}", lambda one: one),
+        (dtypes, TypeError, "expected parameters of dtype {}, got {}", lambda one: one.theta.dtype),
+    )
+    for group, error, message, named in refusals:
+        for kept, other in product(group, group):
             state = stopping.init(kept)
             if other is kept:
                 stopping.restore(state, other)
                 continue
-            with pytest.raises(ValueError, match="expected parameters like") as refusal:
+            with pytest.raises(error) as refusal:
                 stopping.restore(state, other)
-            assert str(refusal.value) == f"expected parameters like {kept}, got {other}"
-    for kept in dtypes:
-        for other in dtypes:
-            state = stopping.init(kept)
-            if other is kept:
-                stopping.restore(state, other)
-                continue
-            with pytest.raises(TypeError, match="expected parameters of dtype") as refusal:
-                stopping.restore(state, other)
-            message = f"of dtype {kept.theta.dtype}, got {other.theta.dtype}"
-            assert str(refusal.value) == f"expected parameters {message}"
+            assert str(refusal.value) == message.format(named(kept), named(other))
     named = Parameters.empty(dtypes[1].shapes, np.dtype("f8", metadata={"unit": "degree"}))
     assert named.theta.dtype is not dtypes[1].theta.dtype
     stopping.restore(stopping.init(dtypes[1]), named)  # with metadata, it is the same dtype

@@ -440,6 +440,14 @@ def test_functions_that_know_no_longdouble_can_be_held(rng):
             assert_twins(*pair, torch.erf, draw(rng), rng, differences=False)
 
 
+def test_a_gauge_of_nothing_is_refused(rng):
+    """A misspelt name would leave its quantity under another ruler than the one that was meant."""
+    pair = honest_forward, honest_backward, torch.tanh
+    for name in ("outptu", "X"):
+        with pytest.raises(AssertionError, match=rf"\['{name}'\], expected some of output, x"):
+            assert_twins(*pair, draw(rng), rng, gauges=lambda *_, name=name: {name: 1.0})
+
+
 def test_scalars_are_inputs_too(rng):
     """A 0-d array is differentiated like any other."""
     for w in (np.array(3.0), np.float64(3.0)):

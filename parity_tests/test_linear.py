@@ -11,6 +11,13 @@ from scratch.linear import linear_backward, linear_forward
 from torch_ref.linear import linear
 
 
+def assert_layer(inputs, rng, device):
+    """Hold the layer against torch's, under the gauges of its sums."""
+    pair = linear_forward, linear_backward
+    choices = {"gauges": linear_gauges, "witnessed": 4, "device": device}
+    assert_twins(*pair, linear, inputs, rng, **choices)
+
+
 @pytest.mark.parity("linear_forward", "linear_backward")
 @pytest.mark.seeds(50)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 3, 5), (7, 20, 1), (10, 64, 33)], ids=str)
@@ -22,16 +29,7 @@ def test_linear(shape, dtype, device, rng):
         "W": rng.standard_normal((n, n_prev)).astype(dtype),
         "b": rng.standard_normal((n, 1)).astype(dtype),
     }
-    assert_twins(
-        linear_forward,
-        linear_backward,
-        linear,
-        inputs,
-        rng,
-        gauges=linear_gauges,
-        witnessed=4,
-        device=device,
-    )
+    assert_layer(inputs, rng, device)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -42,13 +40,4 @@ def test_a_thousand_inputs_lose_nothing_but_the_gauge(dtype, device, rng):
         "W": rng.standard_normal((6, 1000)).astype(dtype),
         "b": rng.standard_normal((6, 1)).astype(dtype),
     }
-    assert_twins(
-        linear_forward,
-        linear_backward,
-        linear,
-        inputs,
-        rng,
-        gauges=linear_gauges,
-        witnessed=4,
-        device=device,
-    )
+    assert_layer(inputs, rng, device)

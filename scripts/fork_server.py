@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
@@ -247,11 +248,10 @@ def serve_cold(pipe: Connection) -> None:
     while True:
         question = pipe.recv()
         if isinstance(question, Job):
-            pipe.send(
-                _fork(pipe, lambda out, job=question: _run_afresh(job, out), _limit(question))
-            )
+            answer = _fork(pipe, partial(_run_afresh, question), _limit(question))
         else:
-            pipe.send(_fork(pipe, lambda out, files=question: _profile(files, out), 1800))
+            answer = _fork(pipe, partial(_profile, question), PROFILE_LIMIT)
+        pipe.send(answer)
 
 
 def _run_afresh(job: Job, out: Connection) -> None:

@@ -418,7 +418,6 @@ def write_score(findings: Findings, path: Path) -> None:
         "killed": findings.killed,
         "equivalent": equivalent,
         "survived": len(findings.unlisted),
-        "scratch": sum(one.file.startswith("scratch") for one in findings.judged),
         "own_stem": sum(
             outcome.test.split("::")[0] in own_files(mutant)
             for mutant, outcome in findings.judged.items()

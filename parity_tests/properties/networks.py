@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,13 @@ from parity_tests.bridge import (
     unload_running,
 )
 from parity_tests.budgets import GRADIENT
-from parity_tests.gauges import moment_gauges, network_gauges, prediction_gauge
+from parity_tests.gauges import (
+    cost_gauges,
+    layer_gauges,
+    moment_gauges,
+    network_gauges,
+    prediction_gauge,
+)
 from parity_tests.properties.agreement import (
     FIRST_ORDER,
     Quantity,
@@ -30,7 +36,6 @@ from parity_tests.properties.agreement import (
 )
 from parity_tests.properties.draws import draw
 from scratch._step import TrainingStep
-from scratch.activations import ACTIVATIONS
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.dropout import draw_masks
 from scratch.network import (
@@ -143,7 +148,7 @@ def check_network(case: NetworkCase) -> None:
     upstream = one.rng.standard_normal(A.shape)
     gradients = network_backward(upstream, cache)
     gauges = network_gauges(one.network, one.arguments, upstream, one.masks)
-    one.refuse_edges(cache.activation, gauges)
+    one.refuse_edges(cache.activation, layer_gauges(one.network, one.arguments, one.masks))
 
     module = twin(one.network, one.parameters)
     X = rows(one.X).requires_grad_()
@@ -164,30 +169,6 @@ def check_network(case: NetworkCase) -> None:
     )
 
 
-def _cost_gauges(one: _Drawn, case: TrainingCase, Y: Array) -> tuple[Array, Gauges]:
-    """Return the gauges of J with its penalties, and of the gradients by way of the logits."""
-    logits = replace(one.network, output="identity")
-    Z, _ = network_forward(one.X, one.parameters, logits, one.masks)
-    E_Z = network_gauges(logits, one.arguments, Z, one.masks)["output"]
-    A = ACTIVATIONS[case.output].forward(Z)[0]
-    dZ, m = (A - Y) / case.m, case.m
-    if case.output == "softmax":
-        E_shifted = E_Z + Z.max(axis=0) - Z
-        E_A = A * (E_shifted + (A * E_shifted).sum(axis=0)) + A
-    else:
-        E_A = A * (1 - A) * E_Z + A
-    gauges = dict(network_gauges(logits, one.arguments, dZ, one.masks, (E_A + np.abs(A - Y)) / m))
-    weights = {name: W for name, W in one.parameters.items() if name.startswith("W")}
-    penalty = 0.0
-    for name, W in weights.items():
-        gauges[name] = gauges[name] + (case.l2 * np.abs(W) + case.l1) / case.shared
-        penalty += (case.l2 / 2 * np.square(W) + case.l1 * np.abs(W)).sum() / case.shared
-    # the logarithm of a sum near 1 keeps its absolute error; torch takes (1 - Y) Z and another
-    # number like it apart
-    J = np.abs(A - Y) * E_Z + np.abs(Z) + 1.0
-    return np.asarray(J.sum() / m + penalty), gauges
-
-
 def _labels(case: NetworkCase, rng: np.random.Generator) -> Array:
     n = case.layer_sizes[-1]
     if case.output == "softmax":
@@ -203,9 +184,10 @@ def check_training(case: TrainingCase) -> None:
     J, gradients = cost_and_gradients(
         one.parameters, one.X, Y, one.network, masks=one.masks, **penalties
     )
-    E_J, gauges = _cost_gauges(one, case, Y)
+    gauges = cost_gauges(one.network, one.arguments, Y, one.masks, **penalties)
+    inside = layer_gauges(one.network, one.arguments, one.masks)
     _, cache = network_forward(one.X, one.parameters, one.network, one.masks)
-    one.refuse_edges(cache.activation[:-1], gauges)
+    one.refuse_edges(cache.activation[:-1], inside)
 
     module = twin(one.network, one.parameters)
     torchs: dict[str, Any] = {**penalties, "masks": masks_to_torch(one.masks)}
@@ -217,8 +199,8 @@ def check_training(case: TrainingCase) -> None:
     step = TrainingStep(one.network, one.parameters, case.l1, case.l2, case.shared, running)
     stepped = step.cost_and_gradients(one.X, Y, one.masks)
     quantities = {
-        "cost": Quantity(J, cost.numpy()[()], E_J),
-        "cost of the step": Quantity(stepped, J, E_J),
+        "cost": Quantity(J, cost.numpy()[()], gauges["output"]),
+        "cost of the step": Quantity(stepped, J, gauges["output"]),
     }
     for name, gradient in pulled.items():
         reference = to_numpy(name, gradient)
@@ -231,7 +213,7 @@ def check_training(case: TrainingCase) -> None:
     if running is not None:
         with torch.no_grad(), theirs.dropping(module, torchs["masks"], case.m):
             module.logits(rows(one.X))
-        moved, bounds = unload_running(module), _running_gauges(one, gauges)
+        moved, bounds = unload_running(module), _running_gauges(one, inside)
         for name, average in running.items():
             quantities[name] = Quantity(average.copy(), moved[name], bounds[name])
         load_running(module, running)  # predictions are compared for the same averages
