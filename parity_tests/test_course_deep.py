@@ -161,8 +161,9 @@ def test_network(sizes, device, rng):
     def gauges(arguments, upstream):
         parameters = {name: arguments[name] for name in inputs if name != "X"}
         bounds = gradient_gauges(parameters, "relu", arguments["X"], Y)
+        output = bounds.pop("J")
         pulled = {name[1:]: np.abs(upstream) * bound for name, bound in bounds.items()}
-        return {"output": bounds["J"], **pulled}
+        return {"output": output, **pulled}
 
     assert_twins(
         forward, backward, theirs, inputs, rng, constants={"Y": Y}, gauges=gauges, device=device
