@@ -192,6 +192,34 @@ def test_the_verdict_on_a_run(mutants_of, script, monkeypatch, tmp_path):
     mutation.write_score(findings, tmp_path / "score.json")
     written = json.loads((tmp_path / "score.json").read_text())
     assert (written["mutants"], written["survived"]) == (len(found), 2)
+    assert (written["time_limit"], written["crash"]) == (0, 0)
+
+
+def test_a_score_is_of_one_state_of_code_and_tests(
+    mutants_of, script, monkeypatch, tmp_path, capsys
+):
+    """What was found with other tests stays known, but no score is written from it."""
+    mutation, mutants = script("mutation"), script("mutants")
+    found = mutants_of("def f(x):\n    return x + 1\n")
+    empty = tmp_path / "list.toml"
+    empty.write_text("")
+    monkeypatch.setattr(mutants, "EQUIVALENT", empty)
+    monkeypatch.setattr(mutation, "mutated_files", lambda: ["code.py"])
+    monkeypatch.setattr(mutation, "SCORE", tmp_path / "score.json")
+    session = mutation.Session(tmp_path / "session")
+    session.add(found)
+    for one, reason in zip(found, ["time limit", "crash", *["differs"] * len(found)], strict=False):
+        session.keep(one, mutation.Outcome("killed", "test_f", reason))
+    session.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(mutation, "_digest", lambda _: "another state")
+        assert mutation.main(["--session", str(tmp_path / "session")]) == 0
+    assert f"{len(found)} of these were found with other code" in capsys.readouterr().out
+    assert not mutation.SCORE.exists()
+    assert mutation.main(["--session", str(tmp_path / "session")]) == 0
+    assert "other code" not in capsys.readouterr().out
+    written = json.loads(mutation.SCORE.read_text())
+    assert (written["killed"], written["time_limit"], written["crash"]) == (len(found), 1, 1)
 
 
 @pytest.mark.parametrize(

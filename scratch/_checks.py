@@ -58,10 +58,10 @@ def check_masks(network: Network, masks: Any, m: int, dtype: Any, *, values: boo
     """
     if not isinstance(masks, Mapping):
         raise TypeError(f"expected masks to be a mapping of names, got {describe(masks)}")
-    names = [f"D{l}" for l in network.dropped]
-    if masks.keys() != set(names):
-        raise ValueError(f"expected masks {names}, got {list(masks)}")
-    for l, name in zip(network.dropped, names, strict=True):
+    layers = {f"D{l}": l for l in network.dropped}
+    if masks.keys() != layers.keys():
+        raise ValueError(f"expected masks {list(layers)}, got {list(masks)}")
+    for name, l in layers.items():
         mask, shape = masks[name], (network.layer_sizes[l], m)
         if not isinstance(mask, np.ndarray) or mask.dtype != dtype:
             raise TypeError(f"expected mask {name} of dtype {dtype}, got {describe(mask)}")
@@ -90,5 +90,5 @@ def check_running(network: Network, running: Parameters | None, dtype: Any) -> N
     if running.layout != like.layout or running.theta.dtype != like.theta.dtype:
         raise ValueError(f"expected running averages like {like}, got {running}")
     for name, average in running.items():
-        if not np.isfinite(average).all() or (name[0] == "v" and (average < 0).any()):
+        if not np.isfinite(average).all() or (name.startswith("variance") and (average < 0).any()):
             raise ValueError(f"expected finite running averages, variances from 0 up, got {name}")

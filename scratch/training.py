@@ -184,13 +184,12 @@ def training_steps(
         check_labels(network, labels)
     check_running(network, running, X.dtype)
     m = X.shape[1]
-    for what, stream, wanted in (
-        ("orders", orders, epochs),
-        ("masks", masks, epochs * -(-m // batch_size)),
+    for what, stream, wanted, unit in (
+        ("orders", orders, epochs, "epochs"),
+        ("masks", masks, epochs * -(-m // batch_size), "steps"),
     ):
         if isinstance(stream, Sized) and len(stream) < wanted:
-            times = "epochs" if what == "orders" else "steps"
-            raise ValueError(f"expected {what} for {wanted} {times}, got {len(stream)}")
+            raise ValueError(f"expected {what} for {wanted} {unit}, got {len(stream)}")
     if network.dropped and masks is None:
         raise ValueError(f"expected masks for keep_probs of {network.keep_probs}, got None")
     if schedule is not None and not _has_rate(optimizer):

@@ -15,8 +15,8 @@ import random
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from datetime import date
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -82,6 +82,7 @@ class Outcome:
     status: str  # "killed", "survived" or "invalid"
     test: str = ""
     reason: str = ""
+    state: str = ""  # of the code and the tests when it was found
 
 
 def test_files() -> list[str]:
@@ -185,12 +186,7 @@ def measure_profile(session: Path) -> Profile:
     Raises RuntimeError where a test fails as it is.
     """
     kept = session / "profile.json"
-    code = _digest(
-        path
-        for package in ("scratch", "torch_ref", "parity_tests")
-        for path in (ROOT / package).rglob("*.py")
-        if not path.name.startswith("test_")
-    )
+    code = _digest(path for path in _packages() if not path.name.startswith("test_"))
     written: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     if written.get("code") != code:
         written = {"code": code, "files": {}}
@@ -203,6 +199,12 @@ def measure_profile(session: Path) -> Profile:
         written["files"] = {file: written["files"][file] for file in files}
         kept.write_text(json.dumps(written))
     return _joined(written["files"].values())
+
+
+def _packages() -> Iterator[Path]:
+    """Yield the files of the packages, tests among them."""
+    for package in ("scratch", "torch_ref", "parity_tests"):
+        yield from (ROOT / package).rglob("*.py")
 
 
 def _digest(paths: Iterable[Path]) -> str:
@@ -260,6 +262,7 @@ class Session:
     def __init__(self, folder: Path) -> None:
         """Open or create it."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.state = _digest(_packages())
         self._database = WorkDB(str(folder / "session.sqlite"), WorkDB.Mode.create)
         self._known = {item.job_id for item in self._database.work_items}
         self.outcomes: dict[str, Outcome] = {}
@@ -287,14 +290,14 @@ class Session:
         self._known |= {one.identity for one in mutants}
 
     def keep(self, mutant: Mutant, outcome: Outcome) -> None:
-        """Keep what became of a mutant."""
-        self.outcomes[mutant.identity] = outcome
+        """Keep what became of a mutant, and of which code and tests that is true."""
+        self.outcomes[mutant.identity] = outcome = replace(outcome, state=self.state)
         status = {
             "killed": TestOutcome.KILLED,
             "survived": TestOutcome.SURVIVED,
             "invalid": TestOutcome.INCOMPETENT,
         }[outcome.status]
-        text = json.dumps([outcome.status, outcome.test, outcome.reason])
+        text = json.dumps(astuple(outcome))
         self._database.set_result(mutant.identity, WorkResult(WorkerOutcome.NORMAL, text, status))
 
     def close(self) -> None:
@@ -351,6 +354,7 @@ class Findings:
     unlisted: tuple[Mutant, ...]  # survivors that nobody has looked at
     equivalent: tuple[Mutant, ...]  # survivors of the reviewed list
     wrongly_listed: tuple[str, ...]  # entries that match no survivor of the files judged whole
+    stale: int  # outcomes of other code or other tests than there are now
 
     @property
     def mutants(self) -> int:
@@ -361,6 +365,10 @@ class Findings:
     def killed(self) -> int:
         """The number that a test has noticed."""
         return sum(one.status == "killed" for one in self.judged.values())
+
+    def killed_by(self, reason: str) -> int:
+        """The number that only the end of their process has shown, for one reason."""
+        return sum(one.status == "killed" and one.reason == reason for one in self.judged.values())
 
     @property
     def score(self) -> float:
@@ -387,7 +395,8 @@ def summarize(mutants: Sequence[Mutant], session: Session, *, whole: bool) -> Fi
             for one in known
             if one.file in files and one not in seen
         ]
-    return Findings(judged, unlisted, equivalent, tuple(wrong))
+    stale = sum(one.state != session.state for one in judged.values())
+    return Findings(judged, unlisted, equivalent, tuple(wrong), stale)
 
 
 def table(findings: Findings) -> list[str]:
@@ -423,6 +432,8 @@ def write_score(findings: Findings, path: Path) -> None:
             for mutant, outcome in findings.judged.items()
             if outcome.status == "killed"
         ),
+        "time_limit": findings.killed_by("time limit"),
+        "crash": findings.killed_by("crash"),
     }
     path.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -516,7 +527,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"the list of equivalents holds more than {MOST_EQUIVALENT:.0%} of all mutants")
     if flags.stubs:
         flags.stubs.write_text(as_toml(one.change() for one in findings.unlisted))
-    if flags.sample is None and not flags.names:
+    if findings.stale:
+        print(
+            f"{findings.stale} of these were found with other code or other tests: "
+            "no score is written, --fresh judges all anew"
+        )
+    elif flags.sample is None and not flags.names:
         write_score(findings, SCORE)
     return 1 if findings.unlisted or findings.wrongly_listed or crowded else 0
 

@@ -160,13 +160,12 @@ def training_steps(
     for inputs, labels in [(X, Y), *([dev] if dev is not None else [])]:
         check(module, inputs, labels)
     m = len(X)
-    for what, stream, wanted in (
-        ("orders", orders, epochs),
-        ("masks", masks, epochs * -(-m // batch_size)),
+    for what, stream, wanted, unit in (
+        ("orders", orders, epochs, "epochs"),
+        ("masks", masks, epochs * -(-m // batch_size), "steps"),
     ):
         if isinstance(stream, Sized) and len(stream) < wanted:
-            times = "epochs" if what == "orders" else "steps"
-            raise ValueError(f"expected {what} for {wanted} {times}, got {len(stream)}")
+            raise ValueError(f"expected {what} for {wanted} {unit}, got {len(stream)}")
     held = {id(one) for group in optimizer.param_groups for one in group["params"]}
     if not any(id(parameter) in held for parameter in module.parameters()):
         raise ValueError("expected an optimizer of the module's parameters, got one of others")
