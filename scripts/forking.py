@@ -67,16 +67,17 @@ class Verdict(NamedTuple):
 
 
 def preload() -> None:
-    """Import the libraries, once for all children; Ctrl-C ends this process and its child."""
-    signal.signal(signal.SIGINT, _leave_at_once)
+    """Import the libraries, once for all children; a signal ends this process and its child."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave_at_once)
     for name in LIBRARIES:
         importlib.import_module(name)
 
 
-def _leave_at_once(*_: Any) -> None:
+def _leave_at_once(number: int, _: Any) -> None:
     for child in active_children():
         _kill(child)
-    os._exit(128 + signal.SIGINT)
+    os._exit(128 + number)
 
 
 def _kill(child: Any) -> None:
@@ -220,6 +221,7 @@ def _test(sender: Connection, module: str, source: str, arguments: list[str]) ->
     """Run pytest in this process, a child, and send (failed, reason, message)."""
     os.setsid()  # tests that interrupt their group interrupt themselves alone
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(nowhere, stream)

@@ -14,10 +14,10 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import active_children, get_context
 from pathlib import Path
@@ -101,24 +101,29 @@ def walk(bugs: Iterable[PlantedBug], jobs: int, everywhere: bool, trials: list[T
     concepts = list(dict.fromkeys(bug.concept for bug in bugs))
     with ProcessPoolExecutor(jobs, get_context("spawn"), preload) as pool:
         try:
-            futures: list[Future[Trial]] = [
-                pool.submit(attempt, concept, None, False) for concept in concepts
-            ] + [pool.submit(attempt, bug.concept, bug, everywhere) for bug in bugs]
+            with _deaf():
+                futures: list[Future[Trial]] = [
+                    pool.submit(attempt, concept, None, False) for concept in concepts
+                ] + [pool.submit(attempt, bug.concept, bug, everywhere) for bug in bugs]
             with tqdm(total=len(futures), unit="run", disable=None, leave=False) as bar:
                 for future in as_completed(futures):
                     trials.append(future.result())
                     bar.update()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            _interrupt_workers()  # who have not heard of a signal to this process alone
+            for worker in active_children():  # the signal may have come to this process alone
+                worker.terminate()
             raise
 
 
-def _interrupt_workers() -> None:
-    for worker in active_children():
-        if worker.pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGINT)
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Start processes that leave Ctrl-C to this one: they would print where their imports stand."""
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
