@@ -266,15 +266,38 @@ def test_an_average_of_equal_weights_stays_finite():
     assert average.tolist() == [0.0]
 
 
-def test_the_velocity_of_beta_zero_is_the_gradient():
-    """Torch keeps no buffer for it, and before a step there is no gradient either."""
+@pytest.mark.parametrize(("decay", "velocity"), [(0.0, [3.0, -4.0]), (0.5, [3.5, -3.0])])
+def test_the_velocity_of_beta_zero_is_what_the_step_took(decay, velocity):
+    """Torch keeps no buffer for it; gradients that are gone since, and decay, change nothing."""
     tensor = torch.tensor([1.0, 2.0], dtype=torch.float64, requires_grad=True)
-    optimizer = theirs.momentum([tensor], learning_rate=0.1, beta=0.0)
-    with pytest.raises(ValueError, match="take a step first"):
-        theirs.momentum_state(optimizer)
+    groups = [{"params": [tensor], "weight_decay": decay}]
+    optimizer = theirs.momentum(groups, learning_rate=0.1, beta=0.0)
     tensor.grad = torch.tensor([3.0, -4.0], dtype=torch.float64)
     optimizer.step()
-    assert theirs.momentum_state(optimizer)["v"].tolist() == [3.0, -4.0]
+    assert theirs.momentum_state(optimizer)["v"].tolist() == velocity
+    optimizer.zero_grad()
+    assert theirs.momentum_state(optimizer)["v"].tolist() == velocity
+    assert_close(np.array([1.0, 2.0]) - 0.1 * np.array(velocity), tensor.detach().numpy(), "theta")
+
+
+@pytest.mark.parametrize(
+    ("state", "entry", "optimizer"),
+    [
+        ("momentum", "momentum_buffer", theirs.momentum),
+        ("momentum", "momentum_buffer", partial(theirs.momentum, beta=0.0)),
+        ("momentum", "momentum_buffer", theirs.gradient_descent),
+        ("rmsprop", "square_avg", theirs.rmsprop),
+        ("rmsprop", "square_avg", theirs.gradient_descent),
+        ("adam", "exp_avg", theirs.adam),
+        ("adam", "exp_avg", theirs.gradient_descent),
+    ],
+)
+def test_a_state_that_is_not_there_is_refused(state, entry, optimizer):
+    """Before a step there is none, whatever gradients wait; another rule has none either."""
+    tensor = torch.tensor([1.0], requires_grad=True)
+    tensor.grad = torch.tensor([3.0])
+    with pytest.raises(ValueError, match=f"^expected an optimizer with {entry} for each parameter"):
+        getattr(theirs, f"{state}_state")(optimizer([tensor], learning_rate=0.1))
 
 
 LAYER = Parameters({"W1": np.ones((2, 2)), "b1": np.ones((2, 1))})

@@ -15,8 +15,10 @@ from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import Adam, GradientDescent
 from scratch.parameters import Parameters
 from torch_ref import regularization as theirs
+from torch_ref.batch_norm import BatchNorm
 from torch_ref.network import Network as TheirNetwork
 from torch_ref.network import cost_and_gradients as their_cost_and_gradients
+from torch_ref.parameters import parameters as their_parameters
 
 SIZES = (5, 4, 3)
 NETWORK = Network(layer_sizes=SIZES, hidden="tanh", output="softmax")
@@ -163,6 +165,20 @@ def test_l2_is_torchs_weight_decay_on_weights(name, rng):
     descend(parameters, module, X, Y, 0.9, PAIRS[name], groups)
     for key, reference in unload(module).items():
         assert_close(parameters[key], reference, key, budget=STEP)
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+def test_weights_alone_decay_and_every_parameter_learns(normalized):
+    """Biases, scales and shifts of batch norm are in the group without decay, each once."""
+    choices = {"batch_norm": BatchNorm} if normalized else {}
+    module = TheirNetwork(layer_sizes=SIZES, hidden="tanh", output="softmax", **choices)
+    names = {id(parameter): name for name, parameter in their_parameters(module).items()}
+    decaying, rest = theirs.weight_decay_groups(module, 0.9, 3)
+    assert [names[id(one)] for one in decaying["params"]] == ["W1", "W2"]
+    others = ["gamma1", "beta1", "b2"] if normalized else ["b1", "b2"]
+    assert [names[id(one)] for one in rest["params"]] == others
+    assert len(names) == 2 + len(others)
+    assert (decaying["weight_decay"], rest["weight_decay"]) == (0.9 / 3, 0.0)
 
 
 WRONG_DECAY = {

@@ -80,7 +80,18 @@ def momentum(
     optimizer = torch.optim.SGD(parameters, lr=learning_rate * factor, momentum=beta)
     for group in optimizer.param_groups:
         group["velocity_factor"] = factor  # for `momentum_state`; SGD passes over it
+    if beta == 0:
+        optimizer.register_step_pre_hook(_keep_velocity)
     return optimizer
+
+
+def _keep_velocity(optimizer: Optimizer, *_: Any) -> None:
+    """Keep for `momentum_state` what SGD steps by: it has no buffer for a beta of 0."""
+    for group in optimizer.param_groups:
+        for theta in group["params"]:
+            if theta.grad is not None:
+                g = theta.grad.add(theta.detach(), alpha=group["weight_decay"])
+                optimizer.state[theta]["momentum_buffer"] = g
 
 
 def rmsprop(
@@ -215,8 +226,6 @@ def _vector(optimizer: Optimizer, key: str, factor: str = "") -> Tensor:
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             entry = optimizer.state.get(parameter, {}).get(key)
-            if entry is None and group.get("momentum") == 0:
-                entry = parameter.grad  # with a beta of 0 torch keeps no velocity: it is g
             if entry is None:
                 raise ValueError(
                     f"expected an optimizer with {key} for each parameter: take a step first"
@@ -233,10 +242,7 @@ def gradient_descent_state(optimizer: Optimizer) -> dict[str, Tensor]:
 
 @door(optimizer=Instance(Optimizer))
 def momentum_state(optimizer: Optimizer) -> dict[str, Tensor]:
-    """Return {"v": (N,)} of `momentum` after a step, v = (1 - beta) buf. Source: SGD.
-
-    For beta = 0, where SGD keeps no buffer, v is the gradient that it stepped by.
-    """
+    """Return {"v": (N,)} of `momentum` after a step, v = (1 - beta) buf. Source: SGD."""
     return {"v": _vector(optimizer, "momentum_buffer", "velocity_factor")}
 
 

@@ -73,7 +73,7 @@ def _gradient(penalty: torch.Tensor, module: nn.Module) -> dict[str, torch.Tenso
 
 @door(**_PENALTY)
 def weight_decay_groups(module: nn.Module, strength: float, m: int) -> list[dict[str, Any]]:
-    """Return optimizer groups in which weights decay by strength / m and biases do not.
+    """Return optimizer groups in which weights decay by strength / m and nothing else does.
 
     The course's J + strength / (2 m) sum W^2 adds strength / m W to the gradient, which is torch's
     `weight_decay`; set on the whole module it would shrink the biases too, and AdamW shrinks W
@@ -87,5 +87,8 @@ def weight_decay_groups(module: nn.Module, strength: float, m: int) -> list[dict
             "params": [W for name, W in named.items() if name[0] == "W"],
             "weight_decay": strength / m,
         },
-        {"params": [b for name, b in named.items() if name[0] == "b"], "weight_decay": 0.0},
+        {
+            "params": [other for name, other in named.items() if name[0] != "W"],
+            "weight_decay": 0.0,
+        },
     ]
