@@ -151,6 +151,14 @@ def test_zeros_stay(epsilon):
     assert ours.global_norm(zeros) == theirs.global_norm(tensors.values()) == 0
 
 
+def test_zeros_stay_where_float32_rounds_the_limit_to_zero():
+    """A norm of 0 is not above a limit of 0: there is no 0 / 0."""
+    zeros = Parameters.empty(SHAPES, np.float32)
+    assert not ours.clip_by_global_norm(zeros, 1e-50, epsilon=0.0).theta.any()
+    zeros.theta[:] = 1
+    assert not ours.clip_by_global_norm(zeros, 1e-50, epsilon=0.0).theta.any()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("share", [-0.9, -0.6, -0.4, 0.0, 0.4, 0.6, 0.9])
 def test_squares_out_of_range(dtype, share, rng):

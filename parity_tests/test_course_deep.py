@@ -187,13 +187,13 @@ def test_each_layer_passes_back_the_gradient_of_its_input(rng):
 
 
 def test_the_backward_uses_the_output_it_is_given(rng):
-    """From an AL that is no sigmoid of the cached Z, dAL = -Y / AL + (1 - Y) / (1 - AL)."""
-    AL, Y = rng.standard_normal((1, 4)), np.array([[1, 0, 0, 1]])
+    """From any AL, no sigmoid of the cached Z, and any Y: dAL = -Y / AL + (1 - Y) / (1 - AL)."""
+    AL, Y = rng.standard_normal((1, 4)), np.array([[1, 0, -1, 2]])
     A_prev, W, Z = (rng.standard_normal(shape) for shape in ((3, 4), (1, 3), (1, 4)))
     grads = ours.L_model_backward(AL, Y, [((A_prev, W, np.zeros((1, 1))), Z)])
     logits = torch.tensor(Z, requires_grad=True)
-    tensor = torch.tensor(AL, requires_grad=True)
-    dAL = torch.where(torch.tensor(Y) == 1, -1 / tensor, 1 / (1 - tensor)).detach()
+    given, labels = torch.from_numpy(AL), torch.from_numpy(Y)
+    dAL = -labels / given + (1 - labels) / (1 - given)
     (dZ,) = torch.autograd.grad(torch.sigmoid(logits), logits, dAL)
     assert_close(grads["db1"], dZ.mean(dim=1, keepdim=True).numpy(), "db1", budget=GRADIENT)
 

@@ -363,6 +363,15 @@ def test_older_notebooks_print_adam_with_epsilon_inside_the_root():
     assert abs(updated["W2"][2, 1] - inside["W2"][2, 1]) > 4e-7
 
 
+def test_any_beta_will_do():
+    """Beyond 1 the velocity is the formula's too, beta v + (1 - beta) g."""
+    parameters, grads = exercise()
+    v = {name: np.ones_like(one) for name, one in grads.items()}
+    _, v = ours.update_parameters_with_momentum(parameters, grads, v, 1.5, 0.1)
+    for name, one in grads.items():
+        assert_close(v[name], 1.5 - 0.5 * one, name, gauge=1.5 + 0.5 * np.abs(one))
+
+
 @pytest.mark.parametrize("learning_rate", [0, -0.1, 1])
 def test_any_rate_will_do(learning_rate):
     """Values are not checked at this door: a rate of zero stands still, a negative one climbs."""

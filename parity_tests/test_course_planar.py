@@ -134,6 +134,14 @@ def test_network(rng):
     assert np.array_equal(predictions, columns(signal > 0.5))
 
 
+def test_the_cost_of_other_labels_is_the_formulas():
+    """The assignments refuse no label: beside 0 and 1 every number counts as the formula says."""
+    A, Y = np.array([[0.3, 0.6]]), np.array([[-1.0, 2.0]])
+    terms = np.concatenate([Y * np.log(A), (1 - Y) * np.log(1 - A)])
+    cost = np.float64(ours.compute_cost(A, Y))
+    assert_close(cost, -terms.sum() / 2, "J", gauge=np.abs(terms).sum())
+
+
 @pytest.mark.parity("update_parameters")
 def test_update(rng):
     """One step at 1.2, or at the given rate, is torch's; the arguments stay as they were."""

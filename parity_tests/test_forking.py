@@ -85,19 +85,19 @@ def test_a_module_that_no_test_imports_is_told(run):
 
 
 @pytest.mark.parametrize(
-    ("change", "limit", "reason"),
+    ("change", "limit", "reason", "caught"),
     [
-        ("os.kill(os.getpid(), 11)", 20.0, "signal SIGSEGV"),
-        ("time.sleep(60)", 0.2, "timeout after 0.2 s"),
+        ("os.kill(os.getpid(), 11)", 20.0, "signal SIGSEGV", True),
+        ("time.sleep(60)", 0.2, "timeout after 0.2 s", False),
     ],
     ids=["a crash", "an endless loop"],
 )
-def test_a_run_that_does_not_end_is_caught_with_its_reason(change, limit, reason, run):
-    """The child dies alone, and its death says enough."""
+def test_a_run_that_does_not_end_is_told_with_its_reason(change, limit, reason, caught, run):
+    """The child dies alone, and its death says enough; a busy machine may take its time."""
     verdict = run("    return W @", f"    import os, time; {change}\n    return W @", limit=limit)
     assert verdict.failed == ()
     assert verdict.reason == reason
-    assert verdict.caught
+    assert verdict.caught == caught
 
 
 @pytest.fixture
@@ -121,6 +121,7 @@ AT_HOME = (*ELSEWHERE, "parity_tests/test_linear.py::test_linear[float64]")
         (True, (), "not collected: parity_tests/test_linear.py", 1),
         (True, (), "never imported", 1),
         (True, (), "signal SIGSEGV", 0),
+        (True, (), "timeout after 120 s", 1),
         (False, (), "", 0),
         (False, AT_HOME, "", 1),
         (False, (), "timeout after 120 s", 1),

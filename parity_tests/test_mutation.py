@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -208,8 +210,11 @@ def test_a_score_is_of_one_state_of_code_and_tests(
     monkeypatch.setattr(mutation, "SCORE", tmp_path / "score.json")
     session = mutation.Session(tmp_path / "session")
     session.add(found)
-    for one, reason in zip(found, ["time limit", "crash", *["differs"] * len(found)], strict=False):
-        session.keep(one, mutation.Outcome("killed", "test_f", reason))
+    ends = [("test_f", "time limit"), ("(fork)", "crash"), ("test_code.py (import)", "no A")]
+    for one, (test, reason) in zip(
+        found, ends + [("test_f", "differs")] * len(found), strict=False
+    ):
+        session.keep(one, mutation.Outcome("killed", test, reason))
     session.close()
     with monkeypatch.context() as patch:
         patch.setattr(mutation, "_digest", lambda _: "another state")
@@ -219,7 +224,58 @@ def test_a_score_is_of_one_state_of_code_and_tests(
     assert mutation.main(["--session", str(tmp_path / "session")]) == 0
     assert "other code" not in capsys.readouterr().out
     written = json.loads(mutation.SCORE.read_text())
-    assert (written["killed"], written["time_limit"], written["crash"]) == (len(found), 1, 1)
+    assert written["killed"] == len(found)
+    assert [written[one] for one in ("not_imported", "time_limit", "crash")] == [1, 1, 1]
+
+
+def test_a_sample_is_of_programs(mutants_of, script, monkeypatch, tmp_path, capsys):
+    """What does not compile is passed over, so that a sample has as many mutants as it says."""
+    mutation, mutants = script("mutation"), script("mutants")
+    found = mutants_of("def f(x):\n    return x + 1\n")
+    (tmp_path / "list.toml").write_text("")
+    monkeypatch.setattr(mutants, "EQUIVALENT", tmp_path / "list.toml")
+    monkeypatch.setattr(mutation, "mutated_files", lambda: ["code.py"])
+    broken = {one.identity for one in found[1:]}
+    monkeypatch.setattr(
+        mutants.Mutant, "misspelt", lambda one: "no" if one.identity in broken else ""
+    )
+    judged = []
+    monkeypatch.setattr(mutation, "measure_profile", lambda _: None)
+    monkeypatch.setattr(mutation, "run_all", lambda wanted, *_: judged.extend(wanted))
+    assert mutation.main(["--sample", "5", "--session", str(tmp_path / "session")]) == 0
+    assert judged == found[:1]
+    assert capsys.readouterr().out.startswith("1 mutants of all files, seed 0")
+
+
+@pytest.mark.parametrize("text", ["no database", None])
+def test_a_session_that_is_none_is_refused(text, mutants_of, script, monkeypatch, tmp_path, capsys):
+    """Status 2 and one line, for what is no database and for one of something else."""
+    mutation = script("mutation")
+    mutants_of("def f(x):\n    return x + 1\n")
+    monkeypatch.setattr(mutation, "mutated_files", lambda: ["code.py"])
+    path = tmp_path / "session.sqlite"
+    if text is None:
+        with contextlib.closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE work_items (number INTEGER)")
+    else:
+        path.write_text(text * 1000)
+    assert mutation.main(["--session", str(tmp_path)]) == 2
+    assert "holds no session of mutants" in capsys.readouterr().err
+
+
+def test_a_profile_that_was_cut_off_is_measured_anew(script, monkeypatch, tmp_path):
+    """Half a file is as good as none."""
+    mutation = script("mutation")
+    (tmp_path / "profile.json").write_text('{"code": "12')
+    monkeypatch.setattr(mutation, "test_files", lambda: [TESTS[0]])
+    one = f"{TESTS[0]}::test_linear"
+    found = script("fork_server").Profile(
+        {one: 0.1}, {"scratch/linear.py": {1: frozenset([one])}}, ()
+    )
+    monkeypatch.setattr(mutation, "_measure", lambda _: found)
+    assert mutation.measure_profile(tmp_path) == found
+    monkeypatch.setattr(mutation, "_measure", None)
+    assert mutation.measure_profile(tmp_path) == found
 
 
 @pytest.mark.parametrize(

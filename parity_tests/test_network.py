@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -336,6 +337,20 @@ def test_the_activation_of_a_layer_far_up():
     network = Network(layer_sizes=(1,) * 301, hidden="tanh")
     assert network.activation(int("300")) == "sigmoid"
     assert network.activation(299) == "tanh"
+
+
+@pytest.mark.parametrize(
+    ("l", "error", "message"),
+    [
+        (3, ValueError, "expected l in 1..2, got 3"),
+        (0, ValueError, "expected l to be at least 1, got 0"),
+        (1.0, TypeError, "expected l to be a whole number, got float 1.0"),
+    ],
+)
+def test_a_layer_that_there_is_not_has_no_activation(l, error, message):
+    """Layers count from 1 to the depth; the input is none."""
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        Network(layer_sizes=(4, 3, 2)).activation(l)
 
 
 def test_keep_prob_one_is_no_dropout(rng):

@@ -98,9 +98,12 @@ def test_sizes(name):
 
 @pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
 def test_ratios_of_numpys_floats(side):
-    """Ratios from an array's items do as well as Python's, float32 too."""
-    for kind in (np.float64, np.float32, np.longdouble):
+    """Ratios from an array's items do as well as Python's, float16 too, summed as they are."""
+    for kind in (np.float64, np.float32, np.float16, np.longdouble):
         assert side.sizes(8, tuple(map(kind, (0.5, 0.25, 0.25)))) == (4, 2, 2)
+    assert side.sizes(10, tuple(map(np.float32, (0.6, 0.2, 0.2)))) == (6, 2, 2)
+    with pytest.raises(ValueError, match="that sum to 1, got"):
+        side.sizes(8, (np.float16(0.5), np.float16(0.501)))
 
 
 @pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])

@@ -115,7 +115,13 @@ class Network:
         return tuple(l for l, keep_prob in enumerate(self.keep_probs, start=1) if keep_prob < 1)
 
     def activation(self, l: int) -> str:
-        """Return the name of the activation of layer l, 1 to L."""
+        """Return the name of the activation of layer l, 1 to L.
+
+        Raises TypeError for what is no whole number, ValueError for a layer that there is not.
+        """
+        admit({"l": Whole(1)}, {"l": l})
+        if l > self.depth:
+            raise ValueError(f"expected l in 1..{self.depth}, got {l}")
         return self.output if l == self.depth else self.hidden
 
 

@@ -37,7 +37,8 @@ class _Ratios:
             isinstance(one, float | np.floating) for one in value
         ):
             raise TypeError(f"expected {name} to be a tuple of floats, got {describe(value)}")
-        if len(value) < 2 or not all(0 < one < 1 for one in value) or abs(sum(value) - 1) > 1e-9:
+        in_range = len(value) >= 2 and all(0 < one < 1 for one in value)
+        if not in_range or abs(float(sum(value)) - 1) > 1e-9:  # float16 has no 1e-9 to compare with
             raise ValueError(f"expected {name} in (0, 1) that sum to 1, got {value}")
 
 

@@ -21,8 +21,11 @@ from cosmic_ray.work_item import MutationSpec
 
 from forking import ROOT
 
-#: modules of torch_ref that translate hyper-parameters; the rest of it is torch's own work.
-TRANSLATIONS = ("batch_norm", "clipping", "dropout", "initializers", "optimizers", "schedules")
+#: modules of torch_ref that translate hyper-parameters into torch's.
+TRANSLATIONS = (
+    *("batch_norm", "clipping", "costs", "dropout", "initializers", "moving_averages"),
+    *("normalization", "optimizers", "regularization", "schedules"),
+)
 
 #: the survivors that have been looked at, each with the reason why no test can tell it apart.
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")
@@ -53,6 +56,14 @@ class Mutant(NamedTuple):
         text = mutate_code(_text(self.file), get_operator(self.operator)(), self.occurrence)
         assert text is not None, self
         return str(text)
+
+    def misspelt(self) -> str:
+        """Return why the changed source is no Python, "" where it is."""
+        try:
+            ast.parse(self.source())
+        except (SyntaxError, ValueError) as error:
+            return str(error)
+        return ""
 
     def change(self) -> Change:
         """Return the lines that differ."""

@@ -8,7 +8,6 @@ import is imported afresh. Results are kept in a session, and a run goes on wher
 from __future__ import annotations
 
 import argparse
-import ast
 import hashlib
 import json
 import random
@@ -16,8 +15,10 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
@@ -30,9 +31,10 @@ from cosmic_ray.work_item import (
     WorkItem,
     WorkResult,
 )
+from sqlalchemy.exc import DatabaseError
 from tqdm import tqdm
 
-from command_line import leave, make_room
+from command_line import BAD_ARGUMENTS, leave, make_room, whole
 from fork_server import Job, Profile, Server, Verdict
 from forking import ROOT
 from mutants import (
@@ -137,11 +139,9 @@ class Worker:
 
     def judge(self, mutant: Mutant) -> Outcome:
         """Run the tests of a mutant until one fails."""
-        source = mutant.source()
-        try:
-            ast.parse(source)
-        except (SyntaxError, ValueError) as error:
-            return Outcome("invalid", reason=str(error))
+        source, reason = mutant.source(), mutant.misspelt()
+        if reason:
+            return Outcome("invalid", reason=reason)
         tests, in_place, afresh = selected(mutant, self._profile)
         if not tests:
             return Outcome("survived", reason="no test reaches it")
@@ -187,7 +187,9 @@ def measure_profile(session: Path) -> Profile:
     """
     kept = session / "profile.json"
     code = _digest(path for path in _packages() if not path.name.startswith("test_"))
-    written: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    written: dict[str, Any] = {}
+    with suppress(FileNotFoundError, json.JSONDecodeError):
+        written = json.loads(kept.read_text())
     if written.get("code") != code:
         written = {"code": code, "files": {}}
     files = {file: _digest([ROOT / file]) for file in test_files()}
@@ -197,7 +199,8 @@ def measure_profile(session: Path) -> Profile:
         for file in new:
             written["files"][file] = {"digest": files[file], **_of_tests(found, file)}
         written["files"] = {file: written["files"][file] for file in files}
-        kept.write_text(json.dumps(written))
+        with whole(kept) as unfinished:
+            unfinished.write_text(json.dumps(written))
     return _joined(written["files"].values())
 
 
@@ -366,9 +369,17 @@ class Findings:
         """The number that a test has noticed."""
         return sum(one.status == "killed" for one in self.judged.values())
 
-    def killed_by(self, reason: str) -> int:
-        """The number that only the end of their process has shown, for one reason."""
+    def ended_by(self, reason: str) -> int:
+        """The number whose process only ended, for one reason: no test said what is wrong."""
         return sum(one.status == "killed" and one.reason == reason for one in self.judged.values())
+
+    @property
+    def not_imported(self) -> int:
+        """The number that no longer imports, or whose tests can no longer be collected."""
+        return sum(
+            one.status == "killed" and one.test.endswith(("(import)", "collection"))
+            for one in self.judged.values()
+        )
 
     @property
     def score(self) -> float:
@@ -432,8 +443,9 @@ def write_score(findings: Findings, path: Path) -> None:
             for mutant, outcome in findings.judged.items()
             if outcome.status == "killed"
         ),
-        "time_limit": findings.killed_by("time limit"),
-        "crash": findings.killed_by("crash"),
+        "not_imported": findings.not_imported,
+        "time_limit": findings.ended_by("time limit"),
+        "crash": findings.ended_by("crash"),
     }
     path.write_text(json.dumps(figures, indent=1) + "\n")
 
@@ -472,12 +484,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = parse(arguments)
     mutants = all_mutants(flags.files)
     if flags.sample is not None:
-        size = min(flags.sample, len(mutants))
-        mutants = random.Random(flags.seed).sample(mutants, size)
-        print(f"{size} mutants of {', '.join(flags.names) or 'all files'}, seed {flags.seed}")
+        drawn = random.Random(flags.seed).sample(mutants, len(mutants))
+        mutants = list(islice((one for one in drawn if not one.misspelt()), flags.sample))
+        where = ", ".join(flags.names) or "all files"
+        print(f"{len(mutants)} mutants of {where}, seed {flags.seed}")
     if flags.fresh:
         (flags.session / "session.sqlite").unlink(missing_ok=True)
-    session = Session(flags.session)
+    try:
+        session = Session(flags.session)
+    except (DatabaseError, ValueError, TypeError) as error:
+        print(f"{flags.session} holds no session of mutants: {error}", file=sys.stderr)
+        return BAD_ARGUMENTS
     try:
         session.add(mutants)
         if flags.sample is not None:

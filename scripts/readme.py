@@ -159,8 +159,9 @@ def mutation() -> str:
         f"{score['mutants']:,} programs; {score['equivalent']} of them "
         f"({100 * score['equivalent'] / score['mutants']:.1f} %) no test can tell from the code, "
         "each listed with its reason in `scripts/equivalent_mutants.toml`. The tests of its own "
-        f"stem noticed {100 * score['own_stem'] / score['killed']:.0f} %; {score['time_limit']} "
-        f"ran into a time limit and {score['crash']} ended their process. Measured "
+        f"stem noticed {100 * score['own_stem'] / score['killed']:.0f} %; {score['not_imported']} "
+        f"could not be imported, {score['time_limit']} ran into a time limit, {score['crash']} "
+        "ended their process. Measured "
         f"{score['date']} in one run. `python scripts/mutation.py --fresh`"
     )
 
