@@ -97,7 +97,16 @@ def report_path(config: pytest.Config) -> Path | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Refuse a report that could not be written after the tests have run."""
+    """Refuse a report that could not be written after the tests have run.
+
+    The controller of pytest-xdist collects nothing and so meets no conftest by `--pyargs`: the
+    table, the report and the count of its workers need it all the same.
+    """
+    if config.getoption("parity_seed", None) is not None and getattr(config.option, "tx", None):
+        conftest = Path(__file__).with_name("conftest.py")
+        loaded = (getattr(one, "__file__", None) for one in config.pluginmanager.get_plugins())
+        if str(conftest) not in loaded:
+            config.pluginmanager.import_plugin(f"{__package__}.conftest")
     path = report_path(config)
     try:
         if path:

@@ -85,7 +85,14 @@ from parity_tests.budgets import (
     WIDE,
     Budget,
 )
-from parity_tests.harness import Gauges, assert_close, assert_no_worse, assert_twins
+from parity_tests.harness import (
+    Gauges,
+    assert_close,
+    assert_no_worse,
+    assert_twins,
+    assert_unmodified,
+    kept,
+)
 from parity_tests.ledger import LEDGER
 from parity_tests.ruler import Array
 from parity_tests.witnesses import cast
@@ -209,11 +216,9 @@ class _Case(NamedTuple):
         """Hold the output alone; return the witness."""
         LEDGER.device = self.device
         arguments = {**self.inputs, **self.constants}
-        before = {name: np.copy(array) for name, array in arguments.items()}
+        before = kept(arguments)
         output = self.forward(**arguments)[0]
-        for name, array in arguments.items():
-            if not np.array_equal(before[name], array):
-                raise AssertionError(f"{name}: the input was modified in place")
+        assert_unmodified(arguments, before)
         if not isinstance(output, np.ndarray | np.floating):
             raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
         expected = self._theirs(self.inputs, self.constants)

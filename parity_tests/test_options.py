@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -280,8 +281,11 @@ def test_the_plugin_imports_nothing_heavy():
 
 
 @pytest.mark.skipif(not PYPROJECT.is_file(), reason="pyproject.toml is not beside the package")
-def test_pyargs_from_anywhere(tmp_path):
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+def test_pyargs_from_anywhere(workers, tmp_path):
     """As installed: the entry point of pyproject.toml, an empty folder, and a bare report path."""
+    if workers:
+        pytest.importorskip("xdist", reason="workers need pytest-xdist, of the dev extra")
     points = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"]["pytest11"]
     site = tmp_path / "site" / "as_installed-1.dist-info"
     site.mkdir(parents=True)
@@ -293,7 +297,7 @@ def test_pyargs_from_anywhere(tmp_path):
     chosen = ["--dtype", "float32", "--device", "cpu", "--parity-report", "out.json"]
     named = ["--pyargs", "parity_tests.test_linear", "-k", "seed0 or thousand"]
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *chosen],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *chosen, *workers],
         cwd=empty,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site.parent}"},
         capture_output=True,
@@ -302,6 +306,7 @@ def test_pyargs_from_anywhere(tmp_path):
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "5 passed" in run.stdout
+    assert re.search(r"^linear +\d+ ", run.stdout, re.MULTILINE)
     report = json.loads((empty / "out.json").read_text())
     assert {one["dtype"] for one in report["comparisons"]} == {"float32"}
     assert report["environment"]["pins"] == pins.wanted()

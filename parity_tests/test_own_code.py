@@ -315,6 +315,43 @@ def test_what_was_modified_is_named():
             assert_parity(ours, theirs, {"x": np.ones(3)}, constants=constants, backward=pull)
 
 
+def test_constants_of_any_kind():
+    """Containers, NaN and a generator go through; what is spoilt inside of a container is named."""
+    constants = {
+        "sizes": [np.zeros(2), np.zeros(3)],
+        "shape": ((1, 2), 3),
+        "fill": float("nan"),
+        "missing": np.array([1.0, np.nan]),
+        "choices": {"shift": np.array([0.5, -0.0]), "names": ["a"]},
+        "source": np.random.default_rng(0),
+    }
+
+    def pair(spoil=lambda _: None):
+        def forward(x, **constants):
+            spoil(constants)
+            A = np.tanh(x + constants["choices"]["shift"][0])
+            return A, A
+
+        return forward
+
+    def theirs(x, **constants):
+        return torch.tanh(x + 0.5)
+
+    def backward(d, A):
+        return {"x": d * (1 - A**2)}
+
+    x = {"x": np.ones(3)}
+    assert_parity(pair(), theirs, x, constants=constants, backward=backward)
+    assert_parity(lambda x, **rest: pair()(x, **rest)[0], theirs, x, constants=constants)
+    for name, spoil in {
+        "choices": lambda one: one["choices"]["shift"].__setitem__(1, 0.0),
+        "sizes": lambda one: one["sizes"].append(one["sizes"][0]),
+        "missing": lambda one: one["missing"].__setitem__(1, 2.0),
+    }.items():
+        with pytest.raises(AssertionError, match=f"^{name}: the input was modified in place"):
+            assert_parity(pair(spoil), theirs, x, constants=constants, backward=backward)
+
+
 @pytest.mark.seeds(2)
 @pytest.mark.parametrize("lie", LIES)
 def test_lies_about_a_layer_are_caught(lie, dtype, rng):

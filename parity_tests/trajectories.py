@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_iris
 
 from parity_tests.bridge import columns, load, rows, to_torch, twin, unload
-from parity_tests.budgets import STEP, TRAJECTORY
+from parity_tests.budgets import STEP, TRAJECTORY, WIDE
 from parity_tests.harness import assert_close
 from parity_tests.locator import Parting, ScratchRun, TorchRun, locate
+from parity_tests.ruler import measure, verdict
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders, partition
 from scratch.network import Network, network_forward
@@ -319,14 +320,17 @@ def _breach(both: Trajectories, step: int) -> str:
     training = both.training
     ours, theirs = both.ours.theta[step], both.theirs.theta[step]
     entry = int(np.abs(ours - theirs).argmax())
-    wide = record(replace(training.astype(np.longdouble), steps=step)).theta[-1][entry]
-    wrong = "theirs" if abs(wide - ours[entry]) < abs(wide - theirs[entry]) else "ours"
-    return (
+    allowed = both.bound.theta[step]
+    message = (
         f"step {step}: {entry_name(training.parameters, entry)} differs: ours {ours[entry]!r}, "
         f"theirs {theirs[entry]!r}, {both.apart[step]:.3g} apart, the growth bound allows "
-        f"{both.bound.theta[step]:.3g}; the longdouble run gives {wide!r}: the third witness "
-        f"contradicts {wrong}"
+        f"{allowed:.3g}"
     )
+    if not WIDE:
+        return message
+    wide = record(replace(training.astype(np.longdouble), steps=step)).theta[-1][entry]
+    found = measure(ours[entry], theirs[entry], allowed / EPS)
+    return f"{message}; {verdict(wide, 0.0, found, 1.0, 'the longdouble run', 'training')}"
 
 
 def entry_name(parameters: Parameters, entry: int) -> str:
