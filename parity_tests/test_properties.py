@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.statistics import collector
 
 from parity_tests import FORWARD, profiles, properties, strategies
+from parity_tests.budgets import WIDE
 from parity_tests.ledger import LEDGER
 from parity_tests.profiles import EXAMPLES, TOTAL, Count, counting
 from parity_tests.properties.agreement import Quantity, VacuousError, agree
@@ -271,6 +272,20 @@ def test_what_agrees():
     ):
         with LEDGER.unrecorded(), pytest.raises(AssertionError):
             agree({**proof, "wrong": wrong})
+    agree({"one": Quantity(one, one, wider=one.astype(np.longdouble))})
+    if WIDE:
+        off, far = (
+            one.astype(np.longdouble) * (1 + 17 * 2**-52),
+            np.array([0, 4e-15], np.longdouble),
+        )
+        for wrong, message in (
+            (Quantity(one, one, wider=off), "contradicts both"),
+            (Quantity(one, one * (1 + 17 * 2**-52), wider=off), "contradicts ours"),
+            (Quantity(one * (1 + 17 * 2**-52), one, wider=off), "contradicts theirs, unless our"),
+            (Quantity(zero, zero, one, wider=far), "contradicts both"),  # drowned
+        ):
+            with LEDGER.unrecorded(), pytest.raises(AssertionError, match=message):
+                agree({**proof, "wrong": wrong})
     with pytest.raises(VacuousError):
         agree({"zeros": Quantity(zero, zero), "drowned": Quantity(tiny, tiny, one)})
     assert FORWARD.eps == 16

@@ -1,5 +1,7 @@
 """Properties: for every concept a case, which is data, and a check that both sides agree on it.
 
+What is arithmetic of arrays is held against a longdouble run of ours too; draws, cuts and rates,
+which are equal to the bit or Python's own floats, against torch alone.
 A case is a frozen dataclass whose repr is Python; `parity_tests.strategies` draws them, and a
 failure is printed as a test that imports the two from here.
 """

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity_tests.budgets import FORWARD, Budget
-from parity_tests.harness import MARGIN, assert_close, measure
+from parity_tests.harness import RUN, assert_close
+from parity_tests.ruler import MARGIN, assert_true, hold_both, measure
 
 Array = NDArray[Any]
 
@@ -23,12 +24,17 @@ class VacuousError(Exception):
 
 
 class Quantity(NamedTuple):
-    """Two arrays to compare, what they are gauged by (their size without), and their budget."""
+    """Two arrays to compare, what they are gauged by (their size without), and their budget.
+
+    `wider` is a longdouble run of ours, to which both are held: None where longdouble is no wider,
+    and for what is no arithmetic of arrays.
+    """
 
     ours: Any
     theirs: Any
     gauge: Any = None
     budget: Budget = FORWARD
+    wider: Any = None
 
 
 def floored(gauge: Any, dtype: Any = np.float64) -> Array:
@@ -44,7 +50,7 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
     that drowns in its tolerance is held to it all the same, as another quantity makes the proof.
     """
     proven = False
-    for name, (ours, theirs, gauge, budget) in quantities.items():
+    for name, (ours, theirs, gauge, budget, wider) in quantities.items():
         theirs = np.asarray(theirs)
         if not np.isfinite(theirs).all():
             raise AssertionError(f"{name}: the reference is not finite: {theirs!r}")
@@ -55,10 +61,13 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
             raise AssertionError(f"{name}: the gauge is not finite: {scale!r}")
         allowed = budget.in_eps(eps)
         if np.abs(theirs).max() > MARGIN * (allowed * eps * scale.max()):
-            assert_close(ours, theirs, name, budget=budget, gauge=scale)
+            assert_close(ours, theirs, name, budget=budget, gauge=scale, wider=wider)
             proven = True
         else:
             _assert_within(np.asarray(ours), theirs, name, scale, allowed)
+            if wider is not None:
+                truth = hold_both(ours, theirs, wider, scale)
+                assert_true(name, truth, allowed, budget.name, RUN)
     if not proven:
         raise VacuousError(f"{', '.join(quantities)} drown in their tolerances")
 

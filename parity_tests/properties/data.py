@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from parity_tests.bridge import columns, rows, to_numpy, to_torch
-from parity_tests.budgets import GRADIENT
+from parity_tests.budgets import FORWARD, GRADIENT
 from parity_tests.gauges import product
 from parity_tests.properties.agreement import Quantity, agree, assert_equal
 from parity_tests.properties.draws import draw
+from parity_tests.witnesses import widened
 from scratch import logistic_regression, mini_batches, normalization, splits
 from scratch.activations import sigmoid_forward
 from torch_ref import logistic_regression as their_logistic_regression
@@ -43,13 +44,17 @@ def check_normalization(case: NormalizationCase) -> None:
     X = draw(case.kind, (case.n_x, case.m), rng) + case.offset
     dev = draw("normal", (case.n_x, case.m_dev), rng) + case.offset
     mine, other = normalization.fit(X), their_normalization.fit(rows(X))
+    wider: tuple[Any, Any] = widened(normalization.fit, X) or (None, None)
     size = np.abs(X).max(axis=1, keepdims=True)
     deviation = np.sqrt(mine.variance)
     mean, variance = (to_numpy(name, one) for name, one in other._asdict().items())
     quantities = {
-        "mean": Quantity(mine.mean, mean, size),
+        "mean": Quantity(mine.mean, mean, size, wider=wider[0]),
         "variance": Quantity(
-            mine.variance, variance, size * deviation + mine.variance + np.square(size) * EPS
+            mine.variance,
+            variance,
+            size * deviation + mine.variance + np.square(size) * EPS,
+            wider=wider[1],
         ),
     }
     constant = (X[:, :1] == X).all(axis=1)
@@ -62,11 +67,13 @@ def check_normalization(case: NormalizationCase) -> None:
         normalized = normalization.normalize(inputs, mine)
         reference = columns(their_normalization.normalize(rows(inputs), shared))
         centred = np.abs(inputs - mine.mean) / sigma
-        quantities[f"normalized {name}"] = Quantity(normalized, reference, centred)
+        wide = widened(normalization.normalize, inputs, mine)
+        quantities[f"normalized {name}"] = Quantity(normalized, reference, centred, wider=wide)
         back = normalization.denormalize(normalized, mine)
         again = columns(their_normalization.denormalize(rows(normalized), shared))
         terms = np.abs(normalized) * sigma + np.abs(mine.mean)
-        quantities[f"{name} again"] = Quantity(back, again, terms)
+        wide = widened(normalization.denormalize, normalized, mine)
+        quantities[f"{name} again"] = Quantity(back, again, terms, wider=wide)
         quantities[f"original {name}"] = Quantity(back, inputs, terms + np.abs(inputs))
     agree(quantities)
 
@@ -192,17 +199,27 @@ def check_logistic_regression(case: LogisticRegressionCase) -> None:
     }
     J, reference = their_logistic_regression.propagate(*tensors)
     quantities: dict[str, Quantity] = {}
-    for name, mine in (
-        ("at once", logistic_regression.propagate(*arguments)),
-        ("by loops", logistic_regression.propagate_with_loops(*arguments)),
+    expected = {
+        "J": J.numpy()[()],
+        "w": columns(reference["w"]),
+        "b": reference["b"].numpy()[()],
+    }
+    for name, propagate in (
+        ("at once", logistic_regression.propagate),
+        ("by loops", logistic_regression.propagate_with_loops),
     ):
-        dw, db = mine[1]["w"], mine[1]["b"]
-        quantities |= {
-            f"J {name}": Quantity(mine[0], J.numpy()[()], gauges["J"]),
-            f"dw {name}": Quantity(dw, columns(reference["w"]), gauges["w"], GRADIENT),
-            f"db {name}": Quantity(db, reference["b"].numpy()[()], gauges["b"], GRADIENT),
-        }
-    output, _ = logistic_regression.logistic_regression_forward(X, w, arguments[1])
+        (mine, slopes), wide = propagate(*arguments), widened(propagate, *arguments)
+        found, truth = {"J": mine, **slopes}, {"J": wide[0], **wide[1]} if wide else {}
+        for key, one in expected.items():
+            budget = FORWARD if key == "J" else GRADIENT
+            quantities[f"{key} {name}"] = Quantity(
+                found[key], one, gauges[key], budget, truth.get(key)
+            )
+    forward = logistic_regression.logistic_regression_forward
+    output, _ = forward(X, w, arguments[1])
+    answer = widened(forward, X, w, arguments[1])
     theirs = their_logistic_regression.logistic_regression(tensors[2], tensors[0], tensors[1])
-    quantities["A"] = Quantity(output, columns(theirs), A * (1 - A) * E_Z + A)
+    quantities["A"] = Quantity(
+        output, columns(theirs), A * (1 - A) * E_Z + A, wider=answer and answer[0]
+    )
     agree(quantities)

@@ -18,6 +18,7 @@ from parity_tests.gauges import batch_norm_gauges, linear_gauges
 from parity_tests.harness import assert_close, assert_twins
 from parity_tests.properties.agreement import Quantity, agree, assert_equal, floored
 from parity_tests.properties.draws import SMOOTH, draw
+from parity_tests.witnesses import widened
 from scratch import batch_norm, dropout
 from scratch.activations import ACTIVATIONS
 from scratch.costs import COSTS
@@ -120,22 +121,33 @@ def _assert_pair(
     rng: np.random.Generator,
 ) -> None:
     """Hold a pair against torch, any of its quantities zero or drowned by what has cancelled."""
-    output, cache = forward(**inputs)
-    upstream = np.asarray(rng.standard_normal(output.shape))
-    gradients, bounds = backward(upstream[()], cache), gauges(inputs, upstream)
+    upstream = np.asarray(rng.standard_normal(np.shape(forward(**inputs)[0])))
+    ours = _run_pair(forward, backward, inputs, upstream)
+    wide = widened(_run_pair, forward, backward, inputs, upstream) or {}
+    bounds = gauges(inputs, upstream)
     tensors = {name: to_torch(name, one).requires_grad_() for name, one in inputs.items()}
     expected = theirs(*tensors.values())
     handed = to_torch("upstream", upstream)
     pulled = torch.autograd.grad(expected, list(tensors.values()), handed)
-    agree(
-        {"output": Quantity(output, to_numpy("output", expected)[()], bounds["output"])}
-        | {
-            f"gradient of {name}": Quantity(
-                gradients[name], to_numpy(name, one), bounds[name], GRADIENT
-            )
-            for name, one in zip(tensors, pulled, strict=True)
-        }
-    )
+    reference = to_numpy("output", expected)[()]
+    quantities = {
+        "output": Quantity(ours["output"], reference, bounds["output"], wider=wide.get("output"))
+    }
+    for name, one in zip(tensors, pulled, strict=True):
+        key = f"gradient of {name}"
+        quantities[key] = Quantity(
+            ours[key], to_numpy(name, one), bounds[name], GRADIENT, wide.get(key)
+        )
+    agree(quantities)
+
+
+def _run_pair(
+    forward: Any, backward: Any, inputs: Mapping[str, Array], upstream: Array
+) -> dict[str, Any]:
+    """Return the output of a pair and its gradients."""
+    output, cache = forward(**inputs)
+    gradients = backward(upstream[()], cache)
+    return {"output": output, **{f"gradient of {name}": one for name, one in gradients.items()}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,11 +177,11 @@ def check_batch_norm(case: BatchNormCase) -> None:
         lambda arguments, d: batch_norm_gauges({**arguments, "epsilon": case.epsilon}, d),
         rng,
     )
-    _, cache = batch_norm.batch_norm_forward(**inputs, epsilon=case.epsilon)
     mean, variance = _column(case.n, rng), rng.uniform(0.1, 2, (case.n, 1))
     before = {"mean": mean, "variance": variance}
     choices: dict[str, Any] = {"decay": case.decay, "unbiased": case.unbiased}
-    after = batch_norm.update_running_averages(mean, variance, cache, **choices)
+    after, cache = _move_averages(inputs, before, case.epsilon, choices)
+    wide = (widened(_move_averages, inputs, before, case.epsilon, choices) or ((None, None),))[0]
     moved = their_batch_norm.update_running_averages(
         to_torch("mean", mean), to_torch("variance", variance), rows(Z), **choices
     )
@@ -182,10 +194,22 @@ def check_batch_norm(case: BatchNormCase) -> None:
         "variance": before["variance"] + correction * cache.variance + spread,
     }
     averages = {
-        f"running {name}": Quantity(one, to_numpy(name, other), gauge[name])
-        for name, one, other in zip(before, after, moved, strict=True)
+        f"running {name}": Quantity(one, to_numpy(name, other), gauge[name], wider=truth)
+        for name, one, other, truth in zip(before, after, moved, wide, strict=True)
     }
     agree({**averages, "answers": _answers(inputs, before, case.epsilon)})
+
+
+def _move_averages(
+    inputs: Mapping[str, Array],
+    running: Mapping[str, Array],
+    epsilon: float,
+    choices: Mapping[str, Any],
+) -> tuple[Any, Any]:
+    """Return the running averages after a mini-batch, and its cache."""
+    _, cache = batch_norm.batch_norm_forward(**inputs, epsilon=epsilon)
+    mean, variance = running["mean"], running["variance"]
+    return batch_norm.update_running_averages(mean, variance, cache, **choices), cache
 
 
 def _column(n: int, rng: np.random.Generator) -> Array:
@@ -197,10 +221,11 @@ def _answers(inputs: Mapping[str, Array], running: Mapping[str, Array], epsilon:
     arguments = {**inputs, **running}
     tensors = {name: to_torch(name, one) for name, one in arguments.items()}
     answers = batch_norm.batch_norm_predict(**arguments, epsilon=epsilon)
+    wide = widened(batch_norm.batch_norm_predict, **arguments, epsilon=epsilon)
     other = their_batch_norm.batch_norm_predict(**tensors, epsilon=epsilon)
     gauge = np.abs(inputs["gamma"]) / np.sqrt(running["variance"] + epsilon)
     gauge = gauge * (np.abs(inputs["Z"]) + np.abs(running["mean"])) + np.abs(inputs["beta"])
-    return Quantity(answers, columns(other), gauge)
+    return Quantity(answers, columns(other), gauge, wider=wide)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -298,7 +323,7 @@ def _assert_certain(Z: Array, Y: Array, case: CostCase, rng: np.random.Generator
     exact = -log_expit((2 * Y - 1) * Z).sum() / divisor
     assert_close(pair.forward(Z, Y, case.reduction)[0], exact, "cost of certain answers")
     _assert_pair(
-        lambda Z: pair.forward(Z, Y, case.reduction),
+        lambda Z: pair.forward(Z, Y.astype(Z.dtype), case.reduction),
         pair.backward,
         lambda Z: THEIR_COSTS[case.name](Z, rows(Y), case.reduction),
         {"Z": Z},

@@ -19,7 +19,7 @@ from parity_tests.bridge import (
     twin,
     unload_running,
 )
-from parity_tests.budgets import GRADIENT
+from parity_tests.budgets import FORWARD, GRADIENT
 from parity_tests.gauges import (
     cost_gauges,
     layer_gauges,
@@ -35,6 +35,7 @@ from parity_tests.properties.agreement import (
     assert_equal,
 )
 from parity_tests.properties.draws import draw
+from parity_tests.witnesses import widened
 from scratch._step import TrainingStep
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.dropout import draw_masks
@@ -144,11 +145,12 @@ class _Drawn:
 def check_network(case: NetworkCase) -> None:
     """Hold the output and the gradient of X and of every parameter against torch."""
     one = _Drawn(case)
-    A, cache = network_forward(one.X, one.parameters, one.network, one.masks)
-    upstream = one.rng.standard_normal(A.shape)
-    gradients = network_backward(upstream, cache)
+    upstream = one.rng.standard_normal((case.layer_sizes[-1], case.m))
+    drawn = one.X, one.parameters, one.masks, upstream
+    ours, inputs = _there_and_back(one.network, *drawn)
     gauges = network_gauges(one.network, one.arguments, upstream, one.masks)
-    one.refuse_edges(cache.activation, layer_gauges(one.network, one.arguments, one.masks))
+    one.refuse_edges(inputs, layer_gauges(one.network, one.arguments, one.masks))
+    wide: dict[str, Array] = (widened(_there_and_back, one.network, *drawn) or ({},))[0]
 
     module = twin(one.network, one.parameters)
     X = rows(one.X).requires_grad_()
@@ -156,17 +158,31 @@ def check_network(case: NetworkCase) -> None:
         expected = module(X)
     named = dict(zip(one.arguments, (X, *their_parameters(module).values()), strict=True))
     pulled = torch.autograd.grad(expected, list(named.values()), rows(upstream))
-    if list(gradients) != list(named):
-        raise AssertionError(f"gradients of {list(gradients)}, expected {list(named)}")
+    references = {"output": columns(expected)}
+    for name, gradient in zip(named, pulled, strict=True):
+        references[name] = to_numpy(name, gradient)
+    if list(ours) != list(references):
+        raise AssertionError(f"ours has {list(ours)}, expected {list(references)}")
     agree(
-        {"output": Quantity(A, columns(expected), gauges["output"])}
-        | {
-            f"gradient of {name}": Quantity(
-                gradients[name], to_numpy(name, gradient), gauges[name], GRADIENT
+        {
+            name if name == "output" else f"gradient of {name}": Quantity(
+                ours[name],
+                reference,
+                gauges[name],
+                FORWARD if name == "output" else GRADIENT,
+                wide.get(name),
             )
-            for name, gradient in zip(named, pulled, strict=True)
+            for name, reference in references.items()
         }
     )
+
+
+def _there_and_back(
+    network: Network, X: Array, parameters: Parameters, masks: Any, upstream: Array
+) -> tuple[dict[str, Array], tuple[Any, ...]]:
+    """Return output and gradients by name, and the caches of the activations."""
+    A, cache = network_forward(X, parameters, network, masks)
+    return {"output": A, **network_backward(upstream, cache)}, cache.activation
 
 
 def _labels(case: NetworkCase, rng: np.random.Generator) -> Array:
@@ -181,45 +197,61 @@ def check_training(case: TrainingCase) -> None:
     one = _Drawn(case)
     Y = _labels(case, one.rng)
     penalties: dict[str, Any] = {"l1": case.l1, "l2": case.l2, "m": case.shared}
-    J, gradients = cost_and_gradients(
-        one.parameters, one.X, Y, one.network, masks=one.masks, **penalties
-    )
     gauges = cost_gauges(one.network, one.arguments, Y, one.masks, **penalties)
     inside = layer_gauges(one.network, one.arguments, one.masks)
     _, cache = network_forward(one.X, one.parameters, one.network, one.masks)
     one.refuse_edges(cache.activation[:-1], inside)
+    running = None
+    if one.network.batch_norm and one.network.depth > 1:
+        running = running_averages(case.layer_sizes)
+    data = one.X, Y, one.parameters, one.masks, running
+    wide = widened(_costs, one.network, penalties, *data) or {}  # from a copy of the averages
+    ours = _costs(one.network, penalties, *data)
 
     module = twin(one.network, one.parameters)
     torchs: dict[str, Any] = {**penalties, "masks": masks_to_torch(one.masks)}
     cost, pulled = theirs.cost_and_gradients(module, rows(one.X), rows(Y), **torchs)
-    running = None
-    if one.network.batch_norm and one.network.depth > 1:
-        running = running_averages(case.layer_sizes)
-        load_running(module, running)
-    step = TrainingStep(one.network, one.parameters, case.l1, case.l2, case.shared, running)
-    stepped = step.cost_and_gradients(one.X, Y, one.masks)
-    quantities = {
-        "cost": Quantity(J, cost.numpy()[()], gauges["output"]),
-        "cost of the step": Quantity(stepped, J, gauges["output"]),
-    }
-    for name, gradient in pulled.items():
-        reference = to_numpy(name, gradient)
-        quantities[f"gradient of {name}"] = Quantity(
-            gradients[name], reference, gauges[name], GRADIENT
-        )
-        quantities[f"gradient of {name} in the step"] = Quantity(
-            step.gradients[name], gradients[name], gauges[name], GRADIENT
-        )
+    quantities = {}
+    for name in ("cost", *(f"gradient of {name}" for name in pulled)):
+        own = name.removeprefix("gradient of ")
+        reference = cost.numpy()[()] if name == "cost" else to_numpy(own, pulled[own])
+        held = gauges["output" if name == "cost" else own], FORWARD if name == "cost" else GRADIENT
+        quantities[name] = Quantity(ours[name], reference, *held, wide.get(name))
+        again = f"{name} of the step"
+        quantities[again] = Quantity(ours[again], ours[name], *held, wide.get(again))
     if running is not None:
+        load_running(module, running_averages(case.layer_sizes))
         with torch.no_grad(), theirs.dropping(module, torchs["masks"], case.m):
             module.logits(rows(one.X))
         moved, bounds = unload_running(module), _running_gauges(one, inside)
         for name, average in running.items():
-            quantities[name] = Quantity(average.copy(), moved[name], bounds[name])
+            quantities[name] = Quantity(
+                average.copy(), moved[name], bounds[name], wider=wide.get(name)
+            )
         load_running(module, running)  # predictions are compared for the same averages
     if running is not None or not one.network.batch_norm:
         quantities["outputs"] = _predictions(one, running, module)
     agree(quantities)
+
+
+def _costs(
+    network: Network,
+    penalties: Mapping[str, Any],
+    X: Array,
+    Y: Array,
+    parameters: Parameters,
+    masks: Any,
+    running: Parameters | None,
+) -> dict[str, Any]:
+    """Return cost and gradients, those of a training step too, and where it moved the averages."""
+    J, gradients = cost_and_gradients(parameters, X, Y, network, masks=masks, **penalties)
+    l1, l2, shared = penalties["l1"], penalties["l2"], penalties["m"]
+    step = TrainingStep(network, parameters, l1, l2, shared, running)
+    found = {"cost": J, "cost of the step": step.cost_and_gradients(X, Y, masks)}
+    for name, gradient in gradients.items():
+        found[f"gradient of {name}"] = gradient
+        found[f"gradient of {name} of the step"] = step.gradients[name]
+    return {**found, **(running or {})}
 
 
 def _running_gauges(one: _Drawn, gauges: Gauges) -> dict[str, Array]:
@@ -252,4 +284,5 @@ def _predictions(one: _Drawn, running: Parameters | None, module: Any) -> Quanti
         margin = np.abs(A - 0.5)
     decided = margin > GRADIENT.eps * EPS * gauge.max(axis=0)
     assert_equal(np.where(decided, labels, 0), np.where(decided, expected, 0), "predictions")
-    return Quantity(A, columns(theirs.outputs(rows(one.X), module)), gauge)
+    wide = widened(outputs, one.X, one.parameters, one.network, running)
+    return Quantity(A, columns(theirs.outputs(rows(one.X), module)), gauge, wider=wide)

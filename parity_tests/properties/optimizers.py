@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from parity_tests.bridge import to_torch
 from parity_tests.budgets import STEP
 from parity_tests.properties.agreement import Quantity, agree, assert_equal
+from parity_tests.witnesses import widened
 from scratch import clipping, moving_averages
 from scratch.optimizers import OPTIMIZERS
 from scratch.parameters import Parameters
@@ -38,39 +39,54 @@ class OptimizerCase:
 
 def check_optimizer(case: OptimizerCase) -> None:
     """Hold parameters and every array of the state against torch's, step by step, each entry."""
-    optimizer = OPTIMIZERS[case.rule](**case.choices)
-    parameters = Parameters({"W1": np.array([case.start])})
-    state: Any = optimizer.init(parameters)
-    tensor = to_torch("W1", parameters["W1"]).requires_grad_()
+    start = np.array(case.start)
+    ours = _walk(case, start)
+    wide = widened(_walk, case, start) or {}
+    tensor = to_torch("W1", start[None]).requires_grad_()
     other = theirs.OPTIMIZERS[case.rule]([tensor], **case.choices)
     read = getattr(theirs, f"{case.rule}_state")
     bounds = _Bounds(case)
-    seen: dict[str, tuple[list[Array], list[Array], list[Array]]] = {}
+    seen: dict[str, tuple[list[Array], list[Array]]] = {}
     for t, gradient in enumerate(case.gradients, start=1):
-        handed = Parameters({"W1": np.array([gradient])})
-        optimizer.update(parameters, handed, state)
-        assert_equal(handed.theta, np.array(gradient), "gradients after the update")
         tensor.grad = to_torch("W1", np.array([gradient]))
         other.step()
         reached = {name: one.detach().numpy().copy() for name, one in read(other).items()}
         if "t" in reached:
-            assert_equal(state.t, reached.pop("t").astype(np.int64), f"t after step {t}")
-        bounds.step(t, np.array(gradient), {name: getattr(state, name) for name in reached})
+            assert_equal(ours["t"][t - 1], reached.pop("t").astype(np.int64), f"t after step {t}")
+        bounds.step(t, np.array(gradient), {name: ours[name][t - 1] for name in reached})
         reached["theta"] = tensor.detach().numpy().ravel().copy()
         for name, value in reached.items():
-            ours = (parameters.theta if name == "theta" else getattr(state, name)).copy()
-            record = seen.setdefault(name, ([], [], []))
-            for column, one in zip(record, (ours, value, bounds.of(name, ours)), strict=True):
-                column.append(one)
+            others, gauge = seen.setdefault(name, ([], []))
+            others.append(value)
+            gauge.append(bounds.of(name, ours[name][t - 1]))
     if not np.any(case.gradients):  # nothing moves, to the bit
-        assert_equal(parameters.theta, np.array(case.start), "theta without a gradient")
+        assert_equal(ours["theta"][-1], start, "theta without a gradient")
         return
     agree(
         {
-            f"{name} after each step": Quantity(np.array(mine), np.array(others), gauge, STEP)
-            for name, (mine, others, gauge) in seen.items()
+            f"{name} after each step": Quantity(
+                ours[name], np.array(others), gauge, STEP, wide.get(name)
+            )
+            for name, (others, gauge) in seen.items()
         }
     )
+
+
+def _walk(case: OptimizerCase, start: Array) -> dict[str, Array]:
+    """Return parameters and state of our rule after each step, in the dtype of the start."""
+    optimizer = OPTIMIZERS[case.rule](**case.choices)
+    parameters = Parameters({"W1": start[None]})
+    state: Any = optimizer.init(parameters)
+    path: dict[str, list[Any]] = {}
+    for gradient in case.gradients:
+        g = np.array(gradient, start.dtype)
+        handed = Parameters({"W1": g[None]})
+        optimizer.update(parameters, handed, state)
+        assert_equal(handed.theta, g, "gradients after the update")
+        now = {"theta": parameters.theta, **(state._asdict() if state is not None else {})}
+        for name, value in now.items():
+            path.setdefault(name, []).append(np.copy(value))
+    return {name: np.array(values) for name, values in path.items()}
 
 
 class _Bounds:
@@ -189,6 +205,8 @@ def check_clipping(case: ClippingCase) -> None:
     }
     assert_equal(gradients.theta, before, "gradients after clipping")
     norm = clipping.global_norm(gradients)
+    wide_norm = widened(clipping.global_norm, gradients)
+    wide = widened(clipping.clip_by_global_norm, gradients, case.limit)
     if not before.any():
         assert_equal(norm, np.float64(0), "norm of zeros")
         assert_equal(clipped["norm"].theta, before, "zeros clipped")
@@ -202,8 +220,14 @@ def check_clipping(case: ClippingCase) -> None:
     }
     assert_equal(clipped["value"].theta, left["value"], "clipped by value")
     # one factor for all: each entry keeps its own digits
-    by_norm = Quantity(clipped["norm"].theta, left["norm"], np.abs(left["norm"]))
-    agree({"norm": Quantity(norm, reported.numpy()[()]), "clipped by norm": by_norm})
+    by_norm = Quantity(
+        clipped["norm"].theta,
+        left["norm"],
+        np.abs(left["norm"]),
+        wider=None if wide is None else wide.theta,
+    )
+    whole = Quantity(norm, reported.numpy()[()], wider=wide_norm)
+    agree({"norm": whole, "clipped by norm": by_norm})
 
 
 def _carry(gradients: Parameters) -> list[Any]:
@@ -241,4 +265,5 @@ def check_average(case: AverageCase) -> None:
         gauge[t], before = E + abs(v_t), v_t
     if case.bias_correction:
         gauge /= -np.expm1(np.arange(1, len(x) + 1) * np.log(beta)) if beta else 1.0
-    agree({"average": Quantity(v, other.numpy(), gauge)})
+    wide = widened(moving_averages.moving_average, x, beta, case.bias_correction)
+    agree({"average": Quantity(v, other.numpy(), gauge, wider=wide)})
