@@ -47,10 +47,10 @@ _COST_BUGS = (
         seen="borgwang/tinynn pull request 7",
     ),
     _costs(
-        name="softplus-of-minus-Z",
-        old="np.log1p(np.exp(-np.abs(Z)))",
-        new="np.log1p(np.exp(-Z))",
-        seen="tensorflow/tensorflow issue 172, which asks what abs is for",
+        name="softplus-overflows-below-0",
+        old="(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
+        new="(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
+        seen="rushter/MLAlgorithms pull requests 30, which cures the other side, and 31",
     ),
     _costs(
         name="log-sum-exp-without-the-shift",
@@ -70,7 +70,7 @@ _COST_BUGS = (
         '    return {"Z": dJ / divisor * (A - Y)}',
         new='softmax classifier".\n    """\n    A, Y, divisor = cache\n'
         '    return {"Z": dJ / divisor * (Y - A)}',
-        seen="lecture notes of Course 2, week 3",
+        seen="deeplearning4j/deeplearning4j issue 349: labels.sub(output)",
     ),
     _costs(
         name="sigmoid-derivative-behind-the-logits",
@@ -191,22 +191,16 @@ _PENALTY_BUGS = (
 
 _CHECKING_BUGS = (
     _checking(
-        name="one-sided-difference-over-2-epsilon",
+        name="difference-over-2-times-epsilon",
         old="(J_high - J) / (high - low)",
-        new="(J_high - J) / (2 * epsilon)",
-        seen="BVLC/caffe issue 6814: one of two gradients is exactly twice the other",
+        new="(J_high - J) / 2 * epsilon",
+        seen="mbadry1/DeepLearning.ai-Summary at 0013391, course 2: / 2*eps",
     ),
     _checking(
         name="error-over-the-gradient-alone",
         old="np.linalg.norm(approximation) + np.linalg.norm(gradient)",
         new="np.linalg.norm(gradient)",
         seen="ericchansen/q2mm pull request 248: divided by what may be 0",
-    ),
-    _checking(
-        name="error-over-the-larger-norm",
-        old="np.linalg.norm(approximation) + np.linalg.norm(gradient)",
-        new="max(np.linalg.norm(approximation), np.linalg.norm(gradient))",
-        seen="jcjohnson/torch-rnn issue 13: the larger or the sum",
     ),
     _checking(
         name="error-over-a-sum-halved-in-one-term",
@@ -224,7 +218,7 @@ _CHECKING_BUGS = (
         name="penalty-left-out-of-the-check",
         old="return unchecked(cost_and_gradients)(moved, X, Y, network, l1=l1, l2=l2)[0]",
         new="return unchecked(cost_and_gradients)(moved, X, Y, network)[0]",
-        seen="Course 2, week 1, Gradient checking implementation notes: remember regularization",
+        seen="LBANN/lbann issue 102: the objective that is checked has no L2 terms",
     ),
     _checking(
         name="dropout-on-while-checking",
@@ -236,7 +230,7 @@ _CHECKING_BUGS = (
         name="moved-parameter-not-moved-back",
         old="        moved.theta[i] = here\n",
         new="",
-        seen="the assignment copies theta for each entry, http://fangzh.top/2018/2018091515/",
+        seen="HomericIntelligence/Odyssey pull request 2090: right at the first index alone",
     ),
 )
 
