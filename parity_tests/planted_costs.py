@@ -189,6 +189,27 @@ _PENALTY_BUGS = (
     ),
 )
 
+#: the refusal of dropout in `check_network`.
+_REFUSAL = """\
+    if network.dropped:
+        raise ValueError(
+            f"expected a network with every keep_prob 1, got keep_probs {network.keep_probs}"
+        )
+"""
+
+#: what `check_network` sums up, and what it does between the gradients and the costs.
+_SUM = "parameters, X, Y, network, l1=l1, l2=l2"
+_BETWEEN = """\
+    if epsilon is None:
+        epsilon = _default_step(parameters.theta.dtype, two_sided)
+    at_rest = _sides(X, parameters, network, l1)
+    crossed = parameters.zeros_like()
+
+    def cost(moved: Parameters) -> np.floating[Any]:
+        if not np.array_equal(_sides(X, moved, network, l1), at_rest):
+            crossed.theta[moved.theta != parameters.theta] = 1
+"""
+
 _CHECKING_BUGS = (
     _checking(
         name="difference-over-2-times-epsilon",
@@ -222,9 +243,18 @@ _CHECKING_BUGS = (
     ),
     _checking(
         name="dropout-on-while-checking",
-        old="    if network.dropped:\n",
-        new="    if network.dropped and not network.dropped:\n",
-        seen="Course 2, week 1, Gradient checking implementation notes: not with dropout",
+        # both places have to change: with masks, and the refusal of them gone
+        old=f"{_REFUSAL}    _, gradients = cost_and_gradients({_SUM})\n{_BETWEEN}"
+        "        return unchecked(cost_and_gradients)(moved, X, Y, network, l1=l1, l2=l2)[0]\n",
+        new="    from scratch.dropout import draw_masks\n\n"
+        "    rng = np.random.default_rng(0)\n"
+        "    draws = network.layer_sizes, network.keep_probs, X.shape[1], rng\n"
+        "    masks = draw_masks(*draws, X.dtype)\n"
+        f"    _, gradients = cost_and_gradients({_SUM}, masks=masks)\n{_BETWEEN}"
+        "        masks = draw_masks(*draws, X.dtype)\n"
+        "        again = unchecked(cost_and_gradients)\n"
+        "        return again(moved, X, Y, network, l1=l1, l2=l2, masks=masks)[0]\n",
+        seen="HomericIntelligence/Odyssey pull request 2090; torch/tutorials issue 25",
     ),
     _checking(
         name="moved-parameter-not-moved-back",
