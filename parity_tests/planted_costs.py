@@ -146,6 +146,14 @@ _MODEL_BUGS = (
         new="math.sqrt(2 / shape[1] + shape[0])",
         seen="mlverse/torch issue 555",
     ),
+    _initializers(
+        name="every-layer-from-one-seed",
+        old="INITIALIZERS[initializer]((view.shape[0], view.shape[1]), rng)",
+        new="INITIALIZERS[initializer](\n"
+        "                (view.shape[0], view.shape[1]), np.random.default_rng(3)\n"
+        "            )",
+        seen="netket/netket issue 241; nntile/nntile issue 21",
+    ),
 )
 
 _PENALTY_BUGS = (

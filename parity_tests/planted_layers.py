@@ -45,6 +45,12 @@ ACTIVATION_BUGS = (
         seen="FederatedAI/FATE issue 65",
     ),
     _activations(
+        name="sigmoid-of-a-clipped-argument",
+        old="    e = np.exp(-np.abs(Z))  # never overflows\n",
+        new="    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
+        seen="harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py",
+    ),
+    _activations(
         name="sigmoid-derivative-of-its-own-output",
         old='    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
         new='    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
@@ -245,6 +251,14 @@ DROPOUT_BUGS = (
         old="return A * mask, DropoutCache(mask)",
         new="return A * mask, DropoutCache(mask * (A * mask != 0))",
         seen="ROCm/tensorflow-upstream pull request 1012; kaldi-asr/kaldi issue 3890",
+    ),
+    _dropout(
+        name="same-masks-in-every-epoch",
+        old="    for _ in range(epochs):\n",
+        new="    state = rng.bit_generator.state\n"
+        "    for _ in range(epochs):\n"
+        "        rng.bit_generator.state = state\n",
+        seen="pengzhiliang/MAE-pytorch issue 28; PaddlePaddle/Paddle issue 7796",
     ),
     _dropout(
         name="dropout-in-place",

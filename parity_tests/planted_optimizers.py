@@ -217,6 +217,12 @@ _LOOP_BUGS = (
         new="[unchecked(draw_order)(m, rng)] * epochs",
         seen="pytorch/pytorch issue 41329; k2-fsa/icefall pull request 221",
     ),
+    _batches(
+        name="orders-seeded-by-the-epoch",
+        old="[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
+        new="[unchecked(draw_order)(m, np.random.default_rng(t)) for t in range(epochs)]",
+        seen="open-mmlab/mmagic pull request 815: manual_seed(epoch), for epoch + seed",
+    ),
 )
 
 _TRAINING_BUGS = (
