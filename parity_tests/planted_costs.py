@@ -47,10 +47,10 @@ _COST_BUGS = (
         seen="borgwang/tinynn pull request 7",
     ),
     _costs(
-        name="softplus-of-minus-Z",
-        old="np.log1p(np.exp(-np.abs(Z)))",
-        new="np.log1p(np.exp(-Z))",
-        seen="tensorflow/tensorflow issue 172, which asks what abs is for",
+        name="softplus-overflows-below-0",
+        old="(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
+        new="(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
+        seen="rushter/MLAlgorithms pull requests 30, which cures the other side, and 31",
     ),
     _costs(
         name="log-sum-exp-without-the-shift",
@@ -70,7 +70,7 @@ _COST_BUGS = (
         '    return {"Z": dJ / divisor * (A - Y)}',
         new='softmax classifier".\n    """\n    A, Y, divisor = cache\n'
         '    return {"Z": dJ / divisor * (Y - A)}',
-        seen="lecture notes of Course 2, week 3",
+        seen="deeplearning4j/deeplearning4j issue 349: labels.sub(output)",
     ),
     _costs(
         name="sigmoid-derivative-behind-the-logits",
@@ -146,6 +146,14 @@ _MODEL_BUGS = (
         new="math.sqrt(2 / shape[1] + shape[0])",
         seen="mlverse/torch issue 555",
     ),
+    _initializers(
+        name="every-layer-from-one-seed",
+        old="INITIALIZERS[initializer]((view.shape[0], view.shape[1]), rng)",
+        new="INITIALIZERS[initializer](\n"
+        "                (view.shape[0], view.shape[1]), np.random.default_rng(3)\n"
+        "            )",
+        seen="netket/netket issue 241; nntile/nntile issue 21",
+    ),
 )
 
 _PENALTY_BUGS = (
@@ -189,24 +197,39 @@ _PENALTY_BUGS = (
     ),
 )
 
+#: the refusal of dropout in `check_network`.
+_REFUSAL = """\
+    if network.dropped:
+        raise ValueError(
+            f"expected a network with every keep_prob 1, got keep_probs {network.keep_probs}"
+        )
+"""
+
+#: what `check_network` sums up, and what it does between the gradients and the costs.
+_SUM = "parameters, X, Y, network, l1=l1, l2=l2"
+_BETWEEN = """\
+    if epsilon is None:
+        epsilon = _default_step(parameters.theta.dtype, two_sided)
+    at_rest = _sides(X, parameters, network, l1)
+    crossed = parameters.zeros_like()
+
+    def cost(moved: Parameters) -> np.floating[Any]:
+        if not np.array_equal(_sides(X, moved, network, l1), at_rest):
+            crossed.theta[moved.theta != parameters.theta] = 1
+"""
+
 _CHECKING_BUGS = (
     _checking(
-        name="one-sided-difference-over-2-epsilon",
+        name="difference-over-2-times-epsilon",
         old="(J_high - J) / (high - low)",
-        new="(J_high - J) / (2 * epsilon)",
-        seen="BVLC/caffe issue 6814: one of two gradients is exactly twice the other",
+        new="(J_high - J) / 2 * epsilon",
+        seen="mbadry1/DeepLearning.ai-Summary at 0013391, course 2: / 2*eps",
     ),
     _checking(
         name="error-over-the-gradient-alone",
         old="np.linalg.norm(approximation) + np.linalg.norm(gradient)",
         new="np.linalg.norm(gradient)",
         seen="ericchansen/q2mm pull request 248: divided by what may be 0",
-    ),
-    _checking(
-        name="error-over-the-larger-norm",
-        old="np.linalg.norm(approximation) + np.linalg.norm(gradient)",
-        new="max(np.linalg.norm(approximation), np.linalg.norm(gradient))",
-        seen="jcjohnson/torch-rnn issue 13: the larger or the sum",
     ),
     _checking(
         name="error-over-a-sum-halved-in-one-term",
@@ -224,19 +247,28 @@ _CHECKING_BUGS = (
         name="penalty-left-out-of-the-check",
         old="return unchecked(cost_and_gradients)(moved, X, Y, network, l1=l1, l2=l2)[0]",
         new="return unchecked(cost_and_gradients)(moved, X, Y, network)[0]",
-        seen="Course 2, week 1, Gradient checking implementation notes: remember regularization",
+        seen="LBANN/lbann issue 102: the objective that is checked has no L2 terms",
     ),
     _checking(
         name="dropout-on-while-checking",
-        old="    if network.dropped:\n",
-        new="    if network.dropped and not network.dropped:\n",
-        seen="Course 2, week 1, Gradient checking implementation notes: not with dropout",
+        # both places have to change: with masks, and the refusal of them gone
+        old=f"{_REFUSAL}    _, gradients = cost_and_gradients({_SUM})\n{_BETWEEN}"
+        "        return unchecked(cost_and_gradients)(moved, X, Y, network, l1=l1, l2=l2)[0]\n",
+        new="    from scratch.dropout import draw_masks\n\n"
+        "    rng = np.random.default_rng(0)\n"
+        "    draws = network.layer_sizes, network.keep_probs, X.shape[1], rng\n"
+        "    masks = draw_masks(*draws, X.dtype)\n"
+        f"    _, gradients = cost_and_gradients({_SUM}, masks=masks)\n{_BETWEEN}"
+        "        masks = draw_masks(*draws, X.dtype)\n"
+        "        again = unchecked(cost_and_gradients)\n"
+        "        return again(moved, X, Y, network, l1=l1, l2=l2, masks=masks)[0]\n",
+        seen="HomericIntelligence/Odyssey pull request 2090; torch/tutorials issue 25",
     ),
     _checking(
         name="moved-parameter-not-moved-back",
         old="        moved.theta[i] = here\n",
         new="",
-        seen="the assignment copies theta for each entry, http://fangzh.top/2018/2018091515/",
+        seen="HomericIntelligence/Odyssey pull request 2090: right at the first index alone",
     ),
 )
 

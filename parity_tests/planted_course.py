@@ -41,11 +41,11 @@ COURSE_BUGS = (
         seen="bighuang624/Andrew-Ng-Deep-Learning-notes issue 10: the assignment's other error",
     ),
     _layers(
-        name="dropout-backward-without-keep-prob",
+        name="dropout-of-the-course-without-its-mask-on-the-way-back",
         concept="course_regularization",
         old="below.D / keep_prob",
-        new="below.D.astype(dA.dtype)",
-        seen="the second of two steps in http://fangzh.top/2018/2018091515/, left out",
+        new="np.full_like(dA, 1 / keep_prob)",
+        seen="ddbourgin/numpy-ml issue 94: divided by the probability, not masked",
     ),
     _layers(
         name="global-generator-seeded",
@@ -64,13 +64,13 @@ COURSE_BUGS = (
         name="planar-tanh-derivative-from-Z",
         old='activations.TanhCache(cache["A1"])',
         new='activations.TanhCache(cache.get("Z1", cache["A1"]))',
-        seen="iamtrask/Grokking-Deep-Learning issue 56",
+        seen="lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input, proposed",
     ),
     _regularization(
         name="penalty-of-the-course-without-1/m",
         old="(pack(parameters), lambd, A3.shape[1])",
         new="(pack(parameters), lambd, 1)",
-        seen="ageron/handson-ml3 issue 118; d2l-ai/d2l-zh pull request 517",
+        seen="ageron/handson-ml3 issue 118",
     ),
     PlantedBug(
         name="he-of-the-course-without-its-2",

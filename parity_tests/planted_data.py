@@ -52,13 +52,13 @@ _NORMALIZATION_BUGS = (
         name="divided-by-the-variance",
         old="return np.sqrt(np.where(variance > 0, variance, variance.dtype.type(1)))",
         new="return np.where(variance > 0, variance, variance.dtype.type(1))",
-        seen="lecture notes of Course 2, week 1: X / sigma^2",
+        seen="mbadry1/DeepLearning.ai-Summary issue 183",
     ),
     _normalization(
         name="variance-over-m-minus-1",
         old="np.square(deviations).mean(axis=1, keepdims=True)",
         new="np.square(deviations).sum(axis=1, keepdims=True) / max(1, X.shape[1] - 1)",
-        seen="torch.var, whose default is correction=1",
+        seen="El3ssar/ResDAG issue 247: data.std with torch's default",
     ),
     _normalization(
         name="constant-feature-over-0",

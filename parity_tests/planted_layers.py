@@ -32,10 +32,10 @@ ACTIVATION_BUGS = (
         seen="lzx1413/PytorchSSD issue 22, whose log_sum_exp takes x.data.max() over all rows",
     ),
     _activations(
-        name="softmax-denominator-ends-before-the-last-class",
+        name="softmax-denominator-begins-after-the-first-class",
         old="E / E.sum(axis=0)",
-        new="E / E[: max(1, len(E) - 1)].sum(axis=0)",
-        seen="lecture notes of Course 2, week 3: the sum in the denominator runs to l, not to C",
+        new="E / E[min(1, len(E) - 1) :].sum(axis=0)",
+        seen="dmlc/minerva issue 40: the loop of the sum misses index 0",
     ),
     _activations(
         name="sigmoid-overflows",
@@ -45,10 +45,16 @@ ACTIVATION_BUGS = (
         seen="FederatedAI/FATE issue 65",
     ),
     _activations(
+        name="sigmoid-of-a-clipped-argument",
+        old="    e = np.exp(-np.abs(Z))  # never overflows\n",
+        new="    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
+        seen="harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py",
+    ),
+    _activations(
         name="sigmoid-derivative-of-its-own-output",
         old='    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
         new='    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
-        seen="iamtrask/Grokking-Deep-Learning issue 56, which asks for the input or the output",
+        seen="davidrmiller/neural2d issue 40: the derivative is called with the output",
     ),
     _activations(
         name="sigmoid-backward-without-the-upstream-gradient",
@@ -60,13 +66,13 @@ ACTIVATION_BUGS = (
         name="tanh-overflows",
         old="A = np.tanh(Z)",
         new="A = (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))",
-        seen="the lecture's formula of Course 1, week 3, typed as it stands",
+        seen="BelfrySCAD/BOSL2 issue 1572; BVLC/caffe pull request 1455",
     ),
     _activations(
         name="tanh-derivative-from-Z",
         old="return A, TanhCache(A)",
         new="return A, TanhCache(Z)",
-        seen="iamtrask/Grokking-Deep-Learning issue 56: input and output of an activation mixed up",
+        seen="lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input, proposed",
     ),
     _activations(
         name="tanh-backward-pulls-the-upstream-gradient-twice",
@@ -102,13 +108,13 @@ ACTIVATION_BUGS = (
         name="relu-backward-in-place",
         old='return {"Z": dA * (Z > 0)}',
         new='dA[Z <= 0] = 0\n    return {"Z": dA}',
-        seen="scikit-learn's inplace_relu_derivative, asked about in its issue 14244",
+        seen="oreilly-japan/deep-learning-from-scratch, common/layers.py: dout[self.mask] = 0",
     ),
     _activations(
         name="leaky-relu-backward-loses-the-upstream-gradient",
         old="LEAKY_SLOPE * dA)",
         new="LEAKY_SLOPE).astype(dA.dtype)",
-        seen="haifengl/smile issue 528, for the slope below 0",
+        seen="SilasMarvin/dnns-from-scratch-in-zig issue 5: 0.01 for 0.01 * grads[i]",
     ),
     _activations(
         name="hardmax-of-the-whole-batch",
@@ -139,7 +145,7 @@ BATCH_NORM_BUGS = (
         name="batch-norm-backward-without-the-variance-path",
         old="(g - through_mean - through_variance)",
         new="(g - through_mean)",
-        seen="eriklindernoren/ML-From-Scratch issue 79, which misses a way through the statistics",
+        seen="abhiskk/ladder issue 2: the variance is detached",
     ),
     _batch_norm(
         name="batch-norm-backward-without-both-paths",
@@ -169,13 +175,13 @@ BATCH_NORM_BUGS = (
         name="batch-norm-normalizes-by-m-minus-1",
         old="np.square(centred).mean(axis=1, keepdims=True)",
         new="np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
-        seen="pytorch/pytorch issue 60528, where the two variances are mixed up",
+        seen="uxlfoundation/oneDNN issue 517: the moments of tiny-dnn",
     ),
     _batch_norm(
         name="batch-norm-without-the-root",
         old="1 / np.sqrt(variance + float(epsilon))\n    Z_norm",
         new="1 / (variance + float(epsilon))\n    Z_norm",
-        seen="lecture notes of Course 2, week 3",
+        seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
     ),
     _batch_norm(
         name="running-variance-unscaled",
@@ -208,25 +214,25 @@ DROPOUT_BUGS = (
         name="mask-inverted",
         old="rng.random(shape) < keep_prob",
         new="rng.random(shape) >= keep_prob",
-        seen="lecture notes of Course 2, week 1: 0 where D is below keep_prob",
+        seen="mbadry1/DeepLearning.ai-Summary at 0013391, course 2: those below 0.8 are dropped",
     ),
     _dropout(
         name="keep-prob-taken-for-the-drop-rate",
         old="    mask: Array = (rng",
         new="    keep_prob = 1 - keep_prob if keep_prob < 1 else keep_prob\n    mask: Array = (rng",
-        seen="scut-mingqinchen/Self2Self issue 7: keep_prob of TensorFlow 1, rate of TensorFlow 2",
+        seen="lucidrains/DALLE2-pytorch issue 35; titu1994/Inception-v4 issue 5",
     ),
     _dropout(
         name="mask-of-normal-draws",
         old="rng.random(shape) < keep_prob",
         new="rng.standard_normal(shape) < keep_prob",
-        seen="lecture notes of Course 2, week 1: randn for rand",
+        seen="mbadry1/DeepLearning.ai-Summary at 0013391, course 2: np.random.randn",
     ),
     _dropout(
         name="dropout-not-inverted",
         old="    mask /= keep_prob  # in place: a float64 scalar keep_prob must not promote it\n",
         new="",
-        seen="eriklindernoren/ML-From-Scratch issue 79: the signal is weaker than without dropout",
+        seen="nelson-liu/paraphrase-id-tensorflow pull request 33: nothing made up for the dropped",
     ),
     _dropout(
         name="dropout-backward-without-the-mask",
@@ -245,6 +251,14 @@ DROPOUT_BUGS = (
         old="return A * mask, DropoutCache(mask)",
         new="return A * mask, DropoutCache(mask * (A * mask != 0))",
         seen="ROCm/tensorflow-upstream pull request 1012; kaldi-asr/kaldi issue 3890",
+    ),
+    _dropout(
+        name="same-masks-in-every-epoch",
+        old="    for _ in range(epochs):\n",
+        new="    state = rng.bit_generator.state\n"
+        "    for _ in range(epochs):\n"
+        "        rng.bit_generator.state = state\n",
+        seen="pengzhiliang/MAE-pytorch issue 28; PaddlePaddle/Paddle issue 7796",
     ),
     _dropout(
         name="dropout-in-place",
@@ -274,7 +288,7 @@ NETWORK_BUGS = (
         name="1/m-missing-before-the-penalty",
         old="unchecked(cost.backward)(1.0, cost_cache)",
         new="unchecked(cost.backward)(float(X.shape[1]), cost_cache)",
-        seen="lecture notes of Course 2, week 1: dW = dZ A^T + lambda / m W",
+        seen="stephencwelch/Neural-Networks-Demystified issue 15: the derivatives of video 7",
     ),
     _network(
         name="either-L1-or-L2",
@@ -286,7 +300,7 @@ NETWORK_BUGS = (
         name="penalty-over-the-mini-batch",
         old="m = X.shape[1] if m is None else m",
         new="m = X.shape[1]",
-        seen="d2l-ai/d2l-zh pull request 517, a dispute of what the penalty is divided by",
+        seen="jfkirk/tensorrec issue 30; scikit-learn issue 10477, for MLPClassifier",
     ),
     _network(
         name="batch-statistics-at-prediction",

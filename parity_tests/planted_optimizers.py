@@ -41,16 +41,19 @@ _RULE_BUGS = (
         seen="karpathy/convnetjs pull requests 70 and 107",
     ),
     _optimizers(
-        name="adam-moves-along-v",
-        old="work *= self.learning_rate / correction_v",
-        new="work *= self.learning_rate",
-        seen="lecture notes of Course 2, week 2: v where v_hat is meant",
+        name="adam-corrects-v-in-place",
+        old="            np.divide(v, work, out=work)\n"
+        "            work *= self.learning_rate / correction_v\n",
+        new="            v /= correction_v\n"
+        "            np.divide(v, work, out=work)\n"
+        "            work *= self.learning_rate\n",
+        seen="frgfm/holocron issue 1: the correction accumulates",
     ),
     _optimizers(
         name="adam-epsilon-hat",
         old="    if not inside:\n        work += epsilon\n",
         new="    if not inside:\n        work += epsilon / correction**0.5\n",
-        seen="tensorflow/tensorflow issue 35102; the documentation of keras.optimizers.Adam",
+        seen="tensorflow/tensorflow issues 9047 and 35102",
     ),
     _optimizers(
         name="epsilon-inside-the-root",
@@ -63,7 +66,7 @@ _RULE_BUGS = (
         old="            theta -= work  # theta = theta - alpha v_hat",
         new="            work -= self.epsilon\n"
         "            theta -= work  # theta = theta - alpha v_hat",
-        seen="a slip of parentheses, theta - alpha v_hat / sqrt(s_hat) + epsilon",
+        seen="d2l-ai/d2l-en pull request 2691: Adam and Yogi of the TensorFlow tabs",
     ),
     _optimizers(
         name="adam-squares-the-second-moment",
@@ -102,10 +105,10 @@ _RULE_BUGS = (
         seen="kozistr/pytorch_optimizer pull request 516",
     ),
     _optimizers(
-        name="momentum-averages-reversed",
-        old="move(v, g, self.beta, work)  # v = beta v",
-        new="move(v, g, 1 - self.beta, work)  # v = beta v",
-        seen="keras-team/keras issue 6839: momentum or decay",
+        name="momentum-on-the-gradient-for-the-velocity",
+        old="                v *= self.beta\n                v += g  # v = beta v + g",
+        new="                v += self.beta * g",
+        seen="ooples/AiDotNet issue 2008: v never decays",
     ),
     _optimizers(
         name="optimizer-promotes-float32",
@@ -119,7 +122,7 @@ _RULE_BUGS = (
         concept="optimizers",
         old="vector[start : start + BLOCK]",
         new="vector[: min(BLOCK, size - start)]",
-        seen="PennyLaneAI/pennylane issue 1928: a missing index increment",
+        seen="NanoComp/meep pull request 122: each chunk is written to the same piece",
     ),
 )
 
@@ -134,7 +137,7 @@ _SCHEDULE_BUGS = (
         name="interval-decay-without-the-floor",
         old="(t // self.interval)",
         new="(t / self.interval)",
-        seen="google-deepmind/alphafold issue 380: a staircase, or not",
+        seen="PaddlePaddle/Paddle pull request 24801: the floor stands where staircase is off",
     ),
     _schedules(
         name="staircase-a-step-late",
@@ -146,7 +149,7 @@ _SCHEDULE_BUGS = (
         name="first-rate-skipped",
         old="self.rates[t - 1]",
         new="self.rates[min(t, len(self.rates) - 1)]",
-        seen="the documentation of torch.optim: lr_scheduler.step before optimizer.step",
+        seen="michuanhaohao/reid-strong-baseline issue 190: scheduler.step as an epoch starts",
     ),
 )
 
@@ -188,7 +191,7 @@ _LOOP_BUGS = (
         name="average-weighs-the-past-by-1-minus-beta",
         old="x.dtype.type(1 - wide)",
         new="x.dtype.type(wide)",
-        seen="keras-team/keras issue 6839; pytorch/pytorch issue 15298",
+        seen="marin-community/levanter pull request 883; eriklindernoren/PyTorch-YOLOv3 issue 230",
     ),
     _batches(
         name="last-batch-dropped",
@@ -213,6 +216,12 @@ _LOOP_BUGS = (
         old="[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
         new="[unchecked(draw_order)(m, rng)] * epochs",
         seen="pytorch/pytorch issue 41329; k2-fsa/icefall pull request 221",
+    ),
+    _batches(
+        name="orders-seeded-by-the-epoch",
+        old="[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
+        new="[unchecked(draw_order)(m, np.random.default_rng(t)) for t in range(epochs)]",
+        seen="open-mmlab/mmagic pull request 815: manual_seed(epoch), for epoch + seed",
     ),
 )
 
@@ -276,7 +285,7 @@ _TRAINING_BUGS = (
         name="weight-decay-decoupled",
         old="dW += self._l2 * W",
         new="W -= self._l2 * W",
-        seen="Loshchilov and Hutter 2019, Decoupled weight decay regularization",
+        seen="lucidrains/lion-pytorch issue 39; pytorch/pytorch pull request 4429, its review",
     ),
     _step(
         name="running-averages-bound-anew",

@@ -9,6 +9,7 @@ import torch
 
 from parity_tests import assert_close, assert_switches, assert_twins
 from parity_tests.bridge import columns, rows
+from parity_tests.budgets import FORWARD, WIDEST
 from scratch.activations import ACTIVATIONS, LEAKY_SLOPE
 from torch_ref.activations import ACTIVATIONS as THEIRS
 
@@ -64,6 +65,23 @@ def test_saturated_logits_stay_finite_and_exact(dtype):
     softmax = ACTIVATIONS["softmax"].forward(pair)[0]
     assert_close(softmax, scipy.special.softmax(pair, axis=0), "softmax")
     assert_close(softmax.sum(axis=0), np.ones(Z.shape[1], dtype), "sum over classes")
+
+
+def test_the_sigmoid_keeps_its_digits_where_it_is_tiny():
+    """Down to Z = -700 each A is right by itself, on both sides, beside a run in longdouble.
+
+    The ruler of a whole tensor is its largest entry: it takes any e^-500 for any other.
+    """
+    Z = np.linspace(-700, 40, 149)[None]
+    exact = 1 / (1 + np.exp(-Z.astype(WIDEST)))
+    for side, A in (
+        ("ours", ACTIVATIONS["sigmoid"].forward(Z)[0]),
+        ("ours in longdouble", ACTIVATIONS["sigmoid"].forward(Z.astype(WIDEST))[0]),
+        ("torch's", columns(THEIRS["sigmoid"]()(rows(Z)))),
+    ):
+        errors = np.abs(A / exact - 1) / np.finfo(np.float64).eps
+        worst = errors.argmax()
+        assert errors.flat[worst] <= FORWARD.eps, f"{side} at Z = {Z.flat[worst]}"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])

@@ -168,6 +168,28 @@ def test_masks_of_a_network(dtype, rng):
     assert not torch.equal(torchs[0]["D1"], torchs[1]["D1"])
 
 
+@pytest.mark.parametrize(
+    ("side", "name", "seeded"),
+    [
+        (ours, "rng", np.random.default_rng),
+        (theirs, "generator", torch.Generator().manual_seed),
+    ],
+    ids=["ours", "torch's"],
+)
+def test_draws_come_from_the_generator(side, name, seeded):
+    """One seed gives one pair of streams; layers, steps, epochs, streams and seeds differ."""
+    run = {"batch_size": 4, "epochs": 3}
+    drawn, again, other = [], [], []
+    for seed, masks in ((2, drawn), (2, again), (3, other)):
+        source = {name: seeded(seed)}
+        for _ in range(2):
+            for step in side.mask_stream((5, 20, 20, 3), (0.5, 0.5), 8, **run, **source):
+                masks += [str((mask > 0).tolist()) for mask in step.values()]
+    assert drawn == again
+    layers, steps, epochs, streams = 2, 2, 3, 2
+    assert len({*drawn, *other}) == 2 * streams * epochs * steps * layers
+
+
 def test_torchs_masks_come_from_the_generator():
     """One seed gives the same bits, another does not; the global generator stays where it is."""
     before = torch.get_rng_state()

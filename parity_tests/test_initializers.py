@@ -6,6 +6,8 @@ ALARM.
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import scipy.stats
@@ -177,6 +179,30 @@ def test_one_seed_gives_one_network():
     )
     assert np.array_equal(first, second)
     assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
+
+
+def draw_two(side, name, seed):
+    """Return the parameters of two networks, drawn one after the other from one generator."""
+    sizes = (5, 5, 5, 5)
+    if side is ours:
+        rng = np.random.default_rng(seed)
+        return [ours.initialize(sizes, name, rng) for _ in range(2)]
+    generator, modules = torch.Generator().manual_seed(seed), []
+    for _ in range(2):
+        modules.append(TheirNetwork(layer_sizes=sizes))
+        theirs.initialize(modules[-1], name, generator)
+    return [unload(module) for module in modules]
+
+
+@pytest.mark.parametrize("side", [ours, theirs], ids=["ours", "torch's"])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_draws_come_from_the_generator(name, side):
+    """One seed gives one pair of networks; layers of one shape differ, so do networks and seeds."""
+    drawn, again, other = (draw_two(side, name, seed) for seed in (2, 2, 3))
+    for parameters, same in zip(drawn, again, strict=True):
+        assert np.array_equal(parameters.theta, same.theta)
+    weights = [parameters[f"W{l}"] for parameters in (*drawn, *other) for l in (1, 2, 3)]
+    assert not any(np.array_equal(one, another) for one, another in combinations(weights, 2))
 
 
 @pytest.mark.parametrize("name", ["zeros", "constant"])

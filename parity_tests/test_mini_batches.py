@@ -67,6 +67,25 @@ def test_orders_are_permutations_without_favourites(rng):
     assert_close(np.sort(mine, axis=1) + 0.0, np.sort(other, axis=1) + 0.0, "sorted orders")
 
 
+@pytest.mark.parametrize(
+    ("side", "seeded"),
+    [(ours, np.random.default_rng), (theirs, torch.Generator().manual_seed)],
+    ids=["ours", "torch's"],
+)
+def test_draws_come_from_the_generator(side, seeded):
+    """One seed gives one pair of runs; epochs differ, and so do runs and seeds."""
+    m, epochs = 50, 3
+    drawn, again, other = [], [], []
+    for seed, runs in ((2, drawn), (2, again), (3, other)):
+        source = seeded(seed)
+        for _ in range(2):
+            runs += [tuple(order.tolist()) for order in side.draw_orders(m, epochs, source)]
+    assert drawn == again
+    assert len({*drawn, *other}) == 2 * 2 * epochs
+    source = seeded(2)
+    assert [tuple(side.draw_order(m, source).tolist()) for _ in drawn] == drawn
+
+
 def test_batches_are_copies(rng):
     """Writing to a batch leaves the data alone, on both sides."""
     X, Y = rng.standard_normal((2, 5)), rng.standard_normal((1, 5))
