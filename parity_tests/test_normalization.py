@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+import re
 from statistics import pvariance
 
 import numpy as np
@@ -263,6 +264,17 @@ def test_statistics_that_are_none_are_refused(bad):
             for function in (module.normalize, module.denormalize):
                 with pytest.raises(error, match="expected"):
                     function(X, spoilt)
+
+
+@pytest.mark.parametrize("n", [2, 4])
+@pytest.mark.parametrize("field", ["mean", "variance"])
+def test_statistics_of_another_width_are_told_both_widths(field, n):
+    """Of fewer features and of more: torch would stretch neither to three."""
+    spoilt = theirs.fit(rows(_X))._replace(**{field: torch.ones(n, dtype=torch.float64)})
+    message = f"expected statistics.{field} of shape (n_x,) with n_x = 3 from X, got ({n},)"
+    for function in (theirs.normalize, theirs.denormalize):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            function(rows(_X), spoilt)
 
 
 def test_variance_and_mean_are_of_one_dtype():

@@ -33,7 +33,7 @@ def moving_average(x: Tensor, beta: float, bias_correction: bool = False) -> Ten
 
     Source: torch.lerp, as in torch.optim.Adam.
     """
-    last, averages = torch.zeros_like(x[0]), []
+    last, averages = x.new_zeros(()), []
     for x_t in x:
         last = torch.lerp(last, x_t, 1 - beta)
         averages.append(last)

@@ -66,6 +66,6 @@ def _scale(X: Tensor, statistics: Statistics) -> Tensor:
                 f"expected X of dtype {tensor.dtype} like statistics.{name}, got {X.dtype}"
             )
     mean, variance = statistics
-    if not (mean.isfinite() & variance.isfinite() & (variance >= 0)).all():
+    if not (mean.isfinite().all() and variance.isfinite().all() and (variance >= 0).all()):
         raise ValueError(f"expected statistics of finite means and variances, got {statistics}")
     return variance.where(variance > 0, 1.0).sqrt()

@@ -84,11 +84,11 @@ def weight_decay_groups(module: nn.Module, strength: float, m: int) -> list[dict
     named = unchecked(parameters)(module)
     return [
         {
-            "params": [W for name, W in named.items() if name[0] == "W"],
+            "params": [W for name, W in named.items() if name.startswith("W")],
             "weight_decay": strength / m,
         },
         {
-            "params": [other for name, other in named.items() if name[0] != "W"],
+            "params": [other for name, other in named.items() if not name.startswith("W")],
             "weight_decay": 0.0,
         },
     ]
