@@ -63,7 +63,9 @@ def _backward(
         return dZ, A * (E_dA + size + total) + E_A * (size + np.abs((A * dA).sum(axis=0)))
     slope = backward(np.ones_like(dA), cache)["Z"] if backward else np.zeros_like(dA)
     moved = CURVATURE[name] * (E_Z + 1)  # 1: the slope itself is a rounded difference from 1
-    return dZ, np.abs(slope) * E_dA + np.abs(dA) * moved + np.abs(dZ)
+    # where a slope is flat to the last bit, and so was one above it, only the second order is left
+    second = np.finfo(dA.dtype).eps * E_dA * moved
+    return dZ, np.abs(slope) * E_dA + np.abs(dA) * moved + second + np.abs(dZ)
 
 
 class _Normalized(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 
 from parity_tests import properties, strategies
 from parity_tests.profiles import weighted
@@ -10,6 +10,20 @@ from parity_tests.properties.pasting import hold
 
 
 @weighted(7)
+@example(  # two flat layers: float64 has nothing left of what longdouble still gives
+    properties.NetworkCase(
+        layer_sizes=(4, 3, 1, 2),
+        m=1,
+        hidden="tanh",
+        output="identity",
+        keep_probs=(),
+        epsilon=None,
+        kind="normal",
+        weights="grid",
+        scale=20.0,
+        seed=413,
+    )
+)
 @given(strategies.network_cases)
 def test_networks_agree(case):
     """Output and the gradient of X and every parameter, under dropout, batch norm and ties."""
