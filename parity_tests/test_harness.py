@@ -30,7 +30,7 @@ from parity_tests.ledger import LEDGER, Ledger
 from parity_tests.test_optimizers import draw_parameters
 from parity_tests.witnesses import Difference
 from scratch.linear import linear_backward, linear_forward
-from scratch.optimizers import Adam, AdamState, Momentum, RMSprop
+from scratch.optimizers import Adam, AdamState, GradientDescent, Momentum, RMSprop
 from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
 
@@ -249,12 +249,12 @@ RULES = {
 }
 
 
-def assert_is_adam(rule, rng):
+def assert_is_adam(rule, rng, dtype=np.float64):
     """Hold a rule against torch's Adam."""
     assert_same_trajectory(
         rule,
         lambda parameters: theirs.adam(parameters, learning_rate=0.01),
-        draw_parameters(rng),
+        draw_parameters(rng, dtype),
         rng,
         state=theirs.adam_state,
         steps=50,
@@ -273,6 +273,50 @@ def test_lies_about_an_optimizer_are_caught(lie, rng):
     """No wrong rule passes as Adam."""
     with pytest.raises(AssertionError):
         assert_is_adam(RULES[lie], rng)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_that_a_rule_spoils_are_refused(dtype, rng):
+    """Torch would be handed other gradients than ours was: the message says which side did it."""
+    spoiling = Lying(GradientDescent(learning_rate=0.01), after=lambda p, g, s: g.theta.__imul__(2))
+    with pytest.raises(AssertionError, match=r"^step 1: the gradients were modified in place$"):
+        assert_same_trajectory(
+            spoiling, lambda p: torch.optim.SGD(p, lr=0.01), draw_parameters(rng, dtype), rng
+        )
+
+
+@pytest.mark.seeds(5)
+def test_the_place_of_epsilon_shows_in_float32_at_tiny_gradients(rng):
+    """Beside gradients of 1, epsilon is less than float32 holds; beside those of 1e-8 it is not."""
+    assert_is_adam(ADAM, rng, np.float32)
+    with pytest.raises(AssertionError, match="theta differs"):
+        assert_is_adam(EpsilonHat(), rng, np.float32)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_third_of_the_gradients_is_tiny_and_a_sixth_zero(groups, rng):
+    """In each group and at every step, always at the same entries."""
+    drawn = []
+    keeping = Lying(
+        GradientDescent(learning_rate=0.01), after=lambda p, g, s: drawn.append(g.theta.copy())
+    )
+    assert_same_trajectory(
+        keeping,
+        lambda p: torch.optim.SGD(p, lr=0.01),
+        {"W1": np.ones((6, 9))},
+        rng,
+        steps=40,
+        groups=groups,
+        widest=np.float64,
+    )
+    sizes = np.abs(drawn).reshape(40, groups, -1)
+    assert len(np.unique(sizes[sizes > 0])) == (sizes > 0).sum()
+    largest, entries = sizes.max(axis=0), sizes.shape[2]
+    assert ((sizes > 0).all(axis=0) == (largest > 0)).all()
+    assert (largest == 0).sum(axis=1).tolist() == [entries // 6] * groups
+    tiny = (largest > 1e-9) & (largest < 1e-7)
+    assert tiny.sum(axis=1).tolist() == [entries // 3] * groups
+    assert ((largest > 0.1) & (largest < 10)).sum(axis=1).tolist() == [entries // 2] * groups
 
 
 def test_dampening_is_caught(rng):
