@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import NamedTuple
 
@@ -16,13 +17,14 @@ from parity_tests import (
     STEP,
     Budget,
     assert_close,
+    assert_parity,
     assert_same_trajectory,
     assert_switches,
     assert_twins,
     measure,
 )
 from parity_tests.bridge import to_torch
-from parity_tests.budgets import WIDE
+from parity_tests.budgets import FLOAT32_FLOOR, WIDE
 from parity_tests.conftest import called_names
 from parity_tests.gauges import linear_gauges
 from parity_tests.harness import draw_until, switches
@@ -409,6 +411,41 @@ def test_vacuous_cases_are_refused(rng):
             )
 
 
+@pytest.mark.parametrize(
+    ("gauge", "fraction"), [(None, 1 / 10), (1.0, 1 / 100), (50.0, 1 / 5000)], ids=str
+)
+def test_the_edge_of_what_proves_something(gauge, fraction):
+    """A reference ten times its tolerance, or a hundred times that of a gauge, and no smaller."""
+    reference = np.array([1.0, -0.01])
+    inside = Budget(name="inside", relative=0.999 * fraction)
+    assert_close(reference, reference, "values", budget=inside, gauge=gauge)
+    outside = Budget(name="outside", relative=1.001 * fraction)
+    with pytest.raises(
+        AssertionError, match=r"drowns in its tolerance .*: the case proves nothing"
+    ):
+        assert_close(reference, reference, "values", budget=outside, gauge=gauge)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_edge_of_what_moves_a_parameter(dtype):
+    """Parameters must move a hundred times as far as the budget of a step lets them part."""
+    start, thetas = np.ones((3, 4), dtype), []
+    keeping = Lying(
+        GradientDescent(learning_rate=1e-4), after=lambda p, g, s: thetas.append(p.theta.copy())
+    )
+
+    def held(budget):
+        choices = {"steps": 5, "widest": np.float64, "budget": budget}
+        sgd = lambda p: torch.optim.SGD(p, lr=1e-4)  # noqa: E731
+        assert_same_trajectory(keeping, sgd, {"W1": start}, 0, **choices)
+
+    held(1)
+    moved = float(np.abs(thetas[-1] - thetas[0]).max() / np.finfo(dtype).eps)
+    held(0.999 * moved / 100)
+    with pytest.raises(AssertionError, match="no parameter moved: the case proves nothing"):
+        held(1.001 * moved / 100)
+
+
 def test_a_reference_that_is_not_finite_is_refused():
     """NaN equals nothing, and infinity everything."""
     for value in (np.nan, np.inf):
@@ -430,6 +467,45 @@ def test_a_tolerance_without_end_is_refused(rng):
         assert_twins(zero, pull, lambda x: (x + 1e8) - 1e8, inputs, rng)
     with pytest.raises(AssertionError, match="proves nothing"):
         assert_close(np.ones(2), np.ones(2), "anything", budget=Budget(name="loose", relative=10))
+
+
+def one_by_one(terms):
+    """Return the sum of a vector, each term added to all before it."""
+    return np.add.accumulate(terms)[-1]
+
+
+def times(total):
+    """Return the pair of x times the sum of a constant vector, as `total` adds it."""
+    return lambda x, terms: (x * total(terms), total(terms)), lambda d, factor: {"x": d * factor}
+
+
+def times_one_by_one(x, terms):
+    """Return torch's sum of x times each term, and so does autograd add up what it pulls back."""
+    return functools.reduce(torch.add, (x * one for one in terms))
+
+
+def test_float32_is_held_against_float64_and_not_against_torch(rng):
+    """Of long sums the one nearer to float64 is right, whichever side it is on."""
+    inputs = {"x": np.array([[1, 2, 4], [8, 16, 32]], np.float32)}  # scale without rounding
+    constants = {"terms": np.full(2000, 0.1, np.float32)}
+    exact = constants["terms"].astype(float).sum()
+    near, far = (measure(one(constants["terms"]), exact).error for one in (np.sum, one_by_one))
+    assert 10 * (2 * near + FLOAT32_FLOOR.eps) < far
+    in_pairs, in_turn = times(np.sum), times(one_by_one)
+    times_in_pairs = lambda x, terms: x * terms.sum()  # noqa: E731
+    arguments = {"inputs": inputs, "rng": rng, "constants": constants}
+    assert_twins(*in_pairs, times_one_by_one, **arguments)
+    for forward, _ in (in_pairs, in_turn):  # what is as far off as torch is may pass
+        answer = lambda forward=forward, **named: forward(**named)[0]  # noqa: E731
+        assert_parity(answer, times_one_by_one, **arguments)
+    for forward, backward, quantity in (
+        (in_turn[0], in_pairs[1], "output"),
+        (in_pairs[0], lambda d, _: in_turn[1](d, one_by_one(constants["terms"])), "gradient of x"),
+    ):
+        with pytest.raises(AssertionError, match=rf"^{quantity} differs .*twice torch's, float32"):
+            assert_twins(forward, backward, times_in_pairs, **arguments)
+    with pytest.raises(AssertionError, match=r"^output differs .*twice torch's, float32 floor"):
+        assert_parity(lambda **named: in_turn[0](**named)[0], times_in_pairs, **arguments)
 
 
 def test_what_is_no_float_is_refused():

@@ -572,6 +572,18 @@ def test_what_torch_errs_later_allows_nothing_now():
         assert (found and found[0]) == breach
 
 
+def test_the_edge_of_a_float32_tolerance():
+    """A tenth of the largest value may be tolerated, and no more."""
+    one = np.ones(6, np.float32)
+    for error, proves in ((0.0499, True), (0.0501, False)):
+        paths = [one], [one + np.float32(error)], [one.astype(float)]
+        if proves:
+            assert _exceed("v", *paths, [6], FLOAT32_STEP) is None
+        else:
+            with pytest.raises(AssertionError, match=r"v drowns in a tolerance of .* eps: the"):
+                _exceed("v", *paths, [6], FLOAT32_STEP)
+
+
 def test_a_float32_tolerance_without_end_is_refused(rng):
     """Where torch's own error swallows the value, nothing is proved."""
 
