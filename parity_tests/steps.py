@@ -13,6 +13,7 @@ from parity_tests.admission import (
     admit_budget,
     admit_device,
     admit_inputs,
+    admit_optimizer,
     admit_rng,
     admit_whole,
     refuse_functions,
@@ -83,7 +84,7 @@ class _Theirs:
             name: AS_IT_IS.to_torch(name, array.astype(dtype), device).requires_grad_()
             for name, array in parameters.items()
         }
-        self.optimizer = make(list(self.tensors.values()))
+        self.optimizer = admit_optimizer(make(list(self.tensors.values())))
         self.state, self.dtype, self.device = state, dtype, device
         self.path: Path = {}
 
