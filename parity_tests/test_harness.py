@@ -27,7 +27,7 @@ from parity_tests.bridge import to_torch
 from parity_tests.budgets import FLOAT32_FLOOR, WIDE
 from parity_tests.conftest import called_names
 from parity_tests.gauges import linear_gauges
-from parity_tests.harness import draw_until, switches
+from parity_tests.harness import assert_no_worse, draw_until, switches
 from parity_tests.ledger import LEDGER, Ledger
 from parity_tests.test_optimizers import draw_parameters
 from parity_tests.witnesses import Difference
@@ -690,6 +690,37 @@ def test_the_message_names_the_guilty_side(rng):
         assert_twins(honest_forward, honest_backward, lambda x: torch.tanh(x) * 1.1, draw(rng), rng)
     with pytest.raises(AssertionError, match="contradicts theirs"):
         assert_twins(honest_forward, honest_backward, WrongTanh.apply, draw(rng), rng)
+
+
+def test_in_float32_the_message_tells_all_three_values(rng):
+    """Ours, torch's in float64 and torch's own, with the distance of both from the middle one."""
+    one, eps = np.ones(3, np.float32), 2.0**-23
+    ours, torchs = one.copy(), one.copy()
+    ours[1], torchs[2] = 1 + 10 * eps, 1 + 2 * eps
+    message = (
+        r"^values differs at \(1,\): ours np\.float32\(1\.0000012\), torch's in float64 "
+        r"np\.float64\(1\.0\), 10 eps units \(10 ULP\), allowed 8 \(twice torch's, float32 "
+        r"floor\); torch in float32 is 2 eps units from it at most, np\.float32\(1\.0\) here: "
+        r"its float64 contradicts ours$"
+    )
+    held = one.astype(float), "values", None, FLOAT32_FLOOR, "forward"
+    with pytest.raises(AssertionError, match=message):
+        assert_no_worse(ours, torchs, *held)
+    assert_no_worse(torchs, ours, *held)
+    lie = Lying(Momentum(learning_rate=0.1), after=lambda p, g, s: p.theta.__imul__(1.25))
+    message = (
+        r"^step 1: theta differs at \(\d+,\): ours np\.float32\(.*\), torch's in float64 "
+        r"np\.float64\(.*\), .* eps units \(.* ULP\), allowed .* \(twice torch's, float32 "
+        r"floor of optimizers\); torch in float32 is .* eps units from it at most, "
+        r"np\.float32\(.*\) here: its float64 contradicts ours$"
+    )
+    with pytest.raises(AssertionError, match=message):
+        assert_same_trajectory(
+            lie,
+            lambda p: theirs.momentum(p, learning_rate=0.1),
+            draw_parameters(rng, np.float32),
+            rng,
+        )
 
 
 def test_a_lie_told_by_both_sides_is_caught(rng):
