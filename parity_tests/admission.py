@@ -48,6 +48,7 @@ def admit_inputs(inputs: Any) -> dict[str, Array]:
                 f"expected {name} to be float32 or float64, got {array.dtype}: what has no "
                 "gradient goes into constants"
             )
+        _refuse_byte_order(name, array)
         if not array.size or not np.isfinite(array).all():
             raise ValueError(f"expected {name} to be finite and not empty, got {array!r}")
         dtypes[name] = str(array.dtype)
@@ -66,7 +67,16 @@ def admit_constants(constants: Any, inputs: Mapping[str, Array]) -> dict[str, An
         )
     if both := constants.keys() & inputs.keys():
         raise ValueError(f"expected {sorted(both)} in inputs or in constants, got both")
+    for name, value in constants.items():
+        if isinstance(value, np.ndarray):
+            _refuse_byte_order(name, value)
     return dict(constants)
+
+
+def _refuse_byte_order(name: str, array: Any) -> None:
+    """Raise TypeError for an array whose bytes torch cannot read as they lie."""
+    if not array.dtype.isnative:
+        raise TypeError(f"expected {name} in the byte order of this machine, got {array.dtype}")
 
 
 def admit_budget(name: str, bound: Any, kind: str) -> Budget:
@@ -97,14 +107,25 @@ def admit_rng(rng: Any) -> np.random.Generator:
 
 
 def admit_device(device: Any) -> str:
-    """Return the device; refuse one that is not here."""
+    """Return the device; refuse one that is not here, or holds no numbers."""
     if not isinstance(device, str):
         raise TypeError(f"expected device to be a string, got {type(device).__name__}")
     try:
-        torch.empty(0, device=device)
+        empty = torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts it
         raise ValueError(f"expected a device that is here, got {device!r}: {error}") from error
+    if empty.is_meta:
+        raise ValueError(f"expected a device that holds numbers, got {device!r}")
     return device
+
+
+def admit_optimizer(made: Any) -> torch.optim.Optimizer:
+    """Return the optimizer that a function of theirs made; refuse what takes no step."""
+    if isinstance(made, type) or not callable(getattr(made, "step", None)):
+        got = f"the class {made.__name__}" if isinstance(made, type) else type(made).__name__
+        raise TypeError(f"expected theirs to make an optimizer with a step, got {got}")
+    optimizer: torch.optim.Optimizer = made
+    return optimizer
 
 
 def admit_layout(layout: Any) -> Bridge:

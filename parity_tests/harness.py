@@ -30,6 +30,7 @@ from parity_tests.ruler import (
     record,
     refuse_vacuity,
     verdict,
+    worse,
 )
 from parity_tests.steps import assert_same_trajectory, draw_gradients
 from parity_tests.witnesses import (
@@ -381,4 +382,4 @@ def assert_no_worse(
     refuse_vacuity(oracle, gauge, allowed * eps, quantity)
     record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
     if not truth.ours.error <= allowed:
-        raise AssertionError(apart(quantity, truth.ours, allowed, f"twice torch's, {floor.name}"))
+        raise AssertionError(worse(quantity, truth, theirs, allowed, floor.name))

@@ -236,15 +236,19 @@ def locate(
 
     Each of `batches` is (X, Y), or (X, Y, masks) where units are dropped. A quantity has parted
     when it is further apart than `allowed` eps times its largest entry so far; `allowed` may depend
-    on the step. Raises ValueError where the runs show nothing by the same name or other shapes.
+    on the step. What one run alone shows is left out, such as a state without names. Raises
+    ValueError where the runs show nothing by the same name, other shapes or gradients of other
+    parameters, and without a batch.
     """
     largest: dict[str, float] = {}
+    number = 0
     for number, batch in enumerate(batches, start=1):
         mine, other = ours.step(*batch), theirs.step(*batch)
         bound = allowed(number) if callable(allowed) else allowed
         both = [name for name in mine if name in other]
         if not both:
             raise ValueError(f"expected quantities in common, got {[*mine]} and {[*other]}")
+        _refuse_other_parameters(mine, other)
         for name in both:
             if mine[name].shape != other[name].shape:
                 raise ValueError(
@@ -264,7 +268,17 @@ def locate(
                     allowed=bound,
                 )
                 return _explained(parting, mine, other, getattr(ours, "rectified", ()))
+    if not number:
+        raise ValueError("expected at least one batch, got none")
     return None
+
+
+def _refuse_other_parameters(mine: Computed, other: Computed) -> None:
+    """Raise ValueError where both sides show gradients, and one of them for more parameters."""
+    shown = [{name for name in side if name.startswith("gradient of ")} for side in (mine, other)]
+    if all(shown) and shown[0] != shown[1]:
+        alone = sorted(shown[0] ^ shown[1])
+        raise ValueError(f"expected gradients of the same parameters, got {alone} on one side only")
 
 
 def _explained(parting: Parting, mine: Computed, other: Computed, rectified: Any) -> Parting:

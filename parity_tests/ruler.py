@@ -26,7 +26,7 @@ class Measurement(NamedTuple):
     place: tuple[int, ...]
     ours: Any
     theirs: Any
-    ulp: float  # at that index
+    ulp: float  # of ours' dtype, at that index
     unit: Any  # eps gauge at that index
 
 
@@ -49,7 +49,7 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
             errors = np.where(np.isfinite(scale), errors, np.inf)
         index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))  # NaN first
         found = float(errors[index])
-        ulp = float(distance[index] / np.spacing(np.abs(theirs[index])))
+        ulp = float(distance[index] / np.spacing(np.abs(theirs[index]).astype(ours.dtype)))
     unit = scale if np.ndim(scale) == 0 else np.broadcast_to(scale, errors.shape)[index]
     found = np.inf if np.isnan(found) else found
     return Measurement(found, index, ours[index], theirs[index], ulp, unit)
@@ -109,11 +109,23 @@ def record(
     )
 
 
-def apart(quantity: str, found: Measurement, allowed: float, cause: str) -> str:
+def apart(
+    quantity: str, found: Measurement, allowed: float, cause: str, other: str = "theirs"
+) -> str:
     """Say where the sides part and by how much."""
     return (
-        f"{quantity} differs at {found.place}: ours {found.ours!r}, theirs {found.theirs!r}, "
+        f"{quantity} differs at {found.place}: ours {found.ours!r}, {other} {found.theirs!r}, "
         f"{found.error:.4g} eps units ({found.ulp:.4g} ULP), allowed {allowed:.4g} ({cause})"
+    )
+
+
+def worse(quantity: str, truth: Truth, theirs: Array, allowed: float, floor: str) -> str:
+    """Say where ours is further from torch in float64 than torch's own float32 lets it be."""
+    found, cause = truth.ours, f"twice torch's, {floor}"
+    message = apart(quantity, found, allowed, cause, "torch's in float64")
+    return (
+        f"{message}; torch in float32 is {truth.theirs.error:.4g} eps units from it at most, "
+        f"{theirs[found.place]!r} here: its float64 contradicts ours"
     )
 
 

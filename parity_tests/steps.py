@@ -13,6 +13,7 @@ from parity_tests.admission import (
     admit_budget,
     admit_device,
     admit_inputs,
+    admit_optimizer,
     admit_rng,
     admit_whole,
     refuse_functions,
@@ -30,6 +31,7 @@ from parity_tests.ruler import (
     record,
     untrue,
     verdict,
+    worse,
 )
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
@@ -83,7 +85,7 @@ class _Theirs:
             name: AS_IT_IS.to_torch(name, array.astype(dtype), device).requires_grad_()
             for name, array in parameters.items()
         }
-        self.optimizer = make(list(self.tensors.values()))
+        self.optimizer = admit_optimizer(make(list(self.tensors.values())))
         self.state, self.dtype, self.device = state, dtype, device
         self.path: Path = {}
 
@@ -284,10 +286,9 @@ def _exceed(
     exceeded = ~(mine <= allowed)
     step = int(exceeded.argmax() if exceeded.any() else (mine / allowed).argmax())
     truth = hold_both(stacked[0][step], stacked[1][step], exact[step], gauge[step])
-    cause = f"twice torch's, {floor.name}"
     quantity = f"{name} over {len(mine)} steps"
     tolerated = float(allowed[step])
     record(quantity, np.dtype(np.float32), truth.ours, tolerated, floor.name, truth, floor.kind)
     if not exceeded.any():
         return None
-    return step + 1, apart(name, truth.ours, tolerated, cause)
+    return step + 1, worse(name, truth, stacked[1][step], tolerated, floor.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import NamedTuple
 
@@ -16,21 +17,22 @@ from parity_tests import (
     STEP,
     Budget,
     assert_close,
+    assert_parity,
     assert_same_trajectory,
     assert_switches,
     assert_twins,
     measure,
 )
 from parity_tests.bridge import to_torch
-from parity_tests.budgets import WIDE
+from parity_tests.budgets import FLOAT32_FLOOR, WIDE
 from parity_tests.conftest import called_names
 from parity_tests.gauges import linear_gauges
-from parity_tests.harness import draw_until, switches
+from parity_tests.harness import assert_no_worse, draw_until, switches
 from parity_tests.ledger import LEDGER, Ledger
 from parity_tests.test_optimizers import draw_parameters
 from parity_tests.witnesses import Difference
 from scratch.linear import linear_backward, linear_forward
-from scratch.optimizers import Adam, AdamState, Momentum, RMSprop
+from scratch.optimizers import Adam, AdamState, GradientDescent, Momentum, RMSprop
 from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
 
@@ -249,12 +251,12 @@ RULES = {
 }
 
 
-def assert_is_adam(rule, rng):
+def assert_is_adam(rule, rng, dtype=np.float64):
     """Hold a rule against torch's Adam."""
     assert_same_trajectory(
         rule,
         lambda parameters: theirs.adam(parameters, learning_rate=0.01),
-        draw_parameters(rng),
+        draw_parameters(rng, dtype),
         rng,
         state=theirs.adam_state,
         steps=50,
@@ -273,6 +275,50 @@ def test_lies_about_an_optimizer_are_caught(lie, rng):
     """No wrong rule passes as Adam."""
     with pytest.raises(AssertionError):
         assert_is_adam(RULES[lie], rng)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_that_a_rule_spoils_are_refused(dtype, rng):
+    """Torch would be handed other gradients than ours was: the message says which side did it."""
+    spoiling = Lying(GradientDescent(learning_rate=0.01), after=lambda p, g, s: g.theta.__imul__(2))
+    with pytest.raises(AssertionError, match=r"^step 1: the gradients were modified in place$"):
+        assert_same_trajectory(
+            spoiling, lambda p: torch.optim.SGD(p, lr=0.01), draw_parameters(rng, dtype), rng
+        )
+
+
+@pytest.mark.seeds(5)
+def test_the_place_of_epsilon_shows_in_float32_at_tiny_gradients(rng):
+    """Beside gradients of 1, epsilon is less than float32 holds; beside those of 1e-8 it is not."""
+    assert_is_adam(ADAM, rng, np.float32)
+    with pytest.raises(AssertionError, match="theta differs"):
+        assert_is_adam(EpsilonHat(), rng, np.float32)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_a_third_of_the_gradients_is_tiny_and_a_sixth_zero(groups, rng):
+    """In each group and at every step, always at the same entries."""
+    drawn = []
+    keeping = Lying(
+        GradientDescent(learning_rate=0.01), after=lambda p, g, s: drawn.append(g.theta.copy())
+    )
+    assert_same_trajectory(
+        keeping,
+        lambda p: torch.optim.SGD(p, lr=0.01),
+        {"W1": np.ones((6, 9))},
+        rng,
+        steps=40,
+        groups=groups,
+        widest=np.float64,
+    )
+    sizes = np.abs(drawn).reshape(40, groups, -1)
+    assert len(np.unique(sizes[sizes > 0])) == (sizes > 0).sum()
+    largest, entries = sizes.max(axis=0), sizes.shape[2]
+    assert ((sizes > 0).all(axis=0) == (largest > 0)).all()
+    assert (largest == 0).sum(axis=1).tolist() == [entries // 6] * groups
+    tiny = (largest > 1e-9) & (largest < 1e-7)
+    assert tiny.sum(axis=1).tolist() == [entries // 3] * groups
+    assert ((largest > 0.1) & (largest < 10)).sum(axis=1).tolist() == [entries // 2] * groups
 
 
 def test_dampening_is_caught(rng):
@@ -365,6 +411,41 @@ def test_vacuous_cases_are_refused(rng):
             )
 
 
+@pytest.mark.parametrize(
+    ("gauge", "fraction"), [(None, 1 / 10), (1.0, 1 / 100), (50.0, 1 / 5000)], ids=str
+)
+def test_the_edge_of_what_proves_something(gauge, fraction):
+    """A reference ten times its tolerance, or a hundred times that of a gauge, and no smaller."""
+    reference = np.array([1.0, -0.01])
+    inside = Budget(name="inside", relative=0.999 * fraction)
+    assert_close(reference, reference, "values", budget=inside, gauge=gauge)
+    outside = Budget(name="outside", relative=1.001 * fraction)
+    with pytest.raises(
+        AssertionError, match=r"drowns in its tolerance .*: the case proves nothing"
+    ):
+        assert_close(reference, reference, "values", budget=outside, gauge=gauge)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_edge_of_what_moves_a_parameter(dtype):
+    """Parameters must move a hundred times as far as the budget of a step lets them part."""
+    start, thetas = np.ones((3, 4), dtype), []
+    keeping = Lying(
+        GradientDescent(learning_rate=1e-4), after=lambda p, g, s: thetas.append(p.theta.copy())
+    )
+
+    def held(budget):
+        choices = {"steps": 5, "widest": np.float64, "budget": budget}
+        sgd = lambda p: torch.optim.SGD(p, lr=1e-4)  # noqa: E731
+        assert_same_trajectory(keeping, sgd, {"W1": start}, 0, **choices)
+
+    held(1)
+    moved = float(np.abs(thetas[-1] - thetas[0]).max() / np.finfo(dtype).eps)
+    held(0.999 * moved / 100)
+    with pytest.raises(AssertionError, match="no parameter moved: the case proves nothing"):
+        held(1.001 * moved / 100)
+
+
 def test_a_reference_that_is_not_finite_is_refused():
     """NaN equals nothing, and infinity everything."""
     for value in (np.nan, np.inf):
@@ -386,6 +467,45 @@ def test_a_tolerance_without_end_is_refused(rng):
         assert_twins(zero, pull, lambda x: (x + 1e8) - 1e8, inputs, rng)
     with pytest.raises(AssertionError, match="proves nothing"):
         assert_close(np.ones(2), np.ones(2), "anything", budget=Budget(name="loose", relative=10))
+
+
+def one_by_one(terms):
+    """Return the sum of a vector, each term added to all before it."""
+    return np.add.accumulate(terms)[-1]
+
+
+def times(total):
+    """Return the pair of x times the sum of a constant vector, as `total` adds it."""
+    return lambda x, terms: (x * total(terms), total(terms)), lambda d, factor: {"x": d * factor}
+
+
+def times_one_by_one(x, terms):
+    """Return torch's sum of x times each term, and so does autograd add up what it pulls back."""
+    return functools.reduce(torch.add, (x * one for one in terms))
+
+
+def test_float32_is_held_against_float64_and_not_against_torch(rng):
+    """Of long sums the one nearer to float64 is right, whichever side it is on."""
+    inputs = {"x": np.array([[1, 2, 4], [8, 16, 32]], np.float32)}  # scale without rounding
+    constants = {"terms": np.full(2000, 0.1, np.float32)}
+    exact = constants["terms"].astype(float).sum()
+    near, far = (measure(one(constants["terms"]), exact).error for one in (np.sum, one_by_one))
+    assert 10 * (2 * near + FLOAT32_FLOOR.eps) < far
+    in_pairs, in_turn = times(np.sum), times(one_by_one)
+    times_in_pairs = lambda x, terms: x * terms.sum()  # noqa: E731
+    arguments = {"inputs": inputs, "rng": rng, "constants": constants}
+    assert_twins(*in_pairs, times_one_by_one, **arguments)
+    for forward, _ in (in_pairs, in_turn):  # what is as far off as torch is may pass
+        answer = lambda forward=forward, **named: forward(**named)[0]  # noqa: E731
+        assert_parity(answer, times_one_by_one, **arguments)
+    for forward, backward, quantity in (
+        (in_turn[0], in_pairs[1], "output"),
+        (in_pairs[0], lambda d, _: in_turn[1](d, one_by_one(constants["terms"])), "gradient of x"),
+    ):
+        with pytest.raises(AssertionError, match=rf"^{quantity} differs .*twice torch's, float32"):
+            assert_twins(forward, backward, times_in_pairs, **arguments)
+    with pytest.raises(AssertionError, match=r"^output differs .*twice torch's, float32 floor"):
+        assert_parity(lambda **named: in_turn[0](**named)[0], times_in_pairs, **arguments)
 
 
 def test_what_is_no_float_is_refused():
@@ -570,6 +690,37 @@ def test_the_message_names_the_guilty_side(rng):
         assert_twins(honest_forward, honest_backward, lambda x: torch.tanh(x) * 1.1, draw(rng), rng)
     with pytest.raises(AssertionError, match="contradicts theirs"):
         assert_twins(honest_forward, honest_backward, WrongTanh.apply, draw(rng), rng)
+
+
+def test_in_float32_the_message_tells_all_three_values(rng):
+    """Ours, torch's in float64 and torch's own, with the distance of both from the middle one."""
+    one, eps = np.ones(3, np.float32), 2.0**-23
+    ours, torchs = one.copy(), one.copy()
+    ours[1], torchs[2] = 1 + 10 * eps, 1 + 2 * eps
+    message = (
+        r"^values differs at \(1,\): ours np\.float32\(1\.0000012\), torch's in float64 "
+        r"np\.float64\(1\.0\), 10 eps units \(10 ULP\), allowed 8 \(twice torch's, float32 "
+        r"floor\); torch in float32 is 2 eps units from it at most, np\.float32\(1\.0\) here: "
+        r"its float64 contradicts ours$"
+    )
+    held = one.astype(float), "values", None, FLOAT32_FLOOR, "forward"
+    with pytest.raises(AssertionError, match=message):
+        assert_no_worse(ours, torchs, *held)
+    assert_no_worse(torchs, ours, *held)
+    lie = Lying(Momentum(learning_rate=0.1), after=lambda p, g, s: p.theta.__imul__(1.25))
+    message = (
+        r"^step 1: theta differs at \(\d+,\): ours np\.float32\(.*\), torch's in float64 "
+        r"np\.float64\(.*\), .* eps units \(.* ULP\), allowed .* \(twice torch's, float32 "
+        r"floor of optimizers\); torch in float32 is .* eps units from it at most, "
+        r"np\.float32\(.*\) here: its float64 contradicts ours$"
+    )
+    with pytest.raises(AssertionError, match=message):
+        assert_same_trajectory(
+            lie,
+            lambda p: theirs.momentum(p, learning_rate=0.1),
+            draw_parameters(rng, np.float32),
+            rng,
+        )
 
 
 def test_a_lie_told_by_both_sides_is_caught(rng):

@@ -363,6 +363,28 @@ def test_runs_that_cannot_be_compared_are_refused():
         locate(Shown({"Z1": [[1.0]]}), Shown({"Z1": [[1.0, 1.0]]}), BATCHES)
 
 
+def test_no_batch_at_all_is_refused(case):
+    """Runs that take no step agree about nothing."""
+    ours, other, batches = case
+    used = iter(batches)
+    assert locate(ours, other, used) is None
+    for none in ([], used):
+        with pytest.raises(ValueError, match="expected at least one batch, got none"):
+            locate(ours, other, none)
+
+
+def test_parameters_of_one_side_alone_are_refused():
+    """Gradients tell what a side learns; a run that shows none of them may be compared."""
+    common = {"Z1": [[1.0]], "gradient of W1": [[1.0]]}
+    more = {**common, "gradient of b1": [[1.0]]}
+    for first, second in ((common, more), (more, common)):
+        message = r"expected gradients of the same parameters, got \['gradient of b1'\] on one side"
+        with pytest.raises(ValueError, match=message):
+            locate(Shown(first), Shown(second), BATCHES[:1])
+    for first, second in ((more, more), ({"Z1": [[1.0]]}, more), (more, {"Z1": [[1.0]]})):
+        assert locate(Shown(first), Shown(second), BATCHES[:1]) is None
+
+
 def test_the_sentence_of_a_rectifier_says_what_follows(case):
     """Both values of Z, then what has left the bound because of it."""
     ours, other, batches = case

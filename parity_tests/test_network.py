@@ -20,8 +20,9 @@ from parity_tests.bridge import (
     unload_running,
 )
 from parity_tests.budgets import FLOAT32_NETWORK
-from parity_tests.gauges import cost_gauges, network_gauges
+from parity_tests.gauges import cost_gauges, network_gauges, prediction_gauge
 from parity_tests.harness import draw_until, switches
+from parity_tests.ledger import LEDGER
 from parity_tests.witnesses import widened
 from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
@@ -676,3 +677,73 @@ def test_the_gauges_grow_by_a_small_factor_a_layer(rng):
         layers = 1 if name in ("output", "W3", "b3") else 2 if name in ("W2", "b2") else 3
         most = 12 if name == "output" else 6 ** max(layers, 2) * 3
         assert 1 < np.median(found) < most, name
+
+
+def test_the_gauges_of_a_cost_grow_by_a_small_factor_a_layer(rng):
+    """J's is a few times J, those of the gradients grow there and back."""
+    ratios: dict[str, list[float]] = {}
+    for _ in range(20):
+        network, parameters = draw_network((6, 8, 7, 3), "tanh", "softmax", rng)
+        X, Y = rng.standard_normal((6, 20)), draw_labels(network, 20, rng)
+        J, gradients = cost_and_gradients(parameters, X, Y, network)
+        gauges = cost_gauges(network, {"X": X, **parameters}, Y)
+        for name, value in {"output": J, **gradients}.items():
+            ratios.setdefault(name, []).append(np.max(gauges[name]) / np.abs(value).max())
+    for name, found in ratios.items():
+        layers = 1 if name in ("output", "W3", "b3") else 2 if name in ("W2", "b2") else 3
+        most = 30 if name == "output" else 6 ** max(layers, 2) * 5
+        assert 1 < np.median(found) < most, name
+
+
+#: an error that no gauge may hide where the result is as large as what it is made of.
+OFF = 1 + 500 * np.finfo(float).eps
+
+
+def assert_seen(value, quantity, gauge, budget=FORWARD):
+    """Raise AssertionError where a gauge hides that a value is off, or says so of a right one."""
+    with LEDGER.unrecorded():
+        assert_close(value, value, quantity, budget=budget, gauge=gauge)
+        with pytest.raises(AssertionError, match=f"{quantity} differs"):
+            assert_close(value * OFF, value, quantity, budget=budget, gauge=gauge)
+
+
+@pytest.mark.parametrize(("l1", "l2", "m"), [(0.0, 3e3, None), (1e4, 0.0, 20), (1e4, 2e3, 10)])
+def test_a_penalty_widens_the_gauges_by_itself_and_no_more(l1, l2, m, rng):
+    """By what it adds to J and to the gradients: an error of some hundred eps of it is seen."""
+    network, parameters = draw_network((6, 8, 7, 3), "tanh", "softmax", rng)
+    X, Y = rng.standard_normal((6, 20)), draw_labels(network, 20, rng)
+    penalties = {"l1": l1, "l2": l2, "m": m}
+    before, after = (
+        cost_and_gradients(parameters, X, Y, network, **one) for one in ({}, penalties)
+    )
+    narrow, wide = (
+        cost_gauges(network, {"X": X, **parameters}, Y, **one) for one in ({}, penalties)
+    )
+    assert wide["output"] - narrow["output"] == pytest.approx(after[0] - before[0], rel=1e-9)
+    assert_seen(after[0], "cost", wide["output"])
+    for name, gradient in after[1].items():
+        added = np.abs(gradient - before[1][name])
+        np.testing.assert_allclose(wide[name] - narrow[name], added, rtol=1e-9, atol=1e-12)
+        if name.startswith("W"):
+            assert_seen(gradient, name, wide[name], GRADIENT)
+
+
+@pytest.mark.parametrize("norm", [None, NORM], ids=["plain", "batch norm"])
+def test_the_gauge_of_a_prediction_is_a_few_times_its_largest_entry(norm, rng):
+    """Through three layers: an error of some hundred eps is seen, and the last bits are not."""
+    ratios = []
+    for _ in range(20):
+        network, parameters = draw_network((6, 8, 7, 3), "tanh", "sigmoid", rng, batch_norm=norm)
+        X, running = rng.standard_normal((6, 20)), None
+        if norm:
+            running = running_averages(network.layer_sizes)
+            running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+        A = outputs(X, parameters, network, running)
+        gauge = prediction_gauge(network, {"X": X, **parameters}, running)
+        assert gauge.shape == A.shape
+        ratios.append(gauge.max() / A.max())
+        # with its averages for constants, a network is bounded as in training: see output_gauge
+        other = output_gauge(network, parameters, X, running)
+        assert ((gauge > 0.9 * other) & (gauge < 2 * other)).all()
+    assert 1 < np.median(ratios) < 12
+    assert_seen(A, "outputs", gauge)

@@ -496,6 +496,7 @@ def test_inputs_may_be_any_mapping_and_scalars(rng):
 
 
 _X = {"x": np.arange(1.0, 5.0)}
+_SWAPPED = _X["x"].astype(np.dtype(float).newbyteorder())
 BAD = {
     "ours no function": (TypeError, "expected ours to be a function", {"ours": 3}),
     "theirs no function": (TypeError, "expected theirs to be a function", {"theirs": _X}),
@@ -515,6 +516,16 @@ BAD = {
     "integers": (TypeError, "got int64: what has no gradient", {"inputs": {"x": np.arange(3)}}),
     "longdouble": (TypeError, "float32 or float64", {"inputs": {"x": np.ones(2, np.longdouble)}}),
     "objects": (TypeError, "float32 or float64, got object", {"inputs": {"x": np.array([None])}}),
+    "bytes in another order": (
+        TypeError,
+        "expected x in the byte order of this machine, got [<>]f8",
+        {"inputs": {"x": _SWAPPED}},
+    ),
+    "a constant's bytes in another order": (
+        TypeError,
+        "expected k in the byte order of this machine, got [<>]f8",
+        {"constants": {"k": _SWAPPED}},
+    ),
     "two dtypes": (
         TypeError,
         "expected one dtype for all inputs",
@@ -531,6 +542,11 @@ BAD = {
     "no entries": (ValueError, "expected witnessed to be", {"witnessed": 0}),
     "a seed in words": (TypeError, "a generator or a seed, got str", {"rng": "0"}),
     "a device elsewhere": (ValueError, "expected a device that is here", {"device": "tpu9"}),
+    "a device without numbers": (
+        ValueError,
+        "expected a device that holds numbers, got 'meta'$",
+        {"device": "meta"},
+    ),
     "a device that is none": (TypeError, "expected device to be a string", {"device": 0}),
     "an unknown layout": (ValueError, "'as it is', 'columns' or the two", {"layout": "rows"}),
     "a layout of three": (ValueError, "expected layout to be", {"layout": (abs, abs, abs)}),
@@ -673,6 +689,22 @@ def test_lies_about_an_optimizer_are_caught(rng):
         ({"steps": 0}, ValueError, "expected steps to be a whole number from 1, got 0"),
         ({"groups": 1.5}, ValueError, r"expected groups to be a whole number from 1, got 1\.5"),
         ({"budget": "64"}, TypeError, "expected budget to be a Budget or a number of eps, got str"),
+        (
+            {"theirs": lambda tensors: None},
+            TypeError,
+            "expected theirs to make an optimizer with a step, got NoneType",
+        ),
+        (
+            {"theirs": lambda tensors: torch.optim.SGD},
+            TypeError,
+            "expected theirs to make an optimizer with a step, got the class SGD",
+        ),
+        (
+            {"parameters": {"weights": _SWAPPED}},
+            TypeError,
+            "expected weights in the byte order of this machine, got [<>]f8",
+        ),
+        ({"device": "meta"}, ValueError, "expected a device that holds numbers, got 'meta'$"),
         ({"device": "nowhere"}, ValueError, "expected a device that is here, got 'nowhere'"),
     ],
 )

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import FORWARD, STEP, assert_close, assert_same_trajectory, assert_twins
+from parity_tests import (
+    FORWARD,
+    STEP,
+    assert_close,
+    assert_same_trajectory,
+    assert_twins,
+    measure,
+)
 from parity_tests.budgets import (
     FINITE_DIFFERENCE,
     FLOAT32_STEP,
@@ -20,6 +27,7 @@ from parity_tests.budgets import (
 )
 from parity_tests.gauges import batch_norm_gauges
 from parity_tests.ledger import LEDGER
+from parity_tests.ruler import verdict
 from parity_tests.steps import _exceed
 from parity_tests.test_harness import (
     ADAM,
@@ -281,6 +289,61 @@ def test_real_pairs_pass_by_float64_differences(name, rng):
     )
 
 
+def test_as_many_entries_are_witnessed_as_were_asked_for(monkeypatch, rng):
+    """Distinct ones of each input, twelve by default, and all where there are fewer."""
+    places: list[tuple[int, ...]] = []
+    quotient = Difference.__call__
+
+    def counting(self, index):
+        places.append(index)
+        return quotient(self, index)
+
+    monkeypatch.setattr(Difference, "__call__", counting)
+    pair = honest_forward, honest_backward, torch.tanh
+    for options, shape, most in (
+        ({}, (5, 4), 12),
+        ({}, (3, 3), 9),
+        ({"witnessed": 5}, (5, 4), 5),
+        ({"witnessed": 100}, (5, 4), 20),
+    ):
+        places.clear()
+        assert_twins(*pair, {"x": rng.standard_normal(shape)}, rng, **options)
+        assert len(places) == len(set(places)) == most
+
+
+def test_witnessed_entries_differ_from_call_to_call(monkeypatch, rng):
+    """They are drawn: a gradient wrong at one entry on both sides is met sooner or later."""
+    places: set[tuple[int, ...]] = set()
+    quotient = Difference.__call__
+    monkeypatch.setattr(
+        Difference,
+        "__call__",
+        lambda self, index: places.add(index) or quotient(self, index),
+    )
+    for _ in range(40):
+        assert_twins(honest_forward, honest_backward, torch.tanh, draw(rng), rng, witnessed=6)
+    assert places == set(np.ndindex(3, 4))
+
+
+def test_a_witness_as_blurred_as_the_sides_are_apart_judges_nobody(rng):
+    """A float64 difference sees seven digits: a gradient off by the thirteenth may be right."""
+    wrong = lambda d, a: {"x": (1 + 1e-13) * (d * (1 - a**2))}  # noqa: E731
+    message = r"gradient of x differs.*the third witness cannot tell which is wrong$"
+    with pytest.raises(AssertionError, match=message):
+        assert_twins(honest_forward, wrong, torch.tanh, draw(rng), rng, widest=np.float64)
+    found = measure(np.array([1.5]), np.array([1.0]))
+    for third, blur, judged in (
+        (1.25, 0.125, "cannot tell which is wrong"),
+        (1.25, 0.1, "contradicts both"),
+        (1.0, 0.25, "cannot tell which is wrong"),
+        (1.0, 0.2, "contradicts ours"),
+        (1.5, 0.2, "contradicts theirs"),
+        (4.0, 0.2, "contradicts both"),
+    ):
+        said = verdict(third, blur, found, 64, "a difference")
+        assert said == f"a difference gives {third!r}: the third witness {judged}"
+
+
 def test_the_step_suits_the_dtype(rng):
     """Differences see seven digits in float64; each dtype has its step and its budget."""
     assert difference_of(np.float64) == (1e-3, FLOAT64_DIFFERENCE)
@@ -497,6 +560,28 @@ def test_float32_is_allowed_twice_what_torch_has_erred_so_far():
         entry = LEDGER.entries[-1]
         assert entry.budget == 10
         assert entry.error == entry.ours_error == max(errors)
+
+
+def test_what_torch_errs_later_allows_nothing_now():
+    """Torch three eps off in the second step: four are allowed in the first, and ten from there."""
+    eps, one = np.float32(2.0**-23), np.ones(6, np.float32)
+    theirs, oracle = [one, one + 3 * eps, one], [one.astype(float)] * 3
+    for errors, breach in (((4, 10, 10), None), ((5, 0, 0), 1), ((0, 11, 0), 2), ((0, 0, 11), 3)):
+        ours = [one + np.float32(error) * eps for error in errors]
+        found = _exceed("v", ours, theirs, oracle, [6], FLOAT32_STEP)
+        assert (found and found[0]) == breach
+
+
+def test_the_edge_of_a_float32_tolerance():
+    """A tenth of the largest value may be tolerated, and no more."""
+    one = np.ones(6, np.float32)
+    for error, proves in ((0.0499, True), (0.0501, False)):
+        paths = [one], [one + np.float32(error)], [one.astype(float)]
+        if proves:
+            assert _exceed("v", *paths, [6], FLOAT32_STEP) is None
+        else:
+            with pytest.raises(AssertionError, match=r"v drowns in a tolerance of .* eps: the"):
+                _exceed("v", *paths, [6], FLOAT32_STEP)
 
 
 def test_a_float32_tolerance_without_end_is_refused(rng):
