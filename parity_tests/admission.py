@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -83,20 +84,20 @@ def admit_budget(name: str, bound: Any, kind: str) -> Budget:
     """Return a budget that was given, or was given as a number of eps."""
     if isinstance(bound, Budget):
         return replace(bound, kind=kind)
-    if isinstance(bound, bool) or not isinstance(bound, int | float):
+    if isinstance(bound, bool) or not isinstance(bound, Real):
         raise TypeError(
             f"expected {name} to be a Budget or a number of eps, got {type(bound).__name__}"
         )
-    if not 0 < bound < np.inf:
+    if not 0 < float(bound) < np.inf:
         raise ValueError(f"expected {name} to be a number of eps above 0, got {bound}")
     return replace(FORWARD, name=f"your {name}", eps=float(bound), reason="yours", kind=kind)
 
 
 def admit_whole(name: str, value: Any) -> int:
     """Return a whole number from 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise ValueError(f"expected {name} to be a whole number from 1, got {value!r}")
-    return value
+    return int(value)
 
 
 def admit_rng(rng: Any) -> np.random.Generator:
@@ -204,8 +205,15 @@ def with_cache(ours: Callable[..., Any], *, expected: bool) -> Callable[..., tup
     """Return a forward that returns (output, cache) whether it has a cache or not."""
 
     def forward(**arguments: Any) -> tuple[Any, Any]:
-        # a ufunc of NumPy's or SciPy's has no names
-        found = ours(*arguments.values()) if isinstance(ours, np.ufunc) else ours(**arguments)
+        if isinstance(ours, np.ufunc):  # of NumPy's or SciPy's, without names
+            if len(arguments) != ours.nin:  # one more would be written to
+                raise TypeError(
+                    f"expected {ours.nin} inputs and constants for {ours.__name__}, got "
+                    f"{', '.join(arguments)}"
+                )
+            found = ours(*arguments.values())
+        else:
+            found = ours(**arguments)
         if not expected:
             if isinstance(found, tuple):
                 raise TypeError(

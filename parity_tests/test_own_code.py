@@ -730,3 +730,20 @@ def test_a_rule_that_knows_no_longdouble(rng):
     with pytest.raises(AssertionError, match="keeps it in float64: it is no witness"):
         assert_same_trajectory(narrow, sgd, parameters, rng, state=velocity)
     assert_same_trajectory(narrow, sgd, parameters, rng, state=velocity, widest=np.float64)
+
+
+def test_a_ufunc_takes_as_many_arrays_as_it_has_inputs():
+    """A constant is its second input; one too many would be its output, and written to."""
+    x, power = {"x": np.array([0.5, 1.5])}, {"exponent": np.array([2.0, 3.0])}
+    theirs = lambda x, exponent: torch.pow(x, exponent)  # noqa: E731
+    assert_parity(np.power, theirs, x, constants=power)
+    with pytest.raises(TypeError, match=r"^expected 1 inputs and constants for tanh, got x, exp"):
+        assert_parity(np.tanh, theirs, x, constants=power)
+
+
+def test_numbers_of_numpys_are_numbers_too():
+    """A budget and a count from an array's items."""
+    found = assert_parity(
+        np.tanh, torch.tanh, {"x": np.ones(2)}, budget=np.int64(16), witnessed=np.int64(2)
+    )
+    assert list(found.errors) == ["output"]
