@@ -71,15 +71,23 @@ def draw_network(layer_sizes, hidden, output, rng, dtype=np.float64, **choices):
 
 
 def draw_switching(layer_sizes, output, hidden, rng, m=12):
-    """Draw a network and inputs such that every layer of rectifiers has units on and off."""
-    for _ in range(1000):
+    """Draw a network and inputs such that every layer of rectifiers has units on and off.
+
+    Some of them lie on a path from the inputs to the outputs.
+    """
+
+    def draw():
         network, parameters = draw_network(layer_sizes, hidden, output, rng)
-        X = rng.standard_normal((layer_sizes[0], m))
-        _, cache = network_forward(X, parameters, network)
+        return network, parameters, rng.standard_normal((layer_sizes[0], m))
+
+    def proves(network, parameters, X):
+        A, cache = network_forward(X, parameters, network)
         rectified = [one.Z > 0 for one in cache.activation if hasattr(one, "Z")]
-        if "relu" not in output + hidden or all(0.2 < on.mean() < 0.8 for on in rectified):
-            return network, parameters, X
-    raise AssertionError("no draw switches every layer")
+        slopes = network_backward(np.arange(1.0, 1 + A.size).reshape(A.shape), cache)
+        switching = all(0.2 < on.mean() < 0.8 for on in rectified) and slopes["X"].any()
+        return "relu" not in output + hidden or switching
+
+    return draw_until(proves, draw)
 
 
 def draw_labels(network, m, rng, dtype=np.float64):
