@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from parity_tests import GRADIENT, STEP, assert_close, assert_switches, assert_twins
 from parity_tests.bridge import columns, rows, to_numpy, to_torch
+from parity_tests.harness import draw_until
 from parity_tests.witnesses import widened
 from scratch import logistic_regression as ours
 from scratch import network
@@ -21,10 +22,17 @@ SIZES = [(5, 12), (1, 9), (7, 1), (1, 1)]
 
 
 def draw(rng, n_x=5, m=12, dtype=np.float64):
-    """Draw w, b, X and Y, labels of both kinds where there is room."""
-    w, X = rng.standard_normal((n_x, 1)), rng.standard_normal((n_x, m))
-    Y = rng.permutation(np.resize([0.0, 1.0], m))[None, :]
-    return (*(one.astype(dtype) for one in (w, rng.standard_normal(()), X, Y)),)
+    """Draw w, b, X and Y, labels of both kinds where there is room, and not all guessed right."""
+
+    def candidate():
+        w, X = rng.standard_normal((n_x, 1)), rng.standard_normal((n_x, m))
+        Y = rng.permutation(np.resize([0.0, 1.0], m))[None, :]
+        return w, rng.standard_normal(()), X, Y
+
+    def proves(w, b, X, Y):  # a single certain example costs and pulls as good as nothing
+        return np.logaddexp(0, (1 - 2 * Y) * (w.T @ X + b)).mean() > 0.02
+
+    return (*(np.asarray(one, dtype)[()] for one in draw_until(proves, candidate)),)
 
 
 def across(w, b, X, Y):
