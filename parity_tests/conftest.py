@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 import zlib
@@ -20,11 +21,15 @@ from threadpoolctl import threadpool_limits
 import scratch
 from parity_tests import options, pins, profiles
 from parity_tests.ledger import LEDGER
+from parity_tests.ruler import ProvesNothingError
 
 profiles.register()
 
 #: float32 is the same code in another dtype, and measured against torch's own error: fewer seeds.
 FLOAT32_SEEDS = 10
+
+#: how often a test may draw before it has to prove something.
+DRAWS = 10
 
 #: why a test of CUDA is skipped.
 NO_CUDA = "no CUDA device: torch.cuda.is_available() is False"
@@ -137,6 +142,28 @@ def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
     identity = f"{request.node.path.stem}::{name}"
     anew = options.chosen_seed(request.config)
     return np.random.default_rng([seed, zlib.crc32(identity.encode()), *([anew] if anew else [])])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Let a test that draws draw again where what it drew proves nothing.
+
+    One that has not proved anything after ten draws fails.
+    """
+    if "rng" not in pyfuncitem.funcargs:
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    for left in reversed(range(DRAWS)):
+        begun = len(LEDGER.entries)
+        try:
+            pyfuncitem.obj(**arguments)
+            break
+        except ProvesNothingError:
+            if not left:
+                raise
+            del LEDGER.entries[begun:]
+    return True
 
 
 def called_names(called: set[Any]) -> set[str]:

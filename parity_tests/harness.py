@@ -22,6 +22,7 @@ from parity_tests.ruler import (
     OWN_MARGIN,
     Array,
     Measurement,
+    ProvesNothingError,
     Truth,
     apart,
     assert_true,
@@ -177,7 +178,7 @@ def assert_switches(condition: Any, quantity: str) -> None:
     """Raise AssertionError unless the condition holds somewhere and fails somewhere."""
     if not switches(condition):
         first = np.asarray(condition).flat[0]
-        raise AssertionError(f"{quantity} is {first} everywhere: it proves nothing")
+        raise ProvesNothingError(f"{quantity} is {first} everywhere: it proves nothing")
 
 
 def draw_until(proves: Callable[..., bool], draw: Callable[[], Case]) -> Case:

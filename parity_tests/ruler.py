@@ -55,13 +55,17 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     return Measurement(found, index, ours[index], theirs[index], ulp, unit)
 
 
+class ProvesNothingError(AssertionError):
+    """What was drawn lets any answer pass; another draw may prove something."""
+
+
 def refuse_vacuity(reference: Array, gauge: Any, fraction: float, quantity: str) -> None:
-    """Raise AssertionError where the reference drowns in a tolerance of `fraction` of the gauge."""
+    """Raise ProvesNothingError where a reference drowns in its tolerance, `fraction` of a gauge."""
     largest = np.abs(reference).max()
     tolerance = fraction * np.max(largest if gauge is None else np.asarray(gauge))
     margin = OWN_MARGIN if gauge is None else MARGIN
     if not margin * tolerance < largest:
-        raise AssertionError(
+        raise ProvesNothingError(
             f"{quantity}: the reference, at most {largest:.3g}, drowns in its tolerance "
             f"{tolerance:.3g}: the case proves nothing"
         )

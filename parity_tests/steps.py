@@ -25,6 +25,7 @@ from parity_tests.ruler import (
     MARGIN,
     OWN_MARGIN,
     Array,
+    ProvesNothingError,
     apart,
     hold_both,
     measure,
@@ -175,7 +176,7 @@ def assert_same_trajectory(
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
     thetas = (oracle or other).path["theta"]
     if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(dtype).eps:
-        raise AssertionError("no parameter moved: the case proves nothing")
+        raise ProvesNothingError("no parameter moved: the case proves nothing")
     sizes = [view.size for view in start.values()]
     # each tensor has its own gauge, and so has each of the groups that a tensor is cut into
     runs = [size // groups for size in sizes for _ in range(groups)]
@@ -280,7 +281,7 @@ def _exceed(
         )
     allowed = 2 * np.maximum.accumulate(other) + floor.eps
     if not OWN_MARGIN * allowed.max() * eps < 1:
-        raise AssertionError(
+        raise ProvesNothingError(
             f"{name} drowns in a tolerance of {allowed.max():.4g} eps: the case proves nothing"
         )
     exceeded = ~(mine <= allowed)

@@ -58,6 +58,36 @@ def test_told():
 """
 
 
+#: tests whose draws prove nothing at first, or never.
+DRAWING = """
+import numpy as np
+from parity_tests import assert_close
+
+drawn = {}
+
+def compare(name, gauge, x):
+    drawn.setdefault(name, []).append(x)
+    assert_close(np.ones(2), np.ones(2), "ones")
+    assert_close(x, x, "x", gauge=gauge(len(drawn[name])))
+
+def test_at_last(rng):
+    compare("at last", lambda times: 1e20 if times < 4 else None, rng.uniform(size=2))
+
+def test_never(rng):
+    compare("never", lambda _: 1e20, rng.uniform(size=2))
+
+def test_wrong(rng):
+    compare("wrong", lambda times: assert_close(np.ones(2), np.zeros(2) + 2, "2"), rng.uniform(size=2))
+
+def test_without_a_draw():
+    compare("without", lambda _: 1e20, np.ones(2))
+
+def test_how_often():
+    assert [len(drawn[name]) for name in ("at last", "never", "wrong", "without")] == [4, 10, 1, 1]
+    assert len(np.unique(drawn["at last"])) == 8
+"""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _warmed_up():
     """Have torch import what it imports late, which each run inside would import anew."""
@@ -100,6 +130,16 @@ def test_every_dtype_is_the_default(suite):
     assert passed(result) == 4 + 5 + 2
     result.stdout.fnmatch_lines(["parity: device cpu, dtype all, --parity-seed=0"])
     result.stdout.fnmatch_lines(["CUDA: not asked for (--device all runs it too)"])
+
+
+def test_what_proves_nothing_is_drawn_again(suite):
+    """Until it proves something or ten draws are over; what is wrong fails at once."""
+    Path("parity_tests", "test_drawing.py").write_text(DRAWING)
+    result = suite("-k", "drawing", "--parity-report", "out.json")
+    result.assert_outcomes(passed=2, failed=3)
+    assert len(re.findall("the case proves nothing", result.stdout.str())) >= 2
+    comparisons = json.loads(Path("out.json").read_text())["comparisons"]
+    assert [one["quantity"] for one in comparisons if "at_last" in one["case"]] == ["ones", "x"]
 
 
 @pytest.mark.parametrize(("dtype", "chosen"), [("float32", 2 + 1), ("float64", 2 + 2)])
