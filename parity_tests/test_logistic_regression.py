@@ -248,7 +248,7 @@ def test_predictions(rng):
 
 
 def test_separable_data_are_learned(rng):
-    """Where a line separates the labels by a margin, descent finds one; the cost falls towards 0."""
+    """Where a line with a margin separates the labels, descent finds one; the cost falls to 0."""
     X = rng.standard_normal((2, 100))
     X = X[:, np.abs(X[0] + 2 * X[1] - 0.5) > 0.3]
     Y = (X[:1] + 2 * X[1:] > 0.5).astype(float)
