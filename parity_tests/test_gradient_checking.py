@@ -495,10 +495,17 @@ def test_torch_judges_gradients_in_any_order(rng):
 @pytest.mark.parametrize("hidden", ["relu", "leaky_relu"])
 def test_a_kink_within_a_step_is_told(hidden, where, rng):
     """A rectified Z of 1e-6 warns on both sides, with smaller steps not, nor does one of 1e-3."""
-    parameters, X, Y, network = draw_until(  # whatever weight of the unit moves leads across
-        lambda parameters, X, Y, network: np.abs(X[:, 2]).min() > 0.3,
-        lambda: draw(rng, hidden, m=3),
-    )
+
+    def proves(parameters, X, Y, network):
+        """Whatever weight of the unit moves leads across, and much hangs on the unit."""
+        alone, every = (
+            np.linalg.norm(cost_and_gradients(parameters, X[:, one], Y[:, one], network)[1].theta)
+            for one in (slice(2, 3), slice(None))
+        )
+        heavy = np.ptp(parameters["W2"][:, 1]) > 0.5 and alone > every
+        return heavy and np.abs(X[:, 2]).min() > 0.3
+
+    parameters, X, Y, network = draw_until(proves, lambda: draw(rng, hidden, m=3))
     Z = parameters["W1"] @ X + parameters["b1"]
     parameters["b1"][1] += {"near": 1e-6, "at": 0.0, "far": 1e-3}[where] - Z[1, 2]
     if where == "at":  # no rounding: every input of the unit is 0
