@@ -152,8 +152,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """
     if "rng" not in pyfuncitem.funcargs:
         return None
-    names = inspect.signature(pyfuncitem.obj).parameters
-    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    taken = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: one for name, one in pyfuncitem.funcargs.items() if name in taken}
     for left in reversed(range(DRAWS)):
         begun = len(LEDGER.entries)
         try:

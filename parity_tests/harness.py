@@ -16,6 +16,7 @@ from parity_tests.budgets import (
     WIDEST,
     Budget,
 )
+from parity_tests.fingerprints import assert_unmodified, fingerprints
 from parity_tests.ledger import LEDGER
 from parity_tests.ruler import (
     MARGIN,
@@ -228,7 +229,7 @@ def assert_twins(
     constants = dict(constants or {})
     LEDGER.device = device
     arguments = {**inputs, **constants}
-    before = kept(arguments)
+    before = fingerprints(arguments)
     output, cache = forward(**arguments)
     if not isinstance(output, np.ndarray | np.floating):
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
@@ -292,38 +293,6 @@ def assert_twins(
             assert_true(quantity, truth, allowed, gradient_budget.name, f"{RUN} of our backward")
     if run is not None and differences:
         assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
-
-
-def kept(one: Any) -> Any:
-    """Return a copy of the arrays there are, also inside of containers; the rest is itself."""
-    if isinstance(one, np.ndarray):
-        return one.copy()
-    if isinstance(one, Mapping):
-        return {name: kept(value) for name, value in one.items()}
-    if isinstance(one, list | tuple):
-        return [kept(value) for value in one]
-    return one
-
-
-def _same(one: Any, before: Any) -> bool:
-    """Tell whether nothing has changed since `kept`, to the bit: NaN is NaN, -0.0 is not 0.0."""
-    if isinstance(before, np.ndarray):
-        same_kind = isinstance(one, np.ndarray) and one.dtype == before.dtype
-        return same_kind and one.shape == before.shape and one.tobytes() == before.tobytes()
-    if isinstance(before, Mapping):
-        same_kind = isinstance(one, Mapping) and one.keys() == before.keys()
-        return same_kind and all(_same(one[key], before[key]) for key in before)
-    if isinstance(before, list):
-        same_kind = isinstance(one, list | tuple) and len(one) == len(before)
-        return same_kind and all(map(_same, one, before))
-    return one is before
-
-
-def assert_unmodified(arguments: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Raise AssertionError where an argument is not what `kept` has copied."""
-    for name, argument in arguments.items():
-        if not _same(argument, before[name]):
-            raise AssertionError(f"{name}: the input was modified in place")
 
 
 def _pull_back(

@@ -85,13 +85,12 @@ from parity_tests.budgets import (
     WIDE,
     Budget,
 )
+from parity_tests.fingerprints import assert_unmodified, fingerprints
 from parity_tests.harness import (
     Gauges,
     assert_close,
     assert_no_worse,
     assert_twins,
-    assert_unmodified,
-    kept,
 )
 from parity_tests.ledger import LEDGER
 from parity_tests.ruler import Array
@@ -216,7 +215,7 @@ class _Case(NamedTuple):
         """Hold the output alone; return the witness."""
         LEDGER.device = self.device
         arguments = {**self.inputs, **self.constants}
-        before = kept(arguments)
+        before = fingerprints(arguments)
         output = self.forward(**arguments)[0]
         assert_unmodified(arguments, before)
         if not isinstance(output, np.ndarray | np.floating):

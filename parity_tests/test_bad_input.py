@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from parity_tests.bridge import rows
+from parity_tests.fingerprints import fingerprint, fingerprints
 from parity_tests.test_architecture import STEMS, computes, public
 from scratch import (
     activations,
@@ -376,21 +377,6 @@ def cases() -> Iterator[Any]:
             yield pytest.param(path, name, ways, id=f"{path}({name})")
 
 
-def fingerprint(value: Any) -> Any:
-    """Return something that changes when a value does."""
-    if isinstance(value, dict | Parameters):
-        return [(name, fingerprint(one)) for name, one in value.items()]
-    if isinstance(value, tuple | list):
-        return [fingerprint(one) for one in value]
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    if isinstance(value, torch.nn.Module):
-        return fingerprint(list(value.parameters()))
-    if isinstance(value, torch.Tensor):
-        return value.detach().numpy().tobytes()
-    return None
-
-
 def walk(result: Any) -> int:
     """Return how many things a generator yields; it checks its arguments before the first."""
     return len(list(result)) if inspect.isgenerator(result) else 1
@@ -408,13 +394,13 @@ def test_bad_input_is_refused(path, name, ways):
     assert len(ways) >= 2
     for how, bad, error in ways:
         arguments = {**EXAMPLES[path], name: bad}
-        before = fingerprint(arguments)
+        before = fingerprints(arguments)
         refusal = refused(path, arguments)
         assert type(refusal) is error, f"{how}: {refusal!r}"
         assert "expected" in str(refusal), how
         if type(expectations(path)[name]).__name__ == "OneOf" and error is ValueError:
             assert "one of" in str(refusal)
-        assert fingerprint(arguments) == before, f"{how}: an argument was modified"
+        assert fingerprints(arguments) == before, f"{how}: an argument was modified"
 
 
 def refused(path: str, arguments: dict[str, Any]) -> Exception | None:

@@ -448,7 +448,7 @@ def _(side, rng):
 def _(side, rng):
     Z, Y = draw_pair(rng)[0], np.eye(3)[:, rng.integers(0, 3, 8)]
     dZ = side.cost(LOGITS[1], Z, Y)["Z"]
-    assert_nothing(dZ.sum(axis=0), np.full(8, 2.0))  # of probabilities and labels, 1 each
+    assert_nothing(dZ.sum(axis=0), np.full(8, 2 / 8))  # probabilities and labels, 1 each, over m
 
 
 # --- batch norm -----------------------------------------------------------------------------------

@@ -7,22 +7,20 @@ drawn from, and the same call gives the same bits again.
 from __future__ import annotations
 
 import copy
-import dataclasses
 import importlib
 import inspect
 import pickle
 import random
-from collections.abc import Mapping
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
 
+from parity_tests.fingerprints import fingerprint, timeless
 from parity_tests.ledger import LEDGER
 from parity_tests.test_bad_input import EXAMPLES, find
 from parity_tests.test_course_bad_input import EXAMPLES as COURSE_EXAMPLES
-from scratch.parameters import Parameters
 from torch_ref.dropout import Dropout
 
 #: what a function is there to overwrite, by its path; generators are drawn from wherever they come.
@@ -61,38 +59,6 @@ CALLS = {
 }
 
 
-def fingerprint(value):
-    """Return something comparable that changes whenever a value does, however deep inside."""
-    if isinstance(value, np.ndarray):
-        return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, torch.Tensor):
-        gradient = value.grad if value.is_leaf else None
-        return fingerprint(value.detach().cpu().numpy()), fingerprint(gradient)
-    if isinstance(value, np.random.Generator):
-        return pickle.dumps(value.bit_generator.state)
-    if isinstance(value, torch.Generator):
-        return fingerprint(value.get_state())
-    if isinstance(value, torch.nn.Module):
-        return fingerprint(dict(value.state_dict(keep_vars=True))), value.training
-    if isinstance(value, torch.optim.Optimizer):
-        state = value.state_dict()
-        return fingerprint(state["state"]), fingerprint(state["param_groups"])
-    if isinstance(value, torch.optim.lr_scheduler.LRScheduler):
-        return fingerprint(value.get_last_lr())
-    if isinstance(value, Parameters | Mapping):
-        return [(str(name), fingerprint(one)) for name, one in value.items()]
-    if isinstance(value, tuple | list):
-        return type(value).__name__, [fingerprint(one) for one in value]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return [(one.name, fingerprint(getattr(value, one.name))) for one in fields]
-    if value is None or isinstance(value, bool | int | float | str | np.generic | np.dtype):
-        return repr(value)
-    if isinstance(value, type | torch.dtype) or callable(value):
-        return getattr(value, "__qualname__", str(value))
-    raise TypeError(f"expected a value that can be looked into, got {type(value).__name__}")
-
-
 def walked(result):
     """Return the fingerprint of a result; a generator's of all that it yields, as it yields it."""
     if inspect.isgenerator(result) or hasattr(result, "__next__"):
@@ -113,15 +79,6 @@ def globals_untouched():
     moved = [name for name, look in looks.items() if look() != before[name]]
     if moved:
         raise AssertionError(f"the global generator of {', '.join(moved)} was drawn from")
-
-
-def timeless(value):
-    """Return a fingerprint without the seconds that a training took."""
-    if isinstance(value, tuple | list):
-        if len(value) == 2 and value[0] == "seconds":
-            return "seconds"
-        return type(value)(timeless(one) for one in value)
-    return value
 
 
 def assert_pure(function, example, overwritten=frozenset(), draws=False):

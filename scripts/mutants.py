@@ -57,14 +57,6 @@ class Mutant(NamedTuple):
         assert text is not None, self
         return str(text)
 
-    def misspelt(self) -> str:
-        """Return why the changed source is no Python, "" where it is."""
-        try:
-            ast.parse(self.source())
-        except (SyntaxError, ValueError) as error:
-            return str(error)
-        return ""
-
     def change(self) -> Change:
         """Return the lines that differ."""
         before, after = _text(self.file).splitlines(), self.source().splitlines()
@@ -73,6 +65,15 @@ class Mutant(NamedTuple):
         while before and after and before[-1] == after[-1]:
             del before[-1], after[-1]
         return Change(self.file, self.definition, _joined(before), _joined(after))
+
+
+def misspelt(source: str) -> str:
+    """Return why a source is no Python, "" where it is."""
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 class Change(NamedTuple):

@@ -43,6 +43,7 @@ from mutants import (
     as_toml,
     by_line,
     known_equivalents,
+    misspelt,
     mutated_files,
     statement,
 )
@@ -139,8 +140,8 @@ class Worker:
 
     def judge(self, mutant: Mutant) -> Outcome:
         """Run the tests of a mutant until one fails."""
-        source, reason = mutant.source(), mutant.misspelt()
-        if reason:
+        source = mutant.source()
+        if reason := misspelt(source):
             return Outcome("invalid", reason=reason)
         tests, in_place, afresh = selected(mutant, self._profile)
         if not tests:
@@ -485,7 +486,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants = all_mutants(flags.files)
     if flags.sample is not None:
         drawn = random.Random(flags.seed).sample(mutants, len(mutants))
-        mutants = list(islice((one for one in drawn if not one.misspelt()), flags.sample))
+        mutants = list(islice((one for one in drawn if not misspelt(one.source())), flags.sample))
         where = ", ".join(flags.names) or "all files"
         print(f"{len(mutants)} mutants of {where}, seed {flags.seed}")
     if flags.fresh:

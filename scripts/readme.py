@@ -162,7 +162,7 @@ def mutation() -> str:
         f"stem noticed {100 * score['own_stem'] / score['killed']:.0f} %; {score['not_imported']} "
         f"could not be imported, {score['time_limit']} ran into a time limit, {score['crash']} "
         "ended their process. Measured "
-        f"{score['date']} in one run. `python scripts/mutation.py --fresh`"
+        f"{score['date']} on one state of code and tests. `python scripts/mutation.py --fresh`"
     )
 
 
@@ -176,7 +176,7 @@ def planted() -> str:
     concepts = len({one["concept"] for one in trials})
     return (
         f"**Planted bugs: {caught} of {len(trials)} caught, at the expected one of {concepts} "
-        "concepts.** Each is a mistake that was made, with where it was seen, in the catalogue of "
+        "concepts.** Each is a mistake of this field, with where it was seen, in the catalogue of "
         "`parity_tests/planted_*.py`. `python scripts/planted_bugs.py`"
     )
 

@@ -205,8 +205,6 @@ def check_clipping(case: ClippingCase) -> None:
     }
     assert_equal(gradients.theta, before, "gradients after clipping")
     norm = clipping.global_norm(gradients)
-    wide_norm = widened(clipping.global_norm, gradients)
-    wide = widened(clipping.clip_by_global_norm, gradients, case.limit)
     if not before.any():
         assert_equal(norm, np.float64(0), "norm of zeros")
         assert_equal(clipped["norm"].theta, before, "zeros clipped")
@@ -220,12 +218,14 @@ def check_clipping(case: ClippingCase) -> None:
     }
     assert_equal(clipped["value"].theta, left["value"], "clipped by value")
     # one factor for all: each entry keeps its own digits
+    wide = widened(clipping.clip_by_global_norm, gradients, case.limit)
     by_norm = Quantity(
         clipped["norm"].theta,
         left["norm"],
         np.abs(left["norm"]),
         wider=None if wide is None else wide.theta,
     )
+    wide_norm = widened(clipping.global_norm, gradients)
     whole = Quantity(norm, reported.numpy()[()], wider=wide_norm)
     agree({"norm": whole, "clipped by norm": by_norm})
 
