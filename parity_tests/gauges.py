@@ -108,6 +108,7 @@ def _denormalize(
     def mean(values: Array) -> Array:
         return np.asarray(values.mean(axis=1, keepdims=True))
 
+    eps = np.finfo(d.dtype).eps
     g = gamma * d
     E_g = np.abs(gamma) * E_d + np.abs(g)
     size = np.abs(Z_norm)
@@ -116,11 +117,13 @@ def _denormalize(
     E_through = mean(E_g * size + np.abs(g) * (E_norm + size))
     inner = g - mean(g) - Z_norm * through
     E_inner = E_g + E_mean + E_norm * np.abs(through) + size * E_through
-    E_inner += np.finfo(d.dtype).eps * E_norm * E_through
+    E_inner += eps * E_norm * E_through
     E_inner += np.abs(g) + np.abs(mean(g)) + np.abs(Z_norm * through)
     dZ = inv_std * inner
     own = {
-        "gamma": (E_d * size + np.abs(d) * (E_norm + size)).sum(axis=1, keepdims=True),
+        "gamma": (E_d * (size + eps * E_norm) + np.abs(d) * (E_norm + size)).sum(
+            axis=1, keepdims=True
+        ),
         "beta": (E_d + np.abs(d)).sum(axis=1, keepdims=True),
     }
     return dZ, inv_std * E_inner + E_inv_std * np.abs(inner) + np.abs(dZ), own
@@ -186,7 +189,8 @@ def _downwards(
         else:
             dZ, E_dZ, own = _denormalize(dZ, E_dZ, layer.normalized)
             gauges |= {f"{name}{l}": gauge for name, gauge in own.items()}
-        own_sum = product("nm,km->nk", E_dZ, layer.A_prev)
+        second = np.finfo(dZ.dtype).eps * layer.E_prev  # where A_prev and dZ are both 0
+        own_sum = product("nm,km->nk", E_dZ, np.abs(layer.A_prev) + second)
         gauges[f"W{l}"] = own_sum + product("nm,km->nk", dZ, layer.E_prev)
         dA, E_dA = np.einsum("nk,nm->km", layer.W, dZ), product("nk,nm->km", layer.W, E_dZ)
         if l == 1:
