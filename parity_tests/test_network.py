@@ -232,7 +232,9 @@ def test_both_doors_of_regularized_networks(case, output, rng):
     for mine, other in zip(norms, reference, strict=True):
         assert list(mine) == list(other)
         for name, value in mine.items():
-            assert_close(np.float64(value), np.float64(other[name]), name, budget=GRADIENT)
+            scale = np.linalg.norm(gauges[name]) if name in gauges else None
+            options = {"gauge": scale, "budget": GRADIENT}
+            assert_close(np.float64(value), np.float64(other[name]), name, **options)
     assert list(norms.activations) == ["A1", "A2", "A3"]
     if running:  # neither pass of training has touched the running averages
         assert np.array_equal(unload_running(module).theta, running.theta)
@@ -298,9 +300,11 @@ def test_each_layer_has_its_own_caches(norm, rng):
     )
     running = None if norm is None else running_averages(sizes)
     step = TrainingStep(network, parameters, **penalties, running=running)
-    assert_close(step.cost_and_gradients(X, Y, masks), J, "cost of a step", budget=GRADIENT)
     gauges = cost_gauges(network, {"X": X, **parameters}, Y, masks, **penalties)
-    assert_close(J, cost.numpy()[()], "cost", gauge=gauges["output"])
+    summed = gauges["output"]
+    again = step.cost_and_gradients(X, Y, masks)
+    assert_close(again, J, "cost of a step", budget=GRADIENT, gauge=summed)
+    assert_close(J, cost.numpy()[()], "cost", gauge=summed)
     for name, gradient in gradients.items():
         options = {"gauge": gauges[name], "budget": GRADIENT}
         assert_close(gradient, to_numpy(name, pulled[name]), name, **options)
@@ -600,10 +604,12 @@ def test_the_training_step_is_the_definition(output, hidden, dtype, l1, l2, rng)
         truth, slopes = None, {}
         if dtype is np.float64:
             truth, slopes = wide_costs(parameters, X, Y, network, l1=l1, l2=l2, m=20)
-        assert_close(step.cost_and_gradients(X, Y), J, "cost", budget=FORWARD, wider=truth)
+        gauges = cost_gauges(network, {"X": X, **parameters}, Y, l1=l1, l2=l2, m=20)
+        cost = step.cost_and_gradients(X, Y)
+        assert_close(cost, J, "cost", budget=FORWARD, gauge=gauges["output"], wider=truth)
         for name, gradient in gradients.items():
             dead = not gradient.any()  # every unit of a ReLU layer off, on a single example
-            options = {"expect_zero": dead, "wider": slopes.get(name)}
+            options = {"gauge": gauges[name], "expect_zero": dead, "wider": slopes.get(name)}
             assert_close(step.gradients[name], gradient, name, budget=GRADIENT, **options)
 
 
@@ -627,9 +633,10 @@ def test_cost_gradient_is_the_chain_of_pairs(output, rng):
     J, cost_cache = taught.forward(A, Y)
     pulled = network_backward(taught.backward(1.0, cost_cache)["A"], cache)
     cost, gradients = cost_and_gradients(parameters, X, Y, network)
-    assert_close(cost, J, "cost")
+    gauges = cost_gauges(network, {"X": X, **parameters}, Y)
+    assert_close(cost, J, "cost", gauge=gauges["output"])
     for name, gradient in gradients.items():
-        assert_close(gradient, pulled[name], name, budget=GRADIENT)
+        assert_close(gradient, pulled[name], name, budget=GRADIENT, gauge=gauges[name])
 
 
 def test_m_defaults_to_the_columns(rng):

@@ -14,7 +14,7 @@ from scipy.special import expit, log_expit, softmax
 
 from parity_tests.bridge import columns, rows, to_numpy, to_torch
 from parity_tests.budgets import GRADIENT
-from parity_tests.gauges import batch_norm_gauges, linear_gauges
+from parity_tests.gauges import batch_norm_gauges, linear_gauges, softmax_gauges
 from parity_tests.harness import assert_close, assert_twins
 from parity_tests.properties.agreement import Quantity, agree, assert_equal, floored
 from parity_tests.properties.draws import SMOOTH, draw
@@ -69,15 +69,8 @@ def _slope_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
 
 
 def _softmax_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
-    """Return the gauges of softmax: the shift by the largest logit rounds, and e^x with it."""
-    Z = arguments["Z"]
-    A = softmax(Z, axis=0)
-    shift = A * (1 + Z.max(axis=0) - Z)
-    E_A = shift + A * shift.sum(axis=0)
-    size = np.abs(dA)
-    total = (A * size + E_A * size).sum(axis=0)
-    E_Z = A * (size + total) + E_A * (size + np.abs((A * dA).sum(axis=0)))
-    return {"output": floored(E_A), "Z": floored(E_Z)}
+    """Return the gauges of softmax, which may underflow."""
+    return {name: floored(gauge) for name, gauge in softmax_gauges(arguments, dA).items()}
 
 
 GAUGES = {"sigmoid": _slope_gauges, "tanh": _slope_gauges, "softmax": _softmax_gauges}
