@@ -337,7 +337,7 @@ def test_a_thousand_steps_on_digits(phases, digits, rng):
         raise ProvesNothingError(
             f"an ulp in the first weights grows to {grown:.4g} in a thousand steps"
         )
-    step_costs, their_costs = np.array(costs).T
+    step_costs, their_costs = map(np.array, zip(*costs, strict=True))
     assert len(step_costs) == 1000
     assert_close(step_costs, their_costs, "costs", budget=TRAINING)
     for named, reference in ((parameters, unload(module)), (running, unload_running(module))):
