@@ -496,20 +496,24 @@ def test_torch_judges_gradients_in_any_order(rng):
 def test_a_kink_within_a_step_is_told(hidden, where, rng):
     """A rectified Z of 1e-6 warns on both sides, with smaller steps not, nor does one of 1e-3."""
 
+    def place():
+        parameters, X, Y, network = draw(rng, hidden, m=3)
+        Z = parameters["W1"] @ X + parameters["b1"]
+        parameters["b1"][1] += {"near": 1e-6, "at": 0.0, "far": 1e-3}[where] - Z[1, 2]
+        if where == "at":  # no rounding: every input of the unit is 0
+            X[:, 2], parameters["b1"][1] = 0.0, 0.0
+        return parameters, X, Y, network
+
     def proves(parameters, X, Y, network):
         """Whatever weight of the unit moves leads across, and much hangs on the unit."""
-        alone, every = (
-            np.linalg.norm(cost_and_gradients(parameters, X[:, one], Y[:, one], network)[1].theta)
-            for one in (slice(2, 3), slice(None))
-        )
-        heavy = np.ptp(parameters["W2"][:, 1]) > 0.5 and alone > every
-        return heavy and np.abs(X[:, 2]).min() > 0.3
+        on = parameters.copy()
+        on["b1"][1] += 1e-3
+        _, alone = cost_and_gradients(on, X[:, 2:], Y[:, 2:], network)
+        _, every = cost_and_gradients(parameters, X, Y, network)
+        heavy = np.abs(alone["b1"][1]) / 3 > 1e-2 * np.linalg.norm(every.theta)
+        return heavy and (where == "at" or np.abs(X[:, 2]).min() > 0.3)
 
-    parameters, X, Y, network = draw_until(proves, lambda: draw(rng, hidden, m=3))
-    Z = parameters["W1"] @ X + parameters["b1"]
-    parameters["b1"][1] += {"near": 1e-6, "at": 0.0, "far": 1e-3}[where] - Z[1, 2]
-    if where == "at":  # no rounding: every input of the unit is 0
-        X[:, 2], parameters["b1"][1] = 0.0, 0.0
+    parameters, X, Y, network = draw_until(proves, place)
     sides = (
         (ours, (parameters, X, Y, network), r"W1\[1, 0\]|b1\[1, 0\] first"),
         (theirs, (twin(network, parameters), rows(X), rows(Y)), "steps led the input"),

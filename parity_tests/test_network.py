@@ -391,7 +391,7 @@ def test_norms_are_those_of_layers(hidden, rng):
 
 def test_norms_vanish_and_explode_with_the_initial_weights(rng):
     """Twenty tanh layers: He's keep their size, small weights vanish; saturated ones stay at 1."""
-    sizes = (20,) * 20 + (1,)
+    sizes = (20, *(40,) * 19, 1)
     network = Network(layer_sizes=sizes, hidden="tanh", output="sigmoid")
     X, Y = rng.standard_normal((20, 30)), rng.integers(0, 2, (1, 30)).astype(float)
     first = {}
