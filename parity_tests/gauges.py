@@ -2,7 +2,8 @@
 
 A first-order bound in units of eps, carried through the same operations as the values: a sum adds
 the bounds of its terms and its terms' sizes, a product multiplies each bound by the other factor.
-Batch norm adds the products of two bounds, for features whose whole spread is round-off.
+Where both factors may be round-off alone, as after batch norm of constant features or on flat
+slopes, the product of their bounds is added.
 Where a result is small because large terms cancel, the gauge stays as large as the terms.
 """
 

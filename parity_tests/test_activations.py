@@ -14,7 +14,7 @@ from parity_tests.gauges import softmax_gauges
 from scratch.activations import ACTIVATIONS, LEAKY_SLOPE
 from torch_ref.activations import ACTIVATIONS as THEIRS
 
-#: where the terms of a gradient cancel in every column, as saturated probabilities may.
+#: of activations whose gradient's terms may cancel in every column: saturated probabilities.
 GAUGES = {"softmax": lambda arguments, dA: {"Z": softmax_gauges(arguments, dA)["Z"]}}
 
 DIFFERENTIABLE = [name for name, one in ACTIVATIONS.items() if one.backward is not None]
