@@ -56,8 +56,8 @@ _NORMALIZATION_BUGS = (
     ),
     _normalization(
         name="variance-over-m-minus-1",
-        old="np.square(deviations).mean(axis=1, keepdims=True)",
-        new="np.square(deviations).sum(axis=1, keepdims=True) / max(1, X.shape[1] - 1)",
+        old="np.square(deviations - remainder).mean(axis=1, keepdims=True)",
+        new="np.square(deviations - remainder).sum(axis=1, keepdims=True) / max(1, X.shape[1] - 1)",
         seen="El3ssar/ResDAG issue 247: data.std with torch's default",
     ),
     _normalization(
@@ -80,7 +80,7 @@ _NORMALIZATION_BUGS = (
     ),
     _normalization(
         name="variance-by-one-pass",
-        old="np.square(deviations).mean(axis=1, keepdims=True) - np.square(remainder)",
+        old="np.square(deviations - remainder).mean(axis=1, keepdims=True)",
         new="np.square(X).mean(axis=1, keepdims=True) - np.square(mean)",
         seen="k2-fsa/sherpa-onnx pull request 3857",
     ),

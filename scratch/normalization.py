@@ -42,7 +42,7 @@ def fit(X: Array) -> Statistics:
     mean = np.where(constant, first, X.mean(axis=1, keepdims=True))
     deviations = X - mean
     remainder = deviations.mean(axis=1, keepdims=True)
-    variance = np.square(deviations).mean(axis=1, keepdims=True) - np.square(remainder)
+    variance = np.square(deviations - remainder).mean(axis=1, keepdims=True)
     return Statistics(mean, variance)
 
 
