@@ -2,7 +2,7 @@
 
 `assert_close` compares two arrays, `assert_twins` a forward and backward pair with a differentiable
 torch function, `assert_same_trajectory` two optimizers step by step, and `assert_parity` code that
-is not this project's: `parity_tests.own_code` has an example of each. Errors are counted in eps.
+is not this project's: `parity_tests.user_code` has an example of each. Errors are counted in eps.
 `locate` names the first step, layer, unit and quantity at which two trainings part.
 """
 
@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from parity_tests.budgets import (
+    from parity_tests.compare.budgets import (
         FINITE_DIFFERENCE,
         FORWARD,
         GRADIENT,
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
         TRAINING,
         Budget,
     )
-    from parity_tests.harness import (
+    from parity_tests.compare.functions import (
         assert_close,
         assert_same_trajectory,
         assert_switches,
         assert_twins,
         measure,
     )
-    from parity_tests.locator import Parting, Run, ScratchRun, TorchRun, locate
-    from parity_tests.own_code import Parity, assert_parity
+    from parity_tests.compare.locate import Parting, Run, ScratchRun, TorchRun, locate
+    from parity_tests.user_code import Parity, assert_parity
 
 __all__ = [
     "FINITE_DIFFERENCE",
@@ -51,7 +51,7 @@ __all__ = [
     "measure",
 ]
 #: where the public names are, in the order they are looked for.
-_HOMES = ("budgets", "harness", "locator", "own_code")
+_HOMES = ("compare.budgets", "compare.functions", "compare.locate", "user_code")
 
 
 if not TYPE_CHECKING:

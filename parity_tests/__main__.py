@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parity_tests import accuracy, registry
+from parity_tests.compare.files import make_room, write_whole
 from parity_tests.conventions import Finding, examine
-from parity_tests.files import make_room, write_whole
 
 #: exit statuses, those of scripts/.
 AGREED, PARTED, INTERRUPTED = 0, 1, 130

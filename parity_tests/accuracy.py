@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from parity_tests.bridge import columns, rows, to_torch
-from parity_tests.budgets import FORWARD, WIDEST, Budget
-from parity_tests.ruler import Array, measure
-from parity_tests.witnesses import cast
+from parity_tests.compare.bridge import columns, rows, to_torch
+from parity_tests.compare.budgets import FORWARD, WIDEST, Budget
+from parity_tests.compare.measurement import Array, measure
+from parity_tests.compare.witnesses import cast
 from scratch import clipping, costs, normalization
 from scratch.activations import softmax_forward
 from scratch.linear import linear_backward, linear_forward

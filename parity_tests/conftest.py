@@ -19,9 +19,10 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import scratch
-from parity_tests import options, pins, profiles
-from parity_tests.ledger import LEDGER
-from parity_tests.ruler import ProvesNothingError
+from parity_tests.compare import reproducibility as pins
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import ProvesNothingError
+from parity_tests.plugin import options, profiles
 
 profiles.register()
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 import torch_ref.optimizers
-from parity_tests.budgets import FORWARD, Budget
-from parity_tests.harness import MARGIN, assert_close, measure
+from parity_tests.compare.budgets import FORWARD, Budget
+from parity_tests.compare.functions import MARGIN, assert_close, measure
 
 __all__ = [
     "Convention",

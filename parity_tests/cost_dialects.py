@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.utils import clip_grad_norm_
 
-from parity_tests.bridge import columns, rows, to_numpy, to_torch, twin, unload
-from parity_tests.budgets import GRADIENT, STEP
+from parity_tests.compare.bridge import columns, rows, to_numpy, to_torch, twin, unload
+from parity_tests.compare.budgets import GRADIENT, STEP
+from parity_tests.compare.functions import Array
 from parity_tests.conventions import Convention, Refutation, Values, evaluate
-from parity_tests.harness import Array
 from scratch import activations, clipping, costs, initializers, optimizers, training
 from scratch.mini_batches import draw_orders
 from scratch.network import Network, cost_and_gradients

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from parity_tests.bridge import columns, rows, to_torch
-from parity_tests.budgets import GRADIENT
+from parity_tests.compare.bridge import columns, rows, to_torch
+from parity_tests.compare.budgets import GRADIENT
+from parity_tests.compare.functions import Array
 from parity_tests.conventions import Convention, Refutation, Values, evaluate
 from parity_tests.cost_dialects import (
     NETWORK,
@@ -27,7 +28,6 @@ from parity_tests.cost_dialects import (
     pulled_back,
     pulled_back_as_typed,
 )
-from parity_tests.harness import Array
 from parity_tests.layer_dialects import (
     draw_features,
     normalized,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from parity_tests.bridge import (
+from parity_tests.compare.bridge import (
     columns,
     images_to_numpy,
     images_to_torch,
@@ -20,10 +20,10 @@ from parity_tests.bridge import (
     to_numpy,
     to_torch,
 )
-from parity_tests.budgets import FLOAT32_FLOOR, GRADIENT
+from parity_tests.compare.budgets import FLOAT32_FLOOR, GRADIENT
+from parity_tests.compare.functions import Array
 from parity_tests.conventions import Convention, Refutation, Values, evaluate
 from parity_tests.cost_dialects import pulled_back
-from parity_tests.harness import Array
 from scratch import (
     augmentation,
     batch_norm,

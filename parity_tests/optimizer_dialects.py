@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from parity_tests.bridge import to_numpy, to_torch
-from parity_tests.budgets import STEP
+from parity_tests.compare.bridge import to_numpy, to_torch
+from parity_tests.compare.budgets import STEP
+from parity_tests.compare.functions import Array
 from parity_tests.conventions import Convention, Refutation, Values, evaluate
-from parity_tests.harness import Array
 from scratch import optimizers
 from scratch.parameters import Parameters
 from torch_ref import optimizers as their_optimizers

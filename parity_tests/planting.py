@@ -10,7 +10,7 @@ class PlantedBug:
     """A mistake that was made in the world, as a change of one module.
 
     `old` stands in the module's source once, `new` takes its place. The tests of the `concept`,
-    parity_tests/test_<concept>.py, must fail on it. `seen` says where the mistake was met.
+    test_<concept>.py, must fail on it. `seen` says where the mistake was met.
     """
 
     name: str

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
+from parity_tests.compare.ledger import environment
 from parity_tests.conventions import Convention, Deviation, Finding, Refuted, in_words
 from parity_tests.cost_dialects import COST_DIALECTS
 from parity_tests.errata import ERRATA
 from parity_tests.layer_dialects import LAYER_DIALECTS
-from parity_tests.ledger import environment
 from parity_tests.optimizer_dialects import OPTIMIZER_DIALECTS
 from parity_tests.schedule_dialects import SCHEDULE_DIALECTS
 

@@ -12,9 +12,9 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import get_ema_avg_fn
 
-from parity_tests.bridge import to_numpy, to_torch
+from parity_tests.compare.bridge import to_numpy, to_torch
+from parity_tests.compare.functions import Array
 from parity_tests.conventions import Convention, Refutation, Values, evaluate
-from parity_tests.harness import Array
 from scratch import moving_averages, schedules
 from torch_ref import moving_averages as their_moving_averages
 from torch_ref import schedules as their_schedules

@@ -27,8 +27,8 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 from tqdm import tqdm
 
-from command_line import AGREED, INTERRUPTED, leave, make_room, number, output_path, write_json
-from parity_tests.bridge import rows, twin
+from parity_tests.compare.bridge import rows, twin
+from runs.command_line import AGREED, INTERRUPTED, leave, make_room, number, output_path, write_json
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
 from scratch.logistic_regression import propagate, propagate_with_loops

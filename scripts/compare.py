@@ -25,9 +25,11 @@ import torch
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
-import scratch_side
-import torch_side
-from command_line import (
+from parity_tests.compare.budgets import TRAINING
+from pictures.catalogue import PICTURES
+from pictures.style import BLUE, finish
+from runs import scratch_side, torch_side
+from runs.command_line import (
     AGREED,
     INTERRUPTED,
     PARTED,
@@ -40,12 +42,9 @@ from command_line import (
     save,
     write_json,
 )
-from demonstrations import DEMONSTRATIONS
-from draws import Bar, Draws, Side, draw
-from judging import Quantity, Verdict, apart, difference, judge, judge_runs, locate, quantities
-from parity_tests.budgets import TRAINING
-from pictures import PICTURES
-from style import BLUE, finish
+from runs.demonstrations import DEMONSTRATIONS
+from runs.draws import Bar, Draws, Side, draw
+from runs.verdict import Quantity, Verdict, apart, difference, judge, judge_runs, locate, quantities
 
 #: where a difference of exactly zero is drawn on the log axis.
 EQUAL = 0.1

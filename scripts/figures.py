@@ -26,12 +26,12 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from command_line import AGREED, INTERRUPTED, PARTED, described, leave, make_room, number, save
-from demonstrations import DEMONSTRATIONS
-from experiments import EXPERIMENTS
-from judging import Quantity, Verdict, judge, train_both
-from pictures import PICTURES
-from style import finish
+from pictures.catalogue import PICTURES
+from pictures.style import finish
+from runs.command_line import AGREED, INTERRUPTED, PARTED, described, leave, make_room, number, save
+from runs.demonstrations import DEMONSTRATIONS
+from runs.experiments import EXPERIMENTS
+from runs.verdict import Quantity, Verdict, judge, train_both
 
 #: processes that draw, unless told otherwise: one a core, each with one thread, and not too many.
 MOST_WORKERS = 4

@@ -34,10 +34,9 @@ from cosmic_ray.work_item import (
 from sqlalchemy.exc import DatabaseError
 from tqdm import tqdm
 
-from command_line import BAD_ARGUMENTS, leave, make_room, whole
-from fork_server import Job, Profile, Server, Verdict
-from forking import ROOT
-from mutants import (
+from mutants.fork_server import Job, Profile, Server, Verdict
+from mutants.forking import ROOT, tests_of
+from mutants.mutants import (
     Mutant,
     all_mutants,
     as_toml,
@@ -47,14 +46,15 @@ from mutants import (
     mutated_files,
     statement,
 )
+from runs.command_line import BAD_ARGUMENTS, leave, make_room, whole
 
 SESSION = ROOT / ".mutation"
 SCORE = Path(__file__).with_name("mutation_score.json")
 
 #: tests of the harness, of scripts, which start processes of their own, and of what takes minutes.
 LEFT_OUT = (
-    *("architecture", "budgets", "forking", "harness", "ledger", "locator", "mutation", "options"),
-    *("own_code", "pins", "planted_bugs", "readme", "trajectories", "witnesses"),
+    *("architecture", "budgets", "forking", "functions", "ledger", "locate", "mutation", "options"),
+    *("planted_bugs", "readme", "reproducibility", "trajectories", "user_code", "witnesses"),
     *("figures", "scripts", "search_rates"),
 )
 
@@ -67,7 +67,7 @@ SWEEPS = ("bad_input", "course_bad_input", "course_vocabulary", "doors", "invari
 #: where the tests of a module without a stem of its own are.
 OWN = {
     "_blocks": ("optimizers", "clipping"),
-    "_checks": ("fitting", "network", "training"),
+    "_checks": ("network_validation", "network", "training"),
     "_door": ("doors", "bad_input"),
     "_scales": ("search",),
     "_shapes": ("doors", "initializers", "dropout"),
@@ -90,9 +90,9 @@ class Outcome:
 
 def test_files() -> list[str]:
     """Return the files of tests that mutants are run against."""
-    paths = sorted((ROOT / "parity_tests").glob("test_*.py"))
+    paths = sorted((ROOT / "parity_tests").rglob("test_*.py"))
     return [
-        f"parity_tests/{path.name}"
+        str(path.relative_to(ROOT))
         for path in paths
         if path.stem.removeprefix("test_") not in LEFT_OUT
     ]
@@ -102,7 +102,11 @@ def own_files(mutant: Mutant) -> list[str]:
     """Return the test files of the mutant's stem."""
     name = mutant.module.split(".", 1)[-1]
     stems = OWN.get(name, (name.replace("course.", "course_"),))
-    return [f"parity_tests/test_{stem}.py" for stem in stems]
+    return [_test_file(stem) for stem in stems]
+
+
+def _test_file(stem: str) -> str:
+    return str(Path(tests_of(stem)).relative_to(ROOT))
 
 
 class Selection(NamedTuple):
@@ -121,7 +125,7 @@ def selected(mutant: Mutant, profile: Profile) -> Selection:
     own = set(own_files(mutant))
     if afresh:
         reached = by_line(lines, lines)
-        sweeping = own | {f"parity_tests/test_{one}.py" for one in SWEEPS}
+        sweeping = own | set(map(_test_file, SWEEPS))
         reached |= {one for one in profile.seconds if one.split("::")[0] in sweeping}
 
     def rank(test: str) -> tuple[bool, float]:

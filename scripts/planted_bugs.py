@@ -25,7 +25,10 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from command_line import (
+from mutants.forking import ROOT, Verdict, preload, run_changed, source_of, tests_of
+from parity_tests.planted_bugs import PLANTED_BUGS
+from parity_tests.planting import PlantedBug
+from runs.command_line import (
     AGREED,
     INTERRUPTED,
     PARTED,
@@ -35,9 +38,6 @@ from command_line import (
     output_path,
     write_json,
 )
-from forking import ROOT, Verdict, preload, run_changed, source_of, tests_of
-from parity_tests.planted_bugs import PLANTED_BUGS
-from parity_tests.planting import PlantedBug
 
 
 class Trial(NamedTuple):

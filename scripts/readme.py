@@ -38,6 +38,11 @@ def run(*arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], check=True, cwd=ROOT)
 
 
+def tests_named(pattern: str) -> list[str]:
+    """Return the files of tests of such names, in whichever room they are."""
+    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "parity_tests").rglob(pattern))]
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, numbers to the right."""
     rule = ["---" if index == 0 else "---:" for index in range(len(head))]
@@ -78,7 +83,7 @@ def compare() -> str:
 
 def figures() -> str:
     """Draw the pictures of the gallery, compressed; return them with a line each."""
-    pictures = importlib.import_module("pictures").PICTURES
+    pictures = importlib.import_module("pictures.catalogue").PICTURES
     with tempfile.TemporaryDirectory() as folder:
         run("scripts/figures.py", "--out", folder, "--only", *GALLERY)
         for name in GALLERY:
@@ -122,9 +127,8 @@ def parity() -> str:
     """Run the suite; return the worst errors of each concept."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.json"
-        tests = [f"parity_tests/test_{stem}.py" for stem in STEMS]
-        course = (ROOT / "parity_tests").glob("test_course_*.py")
-        tests += [f"parity_tests/{one.name}" for one in sorted(course)]
+        tests = [one for stem in STEMS for one in tests_named(f"test_{stem}.py")]
+        tests += tests_named("test_course_*.py")
         run("-m", "pytest", "-q", *tests, f"--parity-report={path}")
         report = json.loads(path.read_text())
     causes = [f"{cause} round-off" for cause in ("forward", "gradient", "optimizer", "training")]
@@ -183,8 +187,7 @@ def planted() -> str:
 
 def deep() -> str:
     """Run the properties with ten times the examples, some minutes; return their count."""
-    properties = sorted((ROOT / "parity_tests").glob("test_properties*.py"))
-    tests = [str(path.relative_to(ROOT)) for path in properties]
+    tests = tests_named("test_properties*.py")
     command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-profile=deep", *tests]
     ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
     if ended.returncode:

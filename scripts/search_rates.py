@@ -21,8 +21,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-import scratch_side
-from command_line import (
+from runs import scratch_side
+from runs.command_line import (
     AGREED,
     DIVERGED,
     INTERRUPTED,
@@ -34,8 +34,8 @@ from command_line import (
     output_path,
     write_json,
 )
-from draws import draw
-from experiments import Experiment
+from runs.draws import draw
+from runs.experiments import Experiment
 from scratch.search import LogUniform, Scale, Trial, best, caviar, draw_points, zoom
 
 #: the trials of the first round whose box the second one searches.

@@ -5,9 +5,9 @@ python scripts/train_scratch.py --experiment digits --out out/scratch-digits.jso
 
 from __future__ import annotations
 
-import scratch_side
-from command_line import leave, read_flags, train
-from draws import draw
+from runs import scratch_side
+from runs.command_line import leave, read_flags, train
+from runs.draws import draw
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,9 +9,9 @@ import sys
 
 import torch
 
-import torch_side
-from command_line import BAD_ARGUMENTS, leave, read_flags, train
-from draws import draw
+from runs import torch_side
+from runs.command_line import BAD_ARGUMENTS, leave, read_flags, train
+from runs.draws import draw
 
 
 def main(argv: list[str] | None = None) -> int:

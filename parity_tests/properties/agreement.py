@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.budgets import FORWARD, Budget
-from parity_tests.harness import RUN, assert_close
-from parity_tests.ruler import MARGIN, assert_true, hold_both, measure
+from parity_tests.compare.budgets import FORWARD, Budget
+from parity_tests.compare.functions import RUN, assert_close
+from parity_tests.compare.measurement import MARGIN, assert_true, hold_both, measure
 
 Array = NDArray[Any]
 

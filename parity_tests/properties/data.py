@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parity_tests.bridge import columns, rows, to_numpy, to_torch
-from parity_tests.budgets import FORWARD, GRADIENT
-from parity_tests.gauges import product
+from parity_tests.compare.bridge import columns, rows, to_numpy, to_torch
+from parity_tests.compare.budgets import FORWARD, GRADIENT
+from parity_tests.compare.gauges import product
+from parity_tests.compare.witnesses import widened
 from parity_tests.properties.agreement import Quantity, agree, assert_equal
 from parity_tests.properties.draws import draw
-from parity_tests.witnesses import widened
 from scratch import logistic_regression, mini_batches, normalization, splits
 from scratch.activations import sigmoid_forward
 from torch_ref import logistic_regression as their_logistic_regression

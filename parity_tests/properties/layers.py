@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, softmax
 
-from parity_tests.bridge import columns, rows, to_numpy, to_torch
-from parity_tests.budgets import GRADIENT
-from parity_tests.gauges import batch_norm_gauges, linear_gauges, softmax_gauges
-from parity_tests.harness import assert_close, assert_twins
+from parity_tests.compare.bridge import columns, rows, to_numpy, to_torch
+from parity_tests.compare.budgets import GRADIENT
+from parity_tests.compare.functions import assert_close, assert_twins
+from parity_tests.compare.gauges import batch_norm_gauges, linear_gauges, softmax_gauges
+from parity_tests.compare.witnesses import widened
 from parity_tests.properties.agreement import Quantity, agree, assert_equal, floored
 from parity_tests.properties.draws import SMOOTH, draw
-from parity_tests.witnesses import widened
 from scratch import batch_norm, dropout
 from scratch.activations import ACTIVATIONS
 from scratch.costs import COSTS

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from parity_tests.budgets import GRADIENT
-from parity_tests.gauges import batch_norm_gauges, linear_gauges, network_gauges
+from parity_tests.compare.budgets import GRADIENT
+from parity_tests.compare.gauges import batch_norm_gauges, linear_gauges, network_gauges
 from parity_tests.properties.agreement import Quantity, agree, assert_equal
 from scratch import (
     activations,

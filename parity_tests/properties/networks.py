@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parity_tests.bridge import (
+from parity_tests.compare.bridge import (
     columns,
     load_running,
     masks_to_torch,
@@ -19,14 +19,15 @@ from parity_tests.bridge import (
     twin,
     unload_running,
 )
-from parity_tests.budgets import FORWARD, GRADIENT
-from parity_tests.gauges import (
+from parity_tests.compare.budgets import FORWARD, GRADIENT
+from parity_tests.compare.gauges import (
     cost_gauges,
     layer_gauges,
     moment_gauges,
     network_gauges,
     prediction_gauge,
 )
+from parity_tests.compare.witnesses import widened
 from parity_tests.properties.agreement import (
     FIRST_ORDER,
     Quantity,
@@ -35,7 +36,6 @@ from parity_tests.properties.agreement import (
     assert_equal,
 )
 from parity_tests.properties.draws import draw
-from parity_tests.witnesses import widened
 from scratch._step import TrainingStep
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.dropout import draw_masks

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from parity_tests.bridge import to_torch
-from parity_tests.budgets import STEP
+from parity_tests.compare.bridge import to_torch
+from parity_tests.compare.budgets import STEP
+from parity_tests.compare.witnesses import widened
 from parity_tests.properties.agreement import Quantity, agree, assert_equal
-from parity_tests.witnesses import widened
 from scratch import clipping, moving_averages
 from scratch.optimizers import OPTIMIZERS
 from scratch.parameters import Parameters

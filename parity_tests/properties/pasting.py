@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import reject
 
-from parity_tests.ledger import LEDGER
+from parity_tests.compare.ledger import LEDGER
 from parity_tests.properties.agreement import VacuousError
 
 

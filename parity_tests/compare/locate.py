@@ -1,0 +1,304 @@
+"""Where two runs part: the first step, layer, unit and quantity, by walking them in lockstep.
+
+Each side takes a step and shows what it has computed on the way, in that order: Z and A of every
+layer, the gradients from the last layer back, the optimizer's state, the parameters. Where a
+rounded Z falls on either side of a rectifier's kink, values agree and the gradient does not: the
+report then names the rectifier.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, unload
+from parity_tests.compare.budgets import TRAINING
+from parity_tests.compare.functions import measure
+from scratch.network import Network, cost_and_gradients, network_forward
+from scratch.optimizers import Optimizer
+from scratch.parameters import Parameters
+from torch_ref import network as theirs
+from torch_ref.parameters import parameters as parameters_of
+
+__all__ = ["Parting", "Run", "ScratchRun", "TorchRun", "locate"]
+
+Array = NDArray[Any]
+Masks = Mapping[str, Array]
+#: what a step has computed, in its order: "Z1", "A1", "gradient of W1", "v of W1", "W1", ...
+Computed = dict[str, Array]
+
+#: activations with a kink at 0, in the names of both sides.
+RECTIFIERS = ("relu", "leaky_relu")
+
+
+class Run(Protocol):
+    """A training that is walked step by step; anything with this one method will do."""
+
+    def step(self, X: Array, Y: Array, masks: Masks | None = None) -> Computed:
+        """Take a step on a mini-batch, (n_x, m) and (n_y, m); return what it computed, in order.
+
+        Arrays are laid out as in `scratch`: a unit is a row. The name of a quantity ends with the
+        number of its layer: "Z1", "A1", "gradient of W1", "v of W1", "W1".
+        """
+
+
+class ScratchRun:
+    """A run of `scratch`: a network, its parameters, which are overwritten, and an optimizer."""
+
+    def __init__(
+        self, network: Network, parameters: Parameters, optimizer: Optimizer, **penalties: Any
+    ) -> None:
+        """Begin before the first step; `penalties` are l1, l2 and m of `cost_and_gradients`."""
+        self.network, self.parameters, self.optimizer = network, parameters, optimizer
+        self.penalties = penalties
+        self.memory = optimizer.init(parameters)
+        letter = "Z_tilde" if network.batch_norm else "Z"
+        hidden = range(1, network.depth) if network.hidden in RECTIFIERS else ()
+        #: the quantities whose sign a rectifier switches on.
+        self.rectified = tuple(f"{letter}{l}" for l in hidden)
+
+    def step(self, X: Array, Y: Array, masks: Masks | None = None) -> Computed:
+        """Take a step on a mini-batch and return what it computed, in order."""
+        network, parameters = self.network, self.parameters
+        _, cache = network_forward(X, parameters, network, masks)
+        computed: Computed = {}
+        for l, linear in enumerate(cache.linear, start=1):
+            computed[f"Z{l}"] = linear.W @ linear.A_prev + parameters.get(f"b{l}", 0.0)
+            if l == network.depth:
+                break
+            normalized = cache.batch_norm[l - 1]
+            if normalized is not None:
+                beta = parameters[f"beta{l}"]
+                computed[f"Z_tilde{l}"] = normalized.gamma * normalized.Z_norm + beta
+            computed[f"A{l}"] = cache.linear[l].A_prev
+        _, gradients = cost_and_gradients(parameters, X, Y, network, masks=masks, **self.penalties)
+        computed |= _backwards(gradients)
+        self.optimizer.update(parameters, gradients, self.memory)
+        for name, value in getattr(self.memory, "_asdict", dict)().items():
+            if np.shape(value) == parameters.theta.shape:
+                computed |= _named(name, value, parameters)
+        return computed | {name: view.copy() for name, view in parameters.items()}
+
+
+class TorchRun:
+    """A run of a torch module whose `nn.Linear` layers are the network's, in order.
+
+    A `torch_ref.network.Network` has its cost with it; any other module wants `cost(module, X, Y)`,
+    rows being examples, a scalar. `state` names the optimizer's state, as `adam_state` does.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        *,
+        cost: Callable[[nn.Module, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None,
+        **penalties: Any,
+    ) -> None:
+        """Begin before the first step; `penalties` are l1, l2 and m of `cost_and_gradients`."""
+        if cost is None and not isinstance(module, theirs.Network):
+            raise TypeError(f"expected a cost for {type(module).__name__}, got none")
+        self.module, self.optimizer = module, optimizer
+        self.cost, self.state, self.penalties = cost, state, penalties
+
+    def step(self, X: Array, Y: Array, masks: Masks | None = None) -> Computed:
+        """Take a step on a mini-batch and return what it computed, in order."""
+        named = parameters_of(self.module)
+        device = str(next(iter(named.values())).device)
+        computed: Computed = {}
+        with _showing(self.module, computed):
+            pulled = self._pull(rows(X, device), rows(Y, device), masks, device)
+        gradients = {name: to_numpy(name, one) for name, one in pulled.items()}
+        computed |= _backwards(gradients)
+        for name, parameter in named.items():
+            parameter.grad = pulled[name]
+        self.optimizer.step()
+        after = unload(self.module)  # type: ignore[arg-type]
+        for name, value in (self.state(self.optimizer) if self.state else {}).items():
+            if value.numel() == after.theta.size:
+                computed |= _named(name, value.detach().cpu().numpy(), after)
+        return computed | dict(after)
+
+    def _pull(
+        self, X: torch.Tensor, Y: torch.Tensor, masks: Masks | None, device: str
+    ) -> dict[str, torch.Tensor]:
+        """Return the gradients by name."""
+        module: Any = self.module
+        if self.cost is None:
+            dropped = None if masks is None else masks_to_torch(masks, device)
+            return theirs.cost_and_gradients(module, X, Y, masks=dropped, **self.penalties)[1]
+        if masks is not None:
+            raise ValueError(f"expected no masks for {type(module).__name__}, got {[*masks]}")
+        named = parameters_of(module)
+        J = self.cost(module, X, Y)
+        return dict(zip(named, torch.autograd.grad(J, list(named.values())), strict=True))
+
+
+@contextmanager
+def _showing(module: nn.Module, computed: Computed) -> Iterator[None]:
+    """Fill `computed` with Z and A of every layer while a pass of the module goes on."""
+
+    def keep_input(name: str) -> Callable[[nn.Module, Any], None]:
+        def keep(_: nn.Module, inputs: Any) -> None:
+            computed[name] = columns(inputs[0]).copy()
+
+        return keep
+
+    def keep_output(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
+        def keep(_: nn.Module, __: Any, output: torch.Tensor) -> None:
+            computed[name] = columns(output).copy()  # an activation may overwrite it
+
+        return keep
+
+    hooks, l = [], 0
+    for part in module.modules():
+        if isinstance(part, nn.Linear):
+            l += 1
+            hooks.append(part.register_forward_hook(keep_output(f"Z{l}")))
+            if l > 1:
+                hooks.append(part.register_forward_pre_hook(keep_input(f"A{l - 1}")))
+        elif isinstance(part, nn.BatchNorm1d):
+            hooks.append(part.register_forward_hook(keep_output(f"Z_tilde{l}")))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def layer_of(name: str) -> int:
+    """Return the number that the name of a quantity ends with."""
+    return int(re.findall(r"\d+$", name)[0])
+
+
+def _backwards(gradients: Mapping[str, Array]) -> Computed:
+    """Name the gradients in the order in which they are computed, the last layer first."""
+    names = sorted(gradients, key=lambda name: -layer_of(name))
+    return {f"gradient of {name}": gradients[name] for name in names}
+
+
+def _named(letter: str, vector: Array, like: Parameters) -> Computed:
+    """Name the pieces of a vector of the optimizer's state."""
+    pieces = Parameters.empty(like.shapes, vector.dtype)
+    pieces.theta[:] = vector
+    return {f"{letter} of {name}": piece for name, piece in pieces.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parting:
+    """The first place at which two runs part; `str` makes a sentence of it."""
+
+    step: int  # from 1
+    quantity: str  # "Z1", "gradient of W2", ..., or "rectifier of Z1"
+    layer: int
+    place: tuple[int, ...]  # (unit, example) of Z and A, (unit, input) of W, (unit, 0) of b
+    ours: float
+    theirs: float
+    error: float  # in eps units, of what has left the bound
+    allowed: float
+    consequence: str = ""  # of a rectifier, what has left the bound
+
+    @property
+    def unit(self) -> int:
+        """The unit of the layer, from 0."""
+        return self.place[0]
+
+    def __str__(self) -> str:
+        """Say at which step, in which layer and unit, what stands on both sides."""
+        at = f"step {self.step}, layer {self.layer}, unit {self.unit}"
+        values = f"ours {self.ours!r}, theirs {self.theirs!r}"
+        bound = f"{self.error:.3g} eps units apart, allowed {self.allowed:.3g}"
+        if self.consequence:
+            return (
+                f"{at}: the {self.quantity} switches differently on example {self.place[1]}: "
+                f"{values}; so {self.consequence}, {bound}"
+            )
+        return f"{at}: {self.quantity}{[*self.place]} is apart: {values}, {bound}"
+
+
+def locate(
+    ours: Run,
+    theirs: Run,
+    batches: Iterable[tuple[Any, ...]],
+    *,
+    allowed: float | Callable[[int], float] = TRAINING.eps,
+) -> Parting | None:
+    """Walk two runs in lockstep; return where they part first, or None where they stay together.
+
+    Each of `batches` is (X, Y), or (X, Y, masks) where units are dropped. A quantity has parted
+    when it is further apart than `allowed` eps times its largest entry so far; `allowed` may depend
+    on the step. What one run alone shows is left out, such as a state without names. Raises
+    ValueError where the runs show nothing by the same name, other shapes or gradients of other
+    parameters, and without a batch.
+    """
+    largest: dict[str, float] = {}
+    number = 0
+    for number, batch in enumerate(batches, start=1):
+        mine, other = ours.step(*batch), theirs.step(*batch)
+        bound = allowed(number) if callable(allowed) else allowed
+        both = [name for name in mine if name in other]
+        if not both:
+            raise ValueError(f"expected quantities in common, got {[*mine]} and {[*other]}")
+        _refuse_other_parameters(mine, other)
+        for name in both:
+            if mine[name].shape != other[name].shape:
+                raise ValueError(
+                    f"expected {name} of one shape, got {mine[name].shape}, {other[name].shape}"
+                )
+            largest[name] = max(largest.get(name, 0.0), float(np.abs(other[name]).max()))
+            found = measure(mine[name], other[name], largest[name])
+            if not found.error <= bound:
+                parting = Parting(
+                    step=number,
+                    quantity=name,
+                    layer=layer_of(name),
+                    place=found.place,
+                    ours=float(found.ours),
+                    theirs=float(found.theirs),
+                    error=found.error,
+                    allowed=bound,
+                )
+                return _explained(parting, mine, other, getattr(ours, "rectified", ()))
+    if not number:
+        raise ValueError("expected at least one batch, got none")
+    return None
+
+
+def _refuse_other_parameters(mine: Computed, other: Computed) -> None:
+    """Raise ValueError where both sides show gradients, and one of them for more parameters."""
+    shown = [{name for name in side if name.startswith("gradient of ")} for side in (mine, other)]
+    if all(shown) and shown[0] != shown[1]:
+        alone = sorted(shown[0] ^ shown[1])
+        raise ValueError(f"expected gradients of the same parameters, got {alone} on one side only")
+
+
+def _explained(parting: Parting, mine: Computed, other: Computed, rectified: Any) -> Parting:
+    """Return the rectifier that makes a gradient part, where that layer's has switched."""
+    name = next((one for one in rectified if layer_of(one) == parting.layer), None)
+    if name is None or not parting.quantity.startswith("gradient"):
+        return parting
+    switched = np.argwhere((mine[name] > 0) != (other[name] > 0))
+    # the unit whose gradient is furthest apart, if it is one of those that switched
+    place = next((tuple(map(int, one)) for one in switched if one[0] == parting.unit), None)
+    if place is None:
+        return parting
+    return replace(
+        parting,
+        quantity=f"rectifier of {name}",
+        place=place,
+        ours=float(mine[name][place]),
+        theirs=float(other[name][place]),
+        consequence=(
+            f"{parting.quantity}{[*parting.place]} is {parting.ours!r} in ours and "
+            f"{parting.theirs!r} in theirs"
+        ),
+    )

@@ -1,0 +1,175 @@
+"""The ruler in eps, and what every comparison does with it: refuse the vacuous, record, report."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity_tests.compare.ledger import LEDGER, Entry
+
+Array = NDArray[Any]
+
+#: a value proves something when it is so many times larger than the tolerance it is held to.
+MARGIN = 100
+
+#: the same where the reference is its own gauge: a tolerance of a few percent, as statistics need,
+#: still tells a factor of 2 or a forgotten 1/m.
+OWN_MARGIN = 10
+
+
+class Measurement(NamedTuple):
+    """How far two arrays are apart, where most, and what stands there."""
+
+    error: float  # max |ours - theirs| / (eps gauge)
+    place: tuple[int, ...]
+    ours: Any
+    theirs: Any
+    ulp: float  # of ours' dtype, at that index
+    unit: Any  # eps gauge at that index
+
+
+def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None) -> Measurement:
+    """Return max|ours - theirs| / (eps * gauge), by default with the eps of `ours`.
+
+    The gauge is max|theirs| or, where there is cancellation, an array that bounds what was summed.
+    """
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
+    wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
+    gauge = np.abs(wide_theirs).max() if gauge is None else np.asarray(gauge, np.longdouble)
+    scale = eps * gauge
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        distance = np.abs(wide_ours - wide_theirs)
+        errors = np.zeros(distance.shape, np.longdouble)
+        np.divide(distance, scale, out=errors, where=distance != 0)
+        # NaN or infinity on either side, or in the gauge, is as far apart as can be
+        if not np.isfinite(scale).all():
+            errors = np.where(np.isfinite(scale), errors, np.inf)
+        index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))  # NaN first
+        found = float(errors[index])
+        ulp = float(distance[index] / np.spacing(np.abs(theirs[index]).astype(ours.dtype)))
+    unit = scale if np.ndim(scale) == 0 else np.broadcast_to(scale, errors.shape)[index]
+    found = np.inf if np.isnan(found) else found
+    return Measurement(found, index, ours[index], theirs[index], ulp, unit)
+
+
+class ProvesNothingError(AssertionError):
+    """What was drawn lets any answer pass; another draw may prove something."""
+
+
+def refuse_vacuity(reference: Array, gauge: Any, fraction: float, quantity: str) -> None:
+    """Raise ProvesNothingError where a reference drowns in its tolerance, `fraction` of a gauge."""
+    largest = np.abs(reference).max()
+    tolerance = fraction * np.max(largest if gauge is None else np.asarray(gauge))
+    margin = OWN_MARGIN if gauge is None else MARGIN
+    if not margin * tolerance < largest:
+        raise ProvesNothingError(
+            f"{quantity}: the reference, at most {largest:.3g}, drowns in its tolerance "
+            f"{tolerance:.3g}: the case proves nothing"
+        )
+
+
+class Truth(NamedTuple):
+    """How far each side is from a wider run of ours."""
+
+    ours: Measurement
+    theirs: Measurement
+
+
+def hold_both(ours: Any, theirs: Any, wider: Any, gauge: Any = None) -> Truth:
+    """Measure both sides against a wider run, over one gauge and in the eps of `ours`."""
+    eps = float(np.finfo(np.asarray(ours).dtype).eps)
+    gauge = np.abs(np.asarray(theirs, np.longdouble)).max() if gauge is None else gauge
+    return Truth(*(measure(side, wider, gauge, eps) for side in (ours, theirs)))
+
+
+def record(
+    quantity: str,
+    dtype: Any,
+    found: Measurement,
+    allowed: float,
+    cause: str,
+    truth: Truth | None = None,
+    kind: str = "other",
+) -> None:
+    """Write one comparison, and the distances of both sides from the wider truth, to the ledger."""
+    LEDGER.entries.append(
+        Entry(
+            LEDGER.concept,
+            LEDGER.case,
+            quantity,
+            str(dtype),
+            LEDGER.device,
+            found.error,
+            allowed,
+            cause,
+            found.place,
+            None if truth is None else truth.ours.error,
+            None if truth is None else truth.theirs.error,
+            kind,
+        )
+    )
+
+
+def apart(
+    quantity: str, found: Measurement, allowed: float, cause: str, other: str = "theirs"
+) -> str:
+    """Say where the sides part and by how much."""
+    return (
+        f"{quantity} differs at {found.place}: ours {found.ours!r}, {other} {found.theirs!r}, "
+        f"{found.error:.4g} eps units ({found.ulp:.4g} ULP), allowed {allowed:.4g} ({cause})"
+    )
+
+
+def worse(quantity: str, truth: Truth, theirs: Array, allowed: float, floor: str) -> str:
+    """Say where ours is further from torch in float64 than torch's own float32 lets it be."""
+    found, cause = truth.ours, f"twice torch's, {floor}"
+    message = apart(quantity, found, allowed, cause, "torch's in float64")
+    return (
+        f"{message}; torch in float32 is {truth.theirs.error:.4g} eps units from it at most, "
+        f"{theirs[found.place]!r} here: its float64 contradicts ours"
+    )
+
+
+def verdict(
+    third: Any, blur: Any, found: Measurement, allowed: float, name: str, ours: str = ""
+) -> str:
+    """Say what a third witness gives where the sides part, and which of them it contradicts.
+
+    It is itself uncertain by `blur`. One that runs `ours`, a formula or a rule, knows what that
+    loses to rounding, but not whether it is the right one.
+    """
+    mine, other = abs(third - found.ours), abs(third - found.theirs)
+    nearest, farthest = min(mine, other), max(mine, other)
+    if farthest <= 2 * blur:
+        judged = "cannot tell which is wrong"
+    elif nearest > allowed * found.unit + blur and 10 * nearest > farthest:
+        judged = "contradicts both"
+    elif mine < other:
+        judged = f"contradicts theirs{ours and f', unless our {ours} itself is another'}"
+    else:
+        judged = "contradicts ours"
+    return f"{name} gives {third!r}: the third witness {judged}"
+
+
+def untrue(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> str:
+    """Say from which side a wider run is further than allowed, or return ""."""
+    wrong = [side for side, found in truth._asdict().items() if not found.error <= allowed]
+    if not wrong:
+        return ""
+    found = max(truth, key=lambda one: one.error)
+    held = "both sides have" if len(wrong) == 2 else f"{wrong[0]} has"
+    return (
+        f"{quantity}: {name} gives {found.theirs!r} at {found.place}, where {held} "
+        f"{found.ours!r}, {found.error:.4g} eps units, allowed {allowed:.4g} ({cause}): "
+        f"the third witness contradicts {'both' if len(wrong) == 2 else wrong[0]}"
+    )
+
+
+def assert_true(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> None:
+    """Raise AssertionError where a wider run is further than allowed from either side."""
+    message = untrue(quantity, truth, allowed, cause, name)
+    if message:
+        raise AssertionError(message)

@@ -1,0 +1,238 @@
+"""The third witness: wider runs of our own code, and central differences of its forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from parity_tests.compare.budgets import DIFFERENCE_STENCIL, HIDDEN_ROUNDING, WIDE, difference_of
+from parity_tests.compare.measurement import Array, measure, record
+from scratch.parameters import Parameters
+
+Forward = Callable[..., tuple[Any, Any]]
+Backward = Callable[[Any, Any], dict[str, Array]]
+
+#: a step far below what float64 sees and far above what longdouble does.
+PROBE = float(np.finfo(np.longdouble).eps) ** (2 / 3)
+
+#: how often it is taken: a single number that is rounded may happen to stay where it was.
+PROBES = 3
+
+
+def cast(value: Any, dtype: Any) -> Any:
+    """Return floating arrays in another dtype, also inside of containers; the rest as it is."""
+    if isinstance(value, Parameters):
+        wider = Parameters.empty(value.shapes, dtype)
+        wider.theta[:] = value.theta
+        return wider
+    if isinstance(value, np.ndarray | np.floating):
+        return value.astype(dtype) if value.dtype.kind == "f" else value
+    if isinstance(value, Mapping):
+        return {name: cast(one, dtype) for name, one in value.items()}
+    if isinstance(value, tuple):
+        parts = [cast(one, dtype) for one in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    if isinstance(value, list):
+        return [cast(one, dtype) for one in value]
+    return value
+
+
+def widened(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Return what our function makes of the same arguments in longdouble; None if that is no wider.
+
+    Arrays, scalars of NumPy's and `Parameters` are widened; Python's own numbers are what they are.
+    """
+    if not WIDE:
+        return None
+    return function(*cast(arguments, np.longdouble), **cast(named, np.longdouble))
+
+
+def wide_run(
+    forward: Forward,
+    backward: Backward,
+    arguments: Mapping[str, Any],
+    upstream: Array,
+    names: tuple[str, ...],
+) -> tuple[Array, dict[str, Array]]:
+    """Return output and gradients of a longdouble run of ours.
+
+    Raises AssertionError where it takes no longdouble, or is not in longdouble from end to end: a
+    witness that stays away unnoticed would be none.
+    """
+    wider = cast(arguments, np.longdouble)
+    try:
+        value, cache = forward(**wider)
+        gradients = backward(upstream.astype(np.longdouble)[()], cache)
+    except TypeError as error:
+        raise AssertionError(
+            f"the pair takes no longdouble ({error}): `widest=np.float64` does without"
+        ) from error
+    output = np.asarray(value)
+    for quantity, found, like in (
+        ("output", output, upstream),
+        *((f"gradient of {name}", gradients[name], arguments[name]) for name in names),
+    ):
+        if np.asarray(found).dtype != np.longdouble or np.shape(found) != np.shape(like):
+            raise AssertionError(
+                f"{quantity}: the longdouble run gives {np.asarray(found).dtype} of shape "
+                f"{np.shape(found)}: it is no witness"
+            )
+    return output, {name: np.asarray(gradients[name]) for name in names}
+
+
+def assert_unrounded(
+    forward: Forward,
+    arguments: Mapping[str, Any],
+    upstream: Array,
+    run: tuple[Array, Mapping[str, Array]],
+    gauge: Any,
+) -> None:
+    """Raise AssertionError where a longdouble run passes through float64 on its way.
+
+    Inputs are moved by less than float64 can hold. The output must move as its gradient says: what
+    is rounded inside moves by nothing or by a whole eps of float64.
+    """
+    output, gradients = run
+    size = np.abs(output).max() if gauge is None else np.asarray(gauge)
+    eps = np.finfo(np.longdouble).eps
+    unit = eps * np.sqrt(np.square(upstream * np.broadcast_to(size, output.shape)).sum())
+    directions, start = np.random.default_rng(0), cast(arguments, np.longdouble)
+    for _ in range(PROBES):
+        expected, moved = np.longdouble(0), dict(start)
+        for name, gradient in gradients.items():
+            away = PROBE * directions.uniform(-1, 1, gradient.shape)
+            moved[name] = start[name] + away * start[name]
+            expected += (gradient * (moved[name] - start[name])).sum()
+        response = (upstream * (forward(**moved)[0] - output)).sum()
+        error = abs(response - expected) / unit
+        if not error <= HIDDEN_ROUNDING.eps:
+            raise AssertionError(
+                f"output: the longdouble run moves by {response:.6g} where its inputs move it by "
+                f"{expected:.6g}, {error:.4g} eps units of longdouble, allowed "
+                f"{HIDDEN_ROUNDING.eps:.4g} ({HIDDEN_ROUNDING.name}): something inside is rounded "
+                "to float64, and the run is no witness"
+            )
+
+
+class Difference:
+    """Central differences of our own forward, in longdouble or, at the best step, in float64."""
+
+    def __init__(
+        self,
+        forward: Forward,
+        inputs: Mapping[str, Array],
+        constants: Mapping[str, Any],
+        upstream: Array,
+        name: str,
+        dtype: Any = np.longdouble,
+    ) -> None:
+        """Take the pair's forward and the input that moves."""
+        self._forward = forward
+        self._arguments = cast({**inputs, **constants}, dtype)
+        self._arguments[name] = np.asarray(self._arguments[name])
+        self._upstream = upstream.astype(dtype)
+        self.name, self.dtype = name, dtype
+        self.step, self.budget = difference_of(dtype)
+
+    def __call__(self, index: tuple[int, ...]) -> Any:
+        """Return the difference quotient of sum(upstream * output) at one entry of the input."""
+        return self.quotient(index, 1.0)[0]
+
+    def quotient(self, index: tuple[int, ...], shrunk: float) -> tuple[Any, Any]:
+        """Return the quotient with the usual step times `shrunk`, and its round-off.
+
+        Large entries take larger steps.
+        """
+        size = np.maximum(1, np.abs(self._arguments[self.name][index]))
+        step = self.dtype(self.step * shrunk) * size
+        total, largest = self.dtype(0), self.dtype(0)
+        for steps, weight in DIFFERENCE_STENCIL.items():
+            moved = self._arguments[self.name].copy()
+            moved[index] += steps * step
+            try:
+                output = self._forward(**{**self._arguments, self.name: moved})[0]
+            except ValueError:  # a large step may leave the domain, at a door
+                return self.dtype(np.nan), self.dtype(np.nan)
+            products = self._upstream * output
+            total += weight * products.sum()
+            largest = np.maximum(largest, np.abs(products).sum())
+        return total / (12 * step), np.finfo(self.dtype).eps * largest / step
+
+    def refined(self, index: tuple[int, ...]) -> tuple[Any, Any]:
+        """Return the quotient whose step suits this entry best, and its error bar.
+
+        Steep functions want smaller steps, large values larger ones; the bar is what the quotient
+        moves when its step is halved, and halved again, and the round-off of its sums.
+        """
+        tries = []
+        for shrunk in (1e3, 1e2, 1e1, 1.0, 1e-1, 1e-2, 1e-3):
+            with np.errstate(all="ignore"):  # or without one
+                three = [self.quotient(index, shrunk / halved) for halved in (1, 2, 4)]
+            values = [value for value, _ in three]
+            if np.isfinite(values).all():
+                bar = 4 * (max(values) - min(values)) + three[-1][1]
+                tries.append((bar, shrunk, values[1]))
+        if not tries:
+            raise AssertionError(f"no difference of {self.name} at {index} is finite")
+        bar, _, best = min(tries)
+        return best, bar
+
+
+def assert_witnessed(
+    sides: Mapping[str, Array],
+    difference: Difference,
+    rng: np.random.Generator,
+    gauge: Any,
+    most: int,
+) -> None:
+    """Hold gradients, by side, against differences at a few entries drawn at random.
+
+    The last of the sides may be a longdouble run of our backward: where it fails alone, our
+    backward is not the derivative of our forward.
+    """
+    ours, theirs = sides["ours"], sides["theirs"]
+    size = min(most, ours.size)
+    flat = rng.choice(ours.size, size, replace=False)
+    places = [tuple(int(i) for i in np.unravel_index(one, ours.shape)) for one in flat]
+    with np.errstate(all="ignore"):  # what is not finite is refined
+        third = np.array([difference(place) for place in places])
+    scale = np.abs(theirs).max() if gauge is None else np.asarray(gauge).max()
+    eps = float(np.finfo(ours.dtype).eps)
+    allowed = difference.budget.in_eps(eps)
+    quantity = f"gradient of {difference.name}"
+    refined: set[int] = set()
+    bar = 0.0  # of the refined quotients, which all sides meet
+    wrong: list[str] = []
+    for side, gradient in sides.items():
+        mine = np.array([gradient[place] for place in places])
+        found = measure(mine, third, scale, eps)
+        while not found.error <= allowed + bar and found.place[0] not in refined:
+            (worst,) = found.place
+            third[worst], uncertainty = difference.refined(places[worst])
+            refined.add(worst)
+            bar = max(bar, float(uncertainty / (eps * scale)))
+            found = measure(mine, third, scale, eps)
+        record(f"{quantity}, {side}", ours.dtype, found, allowed + bar, difference.budget.name)
+        if not found.error <= allowed + bar:
+            wrong.append(side)
+            place = places[found.place[0]]
+            if len(wrong) == 1:
+                message = (
+                    f"{quantity}: a central difference gives {found.theirs!r} at {place}, where "
+                    f"{side} has {found.ours!r}, {found.error:.4g} eps units, allowed "
+                    f"{allowed:.4g} ({difference.budget.name})"
+                )
+    if wrong:
+        raise AssertionError(f"{message}: {_blame(wrong)}")
+
+
+def _blame(wrong: list[str]) -> str:
+    """Say which sides the differences contradict."""
+    sides = [side for side in ("ours", "theirs") if side in wrong]
+    if not sides:
+        return "our backward in longdouble is not the derivative of our forward"
+    guilty = " ".join(["both"] if len(sides) == 2 else sides)
+    derived = ", our backward is not the derivative of our forward" if "ours" in sides else ""
+    return f"the third witness contradicts {guilty}{derived}"

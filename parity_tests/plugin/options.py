@@ -1,0 +1,130 @@
+"""The options of the suite: a pytest plugin that an entry point loads, before any conftest.
+
+In a conftest they would come too late for `--parity-report PATH`, whose PATH pytest would take for
+a test, and for `--pyargs parity_tests`, whose conftest it meets while collecting. As the plugin is
+loaded by every run of pytest beside this project, it imports nothing heavy and offers its options,
+whose names other projects have too, only where the tests to run are these.
+
+One thing no plugin mends: where no test is named, pytest looks for its configuration beside a PATH
+that exists already. For a report outside of the checkout, `--parity-report=PATH` keeps it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from parity_tests.compare.files import make_room
+
+#: the package of these tests.
+PACKAGE = __name__.partition(".")[0]
+
+#: what `all` stands for.
+DEVICES, DTYPES = ("cpu", "cuda"), ("float32", "float64")
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Offer the options where the run is one of these tests."""
+    if not _concerned(pluginmanager.get_plugin("pytestconfig")):
+        return
+    group = parser.getgroup("parity", "parity of scratch and torch")
+    group.addoption(
+        "--device",
+        choices=[*DEVICES, "all"],
+        default="cpu",
+        help="where torch computes: cuda runs only the tests that can, all runs both "
+        "(default: %(default)s)",
+    )
+    group.addoption(
+        "--dtype",
+        choices=[*DTYPES, "all"],
+        default="all",
+        help="the precision of the tests that take one (default: %(default)s)",
+    )
+    group.addoption(
+        "--parity-report", metavar="PATH", type=Path, help="write every comparison as JSON"
+    )
+    group.addoption(
+        "--parity-seed",
+        metavar="N",
+        type=_seed,
+        default=0,
+        help='draw everything anew: any number from 0, or "random" (default: %(default)s)',
+    )
+
+
+def _concerned(config: Any) -> bool:
+    """Tell whether the working directory or an argument of pytest leads to these tests."""
+    named = config.known_args_namespace
+    folder = config.invocation_params.dir
+    if named.pyargs and any(one.split(".")[0] == PACKAGE for one in named.file_or_dir):
+        return True
+    paths = [folder, *((folder / one.partition("::")[0]).resolve() for one in named.file_or_dir)]
+    return any(PACKAGE in path.parts or (path / PACKAGE).is_dir() for path in paths)
+
+
+def _seed(text: str) -> int:
+    """Return a seed given as a number, or one drawn anew."""
+    if text == "random":
+        return random.SystemRandom().randrange(1, 2**32)
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a number from 0, or random, got {text!r}")
+    return int(text)
+
+
+def chosen_devices(config: pytest.Config) -> tuple[str, ...]:
+    """Return the devices that were asked for."""
+    device = config.getoption("device", "cpu")
+    return DEVICES if device == "all" else (device,)
+
+
+def chosen_dtypes(config: pytest.Config) -> tuple[str, ...]:
+    """Return the names of the dtypes that were asked for."""
+    dtype = config.getoption("dtype", "all")
+    return DTYPES if dtype == "all" else (dtype,)
+
+
+def chosen_seed(config: pytest.Config) -> int:
+    """Return the number that is mixed into the seed of every test, 0 by default."""
+    return int(config.getoption("parity_seed", 0))
+
+
+def report_path(config: pytest.Config) -> Path | None:
+    """Return where the report is to be written, or None where none was asked for."""
+    path = config.getoption("parity_report", None)
+    return config.invocation_params.dir / path if path else None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a report that could not be written after the tests have run.
+
+    The controller of pytest-xdist collects nothing and so meets no conftest by `--pyargs`: the
+    table, the report and the count of its workers need it all the same.
+    """
+    if config.getoption("parity_seed", None) is not None and getattr(config.option, "tx", None):
+        conftest = Path(__file__).parents[1] / "conftest.py"
+        loaded = (getattr(one, "__file__", None) for one in config.pluginmanager.get_plugins())
+        if str(conftest) not in loaded:
+            config.pluginmanager.import_plugin(f"{PACKAGE}.conftest")
+    path = report_path(config)
+    try:
+        if path:
+            make_room(path)
+    except OSError as error:
+        raise pytest.UsageError(
+            f"expected --parity-report to name a file that can be written: {error}"
+        ) from error
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name what was chosen."""
+    if config.getoption("parity_seed", None) is None:
+        return None
+    return (
+        f"parity: device {config.getoption('device')}, dtype {config.getoption('dtype')}, "
+        f"--parity-seed={chosen_seed(config)}"
+    )

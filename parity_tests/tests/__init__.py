@@ -1,0 +1,1 @@
+"""What is peculiar to a stem, the course, the engine, the scripts and the house."""

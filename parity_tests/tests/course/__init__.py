@@ -1,0 +1,1 @@
+"""The course's vocabulary against the core and torch."""

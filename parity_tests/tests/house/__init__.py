@@ -1,0 +1,1 @@
+"""House rules: who imports whom, what a stem needs, what the papers say."""

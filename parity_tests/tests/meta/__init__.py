@@ -1,0 +1,1 @@
+"""The engine itself: lied to, misused, and asked for its report."""

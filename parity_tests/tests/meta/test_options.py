@@ -1,0 +1,360 @@
+"""The options of the suite, in runs of pytest inside this one: what runs, and what is reported."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+import parity_tests
+from parity_tests.compare import reproducibility as pins
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.plugin import options
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(parity_tests.__file__).parent.parent
+PYPROJECT = ROOT / "pyproject.toml"
+
+#: a suite that draws, compares, and fails where it is told to.
+SUITE = """
+import os
+import numpy as np
+import pytest
+from parity_tests import assert_close, assert_twins
+from scratch.linear import linear_backward, linear_forward
+from torch_ref.linear import linear
+
+def draw(rng, dtype):
+    shapes = {"A_prev": (3, 5), "W": (4, 3), "b": (4, 1)}
+    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+
+@pytest.mark.seeds(2)
+def test_linear(dtype, device, rng):
+    assert_twins(linear_forward, linear_backward, linear, draw(rng, dtype), rng, device=device)
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, "f8", "int64"])
+def test_of_each(dtype):
+    assert np.dtype(dtype)
+
+def test_of_no_dtype_draws(rng):
+    print("drawn", rng.random())
+
+def test_told():
+    told = os.environ.get("TOLD", "")
+    assert_close(np.ones(2), np.ones(2), "ones")
+    if told == "fail":
+        assert_close(np.ones(2) + 1e-9, np.ones(2), "other ones")
+    if told == "nan":
+        assert_close(np.array([1.0, np.nan]), np.ones(2), "a NaN")
+    if told == "interrupt":
+        raise KeyboardInterrupt
+"""
+
+
+#: tests whose draws prove nothing at first, or never.
+DRAWING = """
+import numpy as np
+from parity_tests import assert_close
+
+drawn = {}
+
+def compare(name, gauge, x):
+    drawn.setdefault(name, []).append(x)
+    assert_close(np.ones(2), np.ones(2), "ones")
+    assert_close(x, x, "x", gauge=gauge(len(drawn[name])))
+
+def test_at_last(rng):
+    compare("at last", lambda times: 1e20 if times < 4 else None, rng.uniform(size=2))
+
+def test_never(rng):
+    compare("never", lambda _: 1e20, rng.uniform(size=2))
+
+def test_wrong(rng):
+    x = rng.uniform(size=2)
+    compare("wrong", lambda times: assert_close(x, x + 1, "other"), x)
+
+def test_without_a_draw():
+    compare("without", lambda _: 1e20, np.ones(2))
+
+def test_how_often():
+    assert [len(drawn[name]) for name in ("at last", "never", "wrong", "without")] == [4, 10, 1, 1]
+    assert len(np.unique(drawn["at last"])) == 8
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warmed_up():
+    """Have torch import what it imports late, which each run inside would import anew."""
+    one = torch.ones(2, requires_grad=True)
+    torch.autograd.grad(2 * one, one, torch.ones(2))
+
+
+@pytest.fixture
+def suite(pytester, monkeypatch):
+    """Return a function that runs the suite above in this process, with its own ledger."""
+    folder = pytester.mkdir("parity_tests")
+    (folder / "test_inside.py").write_text(SUITE)
+    conftest = "from parity_tests.conftest import *\nfrom parity_tests.conftest import _claims\n"
+    (folder / "conftest.py").write_text(conftest)
+    for name in ("concept", "case", "device"):
+        monkeypatch.setattr(LEDGER, name, getattr(LEDGER, name))
+    monkeypatch.setattr("parity_tests.compare.ledger.environment", dict)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+
+    def run(*arguments, told=""):
+        monkeypatch.setenv("TOLD", told)
+        monkeypatch.setattr(LEDGER, "entries", [])
+        plain = ("-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib")
+        return pytester.runpytest_inprocess(
+            "-p", "parity_tests.plugin.options", *plain, *arguments, no_reraise_ctrlc=True
+        )
+
+    return run
+
+
+def passed(result, word="passed"):
+    """Return how many tests of a run passed."""
+    return result.parseoutcomes().get(word, 0)
+
+
+def test_every_dtype_is_the_default(suite):
+    """Without options all precisions run, on the CPU."""
+    result = suite()
+    assert result.ret == 0
+    assert passed(result) == 4 + 5 + 2
+    result.stdout.fnmatch_lines(["parity: device cpu, dtype all, --parity-seed=0"])
+    result.stdout.fnmatch_lines(["CUDA: not asked for (--device all runs it too)"])
+
+
+def test_what_proves_nothing_is_drawn_again(suite):
+    """Until it proves something or ten draws are over; what is wrong fails at once."""
+    Path("parity_tests", "test_drawing.py").write_text(DRAWING)
+    result = suite("-k", "drawing", "--parity-report", "out.json")
+    result.assert_outcomes(passed=2, failed=3)
+    assert len(re.findall("the case proves nothing", result.stdout.str())) >= 2
+    comparisons = json.loads(Path("out.json").read_text())["comparisons"]
+    assert [one["quantity"] for one in comparisons if "at_last" in one["case"]] == ["ones", "x"]
+
+
+@pytest.mark.parametrize(("dtype", "chosen"), [("float32", 2 + 1), ("float64", 2 + 2)])
+def test_dtype_leaves_the_other_precisions_out(dtype, chosen, suite):
+    """Cases of another floating dtype go; integers and tests without a dtype stay."""
+    result = suite("--dtype", dtype, "--parity-report", "out.json")
+    assert passed(result) == chosen + 1 + 2
+    entries = json.loads(Path("out.json").read_text())["comparisons"]
+    assert {one["dtype"] for one in entries if one["case"] != "test_told"} == {dtype}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_cuda_is_skipped_with_the_reason_where_no_device_is(suite):
+    """--device cuda leaves out what has no CUDA case, all adds the CUDA cases to the others."""
+    reason = "no CUDA device: torch.cuda.is_available() is False"
+    result = suite("--device", "cuda", "-rs")
+    assert (result.ret, passed(result), passed(result, "skipped")) == (0, 0, 4)
+    result.stdout.fnmatch_lines([f"CUDA: skipped, {reason}", f"SKIPPED * {reason}"])
+    result = suite("--device=all", "-v")
+    assert (passed(result), passed(result, "skipped")) == (11, 4)
+    result.stdout.fnmatch_lines(["*test_linear?cuda-float64-seed0? SKIPPED*"])
+
+
+def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
+    """The draws do not depend on the device: here a CPU plays the part of CUDA."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a CPU in disguise")
+    honest = torch.Tensor.to
+    monkeypatch.setattr(
+        torch.Tensor, "to", lambda self, device: honest(self, device.replace("cuda", "cpu"))
+    )
+    test = "parity_tests/test_inside.py::test_linear"
+    result = suite("--device", "all", test, "--parity-report", "out.json", "-q")
+    assert passed(result) == 8
+    entries = json.loads(Path("out.json").read_text())["comparisons"]
+    errors = {
+        device: [one["error"] for one in entries if one["device"] == device]
+        for device in ("cpu", "cuda")
+    }
+    assert len(errors["cpu"]) > 10
+    assert errors["cpu"] == errors["cuda"]
+    result.stdout.fnmatch_lines(
+        [f"CUDA: {len(errors['cuda'])} comparisons on a CPU in disguise, *"]
+    )
+
+
+def drawn(result):
+    """Return the number that the suite drew and printed."""
+    return next(line for line in result.outlines if line.startswith("drawn"))
+
+
+def test_a_seed_draws_everything_anew(suite):
+    """0 is the default; another number changes every draw, and the same number none."""
+    default = drawn(suite("-s", "-q", "-k", "draws"))
+    runs = [drawn(suite("-s", "-q", "-k", "draws", "--parity-seed", seed)) for seed in "077"]
+    assert runs[0] == default != runs[1] == runs[2]
+
+
+def test_a_random_seed_is_named_and_repeats(suite):
+    """The number behind "random" stands in the header and, under -q, in the summary."""
+    result = suite("-s", "--parity-seed", "random")
+    head = next(line for line in result.outlines if line.startswith("parity: device"))
+    seed = head.partition("--parity-seed=")[2]
+    assert int(seed) > 0
+    result.stdout.fnmatch_lines([f"drawn anew by --parity-seed={seed}"])
+    again = suite("-s", "-q", f"--parity-seed={seed}")
+    assert drawn(again) == drawn(result)
+    again.stdout.fnmatch_lines([f"drawn anew by --parity-seed={seed}"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "tpu"), "argument --device: invalid choice: 'tpu'"),
+        (("--dtype=float16",), "argument --dtype: invalid choice: 'float16'"),
+        (("--parity-seed", "x"), "expected a number from 0, or random, got 'x'"),
+        (("--parity-seed=-1",), "expected a number from 0, or random, got '-1'"),
+        (("--parity-report",), "argument --parity-report: expected one argument"),
+        (("--parity-report", "."), "expected --parity-report to name a file that can be written"),
+        (
+            ("--parity-report", "parity_tests/conftest.py/out.json"),
+            "expected --parity-report to name a file that can be written",
+        ),
+    ],
+)
+def test_bad_values_are_usage_errors(arguments, message, suite):
+    """Exit status 4 and what was expected, before any test runs."""
+    result = suite(*arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in result.stderr.str() + result.stdout.str()
+    assert "passed" not in result.stdout.str()
+
+
+BARE, JOINED = ["--parity-report", "{}"], ["--parity-report={}"]
+
+
+@pytest.mark.parametrize(
+    ("form", "folder"),
+    [
+        pytest.param(BARE, "", id="bare"),
+        pytest.param(BARE, "elsewhere", id="bare, from elsewhere"),
+        pytest.param(JOINED, "", id="joined"),
+    ],
+)
+def test_both_forms_of_the_report(form, folder, suite, pytester, monkeypatch):
+    """A bare PATH is no test to run, in whatever folder, also when it is there already."""
+    pytester.mkdir("elsewhere")
+    monkeypatch.chdir(pytester.path / folder)
+    tests = [str(pytester.path / "parity_tests")] if folder else []
+    outside = str(pytester.path / "elsewhere" / "new" / "out.json")
+    for path in ("new/out.json", outside, outside):
+        result = suite("-k", "told", *tests, *(word.format(path) for word in form))
+        assert passed(result) == 1
+        result.stdout.fnmatch_lines(["1 comparisons written to *out.json"])
+        report = json.loads(Path(path).read_text())
+        assert [one["quantity"] for one in report["comparisons"]] == ["ones"]
+
+
+@pytest.mark.parametrize(
+    ("told", "status", "errors"), [("fail", 1, 2), ("nan", 1, 2), ("interrupt", 2, 1)]
+)
+def test_the_report_is_written_however_the_run_ends(told, status, errors, suite):
+    """After failures and Ctrl-C too; a NaN, for which JSON has no number, is null and failed."""
+    Path("out.json").write_text("of another run")
+    result = suite("-q", "-k", "told", "--parity-report", "out.json", told=told)
+    assert result.ret == status
+    result.stdout.fnmatch_lines(["*= parity =*", "inside *", "* written to *out.json"])
+
+    def refuse(text):
+        raise AssertionError(f"{text} is no JSON")
+
+    report = json.loads(Path("out.json").read_text(), parse_constant=refuse)
+    assert report["schema"] == 2
+    assert report["run"]["exit_status"] == status
+    assert report["run"]["arguments"][-2:] == ["--parity-report", "out.json"]
+    last = report["comparisons"][-1]
+    assert len(report["comparisons"]) == errors
+    assert last["passed"] == (told == "interrupt")
+    assert (last["error"] is None) == (told == "nan")
+    assert [path.name for path in Path().glob("out.json*")] == ["out.json"]
+
+
+def test_a_report_that_cannot_be_written_in_the_end_is_an_error(suite, monkeypatch):
+    """A full disk leaves the report of another run whole, and the exit status tells."""
+    Path("out.json").write_text("of another run")
+
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    result = suite("-q", "-k", "told", "--parity-report", "out.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["the report could not be written: * No space left on device"])
+    assert Path("out.json").read_text() == "of another run"
+
+
+def test_others_keep_their_own_options(pytester, monkeypatch):
+    """Beside this project a suite may have a --device of its own: the plugin offers nothing."""
+    pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--device')")
+    pytester.makepyfile("def test_device(request): assert request.config.option.device == 'tpu'")
+    result = pytester.runpytest_inprocess("-p", "parity_tests.plugin.options", "--device", "tpu")
+    assert passed(result) == 1
+    result.stdout.no_fnmatch_line("parity: *")
+
+
+def test_the_plugin_imports_nothing_heavy():
+    """Whoever installs the project has the plugin in every run of pytest."""
+    loading = "import sys, parity_tests.plugin.options"
+    code = f"{loading}; print(*{{one.split('.')[0] for one in sys.modules}})"
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    loaded = set(run.stdout.split())
+    assert "parity_tests" in loaded
+    assert not loaded & {"torch", "numpy", "scipy", "hypothesis", "scratch", "torch_ref"}
+
+
+@pytest.mark.skipif(not PYPROJECT.is_file(), reason="pyproject.toml is not beside the package")
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
+def test_pyargs_from_anywhere(workers, tmp_path):
+    """As installed: the entry point of pyproject.toml, an empty folder, and a bare report path."""
+    if workers:
+        pytest.importorskip("xdist", reason="workers need pytest-xdist, of the dev extra")
+    points = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"]["pytest11"]
+    site = tmp_path / "site" / "as_installed-1.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Metadata-Version: 2.1\nName: as-installed\nVersion: 1\n")
+    lines = "\n".join(f"{name} = {module}" for name, module in points.items())
+    (site / "entry_points.txt").write_text(f"[pytest11]\n{lines}\n")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    chosen = ["--dtype", "float32", "--device", "cpu", "--parity-report", "out.json"]
+    named = ["--pyargs", "parity_tests.tests.stems.test_linear", "-k", "seed0 or thousand"]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *chosen, *workers],
+        cwd=empty,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{site.parent}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "5 passed" in run.stdout
+    assert re.search(r"^linear +\d+ ", run.stdout, re.MULTILINE)
+    report = json.loads((empty / "out.json").read_text())
+    assert {one["dtype"] for one in report["comparisons"]} == {"float32"}
+    assert report["environment"]["pins"] == pins.wanted()
+
+
+def test_the_plugin_goes_by_its_module(request):
+    """An entry point of another name would be registered twice beside `-p` and the module."""
+    assert request.config.pluginmanager.get_plugin(options.__name__) is options

@@ -1,0 +1,87 @@
+"""The pins: IEEE float32 and deterministic algorithms are in force, and put back afterwards."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from parity_tests.compare import reproducibility as pins
+
+
+def test_the_pins_are_in_force():
+    """Every test of this run computes under them."""
+    assert pins.state() == pins.wanted()
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+#: each pin broken in turn, as code under test might.
+BREACHES = {
+    "float32_matmul_precision": lambda: torch.set_float32_matmul_precision("high"),
+    "deterministic_algorithms": lambda: torch.set_deterministic_debug_mode("warn"),
+    "cudnn.benchmark": lambda: setattr(torch.backends.cudnn, "benchmark", True),
+    "cudnn.deterministic": lambda: setattr(torch.backends.cudnn, "deterministic", False),
+}
+
+
+@pytest.mark.parametrize("name", BREACHES)
+def test_a_breach_is_seen_and_mended(name):
+    """What is in force is asked of torch, not remembered; a pin within ends as it began."""
+    with pins.pinned():
+        BREACHES[name]()
+        broken = pins.state()
+        assert broken[name] != pins.wanted()[name]
+        with pins.pinned():
+            assert pins.state() == pins.wanted()
+        assert pins.state() == broken
+    assert pins.state() == pins.wanted()
+
+
+def test_an_exception_puts_everything_back(monkeypatch):
+    """The workspace of cuBLAS too, whether it was set or not."""
+    monkeypatch.delenv(pins.WORKSPACE)
+    before = pins.state()
+
+    @pins.pinned()
+    def interrupted():
+        assert pins.state() == pins.wanted()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert pins.state() == before
+    assert before[pins.WORKSPACE] is None
+
+
+def test_warnings_only_is_a_state_of_its_own():
+    """Who had torch warn of what does not repeat has it warn again."""
+    with pins.pinned():
+        torch.set_deterministic_debug_mode("warn")
+        with pins.pinned():
+            assert torch.get_deterministic_debug_mode() == 2
+        assert torch.get_deterministic_debug_mode() == 1
+
+
+def test_torch_before_2_9_has_other_flags(monkeypatch):
+    """Where there is no fp32_precision, allow_tf32 is what forbids TF32."""
+    cudnn = SimpleNamespace(deterministic=False, benchmark=True, allow_tf32=True)
+    matmul = SimpleNamespace(allow_tf32=True)
+    monkeypatch.setattr(pins, "_CUDNN", cudnn)
+    monkeypatch.setattr(torch.backends.cuda, "matmul", matmul)
+    with pins.pinned():
+        assert pins.state() == pins.wanted()
+        assert (cudnn.deterministic, cudnn.benchmark) == (True, False)
+        assert (cudnn.allow_tf32, matmul.allow_tf32) == (False, False)
+    assert (cudnn.deterministic, cudnn.benchmark) == (False, True)
+    assert (cudnn.allow_tf32, matmul.allow_tf32) == (True, True)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+def test_products_on_cuda_are_ieee():
+    """A factor of 2^-12 is lost to TF32, whose significand has 11 bits, and kept by IEEE."""
+    one = torch.full((64, 64), 1 + 2**-12, device="cuda")
+    assert torch.equal(one @ torch.eye(64, device="cuda"), one)

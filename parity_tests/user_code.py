@@ -1,0 +1,280 @@
+"""Code that is not this project's, held against torch: a function of yours, a loss, an optimizer.
+
+A layer, whose inputs are named like the parameters of torch's module and replace them there. The
+forward hands a cache to the backward, which returns a gradient for each input:
+
+>>> import numpy as np, torch
+>>> from parity_tests import assert_parity, assert_same_trajectory
+>>> def linear(x, weight, bias):
+...     return x @ weight.T + bias, (x, weight)
+>>> def linear_backward(upstream, cache):
+...     x, weight = cache
+...     return {"x": upstream @ weight, "weight": upstream.T @ x, "bias": upstream.sum(axis=0)}
+>>> rng = np.random.default_rng(0)
+>>> shapes = {"x": (5, 3), "weight": (4, 3), "bias": (4,)}
+>>> inputs = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+>>> parity = assert_parity(linear, torch.nn.Linear(3, 4), inputs, backward=linear_backward)
+>>> print(*parity.errors, parity.witness, sep="; ")
+output; gradient of x; gradient of weight; gradient of bias; witness: your function in longdouble
+
+A loss. What has no gradient is a constant, which both sides take by its name:
+
+>>> def cross_entropy(logits, target):
+...     shifted = logits - logits.max(axis=1, keepdims=True)
+...     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+...     rows = np.arange(len(target))
+...     return -logarithms[rows, target].mean(), (logarithms, target)
+>>> def cross_entropy_backward(upstream, cache):
+...     logarithms, target = cache
+...     right = np.arange(logarithms.shape[1]) == target[:, None]
+...     return {"logits": upstream * (np.exp(logarithms) - right) / len(target)}
+>>> parity = assert_parity(
+...     cross_entropy,
+...     torch.nn.functional.cross_entropy,
+...     {"logits": rng.standard_normal((6, 4))},
+...     constants={"target": rng.integers(0, 4, 6)},
+...     backward=cross_entropy_backward,
+... )
+
+An optimizer, which sees its parameters as one vector `theta`:
+
+>>> class Momentum:
+...     def init(self, parameters):
+...         return np.zeros_like(parameters.theta)
+...     def update(self, parameters, gradients, v):
+...         v[:] = 0.9 * v + gradients.theta
+...         parameters.theta[:] -= 0.01 * v
+>>> assert_same_trajectory(
+...     Momentum(),
+...     lambda tensors: torch.optim.SGD(tensors, lr=0.01, momentum=0.9),
+...     {"weight": rng.standard_normal((4, 3)), "bias": rng.standard_normal(4)},
+...     rng,
+... )
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from parity_tests.compare.bridge import Bridge
+from parity_tests.compare.budgets import (
+    FLOAT32_FLOOR,
+    FORWARD,
+    GRADIENT,
+    HIDDEN_ROUNDING,
+    WIDE,
+    Budget,
+)
+from parity_tests.compare.fingerprints import assert_unmodified, fingerprints
+from parity_tests.compare.functions import (
+    Gauges,
+    assert_close,
+    assert_no_worse,
+    assert_twins,
+)
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import Array
+from parity_tests.compare.validation import (
+    Backward,
+    admit_budget,
+    admit_constants,
+    admit_device,
+    admit_inputs,
+    admit_layout,
+    admit_rng,
+    admit_whole,
+    as_function,
+    one_tensor,
+    refuse_functions,
+    with_cache,
+    with_names,
+)
+from parity_tests.compare.witnesses import cast
+
+#: why a run in longdouble bears no witness though its result is longdouble.
+ROUNDED = "it rounds to float64 inside"
+
+
+class Parity(NamedTuple):
+    """How far apart the sides were found, and who bore witness."""
+
+    errors: Mapping[str, float]  # of the output and each gradient, in eps of the dtype
+    witness: str
+
+
+def assert_parity(
+    ours: Callable[..., Any],
+    theirs: Callable[..., torch.Tensor],
+    inputs: Mapping[str, Array],
+    *,
+    backward: Backward | None = None,
+    constants: Mapping[str, Any] | None = None,
+    budget: Budget | float = FORWARD,
+    gradient_budget: Budget | float = GRADIENT,
+    float32_floor: Budget | float = FLOAT32_FLOOR,
+    gauges: Gauges | None = None,
+    differences: bool = True,
+    witnessed: int = 12,
+    rng: np.random.Generator | int = 0,
+    device: str = "cpu",
+    layout: str | Bridge = "as it is",
+    names: Mapping[str, str] | None = None,
+) -> Parity:
+    """Raise AssertionError unless a NumPy function of yours is a torch function or module.
+
+    `ours(**inputs, **constants)`, or a ufunc of them in order, returns one floating array; with
+    `backward` it returns (output, cache), and `backward(upstream, cache)` the gradient of every
+    input by name, for an upstream gradient that is drawn. Inputs are float32 or float64 and of any
+    shape; what has no gradient, such as labels, goes into `constants`. `theirs` takes the inputs in
+    order and the constants by name. The parameters of a module that inputs are named after are
+    replaced by those inputs, and `names` maps your names to its own, {"W1": "0.weight"}; the others
+    stay as they are.
+
+    Shapes and dtypes must be equal, inputs left as they were, references finite and large enough to
+    prove something. In float64 `budget` and `gradient_budget` are a `Budget` or eps of the largest
+    entry, or of the gauges that `gauges(arguments, upstream)` gives by name; both sides are held to
+    a longdouble run of yours as well, and gradients to differences at `witnessed` entries of each
+    input: differences in float64 alone where your function knows no longdouble, which the returned
+    `witness` and the notes of an AssertionError say. `differences=False` leaves them out, for
+    inputs on a kink. In float32 yours may err twice as much as torch against torch in float64, plus
+    `float32_floor`.
+
+    `layout` is "as it is", "columns" where your examples are columns and torch's rows, as in this
+    project, or the two functions of a `Bridge`. Raises TypeError or ValueError for arguments that
+    cannot be compared.
+    """
+    refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
+    inputs, constants = admit_inputs(inputs), admit_constants(constants, inputs)
+    budgets = {
+        "forward_budget": admit_budget("budget", budget, "forward"),
+        "gradient_budget": admit_budget("gradient_budget", gradient_budget, "gradient"),
+        "float32_floor": admit_budget("float32_floor", float32_floor, "other"),
+    }
+    witnessed, rng = admit_whole("witnessed", witnessed), admit_rng(rng)
+    device, bridge = admit_device(device), admit_layout(layout)
+    reference = one_tensor(as_function(theirs, inputs, names, bridge, device))
+    forward = with_cache(ours, expected=backward is not None)
+    case = _Case(forward, reference, inputs, constants, gauges, device, bridge)
+    recorded = len(LEDGER.entries)
+    if backward is None:
+        witness = case.hold_output(budgets, rng)
+    else:
+        witness = case.hold_pair(with_names(backward), budgets, rng, differences, witnessed)
+    found = LEDGER.entries[recorded:]
+    return Parity({one.quantity: one.error for one in found if one.kind != "other"}, witness)
+
+
+class _Case(NamedTuple):
+    """What both ways of comparing share."""
+
+    forward: Callable[..., tuple[Any, Any]]
+    reference: Callable[..., torch.Tensor]
+    inputs: dict[str, Array]
+    constants: dict[str, Any]
+    gauges: Gauges | None
+    device: str
+    bridge: Bridge
+
+    def hold_pair(
+        self,
+        backward: Callable[[Any, Any], dict[str, Array]],
+        budgets: Mapping[str, Budget],
+        rng: np.random.Generator,
+        differences: bool,
+        witnessed: int,
+    ) -> str:
+        """Hold output and gradients; return the witness."""
+        hindrance = self._hindrance(backward)
+        choices: dict[str, Any] = {"differences": differences, "witnessed": witnessed, **budgets}
+        choices |= {"device": self.device, "bridge": self.bridge, "constants": self.constants}
+        pair = self.forward, backward, self.reference, self.inputs, rng
+        state = rng.bit_generator.state
+        if not hindrance:
+            try:
+                assert_twins(*pair, gauges=self.gauges, **choices)
+            except AssertionError as error:
+                if HIDDEN_ROUNDING.name not in str(error):
+                    raise
+                hindrance = ROUNDED
+                rng.bit_generator.state = state
+            else:
+                return _witness(self.inputs, "")
+        try:
+            assert_twins(*pair, gauges=self.gauges, widest=np.float64, **choices)
+        except AssertionError as error:
+            error.add_note(_witness(self.inputs, hindrance))
+            raise
+        return _witness(self.inputs, hindrance)
+
+    def hold_output(self, budgets: Mapping[str, Budget], rng: np.random.Generator) -> str:
+        """Hold the output alone; return the witness."""
+        LEDGER.device = self.device
+        arguments = {**self.inputs, **self.constants}
+        before = fingerprints(arguments)
+        output = self.forward(**arguments)[0]
+        assert_unmodified(arguments, before)
+        if not isinstance(output, np.ndarray | np.floating):
+            raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
+        expected = self._theirs(self.inputs, self.constants)
+        upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
+        gauge = dict(self.gauges(arguments, upstream)).get("output") if self.gauges else None
+        if expected.dtype == np.float32:
+            oracle = self._theirs(cast(self.inputs, np.float64), cast(self.constants, np.float64))
+            held = output, expected, oracle, "output", gauge
+            assert_no_worse(*held, budgets["float32_floor"], "forward")
+            return _witness(self.inputs, "")
+        hindrance = self._hindrance(None)
+        wider = None if hindrance else self.forward(**cast(arguments, np.longdouble))[0]
+        own = budgets["forward_budget"]
+        try:
+            assert_close(output, expected, "output", budget=own, gauge=gauge, wider=wider)
+        except AssertionError as error:
+            if hindrance:
+                error.add_note(f"no third witness: {hindrance}")
+            raise
+        return f"no third witness: {hindrance}" if hindrance else _witness(self.inputs, "")
+
+    def _theirs(self, inputs: Mapping[str, Array], constants: Mapping[str, Any]) -> Array:
+        """Return torch's output as an array."""
+        there, back = self.bridge
+        tensors = [there(name, array, self.device) for name, array in inputs.items()]
+        fixed = {
+            name: there(name, value, self.device) if isinstance(value, np.ndarray) else value
+            for name, value in constants.items()
+        }
+        with torch.no_grad():
+            return back("output", self.reference(*tensors, **fixed))
+
+    def _hindrance(self, backward: Callable[[Any, Any], dict[str, Array]] | None) -> str:
+        """Return why a longdouble run of ours bears no witness, or nothing where it does."""
+        if not WIDE:
+            return "longdouble is no wider than float64 here"
+        if next(iter(self.inputs.values())).dtype == np.float32:
+            return ""
+        # of their own, also what cast leaves as it is: a function may spoil what it is given
+        wider = copy.deepcopy(cast({**self.inputs, **self.constants}, np.longdouble))
+        gradients: dict[str, Array] = {}
+        try:
+            output, cache = self.forward(**wider)
+            if backward is not None:
+                gradients = backward(np.ones_like(output)[()], cache)
+        except Exception as error:  # whatever a function makes of a dtype that it does not know
+            return f"it takes no longdouble ({type(error).__name__}: {error})"
+        for value in map(np.asarray, (output, *gradients.values())):
+            if value.dtype != np.longdouble:
+                return f"it turns longdouble into {value.dtype}"
+        return ""
+
+
+def _witness(inputs: Mapping[str, Array], hindrance: str) -> str:
+    """Name the third witness."""
+    if hindrance:
+        return f"witness: differences in float64, as {hindrance}"
+    if next(iter(inputs.values())).dtype == np.float32:
+        return "witness: torch in float64"
+    return "witness: your function in longdouble"

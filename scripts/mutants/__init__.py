@@ -1,0 +1,1 @@
+"""Changed code: mutants, forks that run it, the tests that notice."""

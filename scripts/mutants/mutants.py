@@ -1,0 +1,203 @@
+"""Mutants: every change that cosmic-ray's operators make, and those known as equivalent.
+
+An annotation is never evaluated, so a change inside one is no mutant; what does not compile is
+none either.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from cosmic_ray.commands.init import _all_work_items
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator
+from cosmic_ray.work_item import MutationSpec
+
+from mutants.forking import ROOT
+
+#: modules of torch_ref that translate hyper-parameters into torch's.
+TRANSLATIONS = (
+    *("batch_norm", "clipping", "costs", "dropout", "initializers", "moving_averages"),
+    *("normalization", "optimizers", "regularization", "schedules"),
+)
+
+#: the survivors that have been looked at, each with the reason why no test can tell it apart.
+EQUIVALENT = ROOT / "scripts" / "equivalent_mutants.toml"
+
+
+class Mutant(NamedTuple):
+    """One change: an operator of cosmic-ray at its n-th place in a file."""
+
+    file: str  # from the root of the project
+    operator: str
+    occurrence: int
+    line: int
+    definition: str  # the innermost function or class, "" outside of them
+    digest: str  # of the file
+
+    @property
+    def module(self) -> str:
+        """The dotted name of the module."""
+        return self.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+    @property
+    def identity(self) -> str:
+        """What names this mutant for as long as its file stays as it is."""
+        return f"{self.file}:{self.operator}:{self.occurrence}:{self.digest}"
+
+    def source(self) -> str:
+        """Return the changed source."""
+        text = mutate_code(_text(self.file), get_operator(self.operator)(), self.occurrence)
+        assert text is not None, self
+        return str(text)
+
+    def change(self) -> Change:
+        """Return the lines that differ."""
+        before, after = _text(self.file).splitlines(), self.source().splitlines()
+        while before and after and before[0] == after[0]:
+            del before[0], after[0]
+        while before and after and before[-1] == after[-1]:
+            del before[-1], after[-1]
+        return Change(self.file, self.definition, _joined(before), _joined(after))
+
+
+def misspelt(source: str) -> str:
+    """Return why a source is no Python, "" where it is."""
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+class Change(NamedTuple):
+    """What a mutant does, in words that outlive a shift of its lines."""
+
+    file: str
+    definition: str
+    before: str
+    after: str
+
+
+def _joined(lines: Iterable[str]) -> str:
+    return "\n".join(line.strip() for line in lines)
+
+
+@cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text()
+
+
+@cache
+def _tree(file: str) -> ast.Module:
+    return ast.parse(_text(file))
+
+
+def mutated_files() -> list[str]:
+    """Return the files that are mutated: scratch with the course, and torch_ref's translations."""
+    files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scratch").rglob("*.py"))
+    return [*files, *(f"torch_ref/{name}.py" for name in TRANSLATIONS)]
+
+
+def all_mutants(files: Sequence[str]) -> list[Mutant]:
+    """Return every mutant of the files, in their order."""
+    return [mutant for file in files for mutant in _of_file(file)]
+
+
+def _of_file(file: str) -> Iterator[Mutant]:
+    digest = hashlib.sha256(_text(file).encode()).hexdigest()[:12]
+    annotations = list(_annotations(_tree(file)))
+    for item in _all_work_items([ROOT / file], {}):
+        spec: MutationSpec = item.mutations[0]
+        if not any(start <= spec.start_pos < end for start, end in annotations):
+            name = spec.definition_name or ""
+            yield Mutant(file, spec.operator_name, spec.occurrence, spec.start_pos[0], name, digest)
+
+
+def _annotations(tree: ast.AST) -> Iterator[tuple[Any, Any]]:
+    """Yield where annotations begin and end."""
+    for node in ast.walk(tree):
+        for name in ("annotation", "returns"):
+            one = getattr(node, name, None)
+            if one is not None:
+                yield (one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset)
+
+
+def statement(mutant: Mutant) -> range | None:
+    """Return the lines of the statement that changes, None where it runs at import.
+
+    Of a compound statement these are the lines of its head.
+    """
+    inside, found = False, None
+    nodes: list[tuple[ast.AST, bool]] = [(_tree(mutant.file), False)]
+    while nodes:
+        node, inside = nodes.pop()
+        for child in ast.iter_child_nodes(node):
+            if not isinstance(child, ast.stmt):
+                continue
+            first = min(
+                [child.lineno, *(one.lineno for one in getattr(child, "decorator_list", []))]
+            )
+            assert child.end_lineno is not None
+            if first <= mutant.line <= child.end_lineno:
+                body = getattr(child, "body", None)
+                head = body[0] if body else None
+                last = child.end_lineno if head is None else max(_first(head) - 1, first)
+                found = range(first, last + 1) if inside else None
+                within = isinstance(child, ast.FunctionDef) and mutant.line > last
+                nodes.append((child, inside or within))
+    return found
+
+
+def _first(node: ast.stmt) -> int:
+    """Return the line a statement begins on, its decorators included."""
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(one.lineno for one in decorators)])
+
+
+def known_equivalents() -> dict[Change, str]:
+    """Return the reviewed list: each change and the reason why no test can tell it apart.
+
+    Raises ValueError for an entry that is listed twice or gives no reason.
+    """
+    found: dict[Change, str] = {}
+    for entry in tomllib.loads(EQUIVALENT.read_text()).get("equivalent", []):
+        for after in entry["after"]:
+            change = Change(entry["file"], entry.get("in", ""), entry["before"], after)
+            if change in found or not entry["reason"].strip():
+                raise ValueError(f"listed twice or without a reason: {change}")
+            found[change] = entry["reason"]
+    return found
+
+
+def as_toml(changes: Iterable[Change], reason: str = "") -> str:
+    """Return entries for the reviewed list, whose reasons are still to be written."""
+    grouped: dict[tuple[str, str, str], list[str]] = {}
+    for one in changes:
+        grouped.setdefault((one.file, one.definition, one.before), []).append(one.after)
+    entries = []
+    for (file, definition, before), after in sorted(grouped.items()):
+        choices = "".join(f"  {_quoted(one)},\n" for one in after)
+        entries.append(
+            f"[[equivalent]]\nfile = {_quoted(file)}\nin = {_quoted(definition)}\n"
+            f"before = {_quoted(before)}\nafter = [\n{choices}]\nreason = {_quoted(reason)}\n"
+        )
+    return "\n".join(entries)
+
+
+def _quoted(text: str) -> str:
+    """Return a TOML string."""
+    if "'" not in text and "\n" not in text:
+        return f"'{text}'"
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def by_line(lines: Mapping[int, frozenset[str]], wanted: Iterable[int]) -> set[str]:
+    """Return the tests that run one of the wanted lines, "" for import time."""
+    return set().union(*(lines.get(one, frozenset()) for one in wanted))

@@ -1,0 +1,1 @@
+"""The courses' pictures: their list, their look, and how each is drawn."""

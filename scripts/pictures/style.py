@@ -1,0 +1,135 @@
+"""How the pictures look: both sides overlaid, one hue for each thing that is compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from runs.datasets import Array, Pair
+from runs.verdict import GRID, Verdict, plane
+
+
+class Hue(NamedTuple):
+    """A light colour for scratch, drawn thick, and a dark one for torch, drawn thin above it."""
+
+    light: str
+    dark: str
+
+
+GREY, BLUE, ORANGE, GREEN, PURPLE, RED, TEAL, BROWN = HUES = (
+    Hue("#cccccc", "#252525"),
+    Hue("#9ecae1", "#084594"),
+    Hue("#fdbe85", "#a63603"),
+    Hue("#a1d99b", "#005a32"),
+    Hue("#bcbddc", "#4a1486"),
+    Hue("#fcae91", "#99000d"),
+    Hue("#99d8d0", "#00504a"),
+    Hue("#d8c3a5", "#5b3a1a"),
+)
+
+#: an optimizer and an initialization has the same name and hue in every picture.
+OPTIMIZER_LOOKS: Mapping[str, tuple[str, Hue]] = {
+    "gradient_descent": ("gradient descent", GREY),
+    "momentum": ("momentum", BLUE),
+    "rmsprop": ("RMSprop", ORANGE),
+    "adam": ("Adam", GREEN),
+}
+INITIALIZER_LOOKS: Mapping[str, tuple[str, Hue]] = {
+    "zeros": ("zeros", GREY),
+    "small_normal": ("0.01 · N(0, 1)", PURPLE),
+    "large_normal": ("random x10", RED),
+    "xavier": ("Xavier", BLUE),
+    "he": ("He", GREEN),
+}
+
+#: how a caption calls the two sides, where curves or where points are shown.
+CURVES = "Thick and light: scratch (NumPy); thin, dark and dashed: torch"
+POINTS = "Bars and discs: scratch (NumPy); ticks and crosses: torch"
+BOUNDED = "From the same weights and mini-batches. 1 unit is the bound, measured on scratch alone"
+
+STYLE: Any = {
+    "font.size": 10,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "0.45",
+    "axes.labelcolor": "0.2",
+    "xtick.color": "0.3",
+    "ytick.color": "0.3",
+}
+
+
+def canvas(layout: Any, size: tuple[float, float], **choices: Any) -> tuple[Figure, Any]:
+    """Return a figure and its axes by name, in the style of all of them."""
+    with plt.rc_context(STYLE):
+        return plt.subplot_mosaic(layout, figsize=size, layout="constrained", **choices)
+
+
+def overlay(
+    axes: Any, x: Any, ours: Any, theirs: Any, hue: Hue, width: float = 1.2, **choices: Any
+) -> None:
+    """Draw one curve of both sides."""
+    thick = {"linewidth": 3.75 * width, "solid_capstyle": "round", **choices}
+    axes.plot(x, ours, color=hue.light, **thick)
+    axes.plot(x, theirs, color=hue.dark, linewidth=width, linestyle=(0, (4, 2)), **choices)
+
+
+def legend(axes: Any, labels: Sequence[str], hues: Sequence[Hue], **choices: Any) -> None:
+    """Name the curves by both their colours."""
+    handles = [
+        (Line2D([], [], color=hue.light, linewidth=4.5), Line2D([], [], color=hue.dark, ls="--"))
+        for hue in hues
+    ]
+    axes.legend(handles, labels, frameon=False, fontsize=9, **choices)
+
+
+def boundary(axes: Any, data: Pair, ours: Array, theirs: Array, title: str) -> None:
+    """Draw labelled points, scratch's outputs as shades, both sides' decision boundary."""
+    X, Y = data
+    across, up, _ = plane(X)
+    mine, other = (one.reshape(GRID, GRID) for one in (ours, theirs))
+    axes.imshow(
+        mine,
+        extent=(across[0], across[-1], up[0], up[-1]),
+        origin="lower",
+        aspect="auto",
+        cmap="RdBu_r",
+        vmin=-0.25,
+        vmax=1.25,
+        alpha=0.55,
+        interpolation="bilinear",
+    )
+    for values, color, width, style in ((mine, "#ffd54a", 4.5, "-"), (other, "0.1", 1.2, "--")):
+        if values.min() < 0.5 < values.max():
+            axes.contour(
+                across, up, values, levels=[0.5], colors=color, linewidths=width, linestyles=style
+            )
+    for label, color in ((0, BLUE.dark), (1, RED.dark)):
+        there = Y[0] == label
+        axes.scatter(*X[:, there], s=9, color=color, edgecolor="white", linewidth=0.4)
+    axes.set_title(title)
+    axes.set(xticks=[], yticks=[], xlabel="$x_1$")
+    axes.set_ylabel("$x_2$", rotation=0, labelpad=9)
+
+
+def finish(
+    figure: Figure, title: str, sides: str, verdict: Verdict, most_epochs: int | None = None
+) -> Figure:
+    """Say above what one sees, and below how far the sides are apart.
+
+    A picture of fewer epochs than its title is about says so.
+    """
+    if most_epochs is not None:
+        title = f"{title} (at most {most_epochs} epoch{'s' if most_epochs > 1 else ''})"
+    figure.suptitle(title, fontsize=13)
+    figure.supxlabel(
+        f"{sides}. Largest difference: {verdict.error:.3g} eps units in {verdict.name} "
+        f"(budget {verdict.allowed:.3g})",
+        fontsize=8.5,
+        color="0.35",
+    )
+    return figure

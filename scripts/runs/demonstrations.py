@@ -1,0 +1,276 @@
+"""Experiments that are no training of one network: both sides' numbers, quantity by quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity_tests.compare.bridge import rows, to_torch, twin
+from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAJECTORY, Budget
+from parity_tests.compare.runs import (
+    EPS,
+    STEPS_AN_EPOCH,
+    Growth,
+    Recorded,
+    kink,
+    located,
+    nudged,
+    record,
+    record_theirs,
+    run_both,
+    sepals,
+)
+from parity_tests.compare.runs import STEPS as STEPS_TAKEN
+from runs.repeated_trainings import learning_curves, search_points
+from runs.verdict import Quantity
+from scratch import gradient_checking, moving_averages, network
+from scratch.initializers import initialize
+from scratch.optimizers import OPTIMIZERS, minimize
+from scratch.schedules import SCHEDULES
+from torch_ref import gradient_checking as their_gradient_checking
+from torch_ref import moving_averages as their_moving_averages
+from torch_ref import network as their_network
+from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
+from torch_ref.optimizers import minimize as their_minimize
+from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
+
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demonstration:
+    """What is shown and how both sides compute it; `epochs` where networks are trained for it."""
+
+    description: str
+    run: Callable[..., Iterator[Quantity]]
+    epochs: int | None = None
+
+    def quantities(self, epochs: int | None = None) -> Iterator[Quantity]:
+        """Yield each quantity as soon as both sides have it, after so many epochs of training."""
+        return self.run() if self.epochs is None else self.run(epochs or self.epochs)
+
+
+#: the saddle J = (x^2 - y^2) / 2 + y^4 / 4 and the valley J = (x^2 + 20 y^2) / 2: gradient by
+#: hand, cost for autograd, where the paths start, their steps, and the rate of each optimizer.
+SURFACES: Mapping[str, Mapping[str, Any]] = {
+    "saddle": {
+        "gradient": lambda w: np.array([w[0], w[1] ** 3 - w[1]]),
+        "cost": lambda w: (w[0] ** 2 - w[1] ** 2) / 2 + w[1] ** 4 / 4,
+        "start": (-1.6, 0.002),
+        "steps": 80,
+        "rates": {"gradient_descent": 0.1, "momentum": 0.1, "rmsprop": 0.03, "adam": 0.06},
+    },
+    "valley": {
+        "gradient": lambda w: np.array([1.0, 20.0]) * w,
+        "cost": lambda w: (w[0] ** 2 + 20 * w[1] ** 2) / 2,
+        "start": (-4.0, 1.0),
+        "steps": 60,
+        "rates": {"gradient_descent": 0.095, "momentum": 0.095, "rmsprop": 0.08, "adam": 0.2},
+    },
+}
+
+
+def saddle() -> Iterator[Quantity]:
+    """Yield the path of each optimizer down the saddle and down the valley."""
+    for surface, about in SURFACES.items():
+        start = np.array(about["start"])
+        for name, rate in about["rates"].items():
+            path = minimize(
+                about["gradient"],
+                start,
+                optimizer=OPTIMIZERS[name](learning_rate=rate),
+                steps=about["steps"],
+            )
+            reference = their_minimize(
+                about["cost"],
+                torch.from_numpy(start),
+                optimizer=partial(THEIR_OPTIMIZERS[name], learning_rate=rate),
+                steps=about["steps"],
+            )
+            yield Quantity(f"{surface}, {name}", path, reference.numpy(), STEP)
+
+
+RATE = 0.2
+EPOCHS_SCHEDULED = 40
+SCHEDULE_CHOICES: Mapping[str, Mapping[str, Any]] = {
+    "constant": {},
+    "inverse_time": {"decay": 0.1},
+    "exponential": {"rate": 0.95},
+    "natural_exponential": {"decay": 0.1},
+    "inverse_square_root": {"k": 1.0},
+    "interval_inverse_time": {"decay": 0.5, "interval": 8},
+    "piecewise_constant": {"rates": ((11, 0.1), (21, 0.05), (31, 0.025))},
+    "manual": {"rates": (0.2,) * 14 + (0.15,) * 12 + (0.03,) * 14},
+}
+
+
+def schedules() -> Iterator[Quantity]:
+    """Yield the learning rate of each epoch under each schedule."""
+    for name, choices in SCHEDULE_CHOICES.items():
+        alpha = {} if name == "manual" else {"learning_rate": RATE}
+        schedule = SCHEDULES[name](**alpha, **choices)
+        rates = [schedule(t) for t in range(1, EPOCHS_SCHEDULED + 1)]
+        optimizer = THEIR_OPTIMIZERS["gradient_descent"]([torch.zeros(1)], learning_rate=RATE)
+        scheduler = THEIR_SCHEDULES[name](optimizer, **choices)
+        references = []
+        for t in range(EPOCHS_SCHEDULED):
+            if t:
+                optimizer.step()  # torch wants it before the scheduler's
+                scheduler.step()
+            references.append(optimizer.param_groups[0]["lr"])
+        yield Quantity(name, np.array(rates), np.array(references), FORWARD)
+
+
+BETAS = (0.5, 0.9, 0.98)
+
+
+def averages() -> Iterator[Quantity]:
+    """Yield a year of temperatures and its moving averages, without and with correction."""
+    noise = np.random.default_rng(SEED).standard_normal(moving_averages.DAYS)
+    x = moving_averages.temperatures(noise)
+    their_x = their_moving_averages.temperatures(to_torch("noise", noise))
+    yield Quantity("temperatures", x, their_x.numpy(), FORWARD)
+    for beta, correction in product(BETAS, (False, True)):
+        v = moving_averages.moving_average(x, beta, correction)
+        reference = their_moving_averages.moving_average(their_x, beta, correction)
+        label = f"beta = {beta}, {'corrected' if correction else 'as it is'}"
+        yield Quantity(label, v, reference.numpy(), FORWARD)
+
+
+DEEP = network.Network(layer_sizes=(64, *[64] * 11, 10), hidden="relu", output="softmax")
+SCALES = ("small_normal", "xavier", "he", "large_normal")
+
+
+def layer_norms() -> Iterator[Quantity]:
+    """Yield the norms of each layer's activations, its db and its dW, for each initialization.
+
+    db sums dZ over the examples and shows how gradients vanish on their way back; dW = dZ A^T / m
+    is about as large in every layer, as A shrinks where dZ grows.
+    """
+    rng = np.random.default_rng(SEED)
+    X, Y = rng.standard_normal((64, 100)), np.eye(10)[:, rng.integers(0, 10, 100)]
+    for name in SCALES:
+        parameters = initialize(DEEP.layer_sizes, name, np.random.default_rng(SEED))
+        mine = network.layer_norms(parameters, X, Y, DEEP)
+        other = their_network.layer_norms(twin(DEEP, parameters), rows(X), rows(Y))
+        for what, letter in (("activations", "A"), ("db", "b"), ("dW", "W")):
+            norms = [{**one.activations, **one.gradients} for one in (mine, other)]
+            keys = [key for key in norms[0] if key[0] == letter]
+            ours, theirs = (np.array([one[key] for key in keys]) for one in norms)
+            # each layer by its own size: they span many decades
+            yield Quantity(f"{what}, {name}", ours, theirs, GRADIENT, gauge=theirs)
+
+
+STEPS = 10.0 ** -np.arange(1, 13, 0.5)
+CHECKED = network.Network(layer_sizes=(2, 5, 1), hidden="tanh")
+
+
+def gradient_check() -> Iterator[Quantity]:
+    """Yield difference quotients and their relative errors over the step, two- and one-sided.
+
+    Two nearly equal costs are subtracted and divided by the step, so J / step is the gauge.
+    """
+    rng = np.random.default_rng(SEED)
+    X = rng.standard_normal((2, 50))
+    Y = (X[:1] * X[1:] > 0).astype(float)
+    parameters = initialize(CHECKED.layer_sizes, "xavier", rng)
+    module, their_X, their_Y = twin(CHECKED, parameters), rows(X), rows(Y)
+    J, gradients = network.cost_and_gradients(parameters, X, Y, CHECKED)
+    norm, largest = np.linalg.norm(gradients.theta), np.abs(gradients.theta).max()
+    for two_sided in (True, False):
+        found: dict[str, list[tuple[Any, Any]]] = {"difference quotients": [], "relative error": []}
+        for step in STEPS:
+            choices: dict[str, Any] = {"epsilon": float(step), "two_sided": two_sided}
+            mine = gradient_checking.check_network(parameters, X, Y, CHECKED, **choices)
+            other = their_gradient_checking.check_network(module, their_X, their_Y, **choices)
+            flat = torch.cat([one.flatten() for one in other.approximation.values()]).numpy()
+            found["difference quotients"].append((mine.approximation.theta, flat))
+            found["relative error"].append((mine.difference, other.difference))
+        gauges = {
+            "difference quotients": (float(J) / STEPS + largest)[:, None],
+            "relative error": float(J) / STEPS / norm + 1,
+        }
+        for name, pairs in found.items():
+            ours, theirs = (np.array(one) for one in zip(*pairs, strict=True))
+            label = f"{name}, {'two' if two_sided else 'one'}-sided"
+            yield Quantity(label, ours, theirs, GRADIENT, gauge=gauges[name])
+
+
+#: the steps after which trajectories are shown, as many as were taken.
+SHOWN_STEPS = np.unique(np.geomspace(1, STEPS_TAKEN, 240).round().astype(int))
+
+#: the ReLU network walks so many steps, and meets a kink after a quarter of them.
+STEPS_TO_THE_KINK = 2_000
+
+#: beyond a kink nothing is claimed but that both sides still compute parameters of that size.
+PARTED = Budget(name="after a kink", relative=1)
+
+
+def trajectories(epochs: int) -> Iterator[Quantity]:
+    """Yield the parameters along ten thousand steps of each optimizer, inside the growth bound.
+
+    Then those of RMSprop with ReLUs before and after both sides meet a kink, and where that is.
+    """
+    steps = min(STEPS_TAKEN, epochs * STEPS_AN_EPOCH)
+    shown = SHOWN_STEPS[steps >= SHOWN_STEPS]
+    for name in OPTIMIZERS:
+        both = run_both(sepals(name, steps=steps))
+        yield _along(name, both.ours, both.theirs, shown, both.bound)
+    training = sepals("rmsprop", hidden="relu", steps=min(STEPS_TO_THE_KINK, steps))
+    met = kink(training, training.steps // 4)
+    until = replace(training, steps=met.step - 1)
+    bound = Growth.of(record(until), nudged(until))
+    ours, theirs = record(training, edits=met.ours), record_theirs(training, edits=met.theirs)
+    before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
+    after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (training.steps >= SHOWN_STEPS)]
+    yield _along("ReLU, before the kink", ours, theirs, before, bound)
+    yield Quantity("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
+    parting = located(training, met)
+    place = (0, 0, 0) if parting is None else (parting.step, parting.unit, parting.place[1])
+    planted = (met.step, met.unit, met.example)
+    yield Quantity("step, unit and example", np.array(planted, float), np.array(place, float))
+
+
+def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Quantity:
+    gauge = bound.theta[shown][:, None] / EPS
+    return Quantity(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
+
+
+DEMONSTRATIONS: Mapping[str, Demonstration] = {
+    "saddle": Demonstration(
+        description="four optimizers on a saddle and in a narrow valley", run=saddle
+    ),
+    "schedules": Demonstration(
+        description="the learning rate under each of eight schedules", run=schedules
+    ),
+    "moving-averages": Demonstration(
+        description="a year of temperatures averaged, with and without correction", run=averages
+    ),
+    "layer-norms": Demonstration(
+        description="how activations and gradients vanish or explode with depth", run=layer_norms
+    ),
+    "learning-curves": Demonstration(
+        description="train and dev error over the size of the training set",
+        run=learning_curves,
+        epochs=40,
+    ),
+    "search": Demonstration(
+        description="search points on linear and log scales, coarse to fine",
+        run=search_points,
+        epochs=20,
+    ),
+    "gradient-check": Demonstration(
+        description="the error of difference quotients over their step", run=gradient_check
+    ),
+    "trajectories": Demonstration(
+        description="how far both sides part in ten thousand steps, and at a kink",
+        run=trajectories,
+        epochs=-(-STEPS_TAKEN // STEPS_AN_EPOCH),
+    ),
+}

@@ -1,0 +1,121 @@
+"""What both sides of a training share: the draws they start from, and what a run can be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from runs.datasets import Array, Data
+from runs.experiments import Experiment
+from scratch.batch_norm import BatchNorm
+from scratch.dropout import mask_stream
+from scratch.initializers import initialize
+from scratch.mini_batches import draw_orders
+from scratch.network import Network
+from scratch.parameters import Parameters
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What both sides start from: examples, initial weights, the orders of all epochs."""
+
+    experiment: Experiment
+    data: Data
+    network: Network
+    parameters: Parameters
+    orders: Sequence[Any]
+
+    @property
+    def m(self) -> int:
+        """The number of examples trained on."""
+        return int(self.data.train[0].shape[1])
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of the whole run, unless it stops early."""
+        return self.experiment.epochs * -(-self.m // self.experiment.batch_size)
+
+    def masks(self) -> Iterator[dict[str, Array]] | None:
+        """Return the masks of every step, the same in each call; None where nothing is dropped."""
+        if not self.network.dropped:
+            return None
+        return mask_stream(
+            self.network.layer_sizes,
+            self.network.keep_probs,
+            self.m,
+            batch_size=self.experiment.batch_size,
+            epochs=self.experiment.epochs,
+            rng=np.random.default_rng([self.experiment.seed, 1]),  # apart from weights and orders
+            dtype=self.parameters.theta.dtype,
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Return the arguments that both training loops take as they are."""
+        names = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
+        return {"orders": self.orders, **{name: getattr(self.experiment, name) for name in names}}
+
+
+def draw(experiment: Experiment, dtype: str) -> Draws:
+    """Draw weights and orders from the experiment's seed; every dtype starts from the same ones."""
+    data = experiment.load().astype(dtype)
+    network = Network(
+        layer_sizes=experiment.layer_sizes,
+        hidden=experiment.hidden,
+        output=experiment.output,
+        keep_probs=experiment.keep_probs,
+        batch_norm=BatchNorm() if experiment.batch_norm else None,
+    )
+    rng = np.random.default_rng(experiment.seed)
+    parameters = initialize(
+        network.layer_sizes, experiment.initializer, rng, dtype, batch_norm=experiment.batch_norm
+    )
+    orders = draw_orders(data.train[0].shape[1], experiment.epochs, rng)
+    return Draws(experiment, data, network, parameters, orders)
+
+
+@dataclass
+class Side:
+    """One side's run, taken step by step."""
+
+    history: Any
+    steps: Iterator[Any]
+    values: Callable[[], Mapping[str, Array]]  # parameters and running averages, live or copied
+    test_accuracy: Callable[[], float]
+    outputs: Callable[[Array], Array]  # A_L, (n_L, m), at prediction for X, (n_x, m)
+
+    def walk(
+        self, bar: Bar | None = None, after_epoch: Callable[[int], None] = lambda epoch: None
+    ) -> Side:
+        """Take every step and return the side itself."""
+        for step in self.steps:
+            if bar:
+                bar(step, self.history)
+            if step.ends_epoch:
+                after_epoch(step.epoch)
+        return self
+
+
+class Bar:
+    """A progress bar of steps; silent where nobody watches."""
+
+    def __init__(self, steps: int, label: str | None = None) -> None:
+        """Expect so many steps."""
+        self._bar = tqdm(total=steps, unit="step", desc=label, disable=None, leave=False)
+
+    def __enter__(self) -> Bar:
+        """Show the bar."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+    def __call__(self, step: Any, history: Any) -> None:
+        """Advance by a step; show the cost of an epoch when it ends."""
+        self._bar.update()
+        if step.ends_epoch:
+            self._bar.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")
