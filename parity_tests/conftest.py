@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
-import sys
 import zlib
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
-from pathlib import Path
-from types import FrameType
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,11 +15,11 @@ import scipy.linalg  # noqa: F401  # its BLAS has threads of its own, to be limi
 import torch
 from threadpoolctl import threadpool_limits
 
-import scratch
 from parity_tests.compare import reproducibility as pins
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.plugin import options, profiles
+from parity_tests.plugin.claims import unproven, watching
 
 profiles.register()
 
@@ -40,8 +37,6 @@ WRITTEN = pytest.StashKey[str]()
 
 #: whether a test has failed.
 FAILED = pytest.StashKey[bool]()
-
-SCRATCH = str(Path(scratch.__file__).parent)
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -167,11 +162,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
-def called_names(called: set[Any]) -> set[str]:
-    """Return the public names that a set of code objects belongs to: functions and classes."""
-    return {code.co_qualname.split(".")[0] for code in called}
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     """Remember that a test has failed."""
@@ -186,31 +176,19 @@ def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
     """Name the running test to the ledger; refuse a claim of parity without call or comparison.
 
     A test marked `parity("linear_forward")` must have run that function of its stem and recorded a
-    comparison. Only the first seed is watched, as watching costs time.
+    comparison.
     """
-    stem = request.node.path.stem.removeprefix("test_")
+    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
+    row = parameters.get("row")
+    stem = getattr(row, "stem", "") or request.node.path.stem.removeprefix("test_")
     LEDGER.concept, LEDGER.case, LEDGER.device = stem, request.node.name, "cpu"
     claims = {name for mark in request.node.iter_markers("parity") for name in mark.args}
-    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
-    watched = claims and parameters.get("seed", 0) == 0
-    recorded = len(LEDGER.entries)
-    called: set[Any] = set()
-
-    def watch(frame: FrameType, event: str, argument: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(SCRATCH):
-            called.add(frame.f_code)
-
-    if watched:
-        sys.setprofile(watch)
-    yield
-    sys.setprofile(None)
-    if request.node.stash.get(FAILED, False):  # the test has said why
-        return
-    if claims and len(LEDGER.entries) == recorded:
-        pytest.fail(f"the test claims parity of {sorted(claims)} but compared nothing")
-    if watched and not claims <= called_names(called):
-        missing = sorted(claims - called_names(called))
-        pytest.fail(f"the test claims parity of {missing} but never called it")
+    recorded, called = len(LEDGER.entries), set[Any]()
+    with watching() if claims else nullcontext(called) as called:
+        yield
+    empty = unproven(claims, called, len(LEDGER.entries) - recorded)
+    if empty and not request.node.stash.get(FAILED, False):  # a test that failed has said why
+        pytest.fail(f"the test {empty}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -234,7 +234,7 @@ def assert_twins(
     if not isinstance(output, np.ndarray | np.floating):
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
-    expected, references = _pull_back(theirs, inputs, constants, upstream, device, bridge)
+    expected, references = pull_back(theirs, inputs, constants, upstream, device, bridge)
     handed = upstream.copy()
     gradients = backward(handed[()], cache)
     if not np.array_equal(handed, upstream):
@@ -251,7 +251,7 @@ def assert_twins(
     if expected.dtype == np.float32:
         wide = np.float64
         exact = cast(inputs, wide), cast(constants, wide), upstream.astype(wide)
-        oracle, oracles = _pull_back(theirs, *exact, device, bridge)
+        oracle, oracles = pull_back(theirs, *exact, device, bridge)
         size = gauge.get("output")
         assert_no_worse(output, expected, oracle, "output", size, float32_floor, "forward")
         for name, reference in references.items():
@@ -295,7 +295,7 @@ def assert_twins(
         assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
 
 
-def _pull_back(
+def pull_back(
     theirs: Callable[..., torch.Tensor],
     inputs: Mapping[str, Array],
     constants: Mapping[str, Any],
@@ -349,7 +349,8 @@ def assert_no_worse(
     eps = float(np.finfo(ours.dtype).eps)
     truth = hold_both(ours, theirs, oracle, gauge)
     allowed = 2 * truth.theirs.error + floor.eps
+    if not truth.ours.error <= allowed:
+        record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
+        raise AssertionError(worse(quantity, truth, theirs, allowed, floor.name))
     refuse_vacuity(oracle, gauge, allowed * eps, quantity)
     record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
-    if not truth.ours.error <= allowed:
-        raise AssertionError(worse(quantity, truth, theirs, allowed, floor.name))

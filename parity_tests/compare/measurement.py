@@ -113,6 +113,11 @@ def record(
     )
 
 
+def record_equal(quantity: str, dtype: Any) -> None:
+    """Write a comparison to the bit, in which no entry differed, to the ledger."""
+    record(quantity, dtype, Measurement(0.0, (), None, None, 0.0, None), 0.0, "equal to the bit")
+
+
 def apart(
     quantity: str, found: Measurement, allowed: float, cause: str, other: str = "theirs"
 ) -> str:

@@ -1,0 +1,180 @@
+"""Bad values: how to spoil a valid argument in every way that its validation excludes."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+#: ways to spoil an argument of a kind that one stem alone expects, by the kind's name.
+OWN_KINDS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}
+
+_ORDER = np.array([2, 0, 3, 1])
+
+
+def lengths_of(expected: Any) -> list[str]:
+    """Return the lengths that an expectation names, of an array or of a cache's fields."""
+    shapes = [getattr(expected, "shape", ""), *getattr(expected, "shapes", {}).values()]
+    return " ".join(one for one in shapes if isinstance(one, str)).split()
+
+
+def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
+    """Yield (how, bad value, error) for a floating array or tensor."""
+    torch_side = isinstance(value, torch.Tensor)
+    values: Any = value.detach() if torch_side else np.asarray(value)
+    cast = (lambda kind: values.to(getattr(torch, kind))) if torch_side else values.astype
+    yield "None", None, TypeError
+    yield "a string", "data", TypeError
+    yield "a list", values.tolist() if values.ndim else [1.0], TypeError
+    yield "whole numbers", torch.ones(2, 2).long() if torch_side else cast("int64"), TypeError
+    yield "booleans", cast("bool"), TypeError
+    if not torch_side:
+        yield "objects", cast("object"), TypeError
+        yield "complex", cast("complex128"), TypeError
+        yield "a masked array", np.ma.masked_array(values), TypeError
+        if values.ndim == 2:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PendingDeprecationWarning)
+                yield "a matrix", np.asmatrix(values), TypeError
+    yield "half precision", cast("float16"), TypeError
+    yield "one axis more", values[..., None], ValueError
+    if expected.values != "any":
+        for poison in (np.nan, np.inf, -np.inf):
+            spoilt = copy.deepcopy(values)
+            spoilt[(0,) * values.ndim] = poison
+            array = isinstance(value, np.ndarray | torch.Tensor)
+            yield f"{poison} inside", spoilt if array else type(value)(poison), ValueError
+    symbols = expected.shape.split()
+    for axis, symbol in enumerate(symbols):
+        yield f"no {symbol}", values[(slice(None),) * axis + (slice(0, 0),)], ValueError
+        if symbol.isdigit() or symbol in others:
+            join: Any = torch.cat if torch_side else np.concatenate
+            longer = join([values, values], axis)
+            yield f"twice the {symbol}", longer, ValueError
+            if values.shape[axis] > 1:
+                yield (
+                    f"one {symbol} less",
+                    values[(slice(None),) * axis + (slice(1, None),)],
+                    ValueError,
+                )
+    if len(symbols) > 1:
+        yield "one axis less", values[0], ValueError
+    if others and symbols:
+        other = "float32" if "64" in str(values.dtype) else "float64"
+        yield "another precision", cast(other), TypeError
+    for bad in {
+        "labels": (0.5, 2.0),
+        "one-hot": (0.5, 2.0),
+        "probabilities": (-0.1, 1.1),
+        "mask": (-0.1, 0.5),
+    }.get(expected.values, ()):
+        spoilt = copy.deepcopy(values)
+        spoilt[(0,) * values.ndim] = bad
+        yield f"{bad} inside", spoilt, ValueError
+    if expected.values == "one-hot":
+        yield "no class", 0 * values, ValueError
+
+
+def spoil_number(expected: Any) -> Iterator[tuple[str, Any, type]]:
+    """Yield (how, bad value, error) for a number in an interval."""
+    low, high = (float(end) for end in expected.interval[1:-1].split(","))
+    yield "a string", "0.1", TypeError
+    yield "a boolean", True, TypeError
+    yield "None", None, TypeError
+    yield "complex", 1j, TypeError
+    yield "a complex scalar", np.complex128(1), TypeError
+    yield "NaN", float("nan"), ValueError
+    yield "infinity", float("inf"), ValueError
+    if not np.isfinite(high):
+        yield "beyond every float", 10**400, ValueError
+    if np.isfinite(low):
+        yield "below", low - 0.5, ValueError
+    if np.isfinite(high):
+        yield "above", high + 0.5, ValueError
+    if expected.interval[0] == "(" and np.isfinite(low):
+        yield "the lower end", low, ValueError
+    if expected.interval[-1] == ")" and np.isfinite(high):
+        yield "the upper end", high, ValueError
+
+
+def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
+    """Yield (how, bad value, error) for whatever an argument is expected to be."""
+    kind = type(expected).__name__
+    if kind == "Optional":
+        bad = bad_values(expected.expected, value, others)
+        yield from ((how, one, error) for how, one, error in bad if one is not None)
+    elif kind == "Floats":
+        yield from spoil_floats(expected, value, others)
+    elif kind == "Number":
+        yield from spoil_number(expected)
+    elif kind == "Whole":
+        yield "a float", 2.0, TypeError
+        yield "a boolean", True, TypeError
+        yield "a string", "2", TypeError
+        yield "too small", expected.at_least - 1, ValueError
+    elif kind == "OneOf":
+        yield "unknown", "no such name", ValueError
+        yield "a number", 3, TypeError
+        yield "None", None, TypeError
+    elif kind == "Order":
+        yield "floats", np.array([0.0, 1.0]), TypeError
+        yield "a string", "0123", TypeError
+        yield "repeated", np.array([0, 0, 1, 2]), ValueError
+        yield "beyond m", np.array([1, 2, 3, 4]), ValueError
+        yield "two axes", np.array([[0, 1, 2, 3]]), ValueError
+        yield "empty", np.array([], int), ValueError
+        if "m" in others:
+            yield "too short", np.array([1, 0]), ValueError
+    elif kind == "Shape":
+        yield "no tuple", 3, TypeError
+        yield "three", (1, 2, 3), TypeError
+        yield "floats", (1.0, 2.0), TypeError
+        yield "zero", (0, 2), ValueError
+    elif kind == "Dtype":
+        for name in ("int64", bool, object, "no dtype", None):
+            yield str(name), name, TypeError
+    elif kind == "LayerSizes":
+        yield "a number", 3, TypeError
+        yield "floats", (3.0, 2.0, 2.0, 1.0), TypeError
+        yield "a boolean", (True, *value[1:]), TypeError
+        yield "one", value[:1], ValueError
+        yield "a zero", (0, *value[1:]), ValueError
+    elif kind == "KeepProbs":
+        yield "a number", 0.5, TypeError
+        yield "strings", ("0.5",) * len(value), TypeError
+        yield "one too many", (*value, 0.5), ValueError
+        yield "one too few", value[1:], ValueError
+        yield "zeros", (0.0,) * len(value), ValueError
+        yield "above 1", (1.5,) * len(value), ValueError
+    elif kind == "_Stream":
+        yield "a number", 3, TypeError
+        yield "None", None, TypeError
+        yield "a string", "0123", TypeError
+        yield "a mapping", {"D1": np.ones((3, 4))}, TypeError
+        if value is None:
+            return
+        yield "numbers", [1, 2], TypeError
+        yield "too few", [_ORDER], ValueError
+        yield "too short", [_ORDER[:2] % 2, _ORDER], ValueError
+        yield "no permutation", [0 * _ORDER, _ORDER], ValueError
+    elif kind == "_Pair":
+        yield "one", (value[0],), TypeError
+        yield "none", (), TypeError
+        yield "a list", list(value), TypeError
+        yield "swapped precision", (value[0][:2], value[1]), ValueError
+    elif kind in ("Instance", "Rule"):
+        yield "another object", object(), TypeError
+        yield "None", None, TypeError
+        yield "its class", type(value), TypeError
+    elif kind == "Function":
+        yield "None", None, TypeError
+        yield "a number", 3, TypeError
+        yield "a string", "cost", TypeError
+    elif kind in OWN_KINDS:
+        yield from OWN_KINDS[kind](expected, value)
+    else:
+        raise AssertionError(f"no way to spoil {kind}")

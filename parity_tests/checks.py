@@ -1,0 +1,438 @@
+"""Generic checks: each is asked of every row it fits; `parity_tests/tests/test_twins.py` asks them.
+
+A check takes a row, or its name, and the settings of a case; it raises AssertionError where the row
+fails, with the line to type to see it again, and ProvesNothingError where the case cannot tell.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import pickle
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity_tests.bad_values import bad_values, lengths_of
+from parity_tests.compare.budgets import GRADIENT
+from parity_tests.compare.fingerprints import fingerprint, fingerprints, timeless
+from parity_tests.compare.functions import assert_close, assert_same_trajectory, assert_twins
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import ProvesNothingError
+from parity_tests.compare.quantities import Quantity, agree, assert_equal
+from parity_tests.drawing import LAYOUTS
+from parity_tests.findings import examine, refute
+from parity_tests.plugin.claims import unproven, watching
+from parity_tests.rows import (
+    SIDES,
+    Mistake,
+    OptimizerTwin,
+    PairTwin,
+    Relation,
+    Twin,
+    Values,
+    public,
+)
+from parity_tests.twins import twin
+
+Check = Callable[..., None]
+
+#: largest gauge of an example, over the largest entry: sums of forty terms of either sign cancel.
+LOOSEST = 100
+
+#: arguments that are drawn from, wherever they come.
+GENERATORS = frozenset({"rng", "generator"})
+
+
+def asked(check: Check) -> Check:
+    """Let a check take a row by name; its failures say which row, and how to see them again."""
+
+    @functools.wraps(check)
+    def ask(row: Twin | str, *arguments: Any, **settings: Any) -> None:
+        row = twin(row) if isinstance(row, str) else row
+        try:
+            check(row, *arguments, **settings)
+        except ProvesNothingError:
+            raise
+        except AssertionError as error:
+            given = [repr(row.name), *(repr(getattr(one, "name", one)) for one in arguments)]
+            given += [f"{name}={one!r}" for name, one in settings.items()]
+            line = f"from parity_tests.checks import *; {check.__name__}({', '.join(given)})"
+            message = f"{row.stem}, {row.name}: {error}\nformula: {row.formula}"
+            raise AssertionError(f"{message}\nagain: python -c {line!r}") from error
+
+    return ask
+
+
+def smooth(row: Twin, settings: Mapping[str, Any]) -> bool:
+    """Tell whether central differences can bear witness at a case."""
+    return isinstance(row, PairTwin) and row.smooth(
+        **{name: one for name, one in settings.items() if name != "seed"}
+    )
+
+
+@asked
+def agrees(row: Twin, **settings: Any) -> None:
+    """Hold both sides to each other, and to their wider witnesses, at one case."""
+    row.compare(row.case(**settings), smooth=smooth(row, settings))
+
+
+@asked
+def agrees_in_float32(row: Twin, device: str = "cpu", **settings: Any) -> None:
+    """Hold ours in float32 to at most twice what torch errs, against torch in float64."""
+    row.compare_in_float32(row.case(np.float32, **settings), device)
+
+
+@asked
+def three_witnesses_agree(row: PairTwin, device: str = "cpu", **settings: Any) -> None:
+    """Hold a pair at its example by all three witnesses, every quantity large enough to prove."""
+    case = row.case(**settings)
+    constants = {name: case[name] for name in row.constants if name in case}
+    assert_twins(
+        *row.ours,
+        row.theirs,
+        row.inputs(case),
+        row.generator(settings),
+        constants=constants,
+        forward_budget=row.budget,
+        gradient_budget=row.gradient_budget,
+        gauges=row.gauges,
+        device=device,
+        bridge=row.bridge,
+    )
+
+
+@asked
+def walks_alike(
+    row: OptimizerTwin, dtype: Any = np.float64, device: str = "cpu", **settings: Any
+) -> None:
+    """Hold 200 steps on two tensors of very different size, state too, to torch's."""
+    choices, rng = row.choices(row.case(**settings)), row.generator(settings)
+    parameters = {
+        "W1": rng.standard_normal((4, 3)).astype(dtype),
+        "b1": (1e-6 * rng.standard_normal((4, 3))).astype(dtype),
+    }
+    assert_same_trajectory(
+        row.ours(**choices),
+        functools.partial(row.theirs, **choices),
+        parameters,
+        rng,
+        state=row.state,
+        device=device,
+    )
+
+
+@asked
+def proves_its_names(row: Twin) -> None:
+    """Hold the comparison of an example, and of the edges, to calling what the row claims."""
+    begun = len(LEDGER.entries)
+    with watching() as called:
+        for settings in ({}, *row.edges.values()):
+            row.compare(row.case(**settings))
+    empty = unproven(set(row.proves), called, len(LEDGER.entries) - begun)
+    if empty or not row.proves:
+        raise AssertionError(f"the row {empty or 'claims nothing'}")
+
+
+@asked
+def keeps_the_dtype(row: Twin, dtype: Any) -> None:
+    """Hold every floating quantity of ours to the precision of the case."""
+    case = row.case(dtype)
+    if not any(isinstance(one, np.ndarray) and one.dtype == dtype for one in case.values()):
+        return
+    for name, value in row.run("scratch", case).items():
+        kind = np.asarray(value).dtype
+        if kind.kind == "f" and isinstance(value, np.ndarray | np.floating) and kind != dtype:
+            raise AssertionError(f"{name} is {kind} where the case is {np.dtype(dtype)}")
+
+
+def calls_of(row: Twin) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
+    """Yield (path, function, valid arguments) of every public function that a row calls."""
+    case = row.case()
+    for function, arguments in row.own_calls(case):
+        if public(function):
+            yield f"{function.__module__}.{function.__name__}", function, dict(arguments)
+    for path, arguments in row.calls(**case) if row.calls else ():
+        module, _, name = path.rpartition(".")
+        yield path, getattr(__import__(module, fromlist=[name]), name), dict(arguments)
+
+
+def walked(result: Any) -> Any:
+    """Return the fingerprint of a result; of all that it yields, if it is a generator."""
+    if inspect.isgenerator(result) or hasattr(result, "__next__"):
+        return [fingerprint(one) for one in result]
+    return fingerprint(result)
+
+
+@contextmanager
+def globals_untouched() -> Iterator[None]:
+    """Raise AssertionError if Python's, NumPy's or torch's global generator is drawn from."""
+    looks: dict[str, Callable[[], Any]] = {
+        "random": random.getstate,
+        "numpy.random": lambda: pickle.dumps(np.random.get_state()),  # noqa: NPY002
+        "torch": lambda: torch.get_rng_state().numpy().tobytes(),
+    }
+    before = {name: look() for name, look in looks.items()}
+    yield
+    moved = [name for name, look in looks.items() if look() != before[name]]
+    if moved:
+        raise AssertionError(f"the global generator of {', '.join(moved)} was drawn from")
+
+
+def assert_pure(
+    function: Callable[..., Any],
+    example: Mapping[str, Any],
+    overwritten: frozenset[str] = frozenset(),
+) -> None:
+    """Raise AssertionError unless a call changes only what it should, and again does the same."""
+    results = []
+    for _ in range(2):
+        arguments = copy.deepcopy(dict(example))
+        before = {name: fingerprint(value) for name, value in arguments.items()}
+        with globals_untouched():
+            results.append(walked(function(**arguments)))
+        changed = {name for name, value in arguments.items() if fingerprint(value) != before[name]}
+        if changed - GENERATORS != overwritten:
+            raise AssertionError(
+                f"modified {sorted(changed - GENERATORS)}, expected {sorted(overwritten)}"
+            )
+    if timeless(results[0]) != timeless(results[1]):
+        raise AssertionError("the same call gave another result")
+
+
+@asked
+def leaves_no_trace(row: Twin) -> None:
+    """Call every public function twice: inputs untouched, no global generator, the same bits."""
+    for path, function, arguments in calls_of(row):
+        try:
+            assert_pure(function, arguments, row.overwrites.get(path, frozenset()))
+        except AssertionError as error:
+            raise AssertionError(f"{path}: {error}") from error
+
+
+@asked
+def refuses(row: Twin) -> None:
+    """Spoil each argument of each public function in every way that its validation excludes."""
+    for path, function, arguments in calls_of(row):
+        table = getattr(function, "__door__", {})
+        for name, expected in table.items():
+            if name not in arguments:
+                continue
+            others = [
+                one
+                for other, rest in table.items()
+                if other != name
+                for one in lengths_of(rest)
+                if not one.isdigit()
+            ]
+            for how, bad, error in bad_values(expected, arguments[name], others):
+                spoilt = {**arguments, name: bad}
+                before = fingerprints(spoilt)
+                refusal = _refusal(function, spoilt)
+                if type(refusal) is not error or "expected" not in str(refusal):
+                    raise AssertionError(
+                        f"{path}({name}: {how}) gives {refusal!r}, expected {error.__name__}"
+                    )
+                if fingerprints(spoilt) != before:
+                    raise AssertionError(f"{path}({name}: {how}): an argument was modified")
+
+
+def _refusal(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Exception | None:
+    """Return what a call raises, or None."""
+    try:
+        walked(function(**arguments))
+    except Exception as error:  # whatever it is, it is looked at
+        return error
+    return None
+
+
+@asked
+def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
+    """Hold ours to what it gives for arrays in rows, whatever their order, strides and flags."""
+    case = row.case(**settings)
+    laid = {
+        name: LAYOUTS[layout](one) if isinstance(one, np.ndarray) and one.dtype.kind == "f" else one
+        for name, one in case.items()
+    }
+    memory: dict[str, Any] = {}
+    for name, one in laid.items():
+        if isinstance(one, np.ndarray):
+            one.flags.writeable = False
+            memory[name] = np.copy(one if one.base is None else one.base)
+    expected, results = row.run("scratch", case), row.run("scratch", laid)
+    for name, before in memory.items():
+        array = laid[name]
+        now = array if array.base is None else array.base
+        if not np.array_equal(now, before, equal_nan=layout != "unaligned"):
+            raise AssertionError(f"{name}: the memory around it was written to")
+    gauges = row.sizes(case)
+    quantities = {}
+    for name, one in results.items():
+        if np.asarray(one).dtype.kind == "f":
+            budget = row.budget_of(name)
+            quantities[name] = Quantity(one, expected[name], gauges.get(name), budget)
+        else:
+            assert_equal(one, expected[name], name)
+    with LEDGER.unrecorded():
+        agree(quantities) if quantities else None
+
+
+def _run_of(
+    row: Twin, side: str, wrong: Callable[..., Values] | None = None
+) -> Callable[..., Values]:
+    """Return `run(name, **case)` of a side, in which the row itself may be wrong."""
+
+    def run(name: str, **case: Any) -> Values:
+        other = row if name == row.name else twin(name)
+        filled = other.complete(case)
+        if other is row and wrong is not None:
+            return wrong(lambda **case: row.run(side, row.complete(case)), **filled)
+        return other.run(side, filled)
+
+    return run
+
+
+@asked
+def gauges_bound_something(row: Twin) -> None:
+    """Hold every gauge of the example to a few times the largest entry of what it bounds."""
+    case = row.case()
+    values = row.run("scratch", case)
+    for name, gauge in row.sizes(case).items():
+        ratio = np.max(gauge) / np.abs(values[name]).max()
+        if not ratio <= LOOSEST:
+            raise AssertionError(f"the gauge of {name} is {ratio:.3g} times its largest entry")
+
+
+@asked
+def backward_is_linear(row: PairTwin, **settings: Any) -> None:
+    """Hold the backward of 2 u - 3 v to twice that of u less thrice that of v, on both sides."""
+    case = row.case(**settings)
+    u = case["upstream"]
+    v = np.asarray(row.generator({"seed": 1}).standard_normal(u.shape), u.dtype)
+    for side in SIDES:
+        of_u, of_v, of_both = (
+            row.run(side, {**case, "upstream": one}) for one in (u, v, 2 * u - 3 * v)
+        )
+        sizes = [row.sizes({**case, "upstream": one}) for one in (u, v)]
+        for name, value in of_both.items():
+            terms = 2 * np.asarray(of_u[name]), 3 * np.asarray(of_v[name])
+            if name != "output":
+                bounds = (s.get(name, np.abs(t).max()) for s, t in zip(sizes, terms, strict=True))
+                gauge = sum(3 * np.abs(one) for one in bounds)
+                assert_close(value, terms[0] - terms[1], name, budget=GRADIENT, gauge=gauge)
+
+
+@asked
+def holds(row: Twin, relation: Relation, side: str = "scratch", **settings: Any) -> None:
+    """Hold one side to an invariant."""
+    _hold(row, relation, _run_of(row, side), settings)
+
+
+def _hold(
+    row: Twin, relation: Relation, run: Callable[..., Values], settings: Mapping[str, Any]
+) -> None:
+    case = row.case(**{**relation.at, **settings})
+    results = relation.holds(run, **case)
+    if results is None:
+        return
+    first, second = results
+    if first.keys() != second.keys():
+        raise AssertionError(f"{relation.name}: {sorted(first)} against {sorted(second)}")
+    gauges = relation.gauges(**case) if relation.gauges else {}
+    for name, value in first.items():
+        assert_close(
+            np.asarray(value)[()],
+            second[name],
+            name,
+            budget=relation.budget,
+            gauge=gauges.get(name),
+            expect_zero=not np.any(np.asarray(second[name])),
+        )
+
+
+@asked
+def is_broken(row: Twin, relation: Relation) -> None:
+    """Hold the mistake that breaks a relation to breaking it, on either side."""
+    breaker = relation.broken_by
+    if isinstance(breaker, str):
+        mistake = next(one for one in row.mistakes if one.name == breaker)
+
+        def wrong(honest: Callable[..., Values], **case: Any) -> Values:
+            return {**honest(**case), **row.wrong_run(mistake, row.complete(case))}
+    else:
+        wrong = breaker
+    for side in SIDES:
+        try:
+            with LEDGER.unrecorded():
+                _hold(row, relation, _run_of(row, side, wrong), {})
+        except ProvesNothingError:
+            raise
+        except AssertionError:
+            continue
+        raise AssertionError(f"{relation.name!r} holds for the {side} run that should break it")
+
+
+@asked
+def is_right_as_typed(row: Twin) -> None:
+    """Hold what the row tells people to type in torch to the course's values."""
+    finding = examine(row)
+    if finding.failure:
+        raise AssertionError(finding.failure)
+
+
+@asked
+def is_off(row: Twin, mistake: Mistake) -> None:
+    """Hold a mistake's values to being wrong by their margin."""
+    refuted = refute(row, mistake)
+    if refuted.failure:
+        raise AssertionError(f"{mistake.name}: {refuted.failure}")
+
+
+@asked
+def is_seen(row: Twin, mistake: Mistake) -> None:
+    """Type a mistake into a copy of the module: some check of the row must fail."""
+    assert mistake.change is not None
+    wrong = row.planted(mistake.change.load())
+    if wrong is None:
+        return
+    with LEDGER.unrecorded():
+        if not any(_fails(check, wrong) for check in _quick_checks(wrong)):
+            raise AssertionError(f"no check of the row notices {mistake.name!r}")
+
+
+def _fails(check: Callable[[], None], row: Twin) -> bool:
+    """Tell whether a check fails; a wrong program may raise anything."""
+    try:
+        check()
+    except ProvesNothingError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
+    """Yield the checks that a planted mistake meets, the quickest first."""
+    for seed in range(3):
+        yield functools.partial(agrees, row, seed=seed)
+    for settings in row.edges.values():
+        yield functools.partial(agrees, row, **settings)
+    if isinstance(row, PairTwin):
+        yield functools.partial(three_witnesses_agree, row)
+    if isinstance(row, OptimizerTwin):
+        yield functools.partial(walks_alike, row)
+    for dtype in (np.float32, np.longdouble):
+        yield functools.partial(keeps_the_dtype, row, dtype)
+    yield functools.partial(_runs_leave_no_trace, row)
+    for layout in LAYOUTS:
+        yield functools.partial(takes_any_layout, row, layout)
+
+
+def _runs_leave_no_trace(row: Twin) -> None:
+    """Hold a run of the row to leaving its case and the global generators as they were."""
+    assert_pure(lambda **case: row.run("scratch", case), row.case())

@@ -1,0 +1,122 @@
+"""Arrays of every awkward kind and memory layout, and strategies that choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Shape = tuple[int, ...]
+Draw = Callable[[Shape, np.random.Generator], Array]
+
+
+def _normal(shape: Shape, rng: np.random.Generator) -> Array:
+    return np.asarray(rng.standard_normal(shape))
+
+
+def _zeros(shape: Shape, rng: np.random.Generator) -> Array:
+    """Return normal entries, half of them exactly 0.0 or -0.0."""
+    return np.asarray(rng.standard_normal(shape) * rng.choice([1.0, 1.0, 0.0, -0.0], shape))
+
+
+def _grid(shape: Shape, rng: np.random.Generator) -> Array:
+    """Return small halves, whose sums and products are exact and often tie at 0."""
+    return rng.integers(-3, 4, shape) / 2
+
+
+def _constant(shape: Shape, rng: np.random.Generator) -> Array:
+    """Return features that are the same in every example, of sizes from 1e-3 to 1e3."""
+    size = 10.0 ** rng.uniform(-3, 3, (shape[0], 1))
+    return np.repeat(size * rng.standard_normal((shape[0], 1)), shape[1], axis=1)
+
+
+def _duplicated_examples(shape: Shape, rng: np.random.Generator) -> Array:
+    few = rng.standard_normal((shape[0], (shape[1] + 1) // 2))
+    return np.take(few, rng.integers(0, few.shape[1], shape[1]), axis=1)
+
+
+def _duplicated_rows(shape: Shape, rng: np.random.Generator) -> Array:
+    few = rng.standard_normal(((shape[0] + 1) // 2, *shape[1:]))
+    return np.take(few, rng.integers(0, len(few), shape[0]), axis=0)
+
+
+def _all_magnitudes(shape: Shape, rng: np.random.Generator) -> Array:
+    """Return entries from 1e-12 to 1e12, a sixth of them 0."""
+    size = 10.0 ** rng.uniform(-12, 12, shape) * rng.choice([0.0, 1, 1, 1, 1, 1], shape)
+    return np.asarray(rng.choice([-1.0, 1.0], shape) * size)
+
+
+def _saturated(shape: Shape, rng: np.random.Generator) -> Array:
+    """Return logits at which a sigmoid is 0 or 1 to the last digit, or nearly, or not at all."""
+    return rng.choice([1e4, -1e4, 710.0, -745.0, 40.0, -40.0, 0.0, -0.0, 1.0, -1.0], shape)
+
+
+KINDS: Mapping[str, Draw] = {
+    "normal": _normal,
+    "zeros": _zeros,
+    "grid": _grid,
+    "constant": _constant,
+    "duplicated examples": _duplicated_examples,
+    "duplicated rows": _duplicated_rows,
+    "all magnitudes": _all_magnitudes,
+    "saturated": _saturated,
+}
+
+#: kinds without a tie at 0, and small enough for differences of their functions.
+SMOOTH = ("normal", "duplicated examples", "duplicated rows")
+
+
+def draw(kind: str, shape: Shape, rng: np.random.Generator, scale: float = 1.0) -> Array:
+    """Draw an array (n, m) of a kind, times a scale."""
+    return np.asarray(scale * KINDS[kind](shape, rng))
+
+
+def _every_other(array: Array) -> Array:
+    """Return a view of every other entry along each axis, the rest of its memory full of NaN."""
+    wide = np.full([2 * length for length in array.shape], np.nan)
+    view: Array = wide[(slice(None, None, 2),) * array.ndim]
+    view[...] = array
+    return view
+
+
+def _backwards(array: Array) -> Array:
+    """Return a view with negative strides along each axis."""
+    turned = (slice(None, None, -1),) * array.ndim
+    view: Array = array[turned].copy()[turned]
+    return view
+
+
+def _unaligned(array: Array) -> Array:
+    """Return an array that begins one byte too late."""
+    memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
+    view: Array = memory.view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+LAYOUTS: Mapping[str, Callable[[Array], Array]] = {
+    "in rows": np.copy,
+    "in columns": lambda array: np.array(array, order="F"),
+    "every other entry": _every_other,
+    "backwards": _backwards,
+    "unaligned": _unaligned,
+}
+
+
+seeds = st.integers(0, 2**32 - 1)
+widths = st.integers(1, 9)
+examples = st.integers(1, 9)
+kinds = st.sampled_from(list(KINDS))
+#: two or more: a single class is certain, and has no gradient.
+classes = st.integers(2, 9)
+#: between 0 and 1e-3 lies the weight that torch's lerp, given 1 - beta, rounds beta to.
+betas = st.just(0.0) | st.floats(1e-3, 0.9999) | st.sampled_from([0.5, 0.9, 0.99, 0.999, 0.9999])
+
+
+def powers(low: float, high: float) -> st.SearchStrategy[float]:
+    """Return numbers between two powers of ten, each magnitude as often as any other."""
+    return st.floats(low, high).map(lambda power: 10.0**power)

@@ -1,0 +1,634 @@
+"""Rows: all that the proof knows of one concept on both sides, as data that `checks` asks about.
+
+Three kinds: a `PairTwin` is a forward with its backward, a `FunctionTwin` a function or a whole run
+that gives named quantities, an `OptimizerTwin` a rule that walks. The rows of a stem stand in
+`parity_tests/twins/<stem>.py`, in `TWINS`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+import torch_ref
+from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
+from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, STEP, Budget
+from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import ProvesNothingError, record_equal
+from parity_tests.compare.quantities import Quantity, agree, assert_equal
+from parity_tests.compare.witnesses import cast, widened
+from parity_tests.drawing import SMOOTH
+from scratch.optimizers import Optimizer
+from scratch.parameters import Parameters
+
+#: arguments by name, quantities by name, and the numbers that a case is drawn from.
+Case = Mapping[str, Any]
+Values = Mapping[str, Any]
+Settings = Mapping[str, Any]
+
+#: the two implementations of every row.
+SIDES = ("scratch", "torch_ref")
+
+#: first entry of every seed: no seed that a person writes gives the same stream.
+ENTROPY = 0x70617269747920
+
+Row = TypeVar("Row", bound="Twin")
+
+
+def nothing_missing() -> str:
+    """Return the reason why this machine cannot measure a mistake: none."""
+    return ""
+
+
+def evaluate(text: str, **names: Any) -> Any:
+    """Return the value of the expression before the first semicolon of a row's own text."""
+    known = {"torch": torch, "torch_ref": torch_ref, "math": math}
+    return eval(text.partition("; ")[0], {**known, **names})
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mistake typed into a module: `old` stands in its source once, `new` takes its place."""
+
+    module: str
+    old: str
+    new: str
+
+    def apply(self, source: str) -> str:
+        """Return the source with the mistake in it, or raise ValueError where it does not fit."""
+        found = source.count(self.old)
+        if found != 1:
+            raise ValueError(f"expected {self.old!r} in {self.module} once, got {found} times")
+        return source.replace(self.old, self.new)
+
+    def load(self) -> ModuleType:
+        """Return a copy of the module with the mistake in it; the module itself is untouched."""
+        original = importlib.import_module(self.module)
+        source = self.apply(Path(str(original.__file__)).read_text())
+        changed = ModuleType(self.module)
+        changed.__file__ = original.__file__
+        exec(compile(source, f"{self.module} with a mistake", "exec"), vars(changed))
+        return changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A wrong form of a concept: where it was seen, and how its wrong values come about.
+
+    `values(**case)` returns some of the row's quantities as the mistake computes them, `change`
+    types it into the code, `wrong` is the torch object of a tempting translation; each is optional,
+    one is needed. At the edge `at`, or the row's example, the worst quantity is off by `margin` of
+    the largest right entry, infinity for what is no number at all. `missing` names what a machine
+    lacks to measure it.
+    """
+
+    name: str
+    seen: str = ""
+    why: str = ""
+    values: Callable[..., Values] | None = None
+    wrong: Callable[..., Any] | None = None
+    change: Change | None = None
+    margin: float = 0.0
+    at: str = ""
+    missing: Callable[[], str] = nothing_missing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Relation:
+    """An invariant of a concept, held by both sides and broken by a mistake.
+
+    `holds(run, **case)` calls `run(name, **case)`, which gives the quantities that one side makes
+    of a row's case, and returns two sets of quantities that must be equal, within `budget` of
+    `gauges(**case)`; or it raises AssertionError itself and returns None. `broken_by` names a
+    mistake of the row that has values, or is a function of an honest run and a case, whose results
+    take the place of the row's.
+    """
+
+    name: str
+    holds: Callable[..., tuple[Values, Values] | None]
+    broken_by: str | Callable[..., Values]
+    at: Settings = field(default_factory=dict)
+    budget: Budget = GRADIENT
+    gauges: Callable[..., Values] | None = None
+
+
+class Pair(NamedTuple):
+    """A forward and its backward."""
+
+    forward: Callable[..., tuple[Any, Any]]
+    backward: Callable[[Any, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Twin:
+    """What every kind of row has.
+
+    Args:
+        name: how the row is asked for, unique among all.
+        formula: the course's formula.
+        source: where the formula is taught, and its place in torch's documentation.
+        proves: the public names of the stem whose parity this row shows.
+        draw: makes the arguments, `draw(rng, **settings) -> {argument: value}`; the defaults of
+            its settings are the row's example.
+        cases: a strategy of hypothesis for each setting that varies.
+        edges: settings that always run, by name.
+        relations: invariants of either side.
+        mistakes: wrong forms that must be seen.
+        torch: the expression that a person types in torch, then perhaps "; " and a remark.
+        typed: `typed(text, **case)` gives quantities of that expression, evaluated.
+        topic: heading of the row among the conventions, its stem by default.
+        budget: how far the quantities may be apart.
+        weight: share of the profile's examples that hypothesis draws.
+        calls: `calls(**case)` yields (path of a public function, its arguments) beyond those that
+            the row calls itself.
+        overwrites: arguments that a function is there to overwrite, by its path.
+        stem: file of the row, set where the rows are gathered.
+        float32_floor: eps that ours may err in float32 beside twice what torch does.
+    """
+
+    name: str
+    formula: str
+    source: str
+    proves: tuple[str, ...] = ()
+    draw: Callable[..., Case]
+    cases: Mapping[str, st.SearchStrategy[Any]] = field(default_factory=dict)
+    edges: Mapping[str, Settings] = field(default_factory=dict)
+    relations: Sequence[Relation] = ()
+    mistakes: Sequence[Mistake] = ()
+    torch: str = ""
+    typed: Callable[..., Values] | None = None
+    topic: str = ""
+    budget: Budget = FORWARD
+    weight: float = 1.0
+    calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
+    overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    stem: str = ""
+    float32_floor: Budget = FLOAT32_FLOOR
+
+    def settings(self) -> st.SearchStrategy[dict[str, Any]]:
+        """Return the strategy of everything that a case is drawn from."""
+        return st.fixed_dictionaries({**self.cases, "seed": st.integers(0, 2**32 - 1)})
+
+    def generator(self, settings: Settings) -> np.random.Generator:
+        """Return the generator that a case is drawn from."""
+        return np.random.default_rng(
+            [ENTROPY, settings.get("seed", 0), zlib.crc32(self.name.encode())]
+        )
+
+    def case(self, dtype: Any = np.float64, **settings: Any) -> Case:
+        """Return the arguments that these settings draw, in a precision."""
+        chosen = {name: one for name, one in settings.items() if name != "seed"}
+        return self.complete(cast(dict(self.draw(self.generator(settings), **chosen)), dtype))
+
+    def complete(self, case: Case) -> Case:
+        """Return a case with what its kind of row draws beside the arguments."""
+        return case
+
+    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
+        """Return the quantities that a side makes of a case, in the layout of `scratch`."""
+        raise NotImplementedError
+
+    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
+        """Return the quantities that a mistake makes of a case, some or all of the row's."""
+        if mistake.values is not None:
+            return mistake.values(**case)
+        raise ValueError(f"expected values of {mistake.name!r}, a mistake of {self.name}")
+
+    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
+        """Raise AssertionError unless both sides agree, ProvesNothingError where none can tell."""
+        raise NotImplementedError
+
+    def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
+        """Hold ours in float32 to twice what torch errs, both against torch in float64."""
+        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        exact, gauges, proven = (
+            self.run("torch_ref", cast(case, np.float64)),
+            self.sizes(case),
+            False,
+        )
+        for name, one in ours.items():
+            if np.asarray(one).dtype.kind != "f":
+                assert_equal(one, theirs[name], name)
+                continue
+            held = one, theirs[name], exact[name], name, gauges.get(name)
+            with suppress(ProvesNothingError):  # it drowns, inside of its tolerance
+                assert_no_worse(*held, self.float32_floor, self.budget_of(name).kind)
+                proven = True
+        if not proven:
+            raise ProvesNothingError(f"{', '.join(ours)} drown in their tolerances")
+
+    def sizes(self, case: Case) -> Values:
+        """Return the gauges of a case by quantity; the largest entry is one where none is given."""
+        return {}
+
+    def as_typed(self, case: Case) -> Values:
+        """Return quantities of the expression that a person types, evaluated."""
+        return self.typed(self.torch, **case) if self.typed else {}
+
+    def budget_of(self, quantity: str) -> Budget:
+        """Return how far a quantity may be apart."""
+        return self.budget
+
+    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
+        """Yield the functions of both sides that the row itself calls, with their arguments."""
+        yield from ()
+
+    def planted(self: Row, module: ModuleType) -> Row | None:
+        """Return the row with the functions of a changed module, None where it uses none of it."""
+        return None
+
+
+def public(function: Any) -> bool:
+    """Tell whether a function is a public one of a stem of either side."""
+    module = (
+        importlib.import_module(function.__module__) if hasattr(function, "__module__") else None
+    )
+    package = getattr(function, "__module__", "").split(".")[0]
+    return package in SIDES and getattr(function, "__name__", "") in getattr(module, "__all__", ())
+
+
+def exchanged(function: Any, module: ModuleType) -> Any:
+    """Return a changed module's function of the same name; the function itself if elsewhere."""
+    if getattr(function, "__module__", None) != module.__name__:
+        return function
+    return getattr(module, function.__name__)
+
+
+def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Return what a function gives as quantities by name."""
+    if isinstance(result, Mapping):
+        return {str(name): one for name, one in result.items()}
+    if hasattr(result, "_asdict"):
+        return dict(result._asdict())
+    if isinstance(result, tuple | list):
+        return dict(zip(names, result, strict=True))
+    return {names[0]: result}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairTwin(Twin):
+    """A forward and backward of `scratch` against a differentiable function of torch.
+
+    Quantities are "output" and "gradient of X" for each argument X that is not in `constants`, for
+    an upstream gradient that is drawn and stands in the case as "upstream".
+
+    Args:
+        ours: the pair.
+        theirs: takes the arguments in their order as tensors, constants by name.
+        constants: arguments without a gradient.
+        gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and arguments.
+        gradient_budget: how far gradients may be apart.
+        smooth: tells from the settings whether central differences can bear witness.
+        float32: whether the case is also held in float32, against torch in float64.
+        bridge: how arrays cross between the layouts.
+    """
+
+    ours: Pair
+    theirs: Callable[..., torch.Tensor]
+    constants: tuple[str, ...] = ()
+    gauges: Callable[[Mapping[str, Any], Any], Mapping[str, Any]] | None = None
+    gradient_budget: Budget = GRADIENT
+    smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
+    float32: bool = True
+    bridge: Bridge = BY_NAME
+
+    def complete(self, case: Case) -> Case:
+        """Return the case with an upstream gradient."""
+        if "upstream" in case:
+            return case
+        output = np.asarray(self.ours.forward(**case)[0])
+        rng = np.random.default_rng([ENTROPY, *output.shape, zlib.crc32(self.name.encode())])
+        return {**case, "upstream": np.asarray(rng.standard_normal(output.shape), output.dtype)}
+
+    def arguments(self, case: Case) -> dict[str, Any]:
+        """Return the case without its upstream gradient."""
+        return {name: one for name, one in case.items() if name != "upstream"}
+
+    def inputs(self, case: Case) -> dict[str, Any]:
+        """Return the arguments that have a gradient."""
+        arguments = self.arguments(case)
+        return {name: one for name, one in arguments.items() if name not in self.constants}
+
+    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
+        """Return output and gradients of one side."""
+        if side == "scratch":
+            output, cache = self.ours.forward(**self.arguments(case))
+            gradients = self.ours.backward(case["upstream"][()], cache)
+            return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
+        return self.torch_run(self.theirs, case, device)
+
+    def torch_run(
+        self, function: Callable[..., torch.Tensor], case: Case, device: str = "cpu"
+    ) -> Values:
+        """Return output and gradients of a function of torch."""
+        fixed = {name: case[name] for name in self.constants if name in case}
+        upstream = np.asarray(case["upstream"])
+        output, gradients = pull_back(
+            function, self.inputs(case), fixed, upstream, device, self.bridge
+        )
+        return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
+
+    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
+        """Return what a mistake makes of a case; a function of torch is pulled back."""
+        if mistake.wrong is None:
+            return super().wrong_run(mistake, case)
+        return self.torch_run(mistake.wrong, case)
+
+    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
+        """Hold output and gradients to each other, by three witnesses where the case is smooth.
+
+        A quantity that drowns in its tolerance is held to it as long as another proves something.
+        """
+        arguments = self.arguments(case)
+        constants = {name: arguments[name] for name in self.constants if name in arguments}
+        if smooth:
+            try:
+                assert_twins(
+                    *self.ours,
+                    self.theirs,
+                    self.inputs(case),
+                    np.random.default_rng(ENTROPY),
+                    constants=constants,
+                    forward_budget=self.budget,
+                    gradient_budget=self.gradient_budget,
+                    gauges=self.gauges,
+                    witnessed=2,
+                    device=device,
+                    bridge=self.bridge,
+                )
+                return
+            except ProvesNothingError:
+                pass
+        LEDGER.device = device
+        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        if ours.keys() != theirs.keys():
+            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
+        wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
+        agree(
+            {
+                name: Quantity(
+                    np.asarray(ours[name])[()],
+                    theirs[name],
+                    gauges.get(name),
+                    self.budget_of(name),
+                    wide.get(name),
+                )
+                for name in ours
+            }
+        )
+
+    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
+        """Yield forward, backward and torch's function."""
+        arguments = self.arguments(case)
+        yield self.ours.forward, arguments
+        upstream, cache = case["upstream"][()], self.ours.forward(**arguments)[1]
+        names = [*inspect.signature(self.ours.backward).parameters]
+        yield self.ours.backward, dict(zip(names, (upstream, cache), strict=True))
+        yield self.theirs, crossed(arguments, self.bridge)
+
+    def sizes(self, case: Case) -> Values:
+        """Return the gauges of the output and of each gradient."""
+        found = self.gauges(self.arguments(case), case["upstream"]) if self.gauges else {}
+        return {n if n == "output" else f"gradient of {n}": one for n, one in found.items()}
+
+    def as_typed(self, case: Case) -> Values:
+        """Return quantities of the function or module that the text makes."""
+        return super().as_typed(case) or self.torch_run(evaluate(self.torch), case)
+
+    def budget_of(self, quantity: str) -> Budget:
+        """Return the budget of the output or of gradients."""
+        return self.budget if quantity == "output" else self.gradient_budget
+
+    def planted(self, module: ModuleType) -> PairTwin | None:
+        """Return the row with a changed pair."""
+        pair = Pair(*(exchanged(one, module) for one in self.ours))
+        return None if pair == self.ours else replace(self, ours=pair)
+
+
+def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
+    """Return arguments with their floating arrays as tensors."""
+    return {
+        name: bridge.to_torch(name, one, device)
+        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind == "f"
+        else one
+        for name, one in arguments.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class FunctionTwin(Twin):
+    """A function of `scratch` that gives named quantities, against one of torch.
+
+    Args:
+        ours: takes the case by name; arrays, mappings, named tuples and tuples come back.
+        theirs: the same in torch; its tensors are carried across.
+        names: of the quantities, where the results have no names of their own.
+        gauges: `gauges(**case)` gives gauges by quantity, the largest entry where it gives none.
+        budgets: of single quantities that need another budget than the row's.
+        exact: whether both sides must give the same numbers to the bit.
+        wide: whether a longdouble run of ours bears witness.
+        float32: whether the case is also held in float32, against a float64 run of torch.
+        bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
+    """
+
+    ours: Callable[..., Any]
+    theirs: Callable[..., Any]
+    names: tuple[str, ...] = ("output",)
+    gauges: Callable[..., Values] | None = None
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    exact: bool = False
+    wide: bool = True
+    float32: bool = False
+    bridge: Bridge | None = BY_NAME
+
+    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
+        """Return the quantities of one side."""
+        if side == "scratch":
+            return named(self.ours(**case), self.names)
+        return self.torch_run(self.theirs, case, device)
+
+    def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
+        """Return the quantities of a function of torch."""
+        arguments = case if self.bridge is None else crossed(case, self.bridge, device)
+        back = (self.bridge or AS_IT_IS).to_numpy
+        return {
+            name: back(name.split()[-1], one) if isinstance(one, torch.Tensor) else one
+            for name, one in named(function(**arguments), self.names).items()
+        }
+
+    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
+        """Return what a mistake makes of a case, in torch where it has a torch function."""
+        if mistake.wrong is None:
+            return super().wrong_run(mistake, case)
+        return self.torch_run(mistake.wrong, case)
+
+    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
+        """Hold every quantity of both sides to each other and to a longdouble run of ours."""
+        LEDGER.device = device
+        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        if ours.keys() != theirs.keys():
+            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
+        if self.exact:
+            for name, one in ours.items():
+                assert_equal(one, theirs[name], name)
+                record_equal(name, np.asarray(one).dtype)
+            return
+        wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
+        gauges = self.sizes(case)
+        agree(
+            {
+                name: Quantity(
+                    one,
+                    theirs[name],
+                    gauges.get(name),
+                    self.budget_of(name),
+                    wide.get(name),
+                )
+                for name, one in ours.items()
+            }
+        )
+
+    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
+        """Yield both functions where they are public ones."""
+        yield self.ours, case
+        yield self.theirs, case if self.bridge is None else crossed(case, self.bridge)
+
+    def sizes(self, case: Case) -> Values:
+        """Return the row's own gauges."""
+        return dict(self.gauges(**case)) if self.gauges else {}
+
+    def budget_of(self, quantity: str) -> Budget:
+        """Return the budget of a quantity."""
+        return self.budgets.get(quantity, self.budget)
+
+    def planted(self, module: ModuleType) -> FunctionTwin | None:
+        """Return the row with a changed function of ours."""
+        changed = exchanged(self.ours, module)
+        return None if changed is self.ours else replace(self, ours=changed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerTwin(Twin):
+    """A rule of `scratch` against an optimizer of torch, step by step on injected gradients.
+
+    A case is {"start": (N,), "gradients": (steps, N)} and the choices of the rule by name; the
+    quantities are "theta" and the arrays of the state, one row a step.
+
+    Args:
+        ours: makes the rule of choices by name.
+        theirs: makes the optimizer of a list of tensors and the same choices.
+        state: reads the optimizer's state by our names.
+        gauges: `gauges(ours_path, **case)` gives what each entry may be off by.
+    """
+
+    ours: Callable[..., Optimizer]
+    theirs: Callable[..., torch.optim.Optimizer]
+    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None
+    gauges: Callable[..., Values] | None = None
+    budget: Budget = STEP
+
+    def choices(self, case: Case) -> dict[str, Any]:
+        """Return the choices of the rule."""
+        return {name: one for name, one in case.items() if name not in ("start", "gradients")}
+
+    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
+        """Return the path of theta and of the state on one side."""
+        if side == "scratch":
+            return walk(self.ours(**self.choices(case)), case["start"], case["gradients"])
+        make = self.theirs
+        return torch_walk(
+            lambda tensors: make(tensors, **self.choices(case)),
+            case["start"],
+            case["gradients"],
+            self.state,
+        )
+
+    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
+        """Return the path of a wrong optimizer, made of a list of tensors alone."""
+        if mistake.wrong is None:
+            return super().wrong_run(mistake, case)
+        return {"theta": torch_walk(mistake.wrong, case["start"], case["gradients"])["theta"]}
+
+    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
+        """Hold parameters and state to each other after every step, entry by entry."""
+        ours, theirs = self.run("scratch", case), self.run("torch_ref", case)
+        wide = widened(self.run, "scratch", case) or {}
+        gauges = self.gauges(ours, **case) if self.gauges else {}
+        if not np.any(case["gradients"]):  # nothing moves, to the bit
+            assert_equal(np.asarray(ours["theta"])[-1], case["start"], "theta without a gradient")
+            return
+        quantities = {}
+        for name, path in theirs.items():
+            mine = np.asarray(ours[name])
+            if mine.dtype.kind in "iu":
+                assert_equal(mine, np.asarray(path).astype(mine.dtype), f"{name} after each step")
+                continue
+            key = f"{name} after each step"
+            quantities[key] = Quantity(mine, path, gauges.get(name), self.budget, wide.get(name))
+        agree(quantities)
+
+    def as_typed(self, case: Case) -> Values:
+        """Return the path of the optimizer that the text makes of the course's names."""
+        choices = self.choices(case)
+        letters = {**choices, "alpha": choices["learning_rate"]}
+
+        def make(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
+            made: torch.optim.Optimizer = evaluate(self.torch, parameters=tensors, **letters)
+            return made
+
+        return {"theta": torch_walk(make, case["start"], case["gradients"])["theta"]}
+
+    def planted(self, module: ModuleType) -> OptimizerTwin | None:
+        """Return the row with a changed rule."""
+        changed = exchanged(self.ours, module)
+        return None if changed is self.ours else replace(self, ours=changed)
+
+
+def walk(rule: Optimizer, start: Any, gradients: Any) -> Values:
+    """Return theta, and every array of the state, of one of our rules after each step."""
+    parameters = Parameters({"W1": np.array(start)[None]})
+    state: Any = rule.init(parameters)
+    path: dict[str, list[Any]] = {}
+    for gradient in gradients:
+        handed = Parameters({"W1": np.array(gradient)[None]})
+        rule.update(parameters, handed, state)
+        assert_equal(handed.theta, gradient, "gradients after the update")
+        now = {"theta": parameters.theta, **(state._asdict() if state is not None else {})}
+        for name, value in now.items():
+            path.setdefault(name, []).append(np.copy(value))
+    return {name: np.array(values) for name, values in path.items()}
+
+
+def torch_walk(
+    make: Callable[[list[torch.Tensor]], torch.optim.Optimizer],
+    start: Any,
+    gradients: Any,
+    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None,
+) -> Values:
+    """Return the same of an optimizer of torch."""
+    theta = torch.from_numpy(np.array(start)[None]).requires_grad_()
+    optimizer = make([theta])
+    path: dict[str, list[Any]] = {}
+    for gradient in gradients:
+        theta.grad = torch.from_numpy(np.array(gradient)[None])
+        optimizer.step()
+        now = {"theta": theta.detach(), **(state(optimizer) if state else {})}
+        for name, value in now.items():
+            path.setdefault(name, []).append(np.copy(value.detach().numpy()).reshape(-1)[()])
+    return {
+        name: np.array(values).squeeze() if name == "t" else np.array(values)
+        for name, values in path.items()
+    }

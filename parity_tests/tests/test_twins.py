@@ -1,0 +1,189 @@
+"""Every generic check, asked of every row it fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, reject, settings
+
+from parity_tests import checks
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import ProvesNothingError
+from parity_tests.drawing import LAYOUTS
+from parity_tests.rows import OptimizerTwin, PairTwin, Twin
+from parity_tests.twins import all_twins
+
+ROWS = list(all_twins().values())
+PAIRS = [row for row in ROWS if isinstance(row, PairTwin)]
+WALKS = [row for row in ROWS if isinstance(row, OptimizerTwin)]
+
+#: what is drawn in float32 is a fifth of what is drawn in float64.
+FLOAT32_SHARE = 0.2
+
+
+def label(row: Twin) -> str:
+    """Return how a row is called in the ids of tests: its stem, and its name where that differs."""
+    return row.name if row.name == row.stem else f"{row.stem}:{row.name}"
+
+
+def of(rows: list[Any]) -> Any:
+    """Return the decorator that asks a test of rows."""
+    return pytest.mark.parametrize("row", rows, ids=label)
+
+
+def each(rows: list[Any], attribute: str, keep: Callable[[Any], bool] = lambda one: True) -> Any:
+    """Return the decorator that asks a test of every mistake, edge or relation of rows."""
+    cases = [
+        pytest.param(row, one, id=f"{label(row)}-{getattr(one, 'name', one)}")
+        for row in rows
+        for one in getattr(row, attribute)
+        if keep(one)
+    ]
+    return pytest.mark.parametrize(("row", "one"), cases)
+
+
+def ask(check: Callable[..., None], *arguments: Any, **given: Any) -> None:
+    """Ask a check; its failure is its message alone, without the frames of the engine."""
+    try:
+        check(*arguments, **given)
+    except ProvesNothingError:
+        raise
+    except AssertionError as error:
+        message = str(error)
+    else:
+        return
+    pytest.fail(message, pytrace=False)
+
+
+def draw_and_ask(check: Callable[..., None], row: Twin, share: float = 1.0) -> None:
+    """Ask a check of the cases that hypothesis draws for a row; those that prove nothing go."""
+    begun, examples = len(LEDGER.entries), settings().max_examples
+
+    @settings(max_examples=max(1, round(share * row.weight * examples)))
+    @given(row.settings())
+    def run(drawn: dict[str, Any]) -> None:
+        try:
+            check(row, **drawn)
+        except ProvesNothingError:
+            reject()
+        finally:
+            LEDGER.condense(begun)
+
+    run.__qualname__ = run.hypothesis.inner_test.__qualname__ = f"{check.__name__}_{row.name}"
+    ask(run)
+
+
+@of(ROWS)
+def test_agrees(row):
+    """Both sides agree, and with their wider witnesses, wherever the row may be used."""
+    draw_and_ask(checks.agrees, row)
+
+
+@of([row for row in ROWS if getattr(row, "float32", False)])
+def test_agrees_in_float32(row):
+    """In float32 ours errs at most twice what torch errs."""
+    draw_and_ask(checks.agrees_in_float32, row, FLOAT32_SHARE)
+
+
+@each(ROWS, "edges")
+def test_edge(row, one):
+    """What must always run runs."""
+    ask(checks.agrees, row, **row.edges[one])
+
+
+@of(PAIRS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_three_witnesses(row, dtype, device):
+    """The example of a pair proves every one of its quantities."""
+    if dtype == np.float64:
+        ask(checks.three_witnesses_agree, row, device)
+    elif row.float32:
+        ask(checks.agrees_in_float32, row, device)
+
+
+@of(ROWS)
+def test_gauges_bound_something(row):
+    """A gauge is no licence: on well-conditioned draws it is of the size of the values."""
+    ask(checks.gauges_bound_something, row)
+
+
+@of(PAIRS)
+def test_backward_is_linear(row):
+    """Gradients are linear in the upstream gradient."""
+    ask(checks.backward_is_linear, row)
+
+
+@of(WALKS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_walks_alike(row, dtype, device):
+    """Two hundred steps leave the same parameters and state."""
+    ask(checks.walks_alike, row, dtype, device)
+
+
+@of(ROWS)
+def test_proves_its_names(row):
+    """The functions that a row claims are called and compared."""
+    ask(checks.proves_its_names, row)
+
+
+@of(ROWS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_keeps_the_dtype(row, dtype):
+    """Nothing is promoted, nothing rounded on the way."""
+    ask(checks.keeps_the_dtype, row, dtype)
+
+
+@of(ROWS)
+def test_leaves_no_trace(row):
+    """A call changes what it is there to change, draws from no global generator, and repeats."""
+    ask(checks.leaves_no_trace, row)
+
+
+@of(ROWS)
+def test_refuses(row):
+    """Bad values are refused with the right error, and nothing is modified."""
+    ask(checks.refuses, row)
+
+
+@of([row for row in ROWS if not isinstance(row, OptimizerTwin)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_takes_any_layout(row, layout):
+    """Order, strides and flags of arrays change no number."""
+    ask(checks.takes_any_layout, row, layout)
+
+
+@each(ROWS, "relations")
+@pytest.mark.parametrize("side", checks.SIDES)
+def test_relation(row, one, side):
+    """An invariant holds on each side."""
+    for seed in range(3):
+        ask(checks.holds, row, one, side, seed=seed)
+
+
+@each(ROWS, "relations")
+def test_relation_is_broken(row, one):
+    """A mistake breaks the invariant."""
+    ask(checks.is_broken, row, one)
+
+
+@of([row for row in ROWS if row.torch])
+def test_is_right_as_typed(row):
+    """What people are told to type gives the course's values."""
+    ask(checks.is_right_as_typed, row)
+
+
+@each(ROWS, "mistakes", lambda one: one.values is not None or one.wrong is not None)
+def test_mistake_is_off(row, one):
+    """The wrong form is off by its margin."""
+    if one.missing():
+        pytest.skip(one.missing())
+    ask(checks.is_off, row, one)
+
+
+@each(ROWS, "mistakes", lambda one: one.change is not None)
+def test_mistake_is_seen(row, one):
+    """Typed into the code, a mistake fails some check of its row."""
+    ask(checks.is_seen, row, one)
