@@ -30,9 +30,7 @@ from torch_ref import optimizers as their_optimizers
 
 __all__ = ["ACCURACIES", "Accuracy", "Appraisal", "appraise", "as_lines", "find"]
 
-Side = Literal["torch", "scratch"]
-
-#: what is worse by less than this and by no more than two eps is no entry.
+#: least factor, and least eps, by which the worse side of a row must be worse.
 FACTOR, LEAST = 4.0, 2.0
 
 
@@ -54,7 +52,7 @@ class Accuracy:
     ours: Callable[..., Any]
     theirs: Callable[..., Any]
     truth: Callable[..., Any]
-    worse: Side = "torch"
+    worse: Literal["torch", "scratch"] = "torch"
     factor: float = FACTOR
     budget: Budget = FORWARD
 

@@ -63,7 +63,8 @@ def asked(check: Check) -> Check:
             given = [repr(row.name), *(repr(getattr(one, "name", one)) for one in arguments)]
             given += [f"{name}={one!r}" for name, one in settings.items()]
             line = f"from parity_tests.checks import *; {check.__name__}({', '.join(given)})"
-            message = f"{row.stem}, {row.name}: {error}\nformula: {row.formula}"
+            concept = row.name if row.name == row.stem else f"{row.stem}, {row.name}"
+            message = f"{concept}: {str(error).replace('; ', chr(10))}\nformula: {row.formula}"
             raise AssertionError(f"{message}\nagain: python -c {line!r}") from error
 
     return ask

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, STEP, Budget
+from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
@@ -201,6 +202,18 @@ class Twin:
         """Return the quantities that a side makes of a case, in the layout of `scratch`."""
         raise NotImplementedError
 
+    def run_ours(self, case: Case) -> Values:
+        """Return our quantities; raise AssertionError where an argument was modified on the way."""
+        moving = np.random.Generator, torch.Generator
+        written = frozenset[str]().union(*self.overwrites.values())
+        kept = {
+            name: one
+            for name, one in case.items()
+            if name not in written and not isinstance(one, moving)
+        }
+        with unmodified(kept):
+            return self.run("scratch", case)
+
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
         """Return the quantities that a mistake makes of a case, some or all of the row's."""
         if mistake.values is not None:
@@ -213,7 +226,7 @@ class Twin:
 
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""
-        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
         exact, gauges, proven = (
             self.run("torch_ref", cast(case, np.float64)),
             self.sizes(case),
@@ -373,7 +386,7 @@ class PairTwin(Twin):
             except ProvesNothingError:
                 pass
         LEDGER.device = device
-        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
@@ -478,7 +491,7 @@ class FunctionTwin(Twin):
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold every quantity of both sides to each other and to a longdouble run of ours."""
         LEDGER.device = device
-        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
@@ -564,7 +577,7 @@ class OptimizerTwin(Twin):
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold parameters and state to each other after every step, entry by entry."""
-        ours, theirs = self.run("scratch", case), self.run("torch_ref", case)
+        ours, theirs = self.run_ours(case), self.run("torch_ref", case)
         wide = widened(self.run, "scratch", case) or {}
         gauges = self.gauges(ours, **case) if self.gauges else {}
         if not np.any(case["gradients"]):  # nothing moves, to the bit

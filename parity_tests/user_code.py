@@ -1,24 +1,11 @@
-"""Code that is not this project's, held against torch: a function of yours, a loss, an optimizer.
+"""Code that is not this project's, held against torch: a layer, a loss, an optimizer.
 
-A layer, whose inputs are named like the parameters of torch's module and replace them there. The
-forward hands a cache to the backward, which returns a gradient for each input:
+`assert_parity` has the example of a layer, `assert_same_trajectory` that of an optimizer. A loss,
+whose labels have no gradient and are a constant, which both sides take by its name:
 
 >>> import numpy as np, torch
->>> from parity_tests import assert_parity, assert_same_trajectory
->>> def linear(x, weight, bias):
-...     return x @ weight.T + bias, (x, weight)
->>> def linear_backward(upstream, cache):
-...     x, weight = cache
-...     return {"x": upstream @ weight, "weight": upstream.T @ x, "bias": upstream.sum(axis=0)}
+>>> from parity_tests import assert_parity
 >>> rng = np.random.default_rng(0)
->>> shapes = {"x": (5, 3), "weight": (4, 3), "bias": (4,)}
->>> inputs = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
->>> parity = assert_parity(linear, torch.nn.Linear(3, 4), inputs, backward=linear_backward)
->>> print(*parity.errors, parity.witness, sep="; ")
-output; gradient of x; gradient of weight; gradient of bias; witness: your function in longdouble
-
-A loss. What has no gradient is a constant, which both sides take by its name:
-
 >>> def cross_entropy(logits, target):
 ...     shifted = logits - logits.max(axis=1, keepdims=True)
 ...     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
@@ -35,21 +22,8 @@ A loss. What has no gradient is a constant, which both sides take by its name:
 ...     constants={"target": rng.integers(0, 4, 6)},
 ...     backward=cross_entropy_backward,
 ... )
-
-An optimizer, which sees its parameters as one vector `theta`:
-
->>> class Momentum:
-...     def init(self, parameters):
-...         return np.zeros_like(parameters.theta)
-...     def update(self, parameters, gradients, v):
-...         v[:] = 0.9 * v + gradients.theta
-...         parameters.theta[:] -= 0.01 * v
->>> assert_same_trajectory(
-...     Momentum(),
-...     lambda tensors: torch.optim.SGD(tensors, lr=0.01, momentum=0.9),
-...     {"weight": rng.standard_normal((4, 3)), "bias": rng.standard_normal(4)},
-...     rng,
-... )
+>>> print(*parity.errors, parity.witness, sep="; ")
+output; gradient of logits; witness: your function in longdouble
 """
 
 from __future__ import annotations
@@ -70,7 +44,7 @@ from parity_tests.compare.budgets import (
     WIDE,
     Budget,
 )
-from parity_tests.compare.fingerprints import assert_unmodified, fingerprints
+from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.functions import (
     Gauges,
     assert_close,
@@ -125,28 +99,62 @@ def assert_parity(
     layout: str | Bridge = "as it is",
     names: Mapping[str, str] | None = None,
 ) -> Parity:
-    """Raise AssertionError unless a NumPy function of yours is a torch function or module.
+    """Hold a NumPy function of yours, and its backward, to a torch function or module.
 
-    `ours(**inputs, **constants)`, or a ufunc of them in order, returns one floating array; with
-    `backward` it returns (output, cache), and `backward(upstream, cache)` the gradient of every
-    input by name, for an upstream gradient that is drawn. Inputs are float32 or float64 and of any
-    shape; what has no gradient, such as labels, goes into `constants`. `theirs` takes the inputs in
-    order and the constants by name. The parameters of a module that inputs are named after are
-    replaced by those inputs, and `names` maps your names to its own, {"W1": "0.weight"}; the others
-    stay as they are.
+    In float64 both sides are held to a longdouble run of yours as well, and gradients to
+    differences: differences in float64 alone where your function knows no longdouble. In float32
+    yours may err twice as much as torch against torch in float64, plus `float32_floor`.
 
-    Shapes and dtypes must be equal, inputs left as they were, references finite and large enough to
-    prove something. In float64 `budget` and `gradient_budget` are a `Budget` or eps of the largest
-    entry, or of the gauges that `gauges(arguments, upstream)` gives by name; both sides are held to
-    a longdouble run of yours as well, and gradients to differences at `witnessed` entries of each
-    input: differences in float64 alone where your function knows no longdouble, which the returned
-    `witness` and the notes of an AssertionError say. `differences=False` leaves them out, for
-    inputs on a kink. In float32 yours may err twice as much as torch against torch in float64, plus
-    `float32_floor`.
+    Args:
+        ours: `ours(**inputs, **constants)`, or a ufunc of them in order, returns one floating
+            array, with a backward (output, cache).
+        theirs: takes the inputs in order and the constants by name. Parameters of a module that
+            inputs are named after give way to those inputs.
+        inputs: arrays by name, all float32 or all float64, of any shape.
+        backward: `backward(upstream, cache)` returns the gradient of every input by name, for an
+            upstream gradient that is drawn.
+        constants: arguments without a gradient, such as labels, by name.
+        budget: how far the outputs may be apart, a `Budget` or a number of eps of the largest
+            entry.
+        gradient_budget: how far the gradients may be apart.
+        float32_floor: eps that yours may err in float32 beside twice what torch does.
+        gauges: `gauges(arguments, upstream)` gives what bounds the sums of "output" and of inputs,
+            in place of the largest entry.
+        differences: whether differences bear witness; not for inputs on a kink.
+        witnessed: entries of each input that they are taken at.
+        rng: draws the upstream gradient; a generator or a seed.
+        device: where torch computes.
+        layout: "as it is", "columns" where your examples are columns and torch's rows, as in this
+            project, or the two functions of a `Bridge`.
+        names: from your names to those of a module's parameters, {"W1": "0.weight"}.
 
-    `layout` is "as it is", "columns" where your examples are columns and torch's rows, as in this
-    project, or the two functions of a `Bridge`. Raises TypeError or ValueError for arguments that
-    cannot be compared.
+    Returns:
+        The errors of the output and of each gradient, in eps, and who bore witness.
+
+    Raises:
+        AssertionError: an input that was modified, another shape or dtype, a witness that
+            contradicts; its notes say who bore witness where that is not a longdouble run.
+        ProvesNothingError: an AssertionError, for a case that any answer passes.
+        TypeError: arguments that cannot be compared.
+        ValueError: the same, for the right type.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from parity_tests import assert_parity
+        >>> def linear(x, weight, bias):
+        ...     return x @ weight.T + bias, (x, weight)
+        >>> def backward(upstream, cache):
+        ...     x, weight = cache
+        ...     bias = upstream.sum(axis=0)
+        ...     return {"x": upstream @ weight, "weight": upstream.T @ x, "bias": bias}
+        >>> rng = np.random.default_rng(0)
+        >>> shapes = {"x": (5, 3), "weight": (4, 3), "bias": (4,)}
+        >>> inputs = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+        >>> parity = assert_parity(linear, torch.nn.Linear(3, 4), inputs, backward=backward)
+        >>> print(*parity.errors, sep="; ")
+        output; gradient of x; gradient of weight; gradient of bias
+        >>> parity.witness
+        'witness: your function in longdouble'
     """
     refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
     inputs, constants = admit_inputs(inputs), admit_constants(constants, inputs)
@@ -170,7 +178,7 @@ def assert_parity(
 
 
 class _Case(NamedTuple):
-    """What both ways of comparing share."""
+    """The arguments that both ways of comparing share."""
 
     forward: Callable[..., tuple[Any, Any]]
     reference: Callable[..., torch.Tensor]
@@ -215,9 +223,8 @@ class _Case(NamedTuple):
         """Hold the output alone; return the witness."""
         LEDGER.device = self.device
         arguments = {**self.inputs, **self.constants}
-        before = fingerprints(arguments)
-        output = self.forward(**arguments)[0]
-        assert_unmodified(arguments, before)
+        with unmodified(arguments):
+            output = self.forward(**arguments)[0]
         if not isinstance(output, np.ndarray | np.floating):
             raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
         expected = self._theirs(self.inputs, self.constants)

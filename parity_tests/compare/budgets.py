@@ -1,10 +1,11 @@
-"""How far the sides may part, in eps of the compared dtype, each bound named after its cause.
+"""Budgets: bounds on how far the sides may part, in eps of the dtype, named after their causes.
 
 Every bound of the suite stands in `BUDGETS`, with its reason; tests make none of their own.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
@@ -14,13 +15,22 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """A bound on max|ours - theirs| / gauge, in eps or, where eps is not the cause, as it is."""
+    """A bound on max|ours - theirs| / gauge, in eps or, where eps is not the cause, as it is.
+
+    Raises ValueError unless both numbers are finite and not negative: anything is inside infinity.
+    """
 
     name: str
     eps: float = 0.0
     relative: float = 0.0
     reason: str = ""
     kind: str = "other"  # what it bounds: "forward", "gradient", "step" or something other
+
+    def __post_init__(self) -> None:
+        """Refuse a bound that nothing, or everything, is inside of."""
+        for name, bound in (("eps", self.eps), ("relative", self.relative)):
+            if not 0 <= bound < math.inf:
+                raise ValueError(f"expected {name} of {self.name!r} to be from 0, got {bound}")
 
     def in_eps(self, eps: float) -> float:
         """Return the bound in units of `eps`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -73,3 +74,11 @@ def assert_unmodified(arguments: Mapping[str, Any], before: Mapping[str, Any]) -
     for name, now in fingerprints(arguments).items():
         if now != before[name]:
             raise AssertionError(f"{name}: the input was modified in place")
+
+
+@contextmanager
+def unmodified(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Raise AssertionError where an argument is modified inside, before anything else is judged."""
+    before = fingerprints(arguments)
+    yield
+    assert_unmodified(arguments, before)

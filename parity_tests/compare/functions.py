@@ -1,4 +1,4 @@
-"""Comparisons that cannot be fooled: strict shapes and dtypes, a ruler in eps, no empty proofs."""
+"""Comparisons of arrays, and of functions and their gradients, that refuse to prove nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from parity_tests.compare.budgets import (
     WIDEST,
     Budget,
 )
-from parity_tests.compare.fingerprints import assert_unmodified, fingerprints
+from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import (
     MARGIN,
@@ -30,6 +30,8 @@ from parity_tests.compare.measurement import (
     hold_both,
     measure,
     record,
+    refuse_infinite,
+    refuse_unlike,
     refuse_vacuity,
     verdict,
     worse,
@@ -61,13 +63,13 @@ __all__ = [
 
 Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
-#: what a third witness is called, and its value at an index with how uncertain that is.
+#: name of a third witness, and its value at an index with the uncertainty of that.
 Third = tuple[str, Callable[[tuple[int, ...]], tuple[Any, Any]]]
 
-#: what a test draws for itself.
+#: the draw of a test.
 Case = TypeVar("Case", bound=tuple[Any, ...])
 
-#: what a wider run of ours is called in messages.
+#: name of a wider run of ours in messages.
 RUN = "the longdouble run"
 
 
@@ -81,19 +83,58 @@ def assert_close(
     expect_zero: bool = False,
     wider: Any = None,
 ) -> float:
-    """Raise AssertionError unless ours is theirs, within the budget; return the error in eps.
+    """Hold an array to a reference, within a budget, and write the comparison to the ledger.
 
-    Shapes and dtypes must be equal, the reference finite and large enough to prove something: a
-    reference of zeros needs `expect_zero`, and then ours must be exactly zero.
+    Args:
+        ours: an array or scalar of NumPy's, of floats.
+        theirs: the reference, of the same shape and dtype.
+        quantity: its name, in the message and in the ledger.
+        budget: how far apart they may be, over the gauge.
+        gauge: the largest entry of theirs where none is given; where terms cancel, an array that
+            bounds their sums.
+        expect_zero: whether the reference is zero, and ours must be exactly that.
+        wider: the same quantity from a longdouble run of ours, or a function that gives it: both
+            sides are held to the budget against it too.
 
-    `wider` is the same quantity from a wider run of ours, or a function that gives it: both sides
-    are held to the budget against it too, and both distances go to the ledger; None where there is
-    none.
+    Returns:
+        The error in eps.
+
+    Raises:
+        AssertionError: other shapes or dtypes, a reference that is not finite, an error beyond the
+            budget; the message has the worst place, both values there and the guilty side.
+        ProvesNothingError: an AssertionError, for a reference that drowns in its tolerance.
+
+    Example:
+        >>> import numpy as np
+        >>> from parity_tests import assert_close
+        >>> right = np.array([1.0, 2.0])
+        >>> assert_close(right * (1 + 2.0**-50), right, "A")
+        4.0
+        >>> assert_close(right * 1.5, right, "A")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        AssertionError: A differs at (1,): ours 3.0, theirs 2.0, ...
     """
+    return hold(quantity, ours, theirs, budget, gauge, wider, expect_zero=expect_zero)
+
+
+def hold(
+    quantity: str,
+    ours: Any,
+    theirs: Any,
+    budget: Budget,
+    gauge: Any,
+    wider: Any,
+    *,
+    expect_zero: bool = False,
+    drowned: bool = False,
+) -> float:
+    """Do what `assert_close` says; one that is known to drown is held and not written down."""
     theirs = _strict(ours, theirs, quantity)
     wider = _admit(wider() if callable(wider) else wider, ours, quantity)
     thirds: list[Third] = [] if wider is None else [(RUN, lambda place: (wider[place], 0.0))]
-    error, truth = _compare(ours, theirs, quantity, budget, gauge, expect_zero, wider, thirds)
+    error, truth = _compare(
+        ours, theirs, quantity, budget, gauge, wider, thirds, expect_zero, drowned
+    )
     if truth is not None:
         allowed = 0.0 if expect_zero else budget.in_eps(float(np.finfo(ours.dtype).eps))
         assert_true(quantity, truth, allowed, budget.name, RUN)
@@ -109,14 +150,10 @@ def _strict(ours: Any, theirs: Any, quantity: str) -> Array:
         or not ours.size
     ):
         raise AssertionError(f"{quantity}: ours is {type(ours).__name__} {ours!r}, no floats")
-    theirs = np.asarray(theirs)
-    if ours.shape != theirs.shape:
-        raise AssertionError(f"{quantity}: shapes differ, ours {ours.shape}, theirs {theirs.shape}")
-    if ours.dtype != theirs.dtype:
-        raise AssertionError(f"{quantity}: dtypes differ, ours {ours.dtype}, theirs {theirs.dtype}")
-    if not np.isfinite(theirs).all():
-        raise AssertionError(f"{quantity}: the reference is not finite, it proves nothing")
-    return np.asarray(theirs)
+    reference = np.asarray(theirs)
+    refuse_unlike(ours, reference, quantity)
+    refuse_infinite(reference, quantity)
+    return reference
 
 
 def _compare(
@@ -125,11 +162,12 @@ def _compare(
     quantity: str,
     budget: Budget,
     gauge: Any,
-    expect_zero: bool,
     wider: Any,
     thirds: Sequence[Third],
+    expect_zero: bool = False,
+    drowned: bool = False,
 ) -> tuple[float, Truth | None]:
-    """Record a comparison, raise AssertionError where the sides part; return what was measured.
+    """Record a comparison, raise AssertionError where the sides part; return both errors.
 
     The message says which side each of `thirds` contradicts.
     """
@@ -140,10 +178,11 @@ def _compare(
         allowed = 0.0
         if theirs.any():
             raise AssertionError(f"{quantity}: the reference is not zero as expected: {theirs!r}")
-    else:
+    elif not drowned:
         refuse_vacuity(theirs, gauge, allowed * eps, quantity)
     truth = None if wider is None else hold_both(ours, theirs, wider, gauge)
-    record(quantity, ours.dtype, found, allowed, budget.name, truth, budget.kind)
+    if not drowned:
+        record(quantity, ours.dtype, found, allowed, budget.name, truth, budget.kind)
     if not found.error <= allowed:
         message = apart(quantity, found, allowed, budget.name)
         for name, third in thirds:
@@ -176,7 +215,7 @@ def switches(condition: Any) -> bool:
 
 
 def assert_switches(condition: Any, quantity: str) -> None:
-    """Raise AssertionError unless the condition holds somewhere and fails somewhere."""
+    """Raise ProvesNothingError unless a condition holds somewhere and fails somewhere."""
     if not switches(condition):
         first = np.asarray(condition).flat[0]
         raise ProvesNothingError(f"{quantity} is {first} everywhere: it proves nothing")
@@ -209,37 +248,57 @@ def assert_twins(
     widest: Any = WIDEST,
     bridge: Bridge = BY_NAME,
 ) -> None:
-    """Raise AssertionError unless a pair agrees with a differentiable torch function.
+    """Hold a forward and its backward to a differentiable torch function, by three witnesses.
 
-    `forward(**inputs, **constants)` returns (output, cache); `backward(upstream, cache)` the
-    gradient of each input by name, no more and no fewer. `theirs` takes the inputs in order and
-    the constants by name, crossed over `bridge`, and is pulled back by autograd from the same
-    upstream gradient, which is drawn.
-    `gauges(arguments, upstream)` may name running-error gauges for "output" and for inputs.
+    The second witness is autograd, the third the pair itself in longdouble, to which both sides are
+    held and which must nowhere round to float64, and differences of our forward. In float32 both
+    sides are held against torch in float64 instead.
 
-    The third witness is the pair itself in longdouble, to which both sides are held, and which must
-    nowhere round to float64; and differences of our forward, to which all three are held, at
-    `witnessed` entries of each input, drawn at random. `differences=False` leaves these out, for
-    inputs that sit on a kink. `widest=np.float64`, the default where longdouble is no wider, takes
-    differences in float64 alone; a pair that knows no longdouble has to ask for that.
+    Args:
+        forward: `forward(**inputs, **constants)` returns (output, cache).
+        backward: `backward(upstream, cache)` returns the gradient of each input by name.
+        theirs: takes the inputs in order and the constants by name, carried over `bridge`.
+        inputs: arrays of one dtype, laid out as in `scratch`.
+        rng: draws the upstream gradient, and the entries that differences bear witness of.
+        constants: arguments without a gradient.
+        forward_budget: how far the outputs may be apart.
+        gradient_budget: how far the gradients may be apart.
+        gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and of inputs.
+        differences: whether differences bear witness; not on inputs that sit on a kink.
+        witnessed: entries of each input that they are taken at.
+        float32_floor: eps that ours may err in float32 beside twice what torch does.
+        device: where torch computes.
+        widest: `np.float64` leaves out longdouble, for a pair that does not know it.
+        bridge: how arrays cross between the layouts.
 
-    In float32 both sides are held against torch in float64: ours may err twice as much as torch,
-    plus `float32_floor`.
+    Raises:
+        AssertionError: an argument that was modified, other shapes, dtypes or names, a witness that
+            contradicts; the message has the quantity, the place, the values and the guilty side.
+        ProvesNothingError: an AssertionError, for a case that any answer passes.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from parity_tests import assert_twins
+        >>> def forward(Z):
+        ...     A = np.tanh(Z)
+        ...     return A, A
+        >>> def backward(dA, A):
+        ...     return {"Z": dA * (1 - A**2)}
+        >>> rng = np.random.default_rng(0)
+        >>> assert_twins(forward, backward, torch.tanh, {"Z": rng.standard_normal((3, 5))}, rng)
     """
     constants = dict(constants or {})
     LEDGER.device = device
     arguments = {**inputs, **constants}
-    before = fingerprints(arguments)
-    output, cache = forward(**arguments)
+    with unmodified(arguments):
+        output, cache = forward(**arguments)
     if not isinstance(output, np.ndarray | np.floating):
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
     expected, references = pull_back(theirs, inputs, constants, upstream, device, bridge)
     handed = upstream.copy()
-    gradients = backward(handed[()], cache)
-    if not np.array_equal(handed, upstream):
-        raise AssertionError("upstream: the gradient handed in was modified in place")
-    assert_unmodified(arguments, before)
+    with unmodified({**arguments, "the upstream gradient": handed}):
+        gradients = backward(handed[()], cache)
     if gradients.keys() != inputs.keys():
         raise AssertionError(
             f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
@@ -283,7 +342,7 @@ def assert_twins(
         # a backward in longdouble is no evidence against torch's: that is for the differences
         thirds = [("a central difference", difference.refined)] if differences else []
         wider = None if run is None else run[1][name]
-        _, truth = _compare(mine, reference, quantity, gradient_budget, size, False, wider, thirds)
+        _, truth = _compare(mine, reference, quantity, gradient_budget, size, wider, thirds)
         if differences:
             sides = {"ours": mine, "theirs": reference}
             if wider is not None:
@@ -340,17 +399,14 @@ def assert_no_worse(
 ) -> None:
     """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
     ours = np.asarray(ours)
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        raise AssertionError(
-            f"{quantity}: ours is {ours.dtype} {ours.shape}, theirs {theirs.dtype} {theirs.shape}"
-        )
-    if not np.isfinite(oracle).all():
-        raise AssertionError(f"{quantity}: the reference is not finite, it proves nothing")
+    refuse_unlike(ours, theirs, quantity)
+    refuse_infinite(oracle, quantity)
     eps = float(np.finfo(ours.dtype).eps)
     truth = hold_both(ours, theirs, oracle, gauge)
     allowed = 2 * truth.theirs.error + floor.eps
-    if not truth.ours.error <= allowed:
-        record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
-        raise AssertionError(worse(quantity, truth, theirs, allowed, floor.name))
-    refuse_vacuity(oracle, gauge, allowed * eps, quantity)
+    inside = truth.ours.error <= allowed
+    if inside:
+        refuse_vacuity(oracle, gauge, allowed * eps, quantity)
     record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
+    if not inside:
+        raise AssertionError(worse(quantity, truth, theirs, allowed, floor.name))

@@ -1,4 +1,4 @@
-"""Where two runs part: the first step, layer, unit and quantity, by walking them in lockstep.
+"""The first step, layer, unit and quantity at which two runs part, walked in lockstep.
 
 Each side takes a step and shows what it has computed on the way, in that order: Z and A of every
 layer, the gradients from the last layer back, the optimizer's state, the parameters. Where a
@@ -32,7 +32,7 @@ __all__ = ["Parting", "Run", "ScratchRun", "TorchRun", "locate"]
 
 Array = NDArray[Any]
 Masks = Mapping[str, Array]
-#: what a step has computed, in its order: "Z1", "A1", "gradient of W1", "v of W1", "W1", ...
+#: results of a step, in its order: "Z1", "A1", "gradient of W1", "v of W1", "W1", ...
 Computed = dict[str, Array]
 
 #: activations with a kink at 0, in the names of both sides.
@@ -232,19 +232,44 @@ def locate(
     *,
     allowed: float | Callable[[int], float] = TRAINING.eps,
 ) -> Parting | None:
-    """Walk two runs in lockstep; return where they part first, or None where they stay together.
+    """Walk two runs in lockstep and name the first place at which they part.
 
-    Each of `batches` is (X, Y), or (X, Y, masks) where units are dropped. A quantity has parted
-    when it is further apart than `allowed` eps times its largest entry so far; `allowed` may depend
-    on the step. What one run alone shows is left out, such as a state without names. Raises
-    ValueError where the runs show nothing by the same name, other shapes or gradients of other
-    parameters, and without a batch.
+    Quantities that one run alone shows are left out, such as a state without names.
+
+    Args:
+        ours: a run, such as `ScratchRun`.
+        theirs: the run that it is held to, such as `TorchRun`.
+        batches: each is (X, Y), or (X, Y, masks) where units are dropped.
+        allowed: how many eps of its largest entry so far a quantity may be apart, or a function
+            that gives that for each step, counted from 1.
+
+    Returns:
+        The place, which prints as a sentence, or None where the runs stay together.
+
+    Raises:
+        ValueError: runs that show nothing by the same name, other shapes or gradients of other
+            parameters, no batch at all, a bound that is negative or not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from parity_tests import locate
+        >>> class Halving:
+        ...     def __init__(self, rate):
+        ...         self.W1, self.rate = np.ones((1, 1)), rate
+        ...     def step(self, X, Y):
+        ...         self.W1 = self.W1 * self.rate
+        ...         return {"W1": self.W1}
+        >>> parting = locate(Halving(0.5), Halving(0.25), [(None, None)] * 3)
+        >>> print(parting.step, parting.quantity, parting.ours, parting.theirs)
+        1 W1 0.5 0.25
     """
     largest: dict[str, float] = {}
     number = 0
     for number, batch in enumerate(batches, start=1):
         mine, other = ours.step(*batch), theirs.step(*batch)
         bound = allowed(number) if callable(allowed) else allowed
+        if not 0 <= bound < np.inf:
+            raise ValueError(f"expected a bound from 0 at step {number}, got {bound}")
         both = [name for name in mine if name in other]
         if not both:
             raise ValueError(f"expected quantities in common, got {[*mine]} and {[*other]}")

@@ -18,6 +18,9 @@ MARGIN = 100
 #: still tells a factor of 2 or a forgotten 1/m.
 OWN_MARGIN = 10
 
+#: eps units that no rounding explains: two formulas are apart.
+FORMULAS = 1e6
+
 
 class Measurement(NamedTuple):
     """How far two arrays are apart, where most, and what stands there."""
@@ -30,16 +33,35 @@ class Measurement(NamedTuple):
     unit: Any  # eps gauge at that index
 
 
-def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None) -> Measurement:
-    """Return max|ours - theirs| / (eps * gauge), by default with the eps of `ours`.
+def gauge_of(theirs: Any, gauge: Any = None) -> Any:
+    """Return a gauge in longdouble: the largest entry of the reference where none is given."""
+    wide = np.asarray(theirs).astype(np.longdouble)
+    return np.abs(wide).max() if gauge is None else np.asarray(gauge, np.longdouble)
 
-    The gauge is max|theirs| or, where there is cancellation, an array that bounds what was summed.
+
+def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None) -> Measurement:
+    """Return how far two arrays are apart: max|ours - theirs| / (eps * gauge), and where.
+
+    Args:
+        ours: the array to judge.
+        theirs: the reference, of the same shape.
+        gauge: max|theirs| where none is given; where terms cancel, an array that bounds their sums.
+        eps: unit of the error, by default that of the dtype of ours.
+
+    Returns:
+        The error, its place, both values there. NaN or infinity anywhere is an infinite error.
+
+    Example:
+        >>> import numpy as np
+        >>> from parity_tests import measure
+        >>> found = measure(np.array([1.0, 2.0 + 2.0**-50]), np.array([1.0, 2.0]))
+        >>> print(found.error, found.place)
+        2.0 (1,)
     """
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
     wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
-    gauge = np.abs(wide_theirs).max() if gauge is None else np.asarray(gauge, np.longdouble)
-    scale = eps * gauge
+    scale = eps * gauge_of(theirs, gauge)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         distance = np.abs(wide_ours - wide_theirs)
         errors = np.zeros(distance.shape, np.longdouble)
@@ -56,13 +78,28 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
 
 
 class ProvesNothingError(AssertionError):
-    """What was drawn lets any answer pass; another draw may prove something."""
+    """A case that lets any answer pass; another draw may prove something."""
+
+
+def refuse_unlike(ours: Any, theirs: Any, quantity: str) -> None:
+    """Raise AssertionError unless two arrays have the same shape and dtype."""
+    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
+        raise AssertionError(
+            f"{quantity}: ours is {ours.dtype} of shape {ours.shape}, "
+            f"theirs {theirs.dtype} of shape {theirs.shape}"
+        )
+
+
+def refuse_infinite(reference: Any, quantity: str) -> None:
+    """Raise AssertionError for a reference that is not finite: NaN is nothing, infinity all."""
+    if not np.isfinite(reference).all():
+        raise AssertionError(f"{quantity}: the reference is not finite, it proves nothing")
 
 
 def refuse_vacuity(reference: Array, gauge: Any, fraction: float, quantity: str) -> None:
     """Raise ProvesNothingError where a reference drowns in its tolerance, `fraction` of a gauge."""
     largest = np.abs(reference).max()
-    tolerance = fraction * np.max(largest if gauge is None else np.asarray(gauge))
+    tolerance = fraction * np.max(gauge_of(reference, gauge))
     margin = OWN_MARGIN if gauge is None else MARGIN
     if not margin * tolerance < largest:
         raise ProvesNothingError(
@@ -81,7 +118,7 @@ class Truth(NamedTuple):
 def hold_both(ours: Any, theirs: Any, wider: Any, gauge: Any = None) -> Truth:
     """Measure both sides against a wider run, over one gauge and in the eps of `ours`."""
     eps = float(np.finfo(np.asarray(ours).dtype).eps)
-    gauge = np.abs(np.asarray(theirs, np.longdouble)).max() if gauge is None else gauge
+    gauge = gauge_of(theirs, gauge)
     return Truth(*(measure(side, wider, gauge, eps) for side in (ours, theirs)))
 
 
@@ -123,7 +160,7 @@ def apart(
 ) -> str:
     """Say where the sides part and by how much."""
     return (
-        f"{quantity} differs at {found.place}: ours {found.ours!r}, {other} {found.theirs!r}, "
+        f"{quantity} differs at {found.place}: ours {found.ours}, {other} {found.theirs}, "
         f"{found.error:.4g} eps units ({found.ulp:.4g} ULP), allowed {allowed:.4g} ({cause})"
     )
 
@@ -134,7 +171,7 @@ def worse(quantity: str, truth: Truth, theirs: Array, allowed: float, floor: str
     message = apart(quantity, found, allowed, cause, "torch's in float64")
     return (
         f"{message}; torch in float32 is {truth.theirs.error:.4g} eps units from it at most, "
-        f"{theirs[found.place]!r} here: its float64 contradicts ours"
+        f"{theirs[found.place]} here: its float64 contradicts ours"
     )
 
 
@@ -154,9 +191,11 @@ def verdict(
         judged = "contradicts both"
     elif mine < other:
         judged = f"contradicts theirs{ours and f', unless our {ours} itself is another'}"
+        if ours and found.error > FORMULAS:
+            judged += ", as so large an error suggests"
     else:
         judged = "contradicts ours"
-    return f"{name} gives {third!r}: the third witness {judged}"
+    return f"{name} gives {third}: the third witness {judged}"
 
 
 def untrue(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> str:
@@ -167,8 +206,8 @@ def untrue(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -
     found = max(truth, key=lambda one: one.error)
     held = "both sides have" if len(wrong) == 2 else f"{wrong[0]} has"
     return (
-        f"{quantity}: {name} gives {found.theirs!r} at {found.place}, where {held} "
-        f"{found.ours!r}, {found.error:.4g} eps units, allowed {allowed:.4g} ({cause}): "
+        f"{quantity}: {name} gives {found.theirs} at {found.place}, where {held} "
+        f"{found.ours}, {found.error:.4g} eps units, allowed {allowed:.4g} ({cause}): "
         f"the third witness contradicts {'both' if len(wrong) == 2 else wrong[0]}"
     )
 

@@ -1,4 +1,4 @@
-"""Quantities of one case compared together: they may prove nothing one by one, not all."""
+"""Quantities of one case compared together: one of them may prove nothing, not all."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from parity_tests.compare.budgets import FORWARD, Budget
-from parity_tests.compare.functions import RUN, assert_close
+from parity_tests.compare.functions import hold
 from parity_tests.compare.measurement import (
     MARGIN,
+    Array,
     ProvesNothingError,
-    assert_true,
-    hold_both,
-    measure,
+    gauge_of,
+    refuse_infinite,
+    refuse_unlike,
 )
-
-Array = NDArray[Any]
 
 #: a first-order bound e holds while what it neglects, at most 2 e of itself for a sigmoid or tanh,
 #: does not matter.
@@ -54,46 +52,21 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
     proven = False
     for name, (ours, theirs, gauge, budget, wider) in quantities.items():
         theirs = np.asarray(theirs)
-        if not np.isfinite(theirs).all():
-            raise AssertionError(f"{name}: the reference is not finite: {theirs!r}")
-        eps = float(np.finfo(theirs.dtype).eps)
-        scale = np.abs(theirs).max() if gauge is None else np.asarray(gauge)
-        scale = np.broadcast_to(floored(scale, theirs.dtype), theirs.shape)
-        if not np.isfinite(scale).all():
-            raise AssertionError(f"{name}: the gauge is not finite: {scale!r}")
-        allowed = budget.in_eps(eps)
-        if np.abs(theirs).max() > MARGIN * (allowed * eps * scale.max()):
-            assert_close(ours, theirs, name, budget=budget, gauge=scale, wider=wider)
-            proven = True
-        else:
-            _assert_within(np.asarray(ours), theirs, name, scale, allowed)
-            if wider is not None:
-                truth = hold_both(ours, theirs, wider, scale)
-                assert_true(name, truth, allowed, budget.name, RUN)
+        refuse_infinite(theirs, name)
+        scale = floored(gauge_of(theirs, gauge), theirs.dtype)
+        refuse_infinite(scale, f"the gauge of {name}")
+        tolerance = budget.in_eps(float(np.finfo(theirs.dtype).eps)) * np.finfo(theirs.dtype).eps
+        drowned = not np.abs(theirs).max() > MARGIN * (tolerance * scale.max())
+        ours = np.asarray(ours)[()] if drowned else ours
+        hold(name, ours, theirs, budget, scale, wider, drowned=drowned)
+        proven |= not drowned
     if not proven:
         raise ProvesNothingError(f"{', '.join(quantities)} drown in their tolerances")
-
-
-def _assert_within(ours: Array, theirs: Array, name: str, scale: Array, allowed: float) -> None:
-    """Raise AssertionError unless a drowned quantity is as small as its tolerance says."""
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        raise AssertionError(
-            f"{name}: ours is {ours.dtype} {ours.shape}, theirs {theirs.dtype} {theirs.shape}"
-        )
-    found = measure(ours, theirs, scale)
-    if not found.error <= allowed:
-        raise AssertionError(
-            f"{name} differs at {found.place}: ours {found.ours!r}, theirs {found.theirs!r}, "
-            f"{found.error:.4g} eps units, allowed {allowed:.4g}"
-        )
 
 
 def assert_equal(ours: Any, theirs: Any, name: str) -> None:
     """Raise AssertionError unless two arrays are the same numbers, in shape and dtype too."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
-    if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        raise AssertionError(
-            f"{name}: ours is {ours.dtype} {ours.shape}, theirs {theirs.dtype} {theirs.shape}"
-        )
+    refuse_unlike(ours, theirs, name)
     if not np.array_equal(ours, theirs):
         raise AssertionError(f"{name} differs: ours {ours!r}, theirs {theirs!r}")
