@@ -30,7 +30,7 @@ def register() -> None:
     every: dict[str, Any] = {
         "deadline": None,
         "print_blob": True,
-        "derandomize": False,  # hypothesis has a profile of its own for CI, which would be inherited
+        "derandomize": False,  # else that of hypothesis' own profile for CI
         "report_multiple_bugs": False,  # the first failure, as a message and not as a group
     }
     same = {**every, "derandomize": True, "database": None}
@@ -63,7 +63,7 @@ def pytest_runtest_call() -> Iterator[None]:
         if outer is not None:
             outer(statistics)
 
-    with collector.with_value(note):
+    with collector.with_value(note):  # type: ignore[arg-type]
         yield
 
 
