@@ -1,4 +1,4 @@
-"""The table of budgets: each bound has a name and a reason, and no test makes one of its own."""
+"""Budgets and the ruler: bounds with a name and a reason, errors in eps over the reference."""
 
 from __future__ import annotations
 
@@ -10,100 +10,159 @@ import pytest
 import scipy.stats
 
 import parity_tests
+from parity_tests import FORWARD, GRADIENT, STEP, Budget, assert_close, measure
 from parity_tests.compare import budgets
-from parity_tests.compare.budgets import (
-    ALARM,
-    BUDGETS,
-    FINITE_DIFFERENCE,
-    FLOAT32_FLOOR,
-    FLOAT32_NETWORK,
-    FLOAT32_STEP,
-    FLOAT64_DIFFERENCE,
-    FORWARD,
-    GRADIENT,
-    HIDDEN_ROUNDING,
-    STEP,
-    Budget,
-    of_draws,
-)
+from parity_tests.compare.budgets import ALARM, BUDGETS, of_draws
 from parity_tests.compare.gauges import linear_gauges
+from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import hold_both, verdict
+from parity_tests.compare.quantities import Quantity, agree
 
-HOUSE = Path(parity_tests.__file__).parent
+HOUSE, META = Path(parity_tests.__file__).parent, Path(__file__).parent
+EPS = 2.0**-52
 
-#: the tests of the harness hold it to bounds that are lies.
-LIARS = {"test_functions", "test_conventions", "test_budgets", "test_accuracy"}
-
-
-def made(source: str) -> list[int]:
-    """Return the lines on which a source makes a Budget."""
-    return [
-        node.lineno
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Call)
-        and (getattr(node.func, "id", None) or getattr(node.func, "attr", None)) == "Budget"
-    ]
-
-
-def test_the_bounds_are_those_that_are_promised():
-    """Sixteen eps forward, sixty-four for gradients and steps, and float32 within twice torch's."""
-    assert FORWARD.eps <= 16
-    assert GRADIENT.eps <= 64
-    assert STEP.eps <= 64
-    assert HIDDEN_ROUNDING.eps <= 16
-    assert FINITE_DIFFERENCE.relative <= 1e-10
-    assert FLOAT64_DIFFERENCE.relative <= 1e-7
-    for floor, most in ((FLOAT32_FLOOR, 4), (FLOAT32_STEP, 4), (FLOAT32_NETWORK, 16)):
-        assert floor.eps <= most
-        assert floor.beside(3.0).eps == 6 + floor.eps
-        assert floor.beside(3.0).name == floor.name
+#: the largest bounds that are promised, in eps or as they are.
+PROMISED = {
+    "FORWARD": 16,
+    "GRADIENT": 64,
+    "STEP": 64,
+    "HIDDEN_ROUNDING": 16,
+    "FLOAT32_FLOOR": 4,
+    "FLOAT32_STEP": 4,
+    "FLOAT32_NETWORK": 16,
+    "FINITE_DIFFERENCE": 1e-10,
+    "FLOAT64_DIFFERENCE": 1e-7,
+}
 
 
-def test_a_matrix_product_is_gauged_by_its_terms():
-    """|W| |A| + |b| and no more: a gauge too large would swallow what it should show."""
-    W, A_prev, b = np.array([[3.0, -4.0]]), np.array([[2.0], [1.5]]), np.array([[-0.5]])
-    found = linear_gauges({"A_prev": A_prev, "W": W, "b": b}, np.array([[-2.0]]))
-    assert {name: gauge.tolist() for name, gauge in found.items()} == {
-        "output": [[12.5]],
-        "A_prev": [[6.0], [8.0]],
-        "W": [[4.0, 3.0]],
-        "b": [[2.0]],
+@pytest.mark.parametrize("name", PROMISED)
+def test_a_bound_is_as_small_as_promised(name):
+    budget = getattr(budgets, name)
+    assert (budget.eps or budget.relative) <= PROMISED[name]
+    assert budget.beside(3.0).eps == 6 + budget.eps
+
+
+def test_budgets_have_reasons_and_names_of_their_own():
+    assert len({one.name for one in BUDGETS}) == len(BUDGETS) >= 10
+    for one in BUDGETS:
+        assert len(one.reason.split()) >= 5, one.name
+        assert (one.eps > 0) != (one.relative > 0), one.name
+    assert {id(one) for one in vars(budgets).values() if isinstance(one, Budget)} == {
+        *map(id, BUDGETS)
     }
+    assert [one.kind for one in (FORWARD, GRADIENT, STEP)] == ["forward", "gradient", "step"]
 
 
-@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.name)
-def test_a_budget_has_a_reason(budget):
-    """One sentence says where the bound comes from; it counts eps or stands as it is, not both."""
-    assert len(budget.reason.split()) >= 5
-    assert (budget.eps > 0) != (budget.relative > 0)
+@pytest.mark.parametrize("bound", [np.inf, np.nan, -1.0])
+def test_a_bound_that_binds_nothing_is_refused(bound):
+    for field in ("eps", "relative"):
+        with pytest.raises(
+            ValueError, match=f"expected {field} of 'lie' to be from 0, got {bound}"
+        ):
+            Budget(name="lie", **{field: bound})
+    with pytest.raises(ValueError, match="expected eps of 'float32 floor'"):
+        budgets.FLOAT32_FLOOR.beside(bound - 4)
 
 
-def test_the_table_holds_every_budget_once():
-    """What the module names is in the table, under a name of its own."""
-    named = [one for one in vars(budgets).values() if isinstance(one, Budget)]
-    assert {id(one) for one in named} == {id(one) for one in BUDGETS}
-    names = [one.name for one in BUDGETS]
-    assert len(names) == len(set(names)) >= 10
+def test_a_budget_in_eps_is_the_same_in_every_dtype():
+    assert FORWARD.in_eps(1e-7) == FORWARD.in_eps(1e-16) == 16
+    assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sorted(HOUSE.rglob("*.py")) if path.stem not in {*LIARS, "budgets"}],
-    ids=lambda path: str(path.relative_to(HOUSE).with_suffix("")),
-)
-def test_no_bound_is_made_elsewhere(path):
-    """Tests and registries take their budgets from the table."""
-    assert made(path.read_text()) == []
+def made(source):
+    """Return the lines on which a source makes a Budget."""
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    name = lambda one: getattr(one.func, "id", None) or getattr(one.func, "attr", None)  # noqa: E731
+    return [one.lineno for one in calls if name(one) == "Budget"]
 
 
-@pytest.mark.parametrize("source", ["Budget(eps=3)", "x = [parity_tests.Budget(name='a', eps=3)]"])
-def test_a_bound_made_elsewhere_would_be_seen(source):
-    """The scan finds a Budget however it is called."""
-    assert made(source) == [1]
+def test_no_bound_is_made_elsewhere():
+    """But for those that are lies."""
+    assert made("x = [parity_tests.Budget(name='a', eps=3)]") == made("Budget(eps=3)") == [1]
+    files = [one for one in HOUSE.rglob("*.py") if META not in one.parents]
+    assert {one.name for one in files if made(one.read_text())} == {"budgets.py"}
 
 
 @pytest.mark.parametrize("draws", [100, 60_000])
 def test_statistics_of_draws_fail_as_rarely_as_they_say(draws):
-    """The bound is the normal quantile over the root of the number of draws."""
     bound = of_draws(draws, 1e-4).relative * np.sqrt(draws)
     assert bound == pytest.approx(scipy.stats.norm.isf(0.5e-4), rel=1e-9)
     assert of_draws(draws) == of_draws(draws, ALARM)
+
+
+def test_a_matrix_product_is_gauged_by_its_terms():
+    W, A_prev, b = np.array([[3.0, -4.0]]), np.array([[2.0], [1.5]]), np.array([[-0.5]])
+    found = linear_gauges({"A_prev": A_prev, "W": W, "b": b}, np.array([[-2.0]]))
+    assert {name: gauge.tolist() for name, gauge in found.items()} == {
+        **{"output": [[12.5]], "A_prev": [[6.0], [8.0]], "W": [[4.0, 3.0]], "b": [[2.0]]}
+    }
+
+
+#: ours, theirs, gauge, and the error in eps of float64.
+RULER = {
+    "over the largest of theirs": ([8.0, 0.5 + 16 * EPS], [8.0, 0.5], None, 2.0),
+    "over theirs, not ours": ([3.0], [1.0], None, 2 / EPS),
+    "over a gauge": ([8.0, 0.5 + 16 * EPS], [8.0, 0.5], [1.0, 4.0], 4.0),
+    "of either sign": ([-1.0 - 4 * EPS], [-1.0], None, 4.0),
+    "none": ([1.0, 0.0], [1.0, 0.0], [1.0, 0.0], 0.0),
+    "of nothing": ([1.0, 1e-300], [1.0, 0.0], [1.0, 0.0], np.inf),
+    **{
+        f"{ours} for {theirs}": ([ours, 1.0], [theirs, 1.0], None, np.inf)
+        for ours in (np.nan, np.inf, 1.0)
+        for theirs in (np.nan, np.inf, 1.0)
+        if (ours, theirs) != (1.0, 1.0)
+    },
+    "a gauge of NaN": ([1.0, 1.0], [1.0, 1.0], [1.0, np.nan], np.inf),
+}
+
+
+@pytest.mark.parametrize("name", RULER)
+def test_the_ruler(name):
+    ours, theirs, gauge, error = RULER[name]
+    assert measure(np.array(ours), np.array(theirs), gauge).error == error
+
+
+def test_the_ruler_names_the_place_and_its_ulps():
+    found = measure(np.array([[8.0, 0.5 + 16 * EPS]]), np.array([[8.0, 0.5]]))
+    assert (found.place, found.ulp) == ((0, 1), 32)
+    single = measure(np.float32([1 + 2.0**-23]), np.float32([1.0]))
+    assert (single.error, single.ulp) == (1.0, 1.0)
+
+
+def test_the_wider_truth_is_gauged_by_theirs():
+    truth = hold_both(np.array([3.0]), np.array([2.0]), np.array([1.0], np.longdouble))
+    assert (truth.ours.error, truth.theirs.error) == (1 / EPS, 0.5 / EPS)
+
+
+@pytest.mark.parametrize(("gauge", "most"), [(None, 1 / 10), (1.0, 1 / 100), (50.0, 1 / 5000)])
+def test_the_edge_of_what_proves_something(gauge, most):
+    """A reference ten times its tolerance, or a hundred times that of a gauge, and no smaller."""
+    reference = np.array([1.0, -0.01])
+    with LEDGER.unrecorded():
+        inside, outside = (Budget(name="edge", relative=one * most) for one in (0.999, 1.001))
+        assert_close(reference, reference, "values", budget=inside, gauge=gauge)
+        with pytest.raises(AssertionError, match=r"drowns in its tolerance .*: the case proves"):
+            assert_close(reference, reference, "values", budget=outside, gauge=gauge)
+
+
+def test_only_what_proves_something_is_recorded():
+    begun, one, zero = len(LEDGER.entries), np.ones(2), np.zeros(2)
+    agree({"proof": Quantity(one, one), "drowned": Quantity(zero, zero, one)})
+    assert [entry.quantity for entry in LEDGER.entries[begun:]] == ["proof"]
+
+
+@pytest.mark.parametrize(
+    ("third", "blur", "judged"),
+    [
+        (1.25, 0.125, "cannot tell which is wrong"),
+        (1.25, 0.1, "contradicts both"),
+        (1.0, 0.25, "cannot tell which is wrong"),
+        (1.0, 0.2, "contradicts ours"),
+        (1.5, 0.2, "contradicts theirs"),
+        (4.0, 0.2, "contradicts both"),
+    ],
+)
+def test_a_blurred_witness_judges_what_it_sees(third, blur, judged):
+    found = measure(np.array([1.5]), np.array([1.0]))
+    said = verdict(third, blur, found, 64, "a difference")
+    assert said == f"a difference gives {third}: the third witness {judged}"

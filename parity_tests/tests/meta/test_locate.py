@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,250 +10,194 @@ import torch
 from torch import nn
 
 from parity_tests import ScratchRun, TorchRun, locate
-from parity_tests.compare.bridge import load, masks_to_torch, rows, twin
-from parity_tests.tests.stems.test_network import NORM, draw_labels, draw_network
+from parity_tests.compare.bridge import load, twin
+from scratch.batch_norm import BatchNorm
 from scratch.dropout import draw_masks
+from scratch.initializers import initialize
 from scratch.network import BACKWARD, Network
-from scratch.optimizers import OPTIMIZERS, Adam, GradientDescent, Momentum
+from scratch.optimizers import OPTIMIZERS, Momentum
 from torch_ref import optimizers as theirs
 
-SIZES = (4, 6, 5, 3)
 STEPS, PLANTED = 12, 7
-
-
-def draw_batches(network, rng, steps=STEPS, m=9):
-    """Return mini-batches that fit a network, with masks where it drops units."""
-    batches = []
-    for _ in range(steps):
-        X = rng.standard_normal((network.layer_sizes[0], m))
-        masks = draw_masks(network.layer_sizes, network.keep_probs, m, rng)
-        batches.append((X, draw_labels(network, m, rng), *([masks] if masks else [])))
-    return batches
-
-
-def both_runs(network, parameters, name="adam", **penalties):
-    """Return runs of both sides from the same parameters.
-
-    Rules that divide by the root of s get an epsilon that leaves the round-off of a gradient small:
-    beside 1e-8 a gradient near zero would be a step of any size.
-    """
-    choices = {"learning_rate": 0.05, **({"epsilon": 1e-3} if name in ("rmsprop", "adam") else {})}
-    module = twin(network, parameters)
-    optimizer = theirs.OPTIMIZERS[name](module.parameters(), **choices)
-    state = getattr(theirs, f"{name}_state")
-    ours = ScratchRun(network, parameters.copy(), OPTIMIZERS[name](**choices), **penalties)
-    return ours, TorchRun(module, optimizer, state=state, **penalties)
-
-
-@pytest.fixture
-def case(rng):
-    """Return runs of both sides and mini-batches."""
-    network, parameters = draw_network(SIZES, "tanh", "softmax", rng)
-    return *both_runs(network, parameters), draw_batches(network, rng)
-
-
-AGREEING = {
+NETWORKS = {
     "tanh": {"hidden": "tanh"},
-    "relu": {"hidden": "relu"},
     "leaky relu": {"hidden": "leaky_relu"},
     "dropout": {"hidden": "relu", "keep_probs": (0.8, 0.5)},
-    "batch norm": {"hidden": "relu", "batch_norm": NORM},
-    "both": {"hidden": "sigmoid", "keep_probs": (0.5, 0.9), "batch_norm": NORM},
+    "batch norm": {"hidden": "relu", "batch_norm": BatchNorm()},
+    "both": {"hidden": "sigmoid", "keep_probs": (0.5, 0.9), "batch_norm": BatchNorm()},
 }
 
 
-@pytest.mark.parametrize("penalties", [{}, {"l1": 0.1, "l2": 0.3, "m": 20}], ids=str)
+def draw_case(rng, name="adam", penalties=None, **choices):
+    """Return runs of both sides from the same parameters, and mini-batches for them.
+
+    Rules that divide by the root of s get an epsilon that leaves round-off small: beside 1e-8 a
+    gradient near zero would be a step of any size.
+    """
+    chosen = {"hidden": "tanh", "output": "softmax", **choices}
+    network = Network(layer_sizes=(4, 6, 5, 3), **chosen)
+    parameters = initialize(network.layer_sizes, "xavier", rng, batch_norm=bool(network.batch_norm))
+    parameters.theta[:] += 0.1 * rng.standard_normal(parameters.theta.size)
+    rates = {"learning_rate": 0.05, **({"epsilon": 1e-3} if name in ("rmsprop", "adam") else {})}
+    module = twin(network, parameters)
+    optimizer = theirs.OPTIMIZERS[name](module.parameters(), **rates)
+    state = getattr(theirs, f"{name}_state")
+    ours = ScratchRun(network, parameters, OPTIMIZERS[name](**rates), **(penalties or {}))
+    other = TorchRun(module, optimizer, state=state, **(penalties or {}))
+    batches = []
+    for _ in range(STEPS):
+        X, Y = rng.standard_normal((4, 9)), np.eye(3)[:, rng.integers(0, 3, 9)]
+        masks = draw_masks(network.layer_sizes, network.keep_probs, 9, rng)
+        batches.append((X, Y, masks) if masks else (X, Y))
+    return ours, other, batches
+
+
+@pytest.mark.parametrize("penalties", [{}, {"l1": 0.1, "l2": 0.3, "m": 20}], ids=["", "penalties"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("choices", AGREEING)
+@pytest.mark.parametrize("choices", NETWORKS)
 def test_runs_that_agree_never_part(choices, name, penalties, rng):
-    """A thousand eps are left for a dozen steps of any network, optimizer and penalty."""
-    choices = {"output": "softmax", **AGREEING[choices]}
-    network, parameters = draw_network(SIZES, rng=rng, **choices)
-    ours, other = both_runs(network, parameters, name, **penalties)
-    before = parameters.theta.copy()
-    assert locate(ours, other, draw_batches(network, rng), allowed=1e5) is None
+    ours, other, batches = draw_case(rng, name, penalties, **NETWORKS[choices])
+    before = ours.parameters.theta.copy()
+    assert locate(ours, other, batches, allowed=1e5) is None
     assert np.abs(ours.parameters.theta - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("choices", AGREEING)
+@pytest.mark.parametrize("choices", NETWORKS)
 def test_both_sides_show_the_same_in_the_same_order(choices, rng):
     """Forward, backward from the last layer, state, parameters; nothing is on one side alone."""
-    choices = {"output": "softmax", **AGREEING[choices]}
-    network, parameters = draw_network(SIZES, rng=rng, **choices)
-    batch = draw_batches(network, rng)[0]
-    mine, other = (run.step(*batch) for run in both_runs(network, parameters))
+    ours, other, (batch, *_) = draw_case(rng, **NETWORKS[choices])
+    names = [*ours.parameters]
     order = [name for l in (1, 2) for name in (f"Z{l}", f"Z_tilde{l}", f"A{l}")] + ["Z3"]
-    backwards = sorted(parameters, key=lambda name: -int(name[-1]))
-    order += [f"gradient of {name}" for name in backwards]
-    order += [f"{letter} of {name}" for letter in "vs" for name in parameters] + [*parameters]
-    if network.batch_norm is None:
+    if ours.network.batch_norm is None:
         order = [name for name in order if "tilde" not in name]
-    assert [*mine] == order
-    assert mine.keys() == other.keys()
-    for name, value in mine.items():
-        assert value.shape == other[name].shape, name
-        assert np.abs(value - other[name]).max() < 1e-12, name
+    order += [f"gradient of {name}" for name in sorted(names, key=lambda one: -int(one[-1]))]
+    order += [f"{letter} of {name}" for letter in "vs" for name in names] + names
+    assert [*ours.step(*batch)] == [*other.step(*batch)] == order
 
 
-@dataclass
-class Spoilt:
-    """A run whose module, at one step, does something else."""
+def spoilt(run, plant):
+    """Return the run with something else done at one step."""
+    count = iter(range(1, STEPS + 1))
 
-    run: Any
-    plant: Any
-    step_number: int = 0
-
-    def step(self, *batch):
-        """Take a step, spoilt if it is the one."""
-        self.step_number += 1
-        if self.step_number != PLANTED:
-            return self.run.step(*batch)
-        hooks = self.plant(self.run)
+    def step(*batch):
+        hooks = plant(run) if next(count) == PLANTED else []
         try:
-            return self.run.step(*batch)
+            return run.step(*batch)
         finally:
             for hook in hooks:
                 hook.remove()
 
+    return SimpleNamespace(step=step)
+
 
 def linear(run, l):
-    """Return the module's layer l."""
     return [part for part in run.module.modules() if isinstance(part, nn.Linear)][l - 1]
 
 
-def spoil_output(part, unit):
-    """Make a module add 1e-6 to what one unit puts out."""
+def in_output(l, unit, behind=0):
+    """Plant 1e-6 in a unit of layer l, or of the activation behind it."""
 
     def spoil(_, __, output):
-        spoilt = output.clone()
-        spoilt[:, unit] += 1e-6
-        return spoilt
-
-    return [part.register_forward_hook(spoil)]
-
-
-def spoil_gradient(parameter, place):
-    """Make autograd return a gradient of which one entry is 1e-6 too large."""
-
-    def spoil(gradient):
-        spoilt = gradient.clone()
-        spoilt[place] += 1e-6
-        return spoilt
-
-    return [parameter.register_hook(spoil)]
-
-
-def spoil_state(run, key, l, place):
-    """Move one entry of the optimizer's state after the step."""
-
-    def spoil(optimizer, *_):
-        optimizer.state[linear(run, l).weight][key][place] *= 1 + 1e-6
-
-    return [run.optimizer.register_step_post_hook(spoil)]
-
-
-def spoil_parameter(run, l, place):
-    """Move one weight after the step."""
-
-    @torch.no_grad()
-    def spoil(*_):
-        linear(run, l).weight[place] += 1e-6
-
-    return [run.optimizer.register_step_post_hook(spoil)]
-
-
-def after(run, l):
-    """Return the activation behind the module's layer l."""
-    parts = [*run.module.logits]
-    return parts[parts.index(linear(run, l)) + 1]
-
-
-def swap(name, value):
-    """Return a plant that makes one hyper-parameter of the optimizer another for one step."""
+        return output + 1e-6 * torch.eye(output.shape[1], dtype=output.dtype)[unit]
 
     def plant(run):
-        run.optimizer.param_groups[0][name] = value
-        return []
+        parts = [*run.module.logits]
+        return [parts[parts.index(linear(run, l)) + behind].register_forward_hook(spoil)]
 
     return plant
 
 
+def in_gradient(l, kind, place):
+    def spoil(gradient):
+        moved = gradient.clone()
+        moved[place] += 1e-6
+        return moved
+
+    return lambda run: [getattr(linear(run, l), kind).register_hook(spoil)]
+
+
+def after_step(change):
+    """Plant a change of the run after its step."""
+    change = torch.no_grad()(change)
+    return lambda run: [run.optimizer.register_step_post_hook(lambda *_: change(run))]
+
+
+def in_state(key, l, place):
+    return after_step(
+        lambda run: run.optimizer.state[linear(run, l).weight][key][place].mul_(1.00001)
+    )
+
+
+def swapped(name, value):
+    """Plant another hyper-parameter of the optimizer."""
+    return lambda run: run.optimizer.param_groups[0].update({name: value}) or []
+
+
+#: a plant, the quantity that parts first, and its unit.
 PLANTS = {
-    "Z of a hidden layer": (lambda run: spoil_output(linear(run, 2), 3), "Z2", 3),
-    "Z of the first layer": (lambda run: spoil_output(linear(run, 1), 5), "Z1", 5),
-    "Z of the last layer": (lambda run: spoil_output(linear(run, 3), 0), "Z3", 0),
-    "A of a hidden layer": (lambda run: spoil_output(after(run, 1), 4), "A1", 4),
-    "gradient of W": (
-        lambda run: spoil_gradient(linear(run, 2).weight, (1, 2)),
-        "gradient of W2",
-        1,
-    ),
-    "gradient of b": (lambda run: spoil_gradient(linear(run, 1).bias, 2), "gradient of b1", 2),
-    "first moment": (lambda run: spoil_state(run, "exp_avg", 3, (2, 1)), "v of W3", 2),
-    "second moment": (lambda run: spoil_state(run, "exp_avg_sq", 2, (4, 0)), "s of W2", 4),
-    "parameter": (lambda run: spoil_parameter(run, 1, (3, 1)), "W1", 3),
+    "a hidden Z": (in_output(2, 3), "Z2", 3),
+    "the first Z": (in_output(1, 5), "Z1", 5),
+    "the last Z": (in_output(3, 0), "Z3", 0),
+    "a hidden A": (in_output(1, 4, behind=1), "A1", 4),
+    "a gradient of W": (in_gradient(2, "weight", (1, 2)), "gradient of W2", 1),
+    "a gradient of b": (in_gradient(1, "bias", 2), "gradient of b1", 2),
+    "the first moment": (in_state("exp_avg", 3, (2, 1)), "v of W3", 2),
+    "the second moment": (in_state("exp_avg_sq", 2, (4, 0)), "s of W2", 4),
+    "a weight": (after_step(lambda run: linear(run, 1).weight[3, 1].add_(1e-6)), "W1", 3),
+    "the learning rate": (swapped("lr", 0.0500001), "W1", None),
+    "beta1": (swapped("betas", (0.90001, 0.999)), "v of W1", None),
+    "beta2": (swapped("betas", (0.9, 0.99901)), "s of W1", None),
+    "weight decay": (swapped("weight_decay", 1e-4), "v of W1", None),
 }
 
 
 @pytest.mark.parametrize("plant", PLANTS)
-def test_a_planted_mistake_is_found_where_it_is(plant, case):
-    """At its step, in its layer, unit and quantity, and not a step before."""
-    ours, other, batches = case
+def test_a_planted_mistake_is_found_where_it_is(plant, rng):
+    """At its step, in its layer, unit and quantity; no further mini-batch is taken."""
+    ours, other, batches = draw_case(rng)
     spoil, quantity, unit = PLANTS[plant]
-    parting = locate(ours, Spoilt(other, spoil), batches)
+    stream = iter(batches)
+    parting = locate(ours, spoilt(other, spoil), stream)
+    assert len([*stream]) == STEPS - PLANTED
     assert (parting.step, parting.quantity) == (PLANTED, quantity)
-    assert (parting.layer, parting.unit) == (int(quantity[-1]), unit)
-    assert parting.ours != parting.theirs
-    text = str(parting)
-    assert text.startswith(f"step {PLANTED}, layer {parting.layer}, unit {unit}: {quantity}[")
-    assert f"ours {parting.ours!r}, theirs {parting.theirs!r}" in text
+    assert parting.layer == int(quantity[-1])
+    assert unit in (None, parting.unit)
+    text = f"step {PLANTED}, layer {parting.layer}, unit {parting.unit}: {quantity}["
+    assert str(parting).startswith(text)
+    assert f"ours {parting.ours!r}, theirs {parting.theirs!r}" in str(parting)
 
 
-WRONG_RATES = {
-    "learning rate": (swap("lr", 0.0500001), "W1"),
-    "beta1": (swap("betas", (0.90001, 0.999)), "v of W1"),
-    "beta2": (swap("betas", (0.9, 0.99901)), "s of W1"),
-    "weight decay": (swap("weight_decay", 1e-4), "v of W1"),
-}
-
-
-@pytest.mark.parametrize("wrong", WRONG_RATES)
-def test_a_wrong_rate_is_found_in_what_it_makes(wrong, case):
-    """Gradients agree; a beta parts its moving average, the learning rate only the parameters."""
-    ours, other, batches = case
-    plant, quantity = WRONG_RATES[wrong]
-    parting = locate(ours, Spoilt(other, plant), batches)
-    assert (parting.step, parting.quantity) == (PLANTED, quantity)
-
-
-def test_a_mistake_of_our_own_is_found_as_well(case, monkeypatch):
+def test_a_mistake_of_our_own_is_found_as_well(rng, monkeypatch):
     """The derivative of tanh with A for A^2: the last hidden layer's gradient, at once."""
-    ours, other, batches = case
     monkeypatch.setitem(BACKWARD, "tanh", lambda dA, cache: {"Z": dA * (1 - cache.A)})
-    parting = locate(ours, other, batches)
-    assert (parting.step, parting.quantity, parting.layer) == (1, "gradient of W2", 2)
+    parting = locate(*draw_case(rng))
+    assert (parting.step, parting.quantity) == (1, "gradient of W2")
+
+
+def test_masks_reach_both_sides(rng):
+    ours, other, batches = draw_case(rng, keep_probs=(0.5, 0.5))
+    flipped = lambda X, Y, masks: other.step(X, Y, {**masks, "D2": masks["D2"][:, ::-1].copy()})  # noqa: E731
+    assert locate(ours, SimpleNamespace(step=flipped), batches).quantity == "A2"
 
 
 def test_a_module_of_ones_own(rng):
-    """Any module of linear layers, with its cost: an activation that overwrites, one unit wide."""
+    """Any module of linear layers, with its cost; activations may overwrite."""
     network = Network(layer_sizes=(3, 4, 1, 1), hidden="relu", output="sigmoid")
-    network, parameters = draw_network(network.layer_sizes, "relu", "sigmoid", rng)
+    parameters = initialize(network.layer_sizes, "xavier", rng)
     parameters["b2"][...] = 3.0
     layers = nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1), nn.ReLU(inplace=True)
     module = nn.Sequential(*layers, nn.Linear(1, 1)).double()
-    load(module, parameters)
 
     def cost(module, X, Y):
         return nn.functional.binary_cross_entropy_with_logits(module(X), Y)
 
     def runs(rate):
-        load(module, parameters)
-        optimizer = torch.optim.SGD(module.parameters(), lr=rate, momentum=0.9)
+        optimizer = torch.optim.SGD(load(module, parameters).parameters(), lr=rate, momentum=0.9)
         rule = Momentum(learning_rate=0.1, averaging=False)
         ours = ScratchRun(network, parameters.copy(), rule)
         return ours, TorchRun(module, optimizer, cost=cost)
 
-    batches = draw_batches(network, rng)
+    batches = [(rng.standard_normal((3, 9)), rng.integers(0, 2, (1, 9)) * 1.0) for _ in range(5)]
     assert locate(*runs(0.1), batches) is None
     parting = locate(*runs(0.1 + 1e-6), batches)
     assert (parting.step, parting.quantity) == (1, "W1")
@@ -264,70 +207,14 @@ def test_a_module_of_ones_own(rng):
         TorchRun(module, torch.optim.SGD(module.parameters(), lr=0.1))
 
 
-def test_without_its_name_the_state_is_left_out(rng):
-    """A torch optimizer whose state nobody names is compared in what it makes."""
-    network, parameters = draw_network(SIZES, "tanh", "softmax", rng)
-    module = twin(network, parameters)
-    other = TorchRun(module, theirs.adam(module.parameters(), learning_rate=0.05))
-    ours = ScratchRun(network, parameters, Adam(learning_rate=0.05, beta2=0.99))
-    batch = draw_batches(network, rng, 5)
-    assert not any(" of " in name and "gradient" not in name for name in other.step(*batch[0]))
-    # from the second step on, where the correction no longer cancels beta2
-    load(module, parameters)
-    other = TorchRun(module, theirs.adam(module.parameters(), learning_rate=0.05))
-    parting = locate(ours, other, batch)
-    assert (parting.step, parting.quantity) == (2, "W1")
-
-
-def test_the_bound_may_depend_on_the_step(case):
-    """A number for all steps, or a function of the step, counted from 1."""
-    ours, other, batches = case
-    asked = []
-
-    def allowed(step):
-        asked.append(step)
-        return -1.0 if step == 5 else 1e5
-
-    parting = locate(ours, other, batches, allowed=allowed)
-    assert asked == [1, 2, 3, 4, 5]
-    assert (parting.step, parting.quantity, parting.allowed) == (5, "Z1", -1.0)
-
-
-def test_walking_stops_where_the_runs_part(case):
-    """No mini-batch is taken from the stream that is not walked."""
-    ours, other, batches = case
-    stream = iter(batches)
-    assert locate(ours, Spoilt(other, PLANTS["parameter"][0]), stream).step == PLANTED
-    assert len([*stream]) == STEPS - PLANTED
-
-
-class Shown:
-    """A run that shows what it is given."""
-
-    def __init__(self, *steps):
-        """Take what each step computes."""
-        self.steps = iter(steps)
-
-    def step(self, X, Y):
-        """Return it."""
-        return {name: np.asarray(value, float) for name, value in next(self.steps).items()}
+def shown(*steps, rectified=()):
+    """Return a run that shows what it is given."""
+    steps = iter([{name: np.asarray(one, float) for name, one in step.items()} for step in steps])
+    return SimpleNamespace(step=lambda X, Y: next(steps), rectified=rectified)
 
 
 BATCHES = [(None, None)] * 3
-
-
-def test_any_two_runs_will_do():
-    """Quantities by name; the gauge is the largest entry so far, NaN is as far apart as can be."""
-    big, small = {"Z1": [[1.0, 0.0]]}, {"Z1": [[1e-12, 0.0]]}
-    same, moved = {"Z1": [[1e-12, 0.0]]}, {"Z1": [[1e-12, 1e-13]]}
-    assert locate(Shown(big, small), Shown(big, moved), BATCHES[:2]) is None
-    parting = locate(Shown(small), Shown(moved), BATCHES[:1])
-    assert (parting.step, parting.place, parting.unit) == (1, (0, 1), 0)
-    assert locate(Shown(same), Shown(same), BATCHES[:1]) is None
-    nan = {"Z1": [[np.nan, 0.0]]}
-    for first, second in ((nan, big), (big, nan), (nan, nan)):
-        assert locate(Shown(first), Shown(second), BATCHES[:1]).quantity == "Z1"
-    assert locate(Shown(big), Shown({**big, "A1": [[3.0]]}), BATCHES[:1]) is None
+BIG, SMALL, NAN = ({"Z1": [[value, 0.0]]} for value in (1.0, 1e-12, np.nan))
 
 
 def at_kink(sign, **gradients):
@@ -337,97 +224,62 @@ def at_kink(sign, **gradients):
     return {**computed, "gradient of W1": [[1.0], [1.0]], **gradients}
 
 
-BLAMED = {
-    "its own unit's gradient": ({"gradient of W1": [[1.0], [2.0]]}, "rectifier of Z1", (1, 0)),
-    "another unit's": ({"gradient of W1": [[2.0], [1.0]]}, "gradient of W1", (0, 0)),
-    "another layer's": ({"gradient of W2": [[1.0, 2.0]]}, "gradient of W2", (0, 1)),
-    "a forward value": ({"A1": [[1.0, 0.5], [0.0, 1.0]]}, "A1", (0, 1)),
+def test_the_gauge_is_the_largest_entry_so_far():
+    moved = {"Z1": [[1e-12, 1e-13]]}
+    assert locate(shown(BIG, SMALL), shown(BIG, moved), BATCHES[:2]) is None
+    parting = locate(shown(SMALL), shown(moved), BATCHES[:1])
+    assert (parting.step, parting.place) == (1, (0, 1))
+    assert locate(shown(BIG), shown({**BIG, "A1": [[3.0]]}), BATCHES[:1]) is None
+    for first, second in ((NAN, BIG), (BIG, NAN), (NAN, NAN)):
+        assert locate(shown(first), shown(second), BATCHES[:1]).quantity == "Z1"
+
+
+def test_the_bound_may_depend_on_the_step():
+    bounds = {1: 1e9, 2: 10.0, 3: 0.0}
+    off = {"Z1": [[1.0, 2.0**-50]]}
+    parting = locate(shown(BIG, BIG, off), shown(BIG, BIG, BIG), BATCHES, allowed=bounds.get)
+    assert (parting.step, parting.error, parting.allowed) == (3, 4.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gradients", "sign", "quantity", "place"),
+    [
+        ({"gradient of W1": [[1.0], [2.0]]}, 1.0, "rectifier of Z1", (1, 0)),
+        ({"gradient of W1": [[1.0], [2.0]]}, 0.0, "gradient of W1", (1, 0)),  # has not switched
+        ({"gradient of W1": [[2.0], [1.0]]}, 1.0, "gradient of W1", (0, 0)),  # another unit
+        ({"gradient of W2": [[1.0, 2.0]]}, 1.0, "gradient of W2", (0, 1)),  # another layer
+        ({"A1": [[1.0, 0.5], [0.0, 1.0]]}, 1.0, "A1", (0, 1)),
+    ],
+)
+def test_a_rectifier_is_blamed_only_for_its_own_unit(gradients, sign, quantity, place):
+    other = at_kink(sign, **gradients)
+    parting = locate(shown(at_kink(0.0), rectified=("Z1",)), shown(other), BATCHES[:1])
+    assert (parting.quantity, parting.place) == (quantity, place)
+    assert ("switches differently on example" in str(parting)) == ("rectifier" in quantity)
+    smooth = locate(shown(at_kink(0.0)), shown(other), BATCHES[:1])
+    assert "rectifier" not in smooth.quantity
+
+
+GRADIENTS = {**BIG, "gradient of W1": [[1.0]]}
+REFUSED = {
+    "nothing in common": ([{"A1": [[1.0]]}], {}, "expected quantities in common"),
+    "another shape": ([{"Z1": [[1.0]]}], {}, "expected Z1 of one shape"),
+    "other parameters": (
+        [{**GRADIENTS, "gradient of b1": [[1.0]]}],
+        {},
+        r"the same parameters, got \['gradient of b1'\] on one side",
+    ),
+    "no batch": ([], {}, "expected at least one batch, got none"),
+    **{
+        f"a bound of {bound}": ([GRADIENTS], {"allowed": bound}, f"from 0 at step 1, got {bound}")
+        for bound in (np.inf, np.nan, -1.0)
+    },
 }
 
 
-@pytest.mark.parametrize("blamed", BLAMED)
-def test_a_rectifier_is_blamed_only_for_its_own_unit(blamed):
-    """Z above 0 on one side alone explains the gradient of that unit and layer, and no more."""
-    gradients, quantity, place = BLAMED[blamed]
-    ours, other = Shown(at_kink(0.0)), Shown(at_kink(1.0, **gradients))
-    ours.rectified = ("Z1",)
-    parting = locate(ours, other, BATCHES[:1])
-    assert (parting.quantity, parting.place) == (quantity, place)
-    # a rectifier that has not switched is not to blame, nor what is no rectifier
-    for sign, rectified in ((0.0, ("Z1",)), (1.0, ()), (1.0, ("Z3",))):
-        ours, other = Shown(at_kink(0.0)), Shown(at_kink(sign, **gradients))
-        ours.rectified = rectified
-        assert "rectifier" not in locate(ours, other, BATCHES[:1]).quantity
-
-
-def test_runs_that_cannot_be_compared_are_refused():
-    """Nothing in common, or other shapes."""
-    with pytest.raises(ValueError, match="expected quantities in common"):
-        locate(Shown({"Z1": [[1.0]]}), Shown({"A1": [[1.0]]}), BATCHES)
-    with pytest.raises(ValueError, match="expected Z1 of one shape"):
-        locate(Shown({"Z1": [[1.0]]}), Shown({"Z1": [[1.0, 1.0]]}), BATCHES)
-
-
-def test_no_batch_at_all_is_refused(case):
-    """Runs that take no step agree about nothing."""
-    ours, other, batches = case
-    used = iter(batches)
-    assert locate(ours, other, used) is None
-    for none in ([], used):
-        with pytest.raises(ValueError, match="expected at least one batch, got none"):
-            locate(ours, other, none)
-
-
-def test_parameters_of_one_side_alone_are_refused():
-    """Gradients tell what a side learns; a run that shows none of them may be compared."""
-    common = {"Z1": [[1.0]], "gradient of W1": [[1.0]]}
-    more = {**common, "gradient of b1": [[1.0]]}
-    for first, second in ((common, more), (more, common)):
-        message = r"expected gradients of the same parameters, got \['gradient of b1'\] on one side"
-        with pytest.raises(ValueError, match=message):
-            locate(Shown(first), Shown(second), BATCHES[:1])
-    for first, second in ((more, more), ({"Z1": [[1.0]]}, more), (more, {"Z1": [[1.0]]})):
-        assert locate(Shown(first), Shown(second), BATCHES[:1]) is None
-
-
-def test_the_sentence_of_a_rectifier_says_what_follows(case):
-    """Both values of Z, then what has left the bound because of it."""
-    ours, other, batches = case
-    parting = locate(ours, Spoilt(other, PLANTS["gradient of W"][0]), batches)
-    kink = replace(parting, quantity="rectifier of Z2", place=(1, 7), consequence="dW2 parts")
-    assert str(kink).startswith(
-        "step 7, layer 2, unit 1: the rectifier of Z2 switches differently on example 7: ours "
-    )
-    assert f"; so dW2 parts, {parting.error:.3g} eps units apart, allowed " in str(kink)
-
-
-def test_masks_and_batches_reach_both_sides(rng):
-    """Other masks, or other examples, on one side: the first layer that sees them."""
-    network, parameters = draw_network(SIZES, "tanh", "softmax", rng, keep_probs=(0.5, 0.5))
-    X, Y, masks = draw_batches(network, rng)[0]
-    ours, other = both_runs(network, parameters)
-
-    class Other:
-        def step(self, X, Y, masks):
-            return other.step(X, Y, {**masks, "D2": masks["D2"][:, ::-1].copy()})
-
-    assert masks_to_torch(masks)["D2"].shape == (9, 5)
-    assert locate(ours, Other(), [(X, Y, masks)]).quantity == "A2"
-    mine, their_run = both_runs(network, parameters)
-
-    class Shifted:
-        def step(self, X, Y, masks):
-            return their_run.step(np.roll(X, 1, axis=1), Y, masks)
-
-    assert locate(mine, Shifted(), [(X, Y, masks)]).quantity == "Z1"
-    assert rows(X).shape == (9, 4)
-
-
-def test_a_run_overwrites_the_parameters_it_is_given(rng):
-    """As an optimizer does: the run's parameters are the user's."""
-    network, parameters = draw_network(SIZES, "tanh", "softmax", rng)
-    run = ScratchRun(network, parameters, GradientDescent(learning_rate=0.1))
-    before = parameters.theta.copy()
-    run.step(*draw_batches(network, rng)[0])
-    assert run.parameters is parameters
-    assert not np.array_equal(parameters.theta, before)
+@pytest.mark.parametrize("name", REFUSED)
+def test_runs_that_cannot_be_compared_are_refused(name):
+    steps, choices, says = REFUSED[name]
+    for both in ((shown(GRADIENTS), shown(*steps)), (shown(*steps), shown(GRADIENTS))):
+        with pytest.raises(ValueError, match=says):
+            locate(*both, BATCHES[: len(steps)], **choices)

@@ -1,4 +1,4 @@
-"""The options of the suite, in runs of pytest inside this one: what runs, and what is reported."""
+"""The plugin of pytest: its options, the report, draws that are drawn again, counted examples."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+from hypothesis.statistics import collector
 
 import parity_tests
 from parity_tests.compare import reproducibility as pins
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.plugin import options
+from parity_tests.plugin import options, profiles
 
 pytest_plugins = ["pytester"]
 
@@ -28,6 +31,7 @@ SUITE = """
 import os
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 from parity_tests import assert_close, assert_twins
 from scratch.linear import linear_backward, linear_forward
 from torch_ref.linear import linear
@@ -47,6 +51,13 @@ def test_of_each(dtype):
 def test_of_no_dtype_draws(rng):
     print("drawn", rng.random())
 
+@pytest.mark.parity("linear_forward")
+def test_claim(rng):
+    if os.environ.get("TOLD") != "claim":
+        linear_forward(**draw(rng, float))
+    if os.environ.get("TOLD") != "nothing":
+        assert_close(np.ones(2), np.ones(2), "claimed")
+
 def test_told():
     told = os.environ.get("TOLD", "")
     assert_close(np.ones(2), np.ones(2), "ones")
@@ -56,8 +67,23 @@ def test_told():
         assert_close(np.array([1.0, np.nan]), np.ones(2), "a NaN")
     if told == "interrupt":
         raise KeyboardInterrupt
-"""
 
+def test_property():
+    seen = []
+
+    @settings(max_examples=50, database=None)
+    @given(st.integers())
+    def run(number):
+        told = os.environ.get("TOLD", "")
+        assume(told != "vacuous")
+        assume(number % 9 or told != "some")
+        assert number < 1000 or told != "group"
+        assert number > -1000 or told != "group"
+        seen.append(number)
+
+    run()
+    print("ran", len(seen))
+"""
 
 #: tests whose draws prove nothing at first, or never.
 DRAWING = """
@@ -81,27 +107,17 @@ def test_wrong(rng):
     x = rng.uniform(size=2)
     compare("wrong", lambda times: assert_close(x, x + 1, "other"), x)
 
-def test_without_a_draw():
-    compare("without", lambda _: 1e20, np.ones(2))
-
 def test_how_often():
-    assert [len(drawn[name]) for name in ("at last", "never", "wrong", "without")] == [4, 10, 1, 1]
+    assert [len(drawn[name]) for name in ("at last", "never", "wrong")] == [4, 10, 1]
     assert len(np.unique(drawn["at last"])) == 8
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _warmed_up():
-    """Have torch import what it imports late, which each run inside would import anew."""
-    one = torch.ones(2, requires_grad=True)
-    torch.autograd.grad(2 * one, one, torch.ones(2))
 
 
 @pytest.fixture
 def suite(pytester, monkeypatch):
     """Return a function that runs the suite above in this process, with its own ledger."""
     folder = pytester.mkdir("parity_tests")
-    (folder / "test_inside.py").write_text(SUITE)
+    (folder / "test_linear.py").write_text(SUITE)
     conftest = "from parity_tests.conftest import *\nfrom parity_tests.conftest import _claims\n"
     (folder / "conftest.py").write_text(conftest)
     for name in ("concept", "case", "device"):
@@ -112,57 +128,62 @@ def suite(pytester, monkeypatch):
     def run(*arguments, told=""):
         monkeypatch.setenv("TOLD", told)
         monkeypatch.setattr(LEDGER, "entries", [])
+        monkeypatch.setattr(profiles, "DRAWN", {"kept": 0, "rejected": 0})
         plain = ("-p", "no:cacheprovider", "-p", "no:randomly", "--import-mode=importlib")
-        return pytester.runpytest_inprocess(
-            "-p", "parity_tests.plugin.options", *plain, *arguments, no_reraise_ctrlc=True
-        )
+        with collector.with_value(None):  # examples inside are none of this run
+            return pytester.runpytest_inprocess(
+                "-p", "parity_tests.plugin.options", *plain, *arguments, no_reraise_ctrlc=True
+            )
 
     return run
 
 
 def passed(result, word="passed"):
-    """Return how many tests of a run passed."""
     return result.parseoutcomes().get(word, 0)
 
 
-def test_every_dtype_is_the_default(suite):
-    """Without options all precisions run, on the CPU."""
+def test_every_dtype_on_the_cpu_is_the_default(suite):
     result = suite()
-    assert result.ret == 0
-    assert passed(result) == 4 + 5 + 2
+    assert (result.ret, passed(result)) == (0, 4 + 5 + 4)
     result.stdout.fnmatch_lines(["parity: device cpu, dtype all, --parity-seed=0"])
     result.stdout.fnmatch_lines(["CUDA: not asked for (--device all runs it too)"])
 
 
-def test_what_proves_nothing_is_drawn_again(suite):
-    """Until it proves something or ten draws are over; what is wrong fails at once."""
+def test_a_case_that_proves_nothing_is_drawn_again(suite):
+    """Until it proves something or ten draws are over; a wrong one fails at once."""
     Path("parity_tests", "test_drawing.py").write_text(DRAWING)
     result = suite("-k", "drawing", "--parity-report", "out.json")
-    result.assert_outcomes(passed=2, failed=3)
-    assert len(re.findall("the case proves nothing", result.stdout.str())) >= 2
+    result.assert_outcomes(passed=2, failed=2)
     comparisons = json.loads(Path("out.json").read_text())["comparisons"]
     assert [one["quantity"] for one in comparisons if "at_last" in one["case"]] == ["ones", "x"]
+
+
+@pytest.mark.parametrize(
+    ("told", "says"), [("claim", "but never called it"), ("nothing", "but compared nothing")]
+)
+def test_an_empty_claim_fails(told, says, suite):
+    result = suite("-k", "claim", told=told)
+    result.stdout.fnmatch_lines([f"*the test claims parity of *'linear_forward'* {says}*"])
 
 
 @pytest.mark.parametrize(("dtype", "chosen"), [("float32", 2 + 1), ("float64", 2 + 2)])
 def test_dtype_leaves_the_other_precisions_out(dtype, chosen, suite):
     """Cases of another floating dtype go; integers and tests without a dtype stay."""
     result = suite("--dtype", dtype, "--parity-report", "out.json")
-    assert passed(result) == chosen + 1 + 2
+    assert passed(result) == chosen + 1 + 4
     entries = json.loads(Path("out.json").read_text())["comparisons"]
-    assert {one["dtype"] for one in entries if one["case"] != "test_told"} == {dtype}
+    assert {one["dtype"] for one in entries if "test_linear" in one["case"]} == {dtype}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_cuda_is_skipped_with_the_reason_where_no_device_is(suite):
-    """--device cuda leaves out what has no CUDA case, all adds the CUDA cases to the others."""
+    """--device cuda leaves out every test without a CUDA case, all adds those cases."""
     reason = "no CUDA device: torch.cuda.is_available() is False"
     result = suite("--device", "cuda", "-rs")
     assert (result.ret, passed(result), passed(result, "skipped")) == (0, 0, 4)
     result.stdout.fnmatch_lines([f"CUDA: skipped, {reason}", f"SKIPPED * {reason}"])
     result = suite("--device=all", "-v")
-    assert (passed(result), passed(result, "skipped")) == (11, 4)
-    result.stdout.fnmatch_lines(["*test_linear?cuda-float64-seed0? SKIPPED*"])
+    assert (passed(result), passed(result, "skipped")) == (13, 4)
 
 
 def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
@@ -173,9 +194,8 @@ def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
     monkeypatch.setattr(
         torch.Tensor, "to", lambda self, device: honest(self, device.replace("cuda", "cpu"))
     )
-    test = "parity_tests/test_inside.py::test_linear"
-    result = suite("--device", "all", test, "--parity-report", "out.json", "-q")
-    assert passed(result) == 8
+    test = "parity_tests/test_linear.py::test_linear"
+    assert passed(suite("--device", "all", test, "--parity-report", "out.json", "-q")) == 8
     entries = json.loads(Path("out.json").read_text())["comparisons"]
     errors = {
         device: [one["error"] for one in entries if one["device"] == device]
@@ -183,33 +203,20 @@ def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
     }
     assert len(errors["cpu"]) > 10
     assert errors["cpu"] == errors["cuda"]
-    result.stdout.fnmatch_lines(
-        [f"CUDA: {len(errors['cuda'])} comparisons on a CPU in disguise, *"]
-    )
-
-
-def drawn(result):
-    """Return the number that the suite drew and printed."""
-    return next(line for line in result.outlines if line.startswith("drawn"))
 
 
 def test_a_seed_draws_everything_anew(suite):
-    """0 is the default; another number changes every draw, and the same number none."""
-    default = drawn(suite("-s", "-q", "-k", "draws"))
-    runs = [drawn(suite("-s", "-q", "-k", "draws", "--parity-seed", seed)) for seed in "077"]
-    assert runs[0] == default != runs[1] == runs[2]
+    """0 is the default; the number behind "random" is named, and repeats."""
 
+    def drawn(*arguments):
+        result = suite("-s", "-q", "-k", "draws", *arguments)
+        (number,) = re.findall(r"^drawn (\S+)$", result.stdout.str(), re.MULTILINE)
+        return number, re.findall(r"^drawn anew by --parity-seed=(\d+)$", result.stdout.str(), re.M)
 
-def test_a_random_seed_is_named_and_repeats(suite):
-    """The number behind "random" stands in the header and, under -q, in the summary."""
-    result = suite("-s", "--parity-seed", "random")
-    head = next(line for line in result.outlines if line.startswith("parity: device"))
-    seed = head.partition("--parity-seed=")[2]
-    assert int(seed) > 0
-    result.stdout.fnmatch_lines([f"drawn anew by --parity-seed={seed}"])
-    again = suite("-s", "-q", f"--parity-seed={seed}")
-    assert drawn(again) == drawn(result)
-    again.stdout.fnmatch_lines([f"drawn anew by --parity-seed={seed}"])
+    assert drawn() == drawn("--parity-seed", "0") != drawn("--parity-seed", "7")
+    assert drawn("--parity-seed=7") == drawn("--parity-seed", "7")
+    number, (seed,) = drawn("--parity-seed", "random")
+    assert drawn(f"--parity-seed={seed}") == (number, [seed])
 
 
 @pytest.mark.parametrize(
@@ -217,47 +224,28 @@ def test_a_random_seed_is_named_and_repeats(suite):
     [
         (("--device", "tpu"), "argument --device: invalid choice: 'tpu'"),
         (("--dtype=float16",), "argument --dtype: invalid choice: 'float16'"),
-        (("--parity-seed", "x"), "expected a number from 0, or random, got 'x'"),
         (("--parity-seed=-1",), "expected a number from 0, or random, got '-1'"),
         (("--parity-report",), "argument --parity-report: expected one argument"),
         (("--parity-report", "."), "expected --parity-report to name a file that can be written"),
-        (
-            ("--parity-report", "parity_tests/conftest.py/out.json"),
-            "expected --parity-report to name a file that can be written",
-        ),
+        (("--parity-report", "parity_tests/conftest.py/out.json"), "name a file that can be wri"),
     ],
 )
 def test_bad_values_are_usage_errors(arguments, message, suite):
-    """Exit status 4 and what was expected, before any test runs."""
     result = suite(*arguments)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert message in result.stderr.str() + result.stdout.str()
     assert "passed" not in result.stdout.str()
 
 
-BARE, JOINED = ["--parity-report", "{}"], ["--parity-report={}"]
-
-
-@pytest.mark.parametrize(
-    ("form", "folder"),
-    [
-        pytest.param(BARE, "", id="bare"),
-        pytest.param(BARE, "elsewhere", id="bare, from elsewhere"),
-        pytest.param(JOINED, "", id="joined"),
-    ],
-)
-def test_both_forms_of_the_report(form, folder, suite, pytester, monkeypatch):
-    """A bare PATH is no test to run, in whatever folder, also when it is there already."""
-    pytester.mkdir("elsewhere")
-    monkeypatch.chdir(pytester.path / folder)
-    tests = [str(pytester.path / "parity_tests")] if folder else []
-    outside = str(pytester.path / "elsewhere" / "new" / "out.json")
+@pytest.mark.parametrize("form", [["--parity-report", "{}"], ["--parity-report={}"]])
+def test_both_forms_of_the_report(form, suite, pytester):
+    """A bare PATH is no test to run, also when it is there already."""
+    outside = str(pytester.mkdir("elsewhere") / "new" / "out.json")
     for path in ("new/out.json", outside, outside):
-        result = suite("-k", "told", *tests, *(word.format(path) for word in form))
+        result = suite("-k", "told", *(word.format(path) for word in form))
         assert passed(result) == 1
         result.stdout.fnmatch_lines(["1 comparisons written to *out.json"])
-        report = json.loads(Path(path).read_text())
-        assert [one["quantity"] for one in report["comparisons"]] == ["ones"]
+        assert len(json.loads(Path(path).read_text())["comparisons"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -268,20 +256,13 @@ def test_the_report_is_written_however_the_run_ends(told, status, errors, suite)
     Path("out.json").write_text("of another run")
     result = suite("-q", "-k", "told", "--parity-report", "out.json", told=told)
     assert result.ret == status
-    result.stdout.fnmatch_lines(["*= parity =*", "inside *", "* written to *out.json"])
-
-    def refuse(text):
-        raise AssertionError(f"{text} is no JSON")
-
-    report = json.loads(Path("out.json").read_text(), parse_constant=refuse)
-    assert report["schema"] == 2
-    assert report["run"]["exit_status"] == status
-    assert report["run"]["arguments"][-2:] == ["--parity-report", "out.json"]
+    result.stdout.fnmatch_lines(["*= parity =*", "linear *", "* written to *out.json"])
+    report = json.loads(Path("out.json").read_text(), parse_constant=pytest.fail)
+    assert (report["schema"], report["run"]["exit_status"]) == (2, status)
     last = report["comparisons"][-1]
     assert len(report["comparisons"]) == errors
     assert last["passed"] == (told == "interrupt")
     assert (last["error"] is None) == (told == "nan")
-    assert [path.name for path in Path().glob("out.json*")] == ["out.json"]
 
 
 def test_a_report_that_cannot_be_written_in_the_end_is_an_error(suite, monkeypatch):
@@ -298,7 +279,39 @@ def test_a_report_that_cannot_be_written_in_the_end_is_an_error(suite, monkeypat
     assert Path("out.json").read_text() == "of another run"
 
 
-def test_others_keep_their_own_options(pytester, monkeypatch):
+@pytest.mark.parametrize(("told", "more"), [("", ""), ("some", " (# more rejected)")])
+def test_examples_are_counted(told, more, suite):
+    result = suite("-q", "-s", "-k", "property", told=told)
+    ran = max(map(int, re.findall(r"ran (\d+)", result.stdout.str())))
+    (line,) = re.findall(r"^hypothesis: .*$", result.stdout.str(), re.MULTILINE)
+    profile = settings.get_current_profile_name()
+    assert re.sub(r"\(\d+", "(#", line) == f"hypothesis: {ran} examples{more}, profile {profile}"
+
+
+def test_a_vacuous_property_fails_and_two_bugs_are_one_failure(suite):
+    suite("-q", "-k", "property", told="vacuous").stdout.fnmatch_lines(["*FailedHealthCheck*"])
+    result = suite("-q", "-k", "property", told="group")
+    assert passed(result, "failed") == 1
+    assert "ExceptionGroup" not in result.stdout.str()
+
+
+def test_profiles(monkeypatch):
+    """`dev` draws anew, `ci` does not, `deep` draws ten times as many; CI in the environment."""
+    dev, ci, deep = (settings.get_profile(name) for name in ("dev", "ci", "deep"))
+    assert dev.max_examples == ci.max_examples == deep.max_examples / 10 == profiles.EXAMPLES
+    assert (dev.derandomize, ci.derandomize, deep.derandomize) == (False, True, False)
+    assert all(one.deadline is None and one.print_blob for one in (dev, ci, deep))
+    now = settings.get_current_profile_name()
+    try:
+        for variable, expected in (("", "dev"), ("true", "ci")):
+            monkeypatch.setenv("CI", variable)
+            profiles.register()
+            assert settings.get_current_profile_name() == expected
+    finally:
+        settings.load_profile(now)
+
+
+def test_others_keep_their_own_options(pytester):
     """Beside this project a suite may have a --device of its own: the plugin offers nothing."""
     pytester.makeconftest("def pytest_addoption(parser): parser.addoption('--device')")
     pytester.makepyfile("def test_device(request): assert request.config.option.device == 'tpu'")
@@ -311,24 +324,16 @@ def test_the_plugin_imports_nothing_heavy():
     """Whoever installs the project has the plugin in every run of pytest."""
     loading = "import sys, parity_tests.plugin.options"
     code = f"{loading}; print(*{{one.split('.')[0] for one in sys.modules}})"
-    run = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    loaded = set(run.stdout.split())
-    assert "parity_tests" in loaded
-    assert not loaded & {"torch", "numpy", "scipy", "hypothesis", "scratch", "torch_ref"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True, env=environment)
+    assert "parity_tests" in loaded.split()
+    assert not {*loaded.split()} & {"torch", "numpy", "scipy", "hypothesis", "scratch", "torch_ref"}
 
 
 @pytest.mark.skipif(not PYPROJECT.is_file(), reason="pyproject.toml is not beside the package")
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "two workers"])
-def test_pyargs_from_anywhere(workers, tmp_path):
-    """As installed: the entry point of pyproject.toml, an empty folder, and a bare report path."""
-    if workers:
-        pytest.importorskip("xdist", reason="workers need pytest-xdist, of the dev extra")
+def test_pyargs_from_anywhere(tmp_path):
+    """As installed: the entry point of pyproject.toml, an empty folder, a bare report path."""
+    workers = ("-n", "2") if find_spec("xdist") else ()
     points = tomllib.loads(PYPROJECT.read_text())["project"]["entry-points"]["pytest11"]
     site = tmp_path / "site" / "as_installed-1.dist-info"
     site.mkdir(parents=True)
@@ -338,7 +343,7 @@ def test_pyargs_from_anywhere(workers, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     chosen = ["--dtype", "float32", "--device", "cpu", "--parity-report", "out.json"]
-    named = ["--pyargs", "parity_tests.tests.stems.test_linear", "-k", "seed0 or thousand"]
+    named = ["--pyargs", "parity_tests.tests.test_twins", "-k", "float32 and linear"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *chosen, *workers],
         cwd=empty,
@@ -348,10 +353,10 @@ def test_pyargs_from_anywhere(workers, tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "5 passed" in run.stdout
+    assert re.search(r"^hypothesis: \d+ examples", run.stdout, re.MULTILINE)
     assert re.search(r"^linear +\d+ ", run.stdout, re.MULTILINE)
     report = json.loads((empty / "out.json").read_text())
-    assert {one["dtype"] for one in report["comparisons"]} == {"float32"}
+    assert "float32" in {one["dtype"] for one in report["comparisons"]}
     assert report["environment"]["pins"] == pins.wanted()
 
 

@@ -9,16 +9,6 @@ import torch
 
 from parity_tests.compare import reproducibility as pins
 
-
-def test_the_pins_are_in_force():
-    """Every test of this run computes under them."""
-    assert pins.state() == pins.wanted()
-    assert torch.are_deterministic_algorithms_enabled()
-    assert not torch.is_deterministic_algorithms_warn_only_enabled()
-    assert torch.get_float32_matmul_precision() == "highest"
-    assert not torch.backends.cuda.matmul.allow_tf32
-
-
 #: each pin broken in turn, as code under test might.
 BREACHES = {
     "float32_matmul_precision": lambda: torch.set_float32_matmul_precision("high"),
@@ -30,14 +20,15 @@ BREACHES = {
 
 @pytest.mark.parametrize("name", BREACHES)
 def test_a_breach_is_seen_and_mended(name):
-    """What is in force is asked of torch, not remembered; a pin within ends as it began."""
+    """The state is asked of torch, not remembered; a pin within ends as it began."""
+    assert pins.state() == pins.wanted()
     with pins.pinned():
         BREACHES[name]()
-        broken = pins.state()
+        broken, mode = pins.state(), torch.get_deterministic_debug_mode()
         assert broken[name] != pins.wanted()[name]
         with pins.pinned():
             assert pins.state() == pins.wanted()
-        assert pins.state() == broken
+        assert (pins.state(), torch.get_deterministic_debug_mode()) == (broken, mode)
     assert pins.state() == pins.wanted()
 
 
@@ -55,15 +46,6 @@ def test_an_exception_puts_everything_back(monkeypatch):
         interrupted()
     assert pins.state() == before
     assert before[pins.WORKSPACE] is None
-
-
-def test_warnings_only_is_a_state_of_its_own():
-    """Who had torch warn of what does not repeat has it warn again."""
-    with pins.pinned():
-        torch.set_deterministic_debug_mode("warn")
-        with pins.pinned():
-            assert torch.get_deterministic_debug_mode() == 2
-        assert torch.get_deterministic_debug_mode() == 1
 
 
 def test_torch_before_2_9_has_other_flags(monkeypatch):
