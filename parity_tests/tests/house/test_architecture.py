@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 import parity_tests
 import scratch
 import torch_ref
+from parity_tests.checks import calls_of
 from parity_tests.twins import all_twins
 
 HOUSE = {package.__name__: Path(package.__file__).parent for package in (scratch, torch_ref)}
@@ -224,6 +226,17 @@ def test_every_public_name_has_a_parity_check(stem, claims):
     """Each computing name is claimed by a test, which fails unless it calls and compares it."""
     names = {name for name, value in public("scratch", stem).items() if computes(name, value)}
     assert names - claims[stem] == set()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_public_function_is_called_by_a_row(stem):
+    """So the generic checks ask it what it refuses, overwrites, draws from and repeats."""
+    rows = [row for row in all_twins().values() if row.stem == stem]
+    called = {path for row in rows for path, _, _ in calls_of(row)}
+    for package in ("scratch", "torch_ref"):
+        for name, value in public(package, stem).items():
+            if computes(name, value) and inspect.isfunction(value):
+                assert f"{package}.{stem}.{name}" in called
 
 
 def test_a_missing_proof_would_be_seen(claims):
