@@ -11,6 +11,7 @@ import functools
 import inspect
 import pickle
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
@@ -445,7 +446,8 @@ def is_off(row: Twin, mistake: Mistake) -> None:
 def is_seen(row: Twin, mistake: Mistake) -> None:
     """Type a mistake into the module: some check of the row must fail."""
     assert mistake.change is not None
-    with LEDGER.unrecorded(), mistake.change.planted():
+    with LEDGER.unrecorded(), mistake.change.planted(), warnings.catch_warnings():
+        warnings.simplefilter("error")
         if not any(_fails(check) for check in _quick_checks(row)):
             raise AssertionError(f"no check of the row notices {mistake.name!r}")
 

@@ -155,7 +155,9 @@ TWINS = (
             Mistake(
                 name="b-as-a-row-where-it-fits",
                 why="n = m examples let it pass, elsewhere NumPy does not",
-                change=typed_into("+ b,", "+ (b.mT if len(b) == A_prev.shape[1] else b),"),
+                change=typed_into(
+                    "@ A_prev + b", "@ A_prev + (b.mT if len(b) == A_prev.shape[1] else b)"
+                ),
             ),
             Mistake(
                 name="W-of-torch-not-transposed-where-it-is-square",
