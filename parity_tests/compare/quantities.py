@@ -16,6 +16,7 @@ from parity_tests.compare.measurement import (
     assert_true,
     hold_both,
     measure,
+    record_equal,
 )
 
 Array = NDArray[Any]
@@ -67,6 +68,8 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
             proven = True
         else:
             _assert_within(np.asarray(ours), theirs, name, scale, allowed)
+            if not np.any(ours) and not theirs.any():
+                record_equal(name, theirs.dtype)
             if wider is not None:
                 truth = hold_both(ours, theirs, wider, scale)
                 assert_true(name, truth, allowed, budget.name, RUN)
