@@ -125,7 +125,7 @@ def test_swallows_nothing(row):
 @of(WALKS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_walks_alike(row, dtype, device):
-    """Two hundred steps leave the same parameters and state."""
+    """Many steps leave the same parameters and state."""
     ask(checks.walks_alike, row, dtype, device)
 
 
