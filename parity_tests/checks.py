@@ -285,7 +285,7 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
     gauges = row.sizes(case)
     quantities = {}
     for name, one in results.items():
-        if np.asarray(one).dtype.kind == "f":
+        if np.asarray(one).dtype.kind == "f" and type(one) is not float:
             budget = row.budget_of(name)
             quantities[name] = Quantity(one, expected[name], gauges.get(name), budget)
         else:
