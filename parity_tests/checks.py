@@ -431,6 +431,9 @@ def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
     yield functools.partial(_runs_leave_no_trace, row)
     for layout in LAYOUTS:
         yield functools.partial(takes_any_layout, row, layout)
+    for relation in row.relations:
+        for side in SIDES:
+            yield functools.partial(holds, row, relation, side)
 
 
 def _runs_leave_no_trace(row: Twin) -> None:
