@@ -331,9 +331,17 @@ def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
         return {str(name): one for name, one in result.items()}
     if hasattr(result, "_asdict"):
         return dict(result._asdict())
-    if isinstance(result, tuple | list):
+    if isinstance(result, tuple | list) and len(names) > 1:
         return dict(zip(names, result, strict=True))
-    return {names[0]: result}
+    return numbered(result, names[0])
+
+
+def numbered(result: Any, name: str) -> dict[str, Any]:
+    """Return the entries of nested sequences as quantities: "fold 2 1", the first of the second."""
+    if not isinstance(result, tuple | list):
+        return {name: result}
+    entries = (numbered(one, f"{name} {i}") for i, one in enumerate(result, start=1))
+    return {key: one for found in entries for key, one in found.items()}
 
 
 def _assert_the_same(ours: Values, theirs: Values) -> None:
@@ -490,10 +498,10 @@ class PairTwin(Twin):
 
 
 def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
-    """Return arguments with their floating arrays as tensors."""
+    """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
     return {
         name: bridge.to_torch(name, one, device)
-        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind == "f"
+        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind in bridge.kinds
         else one
         for name, one in arguments.items()
     }
@@ -584,9 +592,11 @@ class FunctionTwin(Twin):
         return self.budgets.get(quantity, self.budget)
 
     def planted(self, module: ModuleType) -> FunctionTwin | None:
-        """Return the row with a changed function of ours."""
-        changed = exchanged(self.ours, module)
-        return None if changed is self.ours else replace(self, ours=changed)
+        """Return the row with a changed function of either side."""
+        changed = [exchanged(one, module) for one in (self.ours, self.theirs)]
+        if changed == [self.ours, self.theirs]:
+            return None
+        return replace(self, ours=changed[0], theirs=changed[1])
 
 
 @dataclass(frozen=True, kw_only=True)
