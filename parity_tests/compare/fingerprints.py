@@ -35,7 +35,10 @@ def fingerprint(value: Any, *, opaque: Callable[[Any], Any] = _refuse) -> Any:
     if isinstance(value, torch.Generator):
         return look(value.get_state())
     if isinstance(value, torch.nn.Module):
-        return look(dict(value.state_dict(keep_vars=True))), value.training
+        return look(dict(value.state_dict(keep_vars=True))), [
+            (name, part.training, len(part._forward_hooks), look(_tensors(part)))
+            for name, part in value.named_modules()
+        ]
     if isinstance(value, torch.optim.Optimizer):
         state = value.state_dict()
         return look(state["state"]), look(state["param_groups"])
@@ -53,6 +56,11 @@ def fingerprint(value: Any, *, opaque: Callable[[Any], Any] = _refuse) -> Any:
     if isinstance(value, type | torch.dtype) or callable(value):
         return getattr(value, "__qualname__", str(value))
     return opaque(value)
+
+
+def _tensors(part: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Return what hangs on a module beside its parameters and buffers, such as a mask."""
+    return {name: one for name, one in vars(part).items() if isinstance(one, torch.Tensor)}
 
 
 def timeless(found: Any) -> Any:

@@ -124,7 +124,8 @@ def admit_layout(layout: Any) -> Bridge:
     """Return the bridge of a layout."""
     if isinstance(layout, str) and layout in LAYOUTS:
         return LAYOUTS[layout]
-    pair = isinstance(layout, tuple) and len(layout) == 2 and all(map(callable, layout))
+    functions = layout[:2] if isinstance(layout, Bridge) else layout
+    pair = isinstance(functions, tuple) and len(functions) == 2 and all(map(callable, functions))
     known = ", ".join(map(repr, LAYOUTS))
     expected = f"layout to be one of {known} or the two functions of a Bridge"
     _require(pair, expected, repr(layout), ValueError)

@@ -8,7 +8,7 @@ hypothesis' own health check.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -38,11 +38,6 @@ def register() -> None:
     settings.register_profile("ci", max_examples=EXAMPLES, **same)
     settings.register_profile("deep", max_examples=10 * EXAMPLES, **every)
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
-
-
-def weighted(weight: float) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that gives a property so many times the profile's number of examples."""
-    return settings(max_examples=round(weight * settings().max_examples))
 
 
 def count(statistics: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import re
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ import torch
 from parity_tests.checks import (
     agrees,
     agrees_in_float32,
+    assert_pure,
     backward_is_linear,
     gauges_bound_something,
     holds,
@@ -156,7 +158,11 @@ LIES = {
     "a rule": (agrees, rule(EpsilonHat()), "theta after each step differs"),
     "v": (agrees, rule(Lying(ADAM, lambda p, g, s: s.v.fill(0), since=9)), "v after each step"),
     "a step more": (agrees, rule(Lying(ADAM, lambda p, g, s: s.t.__iadd__(1))), "after each step"),
-    "its gradients": (agrees, rule(Lying(ADAM, lambda p, g, s: g.theta.fill(0))), "after the upd"),
+    "its gradients": (
+        agrees,
+        rule(Lying(ADAM, lambda p, g, s: g.theta.fill(0))),
+        "the gradients were modified",
+    ),
     "float16": (agrees_in_float32, ours(lambda x: in_half(np.tanh(x))), "twice torch's"),
     "witnesses": (three_witnesses_agree, pair(), "contradicts ours"),
     "a walk": (walks_alike, rule(EpsilonHat()), "step 1: theta differs"),
@@ -271,3 +277,77 @@ def test_a_deviation_in_words():
     said = [in_words(one) for one in (np.inf, 3.0, 0.5, 0.0, 2e-5)]
     assert said[:2] == ["no number at all", "off by 3 times the right value"]
     assert said[2:] == ["off by 50%", "equal", "off from digit 5 on (2.0e-05)"]
+
+
+def _modifies_deep_inside(cache):
+    cache[1]["A"][0, 0] += 1e-300
+    return 1.0
+
+
+def _modifies_a_module(module):
+    with torch.no_grad():
+        module.bias[0] += 1e-7
+
+
+def _draws_last(m):
+    yield m
+    yield np.random.default_rng().random(m)
+
+
+def _module():
+    return torch.nn.Linear(2, 2)
+
+
+SIDE_EFFECTS = {
+    "an array deep inside": (
+        _modifies_deep_inside,
+        {"cache": ("name", {"A": np.zeros((2, 2))})},
+        "modified",
+    ),
+    "the sign of a zero": (lambda Z: np.negative(Z, out=Z).sum(), {"Z": np.zeros(2)}, "modified"),
+    "a parameter of a module": (_modifies_a_module, {"module": _module()}, "modified"),
+    "a gradient left behind": (
+        lambda module: module.weight.sum().backward(),
+        {"module": _module()},
+        "modified",
+    ),
+    "a module's mode": (lambda module: module.eval() and None, {"module": _module()}, "modified"),
+    "an entry of a list": (lambda orders: orders.pop(), {"orders": [1, 2]}, "modified"),
+    "numpy's generator": (
+        lambda m: 0 * np.random.rand(m),  # noqa: NPY002
+        {"m": 2},
+        "numpy.random was drawn",
+    ),
+    "torch's generator": (lambda m: 0 * torch.rand(m), {"m": 2}, "torch was drawn"),
+    "python's generator": (lambda m: 0 * random.random(), {"m": 2}, "random was drawn"),
+    "a generator nobody handed in": (_draws_last, {"m": 2}, "another result"),
+    "a memory of the last call": (counting, {"x": np.ones(2)}, "another result"),
+}
+
+
+@pytest.mark.parametrize("effect", SIDE_EFFECTS)
+def test_a_side_effect_is_seen(effect):
+    function, example, message = SIDE_EFFECTS[effect]
+    with pytest.raises(AssertionError, match=message):
+        assert_pure(function, example)
+
+
+def test_what_should_be_overwritten_and_is_not_is_seen():
+    with pytest.raises(AssertionError, match="modified"):
+        assert_pure(lambda Z: Z.sum(), {"Z": np.ones(2)}, frozenset({"Z"}))
+
+
+def test_a_value_that_cannot_be_looked_into_is_refused():
+    with pytest.raises(TypeError, match="expected a value that can be looked into, got object"):
+        assert_pure(lambda Z: 1, {"Z": object()})
+
+
+def test_every_mistake_has_a_name_of_its_own_and_fits_its_module():
+    """One name is one mistake of a concept, whatever reads it."""
+    for row in all_twins().values():
+        names = [one.name for one in row.mistakes]
+        assert len(set(names)) == len(names), row.name
+        for one in row.mistakes:
+            assert one.values or one.wrong or one.change, one.name
+            if one.change:
+                one.change.load()

@@ -1,4 +1,4 @@
-"""Arguments of the public door that cannot be compared are refused, and it is said why."""
+"""Code of other people: wrong arguments are refused, witnesses named, documented examples run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
 HALF = np.ones(2, np.float16)
 
 #: modules whose examples are run.
-DOCUMENTED = ("user_code", "compare.functions", "compare.locate", "compare.measurement")
+DOCUMENTED = (
+    *("parity_tests.user_code", "parity_tests.compare.functions", "parity_tests.compare.locate"),
+    *("parity_tests.compare.measurement", "parity_tests.compare.optimizers"),
+    *("scratch.training", "scratch.network", "scratch.optimizers"),
+    *("torch_ref.training", "torch_ref.network", "torch_ref.optimizers"),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -198,5 +203,5 @@ def test_the_package_offers_its_names():
 
 @pytest.mark.parametrize("module", DOCUMENTED)
 def test_the_examples_of_the_documentation_run(module):
-    found = doctest_module(importlib.import_module(f"parity_tests.{module}"))
-    assert (found.failed, found.attempted > 2) == (0, True)
+    found = doctest_module(importlib.import_module(module))
+    assert (found.failed, found.attempted > 1) == (0, True)
