@@ -97,7 +97,7 @@ class Change:
         constants = {
             name: value
             for name, value in vars(changed).items()
-            if name not in vars(original) or isinstance(value, float | int | str)
+            if name not in vars(original) or literal(value)
         }
         kept = {name: vars(original)[name] for name in constants if name in vars(original)}
         vars(original).update(constants)
@@ -114,6 +114,14 @@ class Change:
 
 #: what makes a function do what it does.
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
+
+
+def literal(value: Any) -> bool:
+    """Tell whether a value is made of numbers and strings alone."""
+    parts = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping | tuple):
+        return all(literal(one) for one in parts)
+    return isinstance(value, float | int | str)
 
 
 def functions_of(module: ModuleType) -> dict[str, FunctionType]:
