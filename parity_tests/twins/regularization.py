@@ -153,6 +153,10 @@ L2_GRADIENT = penalty_row(
             change=typed_into('if name.startswith("W")', 'if not name.startswith("b")'),
         ),
         Mistake(
+            name="torch's sum of norms",
+            change=typed_into_torch("W.square().sum()", "W.norm()"),
+        ),
+        Mistake(
             name="torch's decay of every parameter",
             seen="torch.optim, which decays all that it is given",
             change=typed_into_torch(
@@ -183,6 +187,10 @@ L1_GRADIENT = penalty_row(
             change=typed_into(
                 "* np.sign(W)", "* np.where(W == 0, np.copysign(0.5, W), np.sign(W))"
             ),
+        ),
+        Mistake(
+            name="torch's L1 over 2m",
+            change=typed_into_torch('"m": 1, "2m": 2', '"m": 2, "2m": 2'),
         ),
         Mistake(
             name="torch's L1 by the root of squares",
@@ -221,28 +229,15 @@ def backward(dJ: Any, cache: Any) -> dict[str, Array]:
     return {name: dJ * one for name, one in gradient.items()}
 
 
-class Bare(torch.nn.Module):
-    """Linear layers that hold no numbers of their own, and one of their penalties."""
-
-    def __init__(self, penalty: Callable[..., torch.Tensor], *tensors: torch.Tensor) -> None:
-        """Make a layer for each weight."""
-        super().__init__()
-        self.penalty = penalty
-        self.layers = torch.nn.ModuleList(
-            torch.nn.Linear(W.shape[1], W.shape[0], bias=False, device="meta") for W in tensors
-        )
-
-    def forward(self, **choices: Any) -> torch.Tensor:
-        """Return the penalty."""
-        return self.penalty(self.layers, **choices)
-
-
-def their_penalty(kind: str, *tensors: torch.Tensor, **choices: Any) -> torch.Tensor:
-    """Return torch's penalty on weights."""
-    module = Bare(getattr(theirs, f"{kind}_penalty"), *tensors)
-    named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
-    found: torch.Tensor = torch.func.functional_call(module, named, (), choices)
-    return found
+def their_penalty(
+    kind: str, *tensors: torch.Tensor, strength: float, m: int, denominator: str
+) -> torch.Tensor:
+    """Return the penalty of weights as torch sums it."""
+    total = sum(
+        ((W.abs() if kind == "l1" else W.square()).sum() for W in tensors),
+        start=0.0 * tensors[0].sum(),
+    )
+    return strength / (theirs.DENOMINATORS[denominator] * m) * total
 
 
 def witnessed_row(kind: str, denominator: str, formula: str, mistakes: Any) -> PairTwin:
@@ -288,23 +283,9 @@ L2_PENALTY = witnessed_row(
                 "parameters.theta.dtype.type(strength / DENOMINATORS[denominator]",
             ),
         ),
-        Mistake(
-            name="torch's sum of norms",
-            change=typed_into_torch("W.square().sum()", "W.norm()"),
-        ),
     ),
 )
-L1_PENALTY = witnessed_row(
-    "l1",
-    "m",
-    "lambda / m sum |W|",
-    (
-        Mistake(
-            name="torch's L1 over 2m",
-            change=typed_into_torch('"m": 1, "2m": 2', '"m": 2, "2m": 2'),
-        ),
-    ),
-)
+L1_PENALTY = witnessed_row("l1", "m", "lambda / m sum |W|", ())
 
 
 def draw_kinks(rng: np.random.Generator, m: int = 3) -> Case:

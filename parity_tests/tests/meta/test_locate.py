@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from parity_tests import ScratchRun, TorchRun, locate
+from parity_tests import ScratchRun, TorchRun, locate, networks
 from parity_tests.compare.bridge import load, masks_to_torch, rows, twin
-from parity_tests.tests.stems.test_network import NORM, draw_labels, draw_network
+from parity_tests.networks import draw_labels
 from scratch.dropout import draw_masks
 from scratch.network import BACKWARD, Network
 from scratch.optimizers import OPTIMIZERS, Adam, GradientDescent, Momentum
@@ -20,6 +20,14 @@ from torch_ref import optimizers as theirs
 
 SIZES = (4, 6, 5, 3)
 STEPS, PLANTED = 12, 7
+
+
+def draw_network(layer_sizes, hidden, output, rng, **choices):
+    """Draw a network and its parameters."""
+    drawn = networks.draw_network(
+        rng, layer_sizes, hidden=hidden, output=output, decided=False, **choices
+    )
+    return drawn.network, drawn.parameters
 
 
 def draw_batches(network, rng, steps=STEPS, m=9):
@@ -58,8 +66,8 @@ AGREEING = {
     "relu": {"hidden": "relu"},
     "leaky relu": {"hidden": "leaky_relu"},
     "dropout": {"hidden": "relu", "keep_probs": (0.8, 0.5)},
-    "batch norm": {"hidden": "relu", "batch_norm": NORM},
-    "both": {"hidden": "sigmoid", "keep_probs": (0.5, 0.9), "batch_norm": NORM},
+    "batch norm": {"hidden": "relu", "epsilon": 1e-3, "decay": 0.8},
+    "both": {"hidden": "sigmoid", "keep_probs": (0.5, 0.9), "epsilon": 1e-3, "decay": 0.8},
 }
 
 
