@@ -109,7 +109,7 @@ VECTORS = FunctionTwin(
             change=Change("torch_ref.parameters", "vector.clone(), module", "vector, module"),
         ),
         Mistake(
-            name="torch's vector follows its parameters",
+            name="torch's vector from the last layer on",
             change=Change(
                 "torch_ref.parameters",
                 "parameters_to_vector(module.parameters()).detach().clone()",
@@ -123,50 +123,78 @@ VECTORS = FunctionTwin(
 # --- names and theta ------------------------------------------------------------------------------
 
 
-def draw_arrays(rng: np.random.Generator, layout: str = "in rows", **settings: Any) -> Case:
-    """Draw arrays by name, in any layout of memory."""
+CLONES: Mapping[str, Callable[[Any], Any]] = {
+    "copy": Parameters.copy,
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "pickle": lambda parameters: pickle.loads(pickle.dumps(parameters)),
+}
+
+
+def draw_arrays(
+    rng: np.random.Generator, layout: str = "in rows", clone: str = "copy", **settings: Any
+) -> Case:
+    """Draw arrays by name, in any layout of memory, and a way to copy."""
     parameters = draw_parameters(rng, **settings)["parameters"]
-    return {"arrays": {name: LAYOUTS[layout](one) for name, one in parameters.items()}}
+    return {
+        "arrays": {name: LAYOUTS[layout](one) for name, one in parameters.items()},
+        "clone": clone,
+    }
 
 
-def laid(arrays: Mapping[str, Array]) -> Values:
-    """Return our theta, the views, theta once the last is doubled, and the views of theta + 1."""
-    parameters = Parameters(arrays)
-    found = {"theta": parameters.theta.copy(), **{n: one.copy() for n, one in parameters.items()}}
-    last = [*arrays][-1]
-    parameters[last] = 2 * parameters[last]
-    found["theta after a view"] = parameters.theta.copy()
-    parameters.theta[:] += 1
-    return {**found, **{f"{name} after theta": one for name, one in parameters.items()}}
+def laid(arrays: Mapping[str, Array], clone: str) -> Values:
+    """Return theta and its views, those of a copy that is written to by either, and zeros."""
+    handed = {name: one.copy() for name, one in arrays.items()}
+    parameters = Parameters(handed)
+    handed["W1"][:] = 0
+    other = CLONES[clone](parameters)
+    other["W1"] = 3 * other["W1"]
+    other.theta[:] -= 1
+    return {
+        "theta": parameters.theta,
+        **parameters,
+        "theta of the copy": other.theta,
+        **{f"{name} of the copy": one for name, one in other.items()},
+        "zeros": parameters.zeros_like().theta,
+    }
 
 
-def their_laid(arrays: Mapping[str, Array]) -> Values:
-    """Return the same of tensors and of torch's vector of them."""
+def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
+    """Return the same of tensors and of torch's vectors of them."""
     tensors = {name: torch.from_numpy(np.array(one, order="C")) for name, one in arrays.items()}
-
-    def theta() -> Array:
-        vector = torch.nn.utils.parameters_to_vector(list(tensors.values()))
-        found: Array = vector.numpy()
-        return found
-
-    found = {"theta": theta(), **{name: one.numpy().copy() for name, one in tensors.items()}}
-    [*tensors.values()][-1].mul_(2)
-    found["theta after a view"] = theta()
-    return {**found, **{f"{name} after theta": one.numpy() + 1 for name, one in tensors.items()}}
+    others = copy.deepcopy(tensors)
+    others["W1"].mul_(3)
+    for one in others.values():
+        one.sub_(1)
+    theta, other = (
+        torch.nn.utils.parameters_to_vector(list(one.values())) for one in (tensors, others)
+    )
+    return {
+        "theta": theta,
+        **tensors,
+        "theta of the copy": other,
+        **{f"{name} of the copy": one for name, one in others.items()},
+        "zeros": torch.zeros_like(theta),
+    }
 
 
 VIEWS = FunctionTwin(
     name="parameters",
-    formula="theta holds W1, b1, W2, ... side by side, row by row; each name is a view of it",
+    formula="theta holds W1, b1, W2, ... side by side, row by row, and each name is a view of it; "
+    "a copy has a theta of its own",
     source=CHECKING,
     proves=("Parameters",),
     ours=laid,
-    theirs=their_laid,
+    theirs=lambda **case: {name: one.numpy() for name, one in their_laid(**case).items()},
     bridge=None,
     exact=True,
     draw=draw_arrays,
-    cases={**SIZES, "layout": st.sampled_from([*LAYOUTS])},
-    edges={**EDGES, "in columns": {"layout": "in columns"}},
+    cases={**SIZES, "layout": st.sampled_from([*LAYOUTS]), "clone": st.sampled_from([*CLONES])},
+    edges={
+        **EDGES,
+        **{name: {"clone": name} for name in CLONES},
+        "in columns": {"layout": "in columns"},
+    },
     weight=0.5,
     mistakes=(
         Mistake(
@@ -189,61 +217,6 @@ VIEWS = FunctionTwin(
             name="views of a copy",
             change=typed_into("pieces = np.split(theta,", "pieces = np.split(theta.copy(),"),
         ),
-    ),
-)
-
-CLONES: Mapping[str, Callable[[Any], Any]] = {
-    "copy": Parameters.copy,
-    "copy.copy": copy.copy,
-    "copy.deepcopy": copy.deepcopy,
-    "pickle": lambda parameters: pickle.loads(pickle.dumps(parameters)),
-}
-
-
-def cloned(parameters: Parameters, clone: str, **_: Any) -> Values:
-    """Return parameters whose copy learnt, the copy, and zeros like it."""
-    kept = Parameters(parameters)
-    other = CLONES[clone](kept)
-    other["W1"] = 3 * other["W1"]
-    other.theta[:] -= 1
-    return {
-        "theta": kept.theta,
-        "theta of the copy": other.theta,
-        "zeros": kept.zeros_like().theta,
-        **{f"{name} of the copy": one for name, one in other.items()},
-    }
-
-
-def their_cloned(parameters: Parameters, network: Network, **_: Any) -> Values:
-    """Return the same of a module and its deep copy."""
-    module = twin(network, parameters)
-    other = copy.deepcopy(module)
-    with torch.no_grad():
-        theirs.parameters(other)["W1"].mul_(3)
-        for one in other.parameters():
-            one.sub_(1)
-    return {
-        "theta": theirs.to_vector(module).numpy(),
-        "theta of the copy": theirs.to_vector(other).numpy(),
-        "zeros": 0 * theirs.to_vector(module).numpy(),
-        **{f"{name} of the copy": one for name, one in unload(other).items()},
-    }
-
-
-COPIES = FunctionTwin(
-    name="copies of parameters",
-    formula="a copy shares one theta with its own views and nothing with the original",
-    source="Python's copy and pickle; copy.deepcopy of a torch.nn.Module",
-    proves=("Parameters",),
-    ours=cloned,
-    theirs=their_cloned,
-    bridge=None,
-    exact=True,
-    draw=lambda rng, clone="copy", **settings: {**draw_parameters(rng, **settings), "clone": clone},
-    cases={**SIZES, "clone": st.sampled_from([*CLONES])},
-    edges={name: {"clone": name} for name in CLONES},
-    weight=0.4,
-    mistakes=(
         Mistake(
             name="copy-is-a-reference",
             seen="pytorch/tutorials pull request 188; zhangj111/astnn issue 8",
@@ -262,4 +235,4 @@ COPIES = FunctionTwin(
     ),
 )
 
-TWINS = (VECTORS, VIEWS, COPIES)
+TWINS = (VECTORS, VIEWS)

@@ -44,19 +44,19 @@ TAUGHT = 'Course 2, week 1, "Regularization"'
 
 # --- penalties ------------------------------------------------------------------------------------
 
-KINDS = st.sampled_from(["normal", "zeros", "grid", "duplicated rows"])
-STRENGTHS = st.just(0.0) | powers(-4, 2)
-DENOMINATORS = st.sampled_from([*ours.DENOMINATORS])
+KINDS, DENOMINATORS = st.sampled_from(["l2", "l1"]), st.sampled_from([*ours.DENOMINATORS])
+PENALTIES = ("l1_penalty", "l2_penalty", "l1_penalty_gradient", "l2_penalty_gradient")
 
 
 def draw_penalty(
     rng: np.random.Generator,
-    denominator: str,
+    kind: str = "l2",
     layer_sizes: tuple[int, ...] = (5, 4, 3),
     normalized: bool = False,
     weights: str = "zeros",
     strength: float = 0.7,
     m: int = 13,
+    denominator: str | None = None,
 ) -> Case:
     """Draw parameters, biases too, half of them 0 and -0.0 unless another kind is asked for."""
     epsilon = 1e-5 if normalized else None
@@ -64,12 +64,14 @@ def draw_penalty(
     for view in parameters.values():
         view[...] = draw(weights, view.shape, rng)
     parameters["W1"][0, 0] = -1.5  # something to see
-    choices = {"strength": strength, "m": m, "denominator": denominator}
-    return {"parameters": parameters, "network": network, **choices}
+    choices: dict[str, Any] = {"strength": strength, "m": m}
+    if denominator:
+        choices["denominator"] = denominator
+    return {"kind": kind, "parameters": parameters, "network": network, **choices}
 
 
 def penalized(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Values:
-    """Return our penalty, its gradient and the names of the weights as far as they are."""
+    """Return our penalty, its gradient and the weights that have a part in it."""
     penalty = getattr(ours, f"{kind}_penalty")(parameters, **choices)
     gradient = getattr(ours, f"{kind}_penalty_gradient")(parameters, **choices)
     weights = {f"weights' {name}": one for name, one in ours.weights(parameters).items()}
@@ -89,54 +91,43 @@ def their_penalized(kind: str, parameters: Parameters, network: Network, **choic
 
 def penalty_calls(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Any:
     """Yield the calls of the functions of either side."""
-    for side, given in (
-        ("scratch", {"parameters": parameters}),
-        ("torch_ref", {"module": twin(network, parameters)}),
-    ):
+    module = {"module": twin(network, parameters)}
+    for side, given in (("scratch", {"parameters": parameters}), ("torch_ref", module)):
         yield f"{side}.regularization.weights", given
-        for name in (f"{kind}_penalty", f"{kind}_penalty_gradient"):
-            yield f"{side}.regularization.{name}", {**given, **choices}
-    rest = {"strength": choices["strength"], "m": choices["m"]}
-    yield "torch_ref.regularization.weight_decay_groups", {**given, **rest}
+        for name in ("l1_penalty", "l2_penalty", "l1_penalty_gradient", "l2_penalty_gradient"):
+            yield f"{side}.regularization.{name}", {**given, **choices, "denominator": "m"}
+    yield "torch_ref.regularization.weight_decay_groups", {**module, **choices}
 
 
-def penalty_row(kind: str, denominator: str, formula: str, mistakes: Any) -> FunctionTwin:
-    """Return the row of a penalty and its gradient, for modules of any shape."""
-    return FunctionTwin(
-        name=f"{kind}_penalty_gradient",
-        formula=formula,
-        source=f"{TAUGHT}; torch.autograd.grad",
-        proves=("weights", f"{kind}_penalty", f"{kind}_penalty_gradient"),
-        ours=partial(penalized, kind),
-        theirs=partial(their_penalized, kind),
-        bridge=None,
-        draw=partial(draw_penalty, denominator=denominator),
-        cases={
-            "layer_sizes": layer_sizes,
-            "normalized": st.booleans(),
-            "weights": KINDS,
-            "strength": STRENGTHS,
-            "m": st.integers(1, 10_000),
-            "denominator": DENOMINATORS,
-        },
-        edges={
-            "zeros of either sign": {"weights": "zeros", "layer_sizes": (9, 9, 9)},
-            "no zeros": {"weights": "normal"},
-            "batch norm": {"normalized": True},
-            "over m": {"denominator": "m"},
-            "over 2m": {"denominator": "2m"},
-        },
-        weight=0.6,
-        calls=partial(penalty_calls, kind),
-        mistakes=mistakes,
-    )
-
-
-L2_GRADIENT = penalty_row(
-    "l2",
-    "2m",
-    "lambda / (2 m) sum W^2, whose gradient is lambda / m W, and 0 for b, gamma and beta",
-    (
+GRADIENT_ROW = FunctionTwin(
+    name="gradients of penalties",
+    formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
+    source=f"{TAUGHT}; torch.autograd.grad",
+    proves=("weights", *PENALTIES),
+    ours=penalized,
+    theirs=their_penalized,
+    bridge=None,
+    draw=draw_penalty,
+    cases={
+        "kind": KINDS,
+        "layer_sizes": layer_sizes,
+        "normalized": st.booleans(),
+        "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
+        "strength": st.just(0.0) | powers(-4, 2),
+        "m": st.integers(1, 10_000),
+        "denominator": st.none() | DENOMINATORS,
+    },
+    edges={
+        "L1": {"kind": "l1"},
+        "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
+        "L1 over 2m": {"kind": "l1", "denominator": "2m"},
+        "L2 over m": {"denominator": "m"},
+        "no zeros": {"weights": "normal"},
+        "batch norm": {"normalized": True},
+    },
+    weight=1.2,
+    calls=penalty_calls,
+    mistakes=(
         Mistake(
             name="l2-gradient-without-its-2",
             seen="jingtinghuang/CS231n-Spring-2017 issue 3",
@@ -164,13 +155,6 @@ L2_GRADIENT = penalty_row(
                 "in unchecked(parameters)(module).items()}",
             ),
         ),
-    ),
-)
-L1_GRADIENT = penalty_row(
-    "l1",
-    "m",
-    "lambda / m sum |W|, whose gradient is lambda / m sign(W), 0 at W = 0, and 0 for b",
-    (
         Mistake(
             name="l1-gradient-always-positive",
             seen="bashardudin/Epita-SCIA-OCVX issue 1",
@@ -201,73 +185,68 @@ L1_GRADIENT = penalty_row(
 )
 
 
-def draw_weights(rng: np.random.Generator, denominator: str, m: int = 13, **sizes: int) -> Case:
+def draw_weights(
+    rng: np.random.Generator,
+    kind: str = "l2",
+    n: int = 4,
+    n_prev: int = 5,
+    m: int = 13,
+    denominator: str = "2m",
+) -> Case:
     """Draw weights off zero, of either sign, in two layers."""
-    n, n_prev = sizes.get("n", 4), sizes.get("n_prev", 5)
     signs = rng.choice([-1.0, 1.0], (n, n_prev))
-    return {
-        "W1": signs * rng.uniform(0.1, 1, (n, n_prev)),
-        "W2": -rng.uniform(0.1, 1, (3, n)),
-        **{"strength": 0.7, "m": m, "denominator": denominator},
-    }
+    W1, W2 = signs * rng.uniform(0.1, 1, (n, n_prev)), -rng.uniform(0.1, 1, (3, n))
+    choices = {"kind": kind, "strength": 0.7, "m": m, "denominator": denominator}
+    return {"W1": W1, "W2": W2, **choices}
 
 
-CHOICES = ("strength", "m", "denominator")
+def forward(
+    kind: str, strength: float, m: int, denominator: str, **weights: Array
+) -> tuple[Any, Any]:
+    """Return our penalty, and its gradient as the cache."""
+    given = Parameters(weights), strength, m, denominator
+    functions = (getattr(ours, f"{kind}_penalty{end}") for end in ("", "_gradient"))
+    penalty, gradient = (one(*given) for one in functions)
+    return penalty, gradient
 
 
-def forward(kind: str, **case: Any) -> tuple[Any, Any]:
-    """Return our penalty, and what its gradient is made of."""
-    choices = {name: case.pop(name) for name in CHOICES}
-    parameters = Parameters(case)
-    return getattr(ours, f"{kind}_penalty")(parameters, **choices), (kind, parameters, choices)
-
-
-def backward(dJ: Any, cache: Any) -> dict[str, Array]:
+def backward(dJ: Any, gradient: Parameters) -> dict[str, Array]:
     """Return our gradient times that of J."""
-    kind, parameters, choices = cache
-    gradient = getattr(ours, f"{kind}_penalty_gradient")(parameters, **choices)
     return {name: dJ * one for name, one in gradient.items()}
 
 
 def their_penalty(
-    kind: str, *tensors: torch.Tensor, strength: float, m: int, denominator: str
+    *weights: torch.Tensor, kind: str, strength: float, m: int, denominator: str
 ) -> torch.Tensor:
     """Return the penalty of weights as torch sums it."""
-    total = sum(
-        ((W.abs() if kind == "l1" else W.square()).sum() for W in tensors),
-        start=0.0 * tensors[0].sum(),
-    )
-    return strength / (theirs.DENOMINATORS[denominator] * m) * total
+    sizes = [(W.abs() if kind == "l1" else W.square()).sum() for W in weights]
+    return strength / (theirs.DENOMINATORS[denominator] * m) * torch.stack(sizes).sum()
 
 
-def witnessed_row(kind: str, denominator: str, formula: str, mistakes: Any) -> PairTwin:
-    """Return the row of a penalty by three witnesses, weights away from zero."""
-    return PairTwin(
-        name=f"{kind}_penalty",
-        formula=formula,
-        source=f"{TAUGHT}; torch.Tensor.abs, torch.Tensor.square",
-        proves=(f"{kind}_penalty", f"{kind}_penalty_gradient"),
-        ours=Pair(partial(forward, kind), backward),
-        theirs=partial(their_penalty, kind),
-        constants=CHOICES,
-        draw=partial(draw_weights, denominator=denominator),
-        cases={
-            "n": st.integers(1, 6),
-            "n_prev": st.integers(1, 6),
-            "m": st.integers(1, 100),
-            "denominator": DENOMINATORS,
-        },
-        edges={"a square W": {"n": 4, "n_prev": 4}, "of one example": {"m": 1}},
-        weight=0.3,
-        mistakes=mistakes,
-    )
-
-
-L2_PENALTY = witnessed_row(
-    "l2",
-    "2m",
-    "lambda / (2 m) sum W^2",
-    (
+WITNESSED = PairTwin(
+    name="penalties",
+    formula="lambda / (2 m) sum W^2, lambda / m sum |W|",
+    source=f"{TAUGHT}; torch.Tensor.square, torch.Tensor.abs",
+    proves=PENALTIES,
+    ours=Pair(forward, backward),
+    theirs=their_penalty,
+    constants=("kind", "strength", "m", "denominator"),
+    draw=draw_weights,
+    cases={
+        "kind": KINDS,
+        "n": st.integers(1, 6),
+        "n_prev": st.integers(1, 6),
+        "m": st.integers(1, 100),
+        "denominator": DENOMINATORS,
+    },
+    edges={
+        "L1": {"kind": "l1", "denominator": "m"},
+        "a square W": {"n": 4, "n_prev": 4},
+        "of one example": {"m": 1},
+    },
+    weight=0.5,
+    smooth=lambda kind="l2", **_: True,
+    mistakes=(
         Mistake(
             name="l2-norm-not-squared",
             seen="ddbourgin/numpy-ml issue 53: the penalty gamma sqrt(beta @ beta)",
@@ -285,7 +264,6 @@ L2_PENALTY = witnessed_row(
         ),
     ),
 )
-L1_PENALTY = witnessed_row("l1", "m", "lambda / m sum |W|", ())
 
 
 def draw_kinks(rng: np.random.Generator, m: int = 3) -> Case:
@@ -512,10 +490,7 @@ L2 = FunctionTwin(
             why="weight_decay given for module.parameters() shrinks b too",
             values=lambda **case: shrunk(STRENGTH / case["X"].shape[1], **case, biases=True),
             margin=0.01,
-            change=typed_into_torch(
-                'for name, W in named.items() if name.startswith("W")]',
-                "for name, W in named.items()]",
-            ),
+            change=typed_into_torch('"weight_decay": 0.0', '"weight_decay": strength / m'),
         ),
         Mistake(
             name="AdamW",
@@ -594,4 +569,4 @@ ERRATUM = FunctionTwin(
     ),
 )
 
-TWINS = (L2_PENALTY, L1_PENALTY, L2_GRADIENT, L1_GRADIENT, KINK, L2, L1, ERRATUM)
+TWINS = (WITNESSED, GRADIENT_ROW, KINK, L2, L1, ERRATUM)
