@@ -11,8 +11,10 @@ import functools
 import inspect
 import pickle
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,7 @@ from parity_tests.rows import (
     Relation,
     Twin,
     Values,
+    crossed,
     public,
 )
 from parity_tests.twins import twin
@@ -44,6 +47,12 @@ Check = Callable[..., None]
 
 #: largest gauge of an example, over the largest entry: sums of forty terms of either sign cancel.
 LOOSEST = 100
+
+#: numbers that are none, and the most places where they are put.
+POISONS, PLACES = (np.nan, np.inf, -np.inf), 12
+
+#: steps of a walk that shows what they leave behind; in float32 there is less to see it by.
+LONG_WALK = {np.float64: 1000, np.float32: 300}
 
 #: arguments that are drawn from, wherever they come.
 GENERATORS = frozenset({"rng", "generator"})
@@ -111,11 +120,11 @@ def three_witnesses_agree(row: PairTwin, device: str = "cpu", **settings: Any) -
 def walks_alike(
     row: OptimizerTwin, dtype: Any = np.float64, device: str = "cpu", **settings: Any
 ) -> None:
-    """Hold 200 steps on two tensors of very different size, state too, to torch's."""
+    """Hold many steps on tensors of very different size, state too, to torch's."""
     choices, rng = row.choices(row.case(**settings)), row.generator(settings)
+    sizes = {"W1": 1.0, "b1": 1e-6, "W2": 1e3}
     parameters = {
-        "W1": rng.standard_normal((4, 3)).astype(dtype),
-        "b1": (1e-6 * rng.standard_normal((4, 3))).astype(dtype),
+        name: (size * rng.standard_normal((3, 2))).astype(dtype) for name, size in sizes.items()
     }
     assert_same_trajectory(
         row.ours(**choices),
@@ -123,6 +132,7 @@ def walks_alike(
         parameters,
         rng,
         state=row.state,
+        steps=LONG_WALK[dtype],
         device=device,
     )
 
@@ -213,6 +223,8 @@ def leaves_no_trace(row: Twin) -> None:
             assert_pure(function, arguments, row.overwrites.get(path, frozenset()))
         except AssertionError as error:
             raise AssertionError(f"{path}: {error}") from error
+    if isinstance(row, PairTwin):
+        owns_its_memory(row)
 
 
 @asked
@@ -334,6 +346,47 @@ def backward_is_linear(row: PairTwin, **settings: Any) -> None:
 
 
 @asked
+def swallows_nothing(row: PairTwin, **settings: Any) -> None:
+    """Put NaN and infinities into single entries: ours shows them wherever torch does.
+
+    Both sides are asked behind their validation. Where torch refuses, NaN must show all the same.
+    """
+    arguments = row.arguments(row.case(**settings))
+    forward, theirs = inspect.unwrap(row.ours.forward), inspect.unwrap(row.theirs)
+    inputs = row.inputs(arguments)
+    for name, array in inputs.items():
+        places = list(np.ndindex(np.shape(array)))
+        for place, poison in product(places[:: len(places) // PLACES + 1], POISONS):
+            spoilt = np.array(array)
+            spoilt[place] = poison
+            case = {**arguments, name: spoilt}
+            try:
+                with np.errstate(all="ignore"):
+                    shown = ~np.isfinite(forward(**case)[0])
+            except ValueError:  # refused
+                continue
+            try:
+                fixed = crossed(case, row.bridge)
+                moving = [fixed.pop(name) for name in inputs]
+                expected = row.bridge.to_numpy("output", theirs(*moving, **fixed))
+            except (RuntimeError, ValueError):
+                swallowed = np.isnan(poison) and not shown.any()
+            else:
+                swallowed = (~np.isfinite(expected) & ~shown).any()
+            if swallowed:
+                raise AssertionError(f"output: {poison} in {name} at {place} is swallowed")
+
+
+def owns_its_memory(row: PairTwin) -> None:
+    """Hold output and gradients to memory that no argument has."""
+    case = row.case()
+    arrays = [one for one in case.values() if isinstance(one, np.ndarray)]
+    for name, one in row.run("scratch", case).items():
+        if any(np.shares_memory(one, other) for other in arrays):
+            raise AssertionError(f"{name} shares its memory with an argument")
+
+
+@asked
 def holds(row: Twin, relation: Relation, side: str = "scratch", **settings: Any) -> None:
     """Hold one side to an invariant."""
     _hold(row, relation, _run_of(row, side), settings)
@@ -403,7 +456,8 @@ def is_off(row: Twin, mistake: Mistake) -> None:
 def is_seen(row: Twin, mistake: Mistake) -> None:
     """Type a mistake into the module: some check of the row must fail."""
     assert mistake.change is not None
-    with LEDGER.unrecorded(), mistake.change.planted():
+    with LEDGER.unrecorded(), mistake.change.planted(), warnings.catch_warnings():
+        warnings.simplefilter("error")
         if not any(_fails(check) for check in _quick_checks(row)):
             raise AssertionError(f"no check of the row notices {mistake.name!r}")
 
@@ -427,6 +481,7 @@ def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
         yield functools.partial(agrees, row, **settings)
     if isinstance(row, PairTwin):
         yield functools.partial(three_witnesses_agree, row)
+        yield functools.partial(swallows_nothing, row)
     if isinstance(row, OptimizerTwin):
         yield functools.partial(walks_alike, row)
     for dtype in (np.float32, np.longdouble):

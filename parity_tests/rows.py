@@ -7,6 +7,7 @@ that gives named quantities, an `OptimizerTwin` a rule that walks. The rows of a
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import math
@@ -14,6 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple, TypeVar
@@ -24,15 +26,22 @@ from hypothesis import strategies as st
 
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
-from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, STEP, Budget
+from parity_tests.compare.budgets import (
+    FLOAT32_FLOOR,
+    FLOAT32_STEP,
+    FORWARD,
+    GRADIENT,
+    STEP,
+    Budget,
+)
 from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
+from parity_tests.compare.optimizers import torch_walk, walk
 from parity_tests.compare.quantities import Quantity, agree, assert_equal
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
 from scratch.optimizers import Optimizer
-from scratch.parameters import Parameters
 
 #: arguments by name, quantities by name, and the numbers that a case is drawn from.
 Case = Mapping[str, Any]
@@ -97,7 +106,9 @@ class Change:
         constants = {
             name: value
             for name, value in vars(changed).items()
-            if name not in vars(original) or literal(value)
+            if name not in vars(original)
+            or literal(value)
+            or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
         }
         kept = {name: vars(original)[name] for name in constants if name in vars(original)}
         vars(original).update(constants)
@@ -111,6 +122,9 @@ class Change:
                 for one, value in code.items():
                     setattr(function, one, value)
 
+
+#: what a module holds beside its own functions and classes: numbers, and objects made elsewhere.
+SWAPPED = (functools.partial, type)
 
 #: what makes a function do what it does.
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
@@ -326,9 +340,24 @@ def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
         return {str(name): one for name, one in result.items()}
     if hasattr(result, "_asdict"):
         return dict(result._asdict())
-    if isinstance(result, tuple | list):
+    if isinstance(result, tuple | list) and len(names) > 1:
         return dict(zip(names, result, strict=True))
-    return {names[0]: result}
+    return numbered(result, names[0])
+
+
+def numbered(result: Any, name: str) -> dict[str, Any]:
+    """Return the entries of nested sequences as quantities: "fold 2 1", the first of the second."""
+    if not isinstance(result, tuple | list):
+        return {name: result}
+    entries = (numbered(one, f"{name} {i}") for i, one in enumerate(result, start=1))
+    return {key: one for found in entries for key, one in found.items()}
+
+
+def _assert_the_same(ours: Values, theirs: Values) -> None:
+    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
+    for name, one in ours.items():
+        assert_equal(one, theirs[name], name)
+        record_equal(name, np.asarray(one).dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,6 +373,7 @@ class PairTwin(Twin):
         constants: arguments without a gradient.
         gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and arguments.
         gradient_budget: how far gradients may be apart.
+        exact: whether both sides must give the same numbers to the bit.
         smooth: tells from the settings whether central differences can bear witness.
         float32: whether the case is also held in float32, against torch in float64.
         bridge: how arrays cross between the layouts.
@@ -354,6 +384,7 @@ class PairTwin(Twin):
     constants: tuple[str, ...] = ()
     gauges: Callable[[Mapping[str, Any], Any], Mapping[str, Any]] | None = None
     gradient_budget: Budget = GRADIENT
+    exact: bool = False
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
     bridge: Bridge = BY_NAME
@@ -422,13 +453,17 @@ class PairTwin(Twin):
                     device=device,
                     bridge=self.bridge,
                 )
-                return
+                if not self.exact:
+                    return
             except ProvesNothingError:
                 pass
         LEDGER.device = device
         ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
+        if self.exact:
+            _assert_the_same(ours, theirs)
+            return
         wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
         agree(
             {
@@ -472,10 +507,10 @@ class PairTwin(Twin):
 
 
 def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
-    """Return arguments with their floating arrays as tensors."""
+    """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
     return {
         name: bridge.to_torch(name, one, device)
-        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind == "f"
+        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind in bridge.kinds
         else one
         for name, one in arguments.items()
     }
@@ -535,9 +570,7 @@ class FunctionTwin(Twin):
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
-            for name, one in ours.items():
-                assert_equal(one, theirs[name], name)
-                record_equal(name, np.asarray(one).dtype)
+            _assert_the_same(ours, theirs)
             return
         wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
         gauges = self.sizes(case)
@@ -568,81 +601,99 @@ class FunctionTwin(Twin):
         return self.budgets.get(quantity, self.budget)
 
     def planted(self, module: ModuleType) -> FunctionTwin | None:
-        """Return the row with a changed function of ours."""
-        changed = exchanged(self.ours, module)
-        return None if changed is self.ours else replace(self, ours=changed)
+        """Return the row with a changed function of either side."""
+        changed = [exchanged(one, module) for one in (self.ours, self.theirs)]
+        if changed == [self.ours, self.theirs]:
+            return None
+        return replace(self, ours=changed[0], theirs=changed[1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerTwin(Twin):
     """A rule of `scratch` against an optimizer of torch, step by step on injected gradients.
 
-    A case is {"start": (N,), "gradients": (steps, N)} and the choices of the rule by name; the
-    quantities are "theta" and the arrays of the state, one row a step.
+    A case is {"start": (N,), "gradients": (steps, N)}, perhaps {"steps_taken": count} before them,
+    and the choices of the rule by name; the quantities are "theta" and the arrays of the state
+    after each step, (steps, N), and the count "t" of a state that has one, (steps,).
 
     Args:
         ours: makes the rule of choices by name.
         theirs: makes the optimizer of a list of tensors and the same choices.
         state: reads the optimizer's state by our names.
-        gauges: `gauges(ours_path, **case)` gives what each entry may be off by.
+        gauges: `gauges(path, **case)` gives what each entry of our path may be off by.
+        float32: whether the case is also held in float32, against torch in float64.
     """
 
     ours: Callable[..., Optimizer]
     theirs: Callable[..., torch.optim.Optimizer]
-    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None
+    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
     gauges: Callable[..., Values] | None = None
     budget: Budget = STEP
+    float32: bool = True
+    float32_floor: Budget = FLOAT32_STEP
 
     def choices(self, case: Case) -> dict[str, Any]:
         """Return the choices of the rule."""
-        return {name: one for name, one in case.items() if name not in ("start", "gradients")}
+        return {name: one for name, one in case.items() if name not in WALK}
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
         """Return the path of theta and of the state on one side."""
         if side == "scratch":
-            return walk(self.ours(**self.choices(case)), case["start"], case["gradients"])
-        make = self.theirs
-        return torch_walk(
-            lambda tensors: make(tensors, **self.choices(case)),
-            case["start"],
-            case["gradients"],
-            self.state,
-        )
+            return walk(self.ours(**self.choices(case)), *_walked(case), steps_taken=_begun(case))
+        path = dict(self.torch_run(self.theirs, case, self.state, device))
+        return {**path, "t": path["t"].astype(np.int64)} if "t" in path else path
+
+    def torch_run(
+        self,
+        make: Callable[..., torch.optim.Optimizer],
+        case: Case,
+        state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None,
+        device: str = "cpu",
+    ) -> Values:
+        """Return the path of an optimizer that is made of a list of tensors and the choices."""
+        made = partial(make, **self.choices(case))
+        begun = _begun(case)
+        return torch_walk(made, *_walked(case), state, steps_taken=begun, device=device)
 
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        """Return the path of a wrong optimizer, made of a list of tensors alone."""
+        """Return the path of a wrong optimizer of torch's, made of tensors and the choices."""
         if mistake.wrong is None:
             return super().wrong_run(mistake, case)
-        return {"theta": torch_walk(mistake.wrong, case["start"], case["gradients"])["theta"]}
+        return self.torch_run(mistake.wrong, case)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold parameters and state to each other after every step, entry by entry."""
-        ours, theirs = self.run("scratch", case), self.run("torch_ref", case)
-        wide = widened(self.run, "scratch", case) or {}
-        gauges = self.gauges(ours, **case) if self.gauges else {}
+        LEDGER.device = device
+        ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
+        if ours.keys() != theirs.keys():
+            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if not np.any(case["gradients"]):  # nothing moves, to the bit
-            assert_equal(np.asarray(ours["theta"])[-1], case["start"], "theta without a gradient")
+            still = np.broadcast_to(case["start"], case["gradients"].shape)
+            for path in (ours, theirs):
+                assert_equal(path["theta"], still, "theta without a gradient")
             return
+        wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
         quantities = {}
-        for name, path in theirs.items():
-            mine = np.asarray(ours[name])
-            if mine.dtype.kind in "iu":
-                assert_equal(mine, np.asarray(path).astype(mine.dtype), f"{name} after each step")
+        for name, path in ours.items():
+            if path.dtype.kind in "iu":
+                assert_equal(path, theirs[name], f"{name} after each step")
                 continue
-            key = f"{name} after each step"
-            quantities[key] = Quantity(mine, path, gauges.get(name), self.budget, wide.get(name))
+            quantities[f"{name} after each step"] = Quantity(
+                path, theirs[name], gauges.get(name), self.budget, wide.get(name)
+            )
         agree(quantities)
+
+    def sizes(self, case: Case) -> Values:
+        """Return the gauges of our path."""
+        return dict(self.gauges(self.run("scratch", case), **case)) if self.gauges else {}
 
     def as_typed(self, case: Case) -> Values:
         """Return the path of the optimizer that the text makes of the course's names."""
-        choices = self.choices(case)
-        letters = {**choices, "alpha": choices["learning_rate"]}
 
-        def make(tensors: list[torch.Tensor]) -> torch.optim.Optimizer:
-            made: torch.optim.Optimizer = evaluate(self.torch, parameters=tensors, **letters)
-            return made
+        def make(tensors: list[torch.Tensor], learning_rate: float, **choices: Any) -> Any:
+            return evaluate(self.torch, parameters=tensors, alpha=learning_rate, **choices)
 
-        return {"theta": torch_walk(make, case["start"], case["gradients"])["theta"]}
+        return self.torch_run(make, case)
 
     def planted(self, module: ModuleType) -> OptimizerTwin | None:
         """Return the row with a changed rule."""
@@ -650,38 +701,14 @@ class OptimizerTwin(Twin):
         return None if changed is self.ours else replace(self, ours=changed)
 
 
-def walk(rule: Optimizer, start: Any, gradients: Any) -> Values:
-    """Return theta, and every array of the state, of one of our rules after each step."""
-    parameters = Parameters({"W1": np.array(start)[None]})
-    state: Any = rule.init(parameters)
-    path: dict[str, list[Any]] = {}
-    for gradient in gradients:
-        handed = Parameters({"W1": np.array(gradient)[None]})
-        rule.update(parameters, handed, state)
-        assert_equal(handed.theta, gradient, "gradients after the update")
-        now = {"theta": parameters.theta, **(state._asdict() if state is not None else {})}
-        for name, value in now.items():
-            path.setdefault(name, []).append(np.copy(value))
-    return {name: np.array(values) for name, values in path.items()}
+#: entries of a walk's case beside the choices of its rule.
+WALK = ("start", "gradients", "steps_taken")
 
 
-def torch_walk(
-    make: Callable[[list[torch.Tensor]], torch.optim.Optimizer],
-    start: Any,
-    gradients: Any,
-    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None,
-) -> Values:
-    """Return the same of an optimizer of torch."""
-    theta = torch.from_numpy(np.array(start)[None]).requires_grad_()
-    optimizer = make([theta])
-    path: dict[str, list[Any]] = {}
-    for gradient in gradients:
-        theta.grad = torch.from_numpy(np.array(gradient)[None])
-        optimizer.step()
-        now = {"theta": theta.detach(), **(state(optimizer) if state else {})}
-        for name, value in now.items():
-            path.setdefault(name, []).append(np.copy(value.detach().numpy()).reshape(-1)[()])
-    return {
-        name: np.array(values).squeeze() if name == "t" else np.array(values)
-        for name, values in path.items()
-    }
+def _walked(case: Case) -> tuple[Mapping[str, Any], Any]:
+    """Return the parameters and the gradients of a walk's case."""
+    return {"W1": case["start"][None]}, case["gradients"]
+
+
+def _begun(case: Case) -> int:
+    return int(case.get("steps_taken", 0))

@@ -34,6 +34,7 @@ from parity_tests.compare.validation import (
     admit_whole,
     refuse_functions,
 )
+from parity_tests.compare.witnesses import cast
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
 
@@ -44,8 +45,8 @@ RUN = "our rule in longdouble"
 Maker = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 Reader = Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
 
-#: a quantity by name, step by step.
-Path = dict[str, list[Array]]
+#: a quantity by name, one row a step.
+Paths = Mapping[str, Array]
 
 #: the number of a step and what is wrong there.
 Breach = tuple[int, str]
@@ -56,49 +57,75 @@ def draw_gradients(shape: Any, rng: np.random.Generator, scales: Array) -> Array
     return np.asarray(rng.standard_normal(shape) * scales)
 
 
-class _Ours:
-    """A rule of ours on parameters of one dtype, and the path it takes."""
+def walk(
+    rule: Optimizer,
+    parameters: Mapping[str, Array],
+    gradients: Array,
+    *,
+    steps_taken: int = 0,
+) -> Paths:
+    """Return theta and every named array of the state of one of our rules after each step.
 
-    def __init__(self, rule: Optimizer, parameters: Parameters, dtype: Any) -> None:
-        self.rule = copy.deepcopy(rule)  # it may hold time, as one that follows a schedule does
-        self.parameters = Parameters.empty(parameters.shapes, dtype)
-        self.parameters.theta[:] = parameters.theta
-        self.gradients = self.parameters.zeros_like()
-        self.memory = self.rule.init(self.parameters)
-        self.path: Path = {}
+    `gradients` (steps, N) are injected; a state with a count t begins at `steps_taken`. Raises
+    AssertionError where the rule modifies its gradients.
+    """
+    rule = copy.deepcopy(rule)  # it may hold time, as one that follows a schedule does
+    moved = Parameters(parameters)
+    handed, state = moved.zeros_like(), rule.init(moved)
+    if steps_taken:
+        state.t[...] = steps_taken
+    path: dict[str, list[Array]] = {}
+    for step, gradient in enumerate(gradients, start=1):
+        handed.theta[:] = gradient
+        rule.update(moved, handed, state)
+        if not np.array_equal(gradient, handed.theta):
+            raise AssertionError(f"step {step}: the gradients were modified in place")
+        arrays = state._asdict() if hasattr(state, "_asdict") else {}
+        for name, array in {"theta": moved.theta, **arrays}.items():
+            path.setdefault(name, []).append(np.copy(array))
+    return {name: np.array(values) for name, values in path.items()}
 
-    def step(self, drawn: Array) -> None:
-        """Take a step and write down theta and every array of the state."""
-        self.gradients.theta[:] = drawn
-        self.rule.update(self.parameters, self.gradients, self.memory)
-        state = self.memory._asdict() if hasattr(self.memory, "_asdict") else {}
-        for name, array in {"theta": self.parameters.theta, **state}.items():
-            self.path.setdefault(name, []).append(np.copy(array))
+
+def torch_walk(
+    make: Maker,
+    parameters: Mapping[str, Array],
+    gradients: Array,
+    state: Reader | None = None,
+    *,
+    steps_taken: int = 0,
+    device: str = "cpu",
+) -> Paths:
+    """Return theta and the state, by our names, of an optimizer of torch's after each step."""
+    tensors = [
+        AS_IT_IS.to_torch(name, array, device).requires_grad_()
+        for name, array in parameters.items()
+    ]
+    optimizer = admit_optimizer(make(tensors))
+    if steps_taken:
+        _set_count(optimizer, tensors, steps_taken)
+    sizes = [tensor.numel() for tensor in tensors]
+    handed = AS_IT_IS.to_torch("gradients", gradients, device)
+    path: dict[str, list[Array]] = {}
+    for gradient in handed.to(tensors[0].dtype):
+        for tensor, piece in zip(tensors, gradient.split(sizes), strict=True):
+            tensor.grad = piece.clone().view_as(tensor)
+        optimizer.step()
+        theta = torch.cat([tensor.detach().reshape(-1) for tensor in tensors])
+        for name, value in {"theta": theta, **(state(optimizer) if state else {})}.items():
+            path.setdefault(name, []).append(value.detach().cpu().numpy().copy())
+    return {name: np.array(values) for name, values in path.items()}
 
 
-class _Theirs:
-    """A torch optimizer on tensors of one dtype, and the path it takes."""
+def _set_count(optimizer: torch.optim.Optimizer, tensors: list[torch.Tensor], count: int) -> None:
+    """Let torch's optimizer have taken so many steps, all on gradients of zero.
 
-    def __init__(
-        self, make: Maker, state: Reader | None, parameters: Parameters, dtype: Any, device: str
-    ) -> None:
-        self.tensors = {
-            name: AS_IT_IS.to_torch(name, array.astype(dtype), device).requires_grad_()
-            for name, array in parameters.items()
-        }
-        self.optimizer = admit_optimizer(make(list(self.tensors.values())))
-        self.state, self.dtype, self.device = state, dtype, device
-        self.path: Path = {}
-
-    def step(self, gradients: Parameters) -> None:
-        """Take a step and write down theta and every tensor of the state."""
-        for name, tensor in self.tensors.items():
-            tensor.grad = AS_IT_IS.to_torch(name, gradients[name].astype(self.dtype), self.device)
-        self.optimizer.step()
-        theta = torch.cat([tensor.detach().reshape(-1) for tensor in self.tensors.values()])
-        state = self.state(self.optimizer) if self.state else {}
-        for name, tensor in {"theta": theta, **state}.items():
-            self.path.setdefault(name, []).append(tensor.detach().cpu().numpy().copy())
+    Its count is float32 by default, which stands still from 2**24 on: here it is float64.
+    """
+    for tensor in tensors:
+        tensor.grad = torch.zeros_like(tensor)
+    optimizer.step()
+    for entry in optimizer.state.values():
+        entry["step"] = torch.full_like(entry["step"], count, dtype=torch.float64)
 
 
 def assert_same_trajectory(
@@ -142,55 +169,40 @@ def assert_same_trajectory(
     start = Parameters({name: np.copy(array) for name, array in parameters.items()})
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device
-    mine = _Ours(ours, start, dtype)
-    if state and not hasattr(mine.memory, "_fields") and mine.memory is not None:
-        raise AssertionError(f"our state {mine.memory!r} is no NamedTuple: nothing can be compared")
+    memory = copy.deepcopy(ours).init(start.copy())
+    if state and not hasattr(memory, "_fields") and memory is not None:
+        raise AssertionError(f"our state {memory!r} is no NamedTuple: nothing can be compared")
     if any(view.size % groups for view in start.values()) or size // groups < 6:
         raise AssertionError(
             f"{size} entries in {groups} groups leave no room for tiny gradients: it proves nothing"
         )
-    other = _Theirs(theirs, state, start, dtype, device)
-    oracle = _Theirs(theirs, state, start, np.float64, device) if dtype == np.float32 else None
-    wider = (
-        _Ours(ours, start, np.longdouble)
-        if WIDE and dtype == np.float64 and widest is not np.float64
-        else None
-    )
     kinds = np.resize([1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0], size // groups)
     scales = rng.permuted(np.tile(kinds, (groups, 1)), axis=1).ravel()
-    for step in range(1, steps + 1):
-        drawn = draw_gradients(size, rng, scales).astype(dtype)
-        mine.step(drawn)
-        if not np.array_equal(drawn, mine.gradients.theta):
-            raise AssertionError(f"step {step}: the gradients were modified in place")
-        other.step(mine.gradients)
-        if oracle is not None:
-            oracle.step(mine.gradients)
-        if wider is not None:
-            wider.step(drawn)
-    for name in other.path:
-        if name not in mine.path:
-            raise AssertionError(f"our state has no {name}: {mine.memory}")
-    unheld = mine.path.keys() - other.path.keys()
-    if unheld and state:
+    drawn = draw_gradients((steps, size), rng, scales).astype(dtype)
+    mine, other = walk(ours, start, drawn), torch_walk(theirs, start, drawn, state, device=device)
+    oracle: Paths | None = None
+    truth: Paths = {}
+    if dtype == np.float32:
+        exact = cast(start, np.float64)
+        oracle = torch_walk(theirs, exact, drawn.astype(np.float64), state, device=device)
+    elif WIDE and widest is not np.float64:
+        truth = walk(ours, cast(start, np.longdouble), drawn)
+    for name in other:
+        if name not in mine:
+            raise AssertionError(f"our state has no {name}: {memory}")
+    if state and (unheld := mine.keys() - other.keys()):
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
-    thetas = (oracle or other).path["theta"]
+    thetas = (oracle or other)["theta"]
     if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(dtype).eps:
         raise ProvesNothingError("no parameter moved: the case proves nothing")
-    sizes = [view.size for view in start.values()]
     # each tensor has its own gauge, and so has each of the groups that a tensor is cut into
-    runs = [size // groups for size in sizes for _ in range(groups)]
-    truth = {} if wider is None else wider.path
-    if oracle is None:
-        breaches = [
-            _part(name, mine.path[name], other.path[name], truth.get(name), runs, budget)
-            for name in other.path
-        ]
-    else:
-        breaches = [
-            _exceed(name, mine.path[name], other.path[name], oracle.path[name], runs, float32_floor)
-            for name in other.path
-        ]
+    runs = [view.size // groups for view in start.values() for _ in range(groups)]
+    breaches = [
+        _part(name, mine[name], path, truth.get(name), runs, budget)
+        if oracle is None
+        else _exceed(name, mine[name], path, oracle[name], runs, float32_floor)
+        for name, path in other.items()
+    ]
     found = [breach for breach in breaches if breach is not None]
     if found:
         step, message = min(found)
@@ -204,36 +216,35 @@ def _gauge(reference: Array, runs: list[int]) -> Array:
     return np.repeat(np.maximum.accumulate(largest, axis=0), runs, axis=1)
 
 
-def _stacked(name: str, ours: list[Array], theirs: list[Array]) -> tuple[Array, Array] | None:
-    """Return both paths as arrays (steps, N), None for counts, which must be equal."""
-    mine, other = np.array(ours), np.array(theirs)
-    if mine.dtype.kind in "iu":  # torch counts steps in float32
+def _is_count(name: str, mine: Array, other: Array) -> bool:
+    """Tell whether a path is one of counts, which must be equal; refuse others that cannot be held.
+
+    torch counts steps in float32.
+    """
+    if mine.dtype.kind in "iu":
         if mine.shape != other.shape or not np.array_equal(mine, other):
             raise AssertionError(f"{name} is {mine.tolist()}, not {other.tolist()}")
-        return None
+        return True
     if mine.shape != other.shape or not np.isfinite(other).all():
         raise AssertionError(f"{name}: shapes {mine.shape}, {other.shape}, or not finite")
     if mine.dtype != other.dtype:
         raise AssertionError(f"{name}: dtypes differ, ours {mine.dtype}, theirs {other.dtype}")
-    return mine, other
+    return False
 
 
 def _part(
     name: str,
-    ours: list[Array],
-    theirs: list[Array],
-    wider: list[Array] | None,
+    mine: Array,
+    other: Array,
+    third: Array | None,
     runs: list[int],
     budget: Budget,
 ) -> Breach | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
-    stacked = _stacked(name, ours, theirs)
-    if stacked is None:
+    if _is_count(name, mine, other):
         return None
-    mine, other = stacked
-    third, truth, gauge = None, None, _gauge(other, runs)
-    if wider is not None:
-        third = np.array(wider)
+    truth, gauge = None, _gauge(other, runs)
+    if third is not None:
         if third.dtype != np.longdouble or third.shape != mine.shape:
             raise AssertionError(f"{name}: {RUN} keeps it in {third.dtype}: it is no witness")
         truth = hold_both(mine, other, third, gauge)
@@ -262,22 +273,21 @@ def _part(
 
 def _exceed(
     name: str,
-    ours: list[Array],
-    theirs: list[Array],
-    oracle: list[Array],
+    ours: Array,
+    theirs: Array,
+    exact: Array,
     runs: list[int],
     floor: Budget,
 ) -> Breach | None:
     """Record a float32 quantity; return the first step at which ours errs too much."""
-    stacked = _stacked(name, ours, theirs)
-    if stacked is None:
+    ours, theirs, exact = map(np.asarray, (ours, theirs, exact))
+    if _is_count(name, ours, theirs):
         return None
-    exact, eps = np.array(oracle), float(np.finfo(np.float32).eps)
-    gauge = _gauge(exact, runs)
+    eps, gauge = float(np.finfo(np.float32).eps), _gauge(exact, runs)
     with np.errstate(invalid="ignore"):  # what never moved from zero
         mine, other = (
             np.where(side == exact, 0, np.abs(side - exact) / (eps * gauge)).max(axis=1)
-            for side in stacked
+            for side in (ours, theirs)
         )
     allowed = 2 * np.maximum.accumulate(other) + floor.eps
     if not OWN_MARGIN * allowed.max() * eps < 1:
@@ -286,10 +296,10 @@ def _exceed(
         )
     exceeded = ~(mine <= allowed)
     step = int(exceeded.argmax() if exceeded.any() else (mine / allowed).argmax())
-    truth = hold_both(stacked[0][step], stacked[1][step], exact[step], gauge[step])
-    quantity = f"{name} over {len(mine)} steps"
+    truth = hold_both(ours[step], theirs[step], exact[step], gauge[step])
+    quantity = f"{name} over {len(ours)} steps"
     tolerated = float(allowed[step])
     record(quantity, np.dtype(np.float32), truth.ours, tolerated, floor.name, truth, floor.kind)
     if not exceeded.any():
         return None
-    return step + 1, worse(name, truth, stacked[1][step], tolerated, floor.name)
+    return step + 1, worse(name, truth, theirs[step], tolerated, floor.name)
