@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,9 +11,8 @@ import torch
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from parity_tests.compare.bridge import BY_NAME, rows, to_numpy, twin, unload
+from parity_tests.compare.bridge import rows, to_numpy, twin, unload
 from parity_tests.compare.budgets import GRADIENT, STEP
-from parity_tests.compare.functions import pull_back
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, powers
 from parity_tests.networks import draw_labels, draw_network, layer_sizes
@@ -265,52 +263,6 @@ WITNESSED = PairTwin(
     ),
 )
 
-
-def draw_kinks(rng: np.random.Generator, m: int = 3) -> Case:
-    """Draw weights of which a third are 0 and a third -0.0, and an upstream gradient."""
-    w = rng.standard_normal((3, m))
-    w[1], w[2] = 0.0, -0.0
-    return {"w": w, "upstream": rng.standard_normal((3, m))}
-
-
-def slope(function: Callable[..., torch.Tensor], w: Array, upstream: Array) -> Values:
-    """Return the gradient of a function of torch's rows."""
-    _, gradients = pull_back(function, {"w": w}, {}, upstream, "cpu", BY_NAME)
-    return {"gradient": gradients["w"]}
-
-
-KINK = FunctionTwin(
-    name="absolute-value-at-0",
-    topic="activations",
-    formula="d|w|/dw = sign(w); at 0 the derivative is 0",
-    torch="w.abs()",
-    typed=lambda text, **case: slope(lambda w: evaluate(text, w=w), **case),
-    source=f"{TAUGHT}, L1; torch.abs",
-    proves=("l1_penalty_gradient",),
-    ours=lambda w, upstream: {
-        "gradient": upstream * ours.l1_penalty_gradient(Parameters({"W1": w}), 1.0, 1)["W1"]
-    },
-    theirs=partial(slope, torch.abs),
-    bridge=None,
-    draw=draw_kinks,
-    cases={"m": st.integers(1, 6)},
-    budget=GRADIENT,
-    weight=0.1,
-    mistakes=(
-        Mistake(
-            name="torch.where(w >= 0, w, -w)",
-            why="derivative 1 at 0: L1 moves zeros",
-            values=lambda w, upstream: {"gradient": upstream * np.where(w >= 0, 1, -1)},
-            margin=0.1,
-        ),
-        Mistake(
-            name="(w ** 2).sqrt()",
-            why="the root has no derivative at 0: NaN",
-            values=partial(slope, lambda w: w.square().sqrt()),
-            margin=math.inf,
-        ),
-    ),
-)
 
 # --- in the cost, and as weight decay -------------------------------------------------------------
 
@@ -569,4 +521,4 @@ ERRATUM = FunctionTwin(
     ),
 )
 
-TWINS = (WITNESSED, GRADIENT_ROW, KINK, L2, L1, ERRATUM)
+TWINS = (WITNESSED, GRADIENT_ROW, L2, L1, ERRATUM)
