@@ -108,6 +108,7 @@ class Change:
             name: value
             for name, value in vars(changed).items()
             if name not in vars(original)
+            or literal(value)
             or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
         }
         kept = {name: vars(original)[name] for name in constants if name in vars(original)}
@@ -124,10 +125,18 @@ class Change:
 
 
 #: what a module holds beside its own functions and classes: numbers, and objects made elsewhere.
-SWAPPED = (float, int, str, functools.partial, type)
+SWAPPED = (functools.partial, type)
 
 #: what makes a function do what it does.
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
+
+
+def literal(value: Any) -> bool:
+    """Tell whether a value is made of numbers and strings alone."""
+    parts = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping | tuple):
+        return all(literal(one) for one in parts)
+    return isinstance(value, float | int | str)
 
 
 def functions_of(module: ModuleType) -> dict[str, FunctionType]:
