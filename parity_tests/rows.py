@@ -159,6 +159,11 @@ class Mistake:
     missing: Callable[[], str] = nothing_missing
 
 
+def typed_mistake(module: str, name: str, seen: str, old: str, new: str) -> Mistake:
+    """Return a mistake that was seen somewhere, or is plausible, typed into a module."""
+    return Mistake(name=name, seen=seen, change=Change(module, old, new))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.

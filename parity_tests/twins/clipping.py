@@ -13,13 +13,13 @@ from torch.nn.utils import clip_grad_norm_
 
 from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.drawing import draw, powers
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values, evaluate
+from parity_tests.rows import Case, FunctionTwin, Mistake, Relation, Values, evaluate, typed_mistake
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
 
-typed_into = partial(Change, "scratch.clipping")
-typed_into_torch_ref = partial(Change, "torch_ref.clipping")
+typed = partial(typed_mistake, "scratch.clipping")
+typed_in_torch = partial(typed_mistake, "torch_ref.clipping")
 
 SHAPES = {"W1": (4, 3), "b1": (4, 1), "W2": (2, 4), "b2": (2, 1)}
 
@@ -122,6 +122,12 @@ CASES = {
     "limit": powers(-6, 6),
 }
 
+TYPED_BY_VALUE = (
+    typed_in_torch("torch-clips-values-by-their-norm",
+          "it shortens all gradients together and keeps their direction",
+          "    clip_grad_value_(_with_gradients", "    clip_grad_norm_(_with_gradients"),
+)  # fmt: skip
+
 BY_VALUE = FunctionTwin(
     name="clip-by-value",
     formula="each entry of g cut to [-limit, limit]",
@@ -163,13 +169,7 @@ BY_VALUE = FunctionTwin(
             wrong=partial(left_by, clip_grad_norm_),
             margin=0.1,
         ),
-        Mistake(
-            name="torch-clips-values-by-their-norm",
-            why="it shortens all gradients together and keeps their direction",
-            change=typed_into_torch_ref(
-                "    clip_grad_value_(_with_gradients", "    clip_grad_norm_(_with_gradients"
-            ),
-        ),
+        *TYPED_BY_VALUE,
     ),
 )
 
@@ -179,6 +179,24 @@ def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
     factor = min(1.0, limit / (float(np.linalg.norm(gradients.theta)) + 1e-6))
     return {name: factor * np.abs(view) for name, view in gradients.items()}
 
+
+TYPED_BY_NORM = (
+    typed("clipped-by-the-norm-of-each-tensor",
+          "keras-team/keras issue 13575; carpedm20/MemN2N-tensorflow issue 19",
+          "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
+          "    for view in clipped.values():\n"
+          "        overwrite_by_norm(view.reshape(-1), limit, epsilon)\n"),
+    typed("clipped-by-each-norm-and-by-the-global", "google/automl issue 910",
+          "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
+          "    for view in clipped.values():\n"
+          "        overwrite_by_norm(view.reshape(-1), limit, epsilon)\n"
+          "    overwrite_by_norm(clipped.theta, limit, epsilon)\n"),
+    typed("small-gradients-scaled-up", "DingfanChen/GS-WGAN issue 5; pytorch/pytorch issue 151554",
+          "if not size <= bound:", "if size > 0:"),
+    typed_in_torch("torch-clips-each-tensor", "one factor for each tensor turns the whole gradient",
+          "return clip_grad_norm_(_with_gradients(parameters), limit)",
+          "return [clip_grad_norm_(one, limit) for one in _with_gradients(parameters)][0]"),
+)  # fmt: skip
 
 BY_NORM = FunctionTwin(
     name="clip-by-global-norm",
@@ -231,38 +249,7 @@ BY_NORM = FunctionTwin(
             values=partial(ours.clip_by_global_norm, epsilon=0.0),
             margin=2e-8,
         ),
-        Mistake(
-            name="clipped-by-the-norm-of-each-tensor",
-            seen="keras-team/keras issue 13575; carpedm20/MemN2N-tensorflow issue 19",
-            change=typed_into(
-                "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
-                "    for view in clipped.values():\n"
-                "        overwrite_by_norm(view.reshape(-1), limit, epsilon)\n",
-            ),
-        ),
-        Mistake(
-            name="clipped-by-each-norm-and-by-the-global",
-            seen="google/automl issue 910",
-            change=typed_into(
-                "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
-                "    for view in clipped.values():\n"
-                "        overwrite_by_norm(view.reshape(-1), limit, epsilon)\n"
-                "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
-            ),
-        ),
-        Mistake(
-            name="small-gradients-scaled-up",
-            seen="DingfanChen/GS-WGAN issue 5; pytorch/pytorch issue 151554",
-            change=typed_into("if not size <= bound:", "if size > 0:"),
-        ),
-        Mistake(
-            name="torch-clips-each-tensor",
-            why="one factor for each tensor turns the whole gradient",
-            change=typed_into_torch_ref(
-                "return clip_grad_norm_(_with_gradients(parameters), limit)",
-                "return [clip_grad_norm_(one, limit) for one in _with_gradients(parameters)][0]",
-            ),
-        ),
+        *TYPED_BY_NORM,
     ),
 )
 
@@ -286,6 +273,11 @@ def norm_calls(gradients: Parameters) -> Iterator[Any]:
     yield from calls("global_norm", gradients)
 
 
+TYPED_NORM = (
+    typed_in_torch("torch-norm-as-a-sum-of-norms", "norms of tensors add up in squares",
+          "torch.linalg.vector_norm(torch.stack(norms))", "torch.stack(norms).sum()"),
+)  # fmt: skip
+
 NORM = FunctionTwin(
     name="global_norm",
     formula="the square root of the sum of squares over all gradients",
@@ -298,15 +290,7 @@ NORM = FunctionTwin(
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
     cases={name: CASES[name] for name in ("kind", "tensors")},
     calls=norm_calls,
-    mistakes=(
-        Mistake(
-            name="torch-norm-as-a-sum-of-norms",
-            why="norms of tensors add up in squares",
-            change=typed_into_torch_ref(
-                "torch.linalg.vector_norm(torch.stack(norms))", "torch.stack(norms).sum()"
-            ),
-        ),
-    ),
+    mistakes=(*TYPED_NORM,),
 )
 
 TWINS = (BY_VALUE, BY_NORM, NORM)

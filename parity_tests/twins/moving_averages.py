@@ -15,12 +15,12 @@ from parity_tests.compare.bridge import to_torch
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizer_gauges import average_bounds
 from parity_tests.drawing import betas, draw
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values, evaluate
+from parity_tests.rows import Case, FunctionTwin, Mistake, Relation, Values, evaluate, typed_mistake
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
 
-typed_into = partial(Change, "scratch.moving_averages")
-typed_into_torch_ref = partial(Change, "torch_ref.moving_averages")
+typed = partial(typed_mistake, "scratch.moving_averages")
+typed_in_torch = partial(typed_mistake, "torch_ref.moving_averages")
 
 TAUGHT = 'Course 2, week 2, "Exponentially weighted averages"'
 UNDERSTOOD = 'Course 2, week 2, "Understanding exponentially weighted averages"'
@@ -137,6 +137,23 @@ def moves_along(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
     return {"average": warmer}, {"average": plain + 8.0}
 
 
+TYPED_AVERAGE = (
+    typed("average-corrected-by-a-square", "ufal/npfl114 pull request 79",
+          "np.arange(1, len(x) + 1)", "np.full(len(x), 2)"),
+    typed("average-multiplied-by-the-correction", "karpathy/convnetjs pull request 70",
+          "v /= -np.expm1(exponents)", "v *= -np.expm1(exponents)"),
+    typed("average-weighs-the-past-by-1-minus-beta",
+          "marin-community/levanter pull request 883; eriklindernoren/PyTorch-YOLOv3 "
+          "issue 230", "x.dtype.type(1 - wide)", "x.dtype.type(wide)"),
+    typed("average-counts-in-16-bits", "the count wraps after 32,767 values",
+          "np.arange(1, len(x) + 1)", "np.arange(1, len(x) + 1).astype(np.int16)"),
+    typed_in_torch("torch-lerp-by-beta", "lerp's weight is that of the new value",
+          "torch.lerp(last, x_t, 1 - beta)", "torch.lerp(last, x_t, beta)"),
+    typed_in_torch("torch-corrects-from-0", "t counts the values seen, from 1",
+          "torch.arange(1, len(x) + 1, dtype=torch.float64",
+          "torch.arange(0, len(x), dtype=torch.float64"),
+)  # fmt: skip
+
 AVERAGE = FunctionTwin(
     name="moving-average",
     formula="v = beta v + (1 - beta) x from v = 0, then v / (1 - beta^t)",
@@ -234,44 +251,7 @@ AVERAGE = FunctionTwin(
             values=without_its_weight,
             margin=1.0,
         ),
-        Mistake(
-            name="average-corrected-by-a-square",
-            seen="ufal/npfl114 pull request 79",
-            change=typed_into("np.arange(1, len(x) + 1)", "np.full(len(x), 2)"),
-        ),
-        Mistake(
-            name="average-multiplied-by-the-correction",
-            seen="karpathy/convnetjs pull request 70",
-            change=typed_into("v /= -np.expm1(exponents)", "v *= -np.expm1(exponents)"),
-        ),
-        Mistake(
-            name="average-weighs-the-past-by-1-minus-beta",
-            seen="marin-community/levanter pull request 883; eriklindernoren/PyTorch-YOLOv3 "
-            "issue 230",
-            change=typed_into("x.dtype.type(1 - wide)", "x.dtype.type(wide)"),
-        ),
-        Mistake(
-            name="average-counts-in-16-bits",
-            why="the count wraps after 32,767 values",
-            change=typed_into(
-                "np.arange(1, len(x) + 1)", "np.arange(1, len(x) + 1).astype(np.int16)"
-            ),
-        ),
-        Mistake(
-            name="torch-lerp-by-beta",
-            why="lerp's weight is that of the new value",
-            change=typed_into_torch_ref(
-                "torch.lerp(last, x_t, 1 - beta)", "torch.lerp(last, x_t, beta)"
-            ),
-        ),
-        Mistake(
-            name="torch-corrects-from-0",
-            why="t counts the values seen, from 1",
-            change=typed_into_torch_ref(
-                "torch.arange(1, len(x) + 1, dtype=torch.float64",
-                "torch.arange(0, len(x), dtype=torch.float64",
-            ),
-        ),
+        *TYPED_AVERAGE,
     ),
 )
 
@@ -296,6 +276,11 @@ def weight_calls(beta: float, n: int) -> Iterator[Any]:
         yield f"{side}.moving_averages.weights_of_average", {"beta": beta, "n": n}
 
 
+TYPED_WEIGHTS = (
+    typed_in_torch("torch-weights-from-the-second", "the weight of the present is 1 - beta",
+          "torch.arange(n, dtype=torch.float64)", "torch.arange(1, n + 1, dtype=torch.float64)"),
+)  # fmt: skip
+
 WEIGHTS = FunctionTwin(
     name="weights_of_average",
     formula="(1 - beta) beta^k, the weight of the value k days ago",
@@ -310,16 +295,7 @@ WEIGHTS = FunctionTwin(
     edges={"the present alone": {"beta": 0.0}, "a long memory": {"beta": 1 - 1e-6, "n": 300}},
     weight=0.5,
     calls=weight_calls,
-    mistakes=(
-        Mistake(
-            name="torch-weights-from-the-second",
-            why="the weight of the present is 1 - beta",
-            change=typed_into_torch_ref(
-                "torch.arange(n, dtype=torch.float64)",
-                "torch.arange(1, n + 1, dtype=torch.float64)",
-            ),
-        ),
-    ),
+    mistakes=(*TYPED_WEIGHTS,),
 )
 
 WINDOW = FunctionTwin(
@@ -357,6 +333,12 @@ WINDOW = FunctionTwin(
     ),
 )
 
+TYPED_TEMPERATURES = (
+    typed_in_torch("torch-year-begins-a-day-early", "the first day is 1, New Year",
+          "torch.arange(1, len(noise) + 1, dtype=noise.dtype",
+          "torch.arange(0, len(noise), dtype=noise.dtype"),
+)  # fmt: skip
+
 TEMPERATURES = FunctionTwin(
     name="temperatures",
     formula="11 - 8 cos(2 pi day / 365) + 3 noise, in degrees Celsius",
@@ -371,16 +353,7 @@ TEMPERATURES = FunctionTwin(
     edges={"one day": {"days": 1}},
     gauges=lambda noise: {"temperatures": 19.0 + 3 * np.abs(noise)},
     weight=0.5,
-    mistakes=(
-        Mistake(
-            name="torch-year-begins-a-day-early",
-            why="the first day is 1, New Year",
-            change=typed_into_torch_ref(
-                "torch.arange(1, len(noise) + 1, dtype=noise.dtype",
-                "torch.arange(0, len(noise), dtype=noise.dtype",
-            ),
-        ),
-    ),
+    mistakes=(*TYPED_TEMPERATURES,),
 )
 
 

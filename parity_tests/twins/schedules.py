@@ -17,20 +17,20 @@ from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, Multi
 from parity_tests.drawing import powers
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
     Mistake,
     Relation,
     Settings,
     Values,
     evaluate,
+    typed_mistake,
 )
 from scratch import schedules as ours
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs
 
-typed_into = partial(Change, "scratch.schedules")
-typed_into_torch_ref = partial(Change, "torch_ref.schedules")
+typed = partial(typed_mistake, "scratch.schedules")
+typed_in_torch = partial(typed_mistake, "torch_ref.schedules")
 
 #: the schedulers that the texts name.
 SCHEDULERS = {one.__name__: one for one in (LambdaLR, ExponentialLR, MultiStepLR)}
@@ -245,6 +245,17 @@ def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> LRScheduler
     return scheduler
 
 
+TYPED_CONSTANT = (
+    typed("counts-in-32-bits",
+          "the count wraps after 2,147,483,647 and is refused, or lends its sign to the rate",
+          'admit({"t": self._count}, {"t": t})',
+          't = (t + 2**31) % 2**32 - 2**31\n        admit({"t": self._count}, {"t": t})'),
+    typed_in_torch("torch-constant-after-another-schedule",
+          "a second schedule begins at alpha_0 again, not where the first one ended",
+          'group["lr"] = group.get("initial_lr", group["lr"])\n    return ConstantLR',
+          "pass\n    return ConstantLR"),
+)  # fmt: skip
+
 CONSTANT = schedule(
     "constant",
     "alpha = alpha_0",
@@ -254,25 +265,12 @@ CONSTANT = schedule(
     cases={},
     choices={},
     edges=LATE,
-    mistakes=(
-        Mistake(
-            name="counts-in-32-bits",
-            why="the count wraps after 2,147,483,647 and is refused, or lends its sign to the rate",
-            change=typed_into(
-                'admit({"t": self._count}, {"t": t})',
-                't = (t + 2**31) % 2**32 - 2**31\n        admit({"t": self._count}, {"t": t})',
-            ),
-        ),
-        Mistake(
-            name="torch-constant-after-another-schedule",
-            why="a second schedule begins at alpha_0 again, not where the first one ended",
-            change=typed_into_torch_ref(
-                'group["lr"] = group.get("initial_lr", group["lr"])\n    return ConstantLR',
-                "pass\n    return ConstantLR",
-            ),
-        ),
-    ),
+    mistakes=(*TYPED_CONSTANT,),
 )
+
+TYPED_INVERSE_TIME = (
+    typed_in_torch("torch-counts-from-0", COUNTED_FROM_0, "factor(epoch + 1)", "factor(epoch)"),
+)  # fmt: skip
 
 INVERSE_TIME = schedule(
     "inverse-time-decay",
@@ -309,13 +307,18 @@ INVERSE_TIME = schedule(
             ),
             margin=0.05,
         ),
-        Mistake(
-            name="torch-counts-from-0",
-            why=COUNTED_FROM_0,
-            change=typed_into_torch_ref("factor(epoch + 1)", "factor(epoch)"),
-        ),
+        *TYPED_INVERSE_TIME,
     ),
 )
+
+TYPED_INTERVAL = (
+    typed("interval-decay-without-the-floor",
+          "PaddlePaddle/Paddle pull request 24801: the floor stands where staircase is off",
+          "(t // self.interval)", "(t / self.interval)"),
+    typed_in_torch("torch-interval-without-the-floor",
+          "the rate falls at every epoch, not once an interval", "(t // interval)",
+          "(t / interval)"),
+)  # fmt: skip
 
 INTERVAL = schedule(
     "interval-decay",
@@ -366,18 +369,17 @@ INTERVAL = schedule(
             ),
             margin=0.05,
         ),
-        Mistake(
-            name="interval-decay-without-the-floor",
-            seen="PaddlePaddle/Paddle pull request 24801: the floor stands where staircase is off",
-            change=typed_into("(t // self.interval)", "(t / self.interval)"),
-        ),
-        Mistake(
-            name="torch-interval-without-the-floor",
-            why="the rate falls at every epoch, not once an interval",
-            change=typed_into_torch_ref("(t // interval)", "(t / interval)"),
-        ),
+        *TYPED_INTERVAL,
     ),
 )
+
+TYPED_EXPONENTIAL = (
+    typed("exponential-decay-a-step-late", "pytorch/pytorch pull request 7889", "self.rate**t",
+          "self.rate ** (t - 1)"),
+    typed_in_torch("torch-exponential-a-step-late", COUNTED_FROM_0,
+          'group.setdefault("initial_lr", group["lr"]) * rate',
+          'group.setdefault("initial_lr", group["lr"])'),
+)  # fmt: skip
 
 EXPONENTIAL = schedule(
     "exponential-decay",
@@ -403,19 +405,7 @@ EXPONENTIAL = schedule(
             values=by_torch(lambda one, rate: ExponentialLR(one, rate)),
             margin=0.01,
         ),
-        Mistake(
-            name="exponential-decay-a-step-late",
-            seen="pytorch/pytorch pull request 7889",
-            change=typed_into("self.rate**t", "self.rate ** (t - 1)"),
-        ),
-        Mistake(
-            name="torch-exponential-a-step-late",
-            why=COUNTED_FROM_0,
-            change=typed_into_torch_ref(
-                'group.setdefault("initial_lr", group["lr"]) * rate',
-                'group.setdefault("initial_lr", group["lr"])',
-            ),
-        ),
+        *TYPED_EXPONENTIAL,
     ),
 )
 
@@ -489,6 +479,17 @@ ROOT = schedule(
     ),
 )
 
+TYPED_STAIRCASE = (
+    typed("staircase-a-step-late", "ildoonet/pytorch-gradual-warmup-lr pull request 11",
+          "if t >= start", "if t > start"),
+    typed_in_torch("torch-staircase-of-the-first-step",
+          "the last step that has begun counts, not the first", "in reversed(rates) if",
+          "in rates if"),
+    typed_in_torch("torch-rate-of-the-velocity",
+          "the lr of momentum is the course's times 1 - beta",
+          ' / group.get("velocity_factor", 1.0)', ""),
+)  # fmt: skip
+
 STAIRCASE = schedule(
     "piecewise-constant",
     "alpha_0 first, another rate from epoch 6, another from epoch 11",
@@ -539,23 +540,15 @@ STAIRCASE = schedule(
             values=by_torch(lambda one, rates: MultiStepLR(one, [5, 10], gamma=0.05)),
             margin=0.1,
         ),
-        Mistake(
-            name="staircase-a-step-late",
-            seen="ildoonet/pytorch-gradual-warmup-lr pull request 11",
-            change=typed_into("if t >= start", "if t > start"),
-        ),
-        Mistake(
-            name="torch-staircase-of-the-first-step",
-            why="the last step that has begun counts, not the first",
-            change=typed_into_torch_ref("in reversed(rates) if", "in rates if"),
-        ),
-        Mistake(
-            name="torch-rate-of-the-velocity",
-            why="the lr of momentum is the course's times 1 - beta",
-            change=typed_into_torch_ref(' / group.get("velocity_factor", 1.0)', ""),
-        ),
+        *TYPED_STAIRCASE,
     ),
 )
+
+TYPED_MANUAL = (
+    typed("first-rate-skipped",
+          "michuanhaohao/reid-strong-baseline issue 190: scheduler.step as an epoch starts",
+          "self.rates[t - 1]", "self.rates[min(t, len(self.rates) - 1)]"),
+)  # fmt: skip
 
 MANUAL = schedule(
     "manual",
@@ -567,11 +560,7 @@ MANUAL = schedule(
     choices={"rates": tuple(0.1 + 0.05 * math.cos(t) for t in range(200))},
     edges={"to the last rate": {"counts": 200, "rule": "momentum"}},
     mistakes=(
-        Mistake(
-            name="first-rate-skipped",
-            seen="michuanhaohao/reid-strong-baseline issue 190: scheduler.step as an epoch starts",
-            change=typed_into("self.rates[t - 1]", "self.rates[min(t, len(self.rates) - 1)]"),
-        ),
+        *TYPED_MANUAL,
         Mistake(
             name="from the second rate on",
             why="rates[t] counts from 0",
