@@ -18,9 +18,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from parity_tests import accuracy, registry
+from parity_tests import accuracy, conventions
 from parity_tests.compare.files import make_room, write_whole
-from parity_tests.conventions import Finding, examine
+from parity_tests.findings import Finding, examine
 
 #: exit statuses, those of scripts/.
 AGREED, PARTED, INTERRUPTED = 0, 1, 130
@@ -34,21 +34,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(metavar="command", dest="command", required=True)
-    conventions = commands.add_parser(
+    table = commands.add_parser(
         "conventions",
         help="what the course writes, what torch calls it, and how wrong each mistake is",
         description="Measure, here and now, torch's spelling of each formula of the course and "
         "the translations that only look right.",
     )
-    conventions.add_argument(
+    table.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
         help="part of a name, topic or mistake, such as adam, schedules or dampening; without any, "
         "all in one table",
     )
-    conventions.add_argument("--json", type=Path, metavar="PATH", help="write every number as JSON")
-    conventions.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    table.add_argument("--json", type=Path, metavar="PATH", help="write every number as JSON")
+    table.add_argument("--markdown", action="store_true", help="print a Markdown table")
     accurate = commands.add_parser(
         "accuracy",
         help="where torch, or scratch, is further from the truth than the other",
@@ -62,18 +62,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command == "accuracy":
         return _appraise(accurate, arguments.names)
     try:
-        chosen = registry.find(arguments.names, registry.REGISTRY)
+        chosen = conventions.find(arguments.names, conventions.conventions())
     except ValueError as error:
-        conventions.error(str(error))
+        table.error(str(error))
     try:
         if arguments.json:
             make_room(arguments.json)
-        findings = [examine(convention) for convention in chosen]
+        findings = [examine(row) for row in chosen]
         if arguments.json:
-            report = registry.as_data(findings)
+            report = conventions.as_data(findings)
             write_whole(arguments.json, json.dumps(report, indent=1, allow_nan=False) + "\n")
     except OSError as error:
-        conventions.error(f"expected --json to name a file that can be written: {error}")
+        table.error(f"expected --json to name a file that can be written: {error}")
     except KeyboardInterrupt:
         return INTERRUPTED
     _print(_report(findings, bool(arguments.names), arguments.markdown))
@@ -94,9 +94,9 @@ def _appraise(parser: argparse.ArgumentParser, names: Sequence[str]) -> int:
 
 def _report(findings: Sequence[Finding], detailed: bool, markdown: bool) -> str:
     if markdown:
-        return registry.as_markdown(findings)
-    body = registry.as_details if detailed else registry.as_table
-    return f"{body(findings)}\n\n{registry.summary(findings)}"
+        return conventions.as_markdown(findings)
+    body = conventions.as_details if detailed else conventions.as_table
+    return f"{body(findings)}\n\n{conventions.summary(findings)}"
 
 
 def _print(text: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+Spoilt = Iterator[tuple[str, Any, type]]
+
 #: ways to spoil an argument of a kind that one stem alone expects, by the kind's name.
 OWN_KINDS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}
 
@@ -99,6 +101,125 @@ def spoil_number(expected: Any) -> Iterator[tuple[str, Any, type]]:
         yield "the lower end", low, ValueError
     if expected.interval[-1] == ")" and np.isfinite(high):
         yield "the upper end", high, ValueError
+
+
+def spoil_ratios(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for ratios of parts."""
+    yield "a number", 0.5, TypeError
+    yield "None", None, TypeError
+    yield "a string", "0.5", TypeError
+    yield "strings", ("0.5", "0.5"), TypeError
+    yield "whole numbers", (1, 0), TypeError
+    yield "an array", np.array(value), TypeError
+    for how, bad in {
+        "percent": (50.0, 50.0),
+        "one part": (1 - 1e-10,),
+        "nothing": (),
+        "too little": (0.5, 0.4999),
+        "too much": (0.6, 0.6),
+        "twice all": (0.75, 0.75, 0.5),
+        "a part of nothing": (0.5, 0.5, 0.0),
+        "a negative part": (0.7, 0.7, -0.4),
+        "all in one part": (1.0, 1e-10),
+        "a part beyond all": (1 + 1e-10, 1e-11),
+        "NaN": (0.5, float("nan")),
+    }.items():
+        yield how, bad, ValueError
+
+
+def spoil_members(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for indices, of which the first and the last column are one."""
+    yield "floats", value.astype(float), TypeError
+    yield "a mask", value == 0, TypeError
+    yield "a string", "01", TypeError
+    yield "None", None, TypeError
+    yield "beyond m", value + 1, ValueError
+    yield "from the end", value - 1, ValueError
+    yield "two axes", value[None], ValueError
+    yield "empty", value[:0], ValueError
+
+
+def spoil_whole_numbers(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for flips, offsets and shifts of images."""
+    yield "floats", value + 0.5, TypeError
+    yield "booleans", value == 1, TypeError
+    yield "a string", "101", TypeError
+    yield "None", None, TypeError
+    yield "one axis more", value[None], ValueError
+    yield "a column less", value[..., :-1], ValueError
+    yield "an example less", value[:-1], ValueError
+    if expected.low is not None:
+        yield "below", value - value.min() - 1, ValueError
+    if expected.high is not None:
+        yield "above", value - value.max() + expected.high + 1, ValueError
+
+
+def spoil_sizes(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for sizes of a training set."""
+    yield "None", None, TypeError
+    yield "a number", 4, TypeError
+    yield "a string", "4", TypeError
+    yield "floats", [1.0, 2.0], TypeError
+    yield "an array of one number", np.array(3), TypeError
+    yield "a matrix", np.array([[1, 2]]), TypeError
+    yield "an array of floats", np.array([1.0, 2.0]), TypeError
+    yield "a tensor of one number", torch.tensor(3), TypeError
+    yield "a set", {1, 2}, TypeError
+    yield "none", [], ValueError
+    yield "an empty array", np.array([], int), ValueError
+    yield "zero", [0, 1], ValueError
+    yield "falling", [2, 1], ValueError
+    yield "repeated", [2, 2], ValueError
+    yield "beyond m", [1, 10**6], ValueError
+
+
+def spoil_draws(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for uniform draws (k, n) of a space."""
+    yield "a list", value.tolist(), TypeError
+    yield "one axis less", value[0], ValueError
+    yield "NaN inside", value * np.nan, ValueError
+    yield "one", value + (1 - value), ValueError
+    yield "negative", value - 1, ValueError
+    yield "draws for another space", value[:1, :1], ValueError
+
+
+def spoil_space(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for a space of scales."""
+    yield "None", None, TypeError
+    yield "a list", list(value.values()), TypeError
+    yield "ranges", dict.fromkeys(value, (0.1, 0.9)), TypeError
+    yield "numbers for names", dict(enumerate(value.values())), TypeError
+    yield "nothing", {}, ValueError
+
+
+def spoil_point(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for a point of a space."""
+    yield "None", None, TypeError
+    yield "pairs", list(value.items()), TypeError
+    yield "numbers for names", {0: 1.0}, TypeError
+
+
+def spoil_several(expected: Any, value: Any) -> Spoilt:
+    """Yield (how, bad value, error) for points and trials."""
+    yield "None", None, TypeError
+    yield "a string", "points", TypeError
+    yield "one alone", value[0], TypeError
+    yield "a generator", (one for one in value), TypeError
+    yield "numbers", [1.0], TypeError
+    yield "nothing", [], ValueError
+
+
+#: ways to spoil arguments of splits, augmentation, diagnosis and search.
+DATA_KINDS: dict[str, Callable[[Any, Any], Spoilt]] = {
+    "_Ratios": spoil_ratios,
+    "_Members": spoil_members,
+    "_WholeNumbers": spoil_whole_numbers,
+    "_Sizes": spoil_sizes,
+    "Draws": spoil_draws,
+    "Space": spoil_space,
+    "_Point": spoil_point,
+    "_Several": spoil_several,
+}
 
 
 def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
@@ -204,6 +325,8 @@ def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[s
         yield "numbers", [1.0], TypeError
         yield "no tensor", [], ValueError
         yield "tensors without gradients", [torch.ones(2)], ValueError
+    elif kind in DATA_KINDS:
+        yield from DATA_KINDS[kind](expected, value)
     elif kind in OWN_KINDS:
         yield from OWN_KINDS[kind](expected, value)
     else:

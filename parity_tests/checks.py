@@ -11,8 +11,10 @@ import functools
 import inspect
 import pickle
 import random
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,7 @@ from parity_tests.rows import (
     Relation,
     Twin,
     Values,
+    crossed,
     public,
 )
 from parity_tests.twins import twin
@@ -44,6 +47,9 @@ Check = Callable[..., None]
 
 #: largest gauge of an example, over the largest entry: sums of forty terms of either sign cancel.
 LOOSEST = 100
+
+#: numbers that are none, and the most places where they are put.
+POISONS, PLACES = (np.nan, np.inf, -np.inf), 12
 
 #: steps of a walk that shows what they leave behind; in float32 there is less to see it by.
 LONG_WALK = {np.float64: 1000, np.float32: 300}
@@ -217,6 +223,8 @@ def leaves_no_trace(row: Twin) -> None:
             assert_pure(function, arguments, row.overwrites.get(path, frozenset()))
         except AssertionError as error:
             raise AssertionError(f"{path}: {error}") from error
+    if isinstance(row, PairTwin):
+        owns_its_memory(row)
 
 
 @asked
@@ -277,7 +285,7 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
     gauges = row.sizes(case)
     quantities = {}
     for name, one in results.items():
-        if np.asarray(one).dtype.kind == "f":
+        if np.asarray(one).dtype.kind == "f" and type(one) is not float:
             budget = row.budget_of(name)
             quantities[name] = Quantity(one, expected[name], gauges.get(name), budget)
         else:
@@ -329,6 +337,47 @@ def backward_is_linear(row: PairTwin, **settings: Any) -> None:
                 bounds = (s.get(name, np.abs(t).max()) for s, t in zip(sizes, terms, strict=True))
                 gauge = sum(3 * np.abs(one) for one in bounds)
                 assert_close(value, terms[0] - terms[1], name, budget=GRADIENT, gauge=gauge)
+
+
+@asked
+def swallows_nothing(row: PairTwin, **settings: Any) -> None:
+    """Put NaN and infinities into single entries: ours shows them wherever torch does.
+
+    Both sides are asked behind their validation. Where torch refuses, NaN must show all the same.
+    """
+    arguments = row.arguments(row.case(**settings))
+    forward, theirs = inspect.unwrap(row.ours.forward), inspect.unwrap(row.theirs)
+    inputs = row.inputs(arguments)
+    for name, array in inputs.items():
+        places = list(np.ndindex(np.shape(array)))
+        for place, poison in product(places[:: len(places) // PLACES + 1], POISONS):
+            spoilt = np.array(array)
+            spoilt[place] = poison
+            case = {**arguments, name: spoilt}
+            try:
+                with np.errstate(all="ignore"):
+                    shown = ~np.isfinite(forward(**case)[0])
+            except ValueError:  # refused
+                continue
+            try:
+                fixed = crossed(case, row.bridge)
+                moving = [fixed.pop(name) for name in inputs]
+                expected = row.bridge.to_numpy("output", theirs(*moving, **fixed))
+            except (RuntimeError, ValueError):
+                swallowed = np.isnan(poison) and not shown.any()
+            else:
+                swallowed = (~np.isfinite(expected) & ~shown).any()
+            if swallowed:
+                raise AssertionError(f"output: {poison} in {name} at {place} is swallowed")
+
+
+def owns_its_memory(row: PairTwin) -> None:
+    """Hold output and gradients to memory that no argument has."""
+    case = row.case()
+    arrays = [one for one in case.values() if isinstance(one, np.ndarray)]
+    for name, one in row.run("scratch", case).items():
+        if any(np.shares_memory(one, other) for other in arrays):
+            raise AssertionError(f"{name} shares its memory with an argument")
 
 
 @asked
@@ -401,7 +450,8 @@ def is_off(row: Twin, mistake: Mistake) -> None:
 def is_seen(row: Twin, mistake: Mistake) -> None:
     """Type a mistake into the module: some check of the row must fail."""
     assert mistake.change is not None
-    with LEDGER.unrecorded(), mistake.change.planted():
+    with LEDGER.unrecorded(), mistake.change.planted(), warnings.catch_warnings():
+        warnings.simplefilter("error")
         if not any(_fails(check) for check in _quick_checks(row)):
             raise AssertionError(f"no check of the row notices {mistake.name!r}")
 
@@ -425,6 +475,7 @@ def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
         yield functools.partial(agrees, row, **settings)
     if isinstance(row, PairTwin):
         yield functools.partial(three_witnesses_agree, row)
+        yield functools.partial(swallows_nothing, row)
     if isinstance(row, OptimizerTwin):
         yield functools.partial(walks_alike, row)
     for dtype in (np.float32, np.longdouble):

@@ -1,216 +1,219 @@
-"""Conventions: what the course writes, how torch spells it, and what only looks the same.
+"""Conventions: the rows that say what to type in torch, measured and printed.
 
-A `Convention` draws its data, computes the course's values and torch's from the same draws, and
-holds them to a budget; each `Refutation` computes a tempting translation, which must be off by a
-margin. `examine` measures one convention; `registry.REGISTRY` holds them all.
+As one table, in detail, as Markdown and as plain data.
 """
 
 from __future__ import annotations
 
 import math
-import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import Any
 
-import numpy as np
-import torch
+from parity_tests.compare.ledger import environment
+from parity_tests.findings import Deviation, Finding, Refuted, in_words
+from parity_tests.rows import Twin
+from parity_tests.twins import all_twins
 
-import torch_ref.optimizers
-from parity_tests.compare.budgets import FORWARD, Budget
-from parity_tests.compare.functions import MARGIN, assert_close, measure
-
-__all__ = [
-    "Convention",
-    "Deviation",
-    "Finding",
-    "Refutation",
-    "Refuted",
-    "Values",
-    "evaluate",
-    "examine",
-    "in_words",
-]
-
-#: named quantities, each a floating array or scalar.
-Values = Mapping[str, Any]
+__all__ = ["as_data", "as_details", "as_markdown", "as_table", "conventions", "find", "summary"]
 
 
-def nothing() -> str:
-    """Return what this machine lacks."""
-    return ""
+def conventions() -> list[Twin]:
+    """Return every row that says what to type in torch."""
+    return [row for row in all_twins().values() if row.torch]
 
 
-def evaluate(text: str, **names: Any) -> Any:
-    """Return what the expression before the first semicolon of a row's text makes of the names."""
-    known = {"torch": torch, "torch_ref": torch_ref, "math": math}
-    return eval(text.partition("; ")[0], {**known, **names})  # the registry's own texts only
+#: columns of the table: what is written on top, and characters across.
+COLUMNS = {"course": 27, "torch": 35, "right / budget": 14, "tempting and wrong": 35}
+RULER = (
+    "right: max|ours - torch's| / max|torch's| in eps; wrong: max|wrong - course's| / "
+    "max|course's|; measured just now"
+)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Refutation:
-    """A tempting translation: what it computes from the same draws, and how far off that is.
+def find(words: Iterable[str], rows: Sequence[Twin]) -> list[Twin]:
+    """Return the rows with one of the words in their name, topic or a mistake, or all.
 
-    `values` takes the convention's draws by name and returns some of its quantities. `margin` is
-    the least max|wrong - course| / max|course| of the worst of them, infinity for what is no number
-    at all; `why` says where the difference comes from. `missing` may name what a machine lacks.
+    Raises ValueError for a word that is in none; the message lists what is known.
     """
-
-    values: Callable[..., Values]
-    margin: float
-    why: str
-    missing: Callable[[], str] = nothing
-
-
-@dataclass(frozen=True, kw_only=True)
-class Convention:
-    """One row of the registry: the course's formula and torch's spelling of it.
-
-    `draw(rng)` returns the data by name, from which `ours` and `theirs` compute the same quantities
-    within `budget`, and each of `wrong`, by name, something else. `typed(text, **draws)` returns
-    some of the quantities from `torch` itself, evaluated.
-    """
-
-    name: str
-    topic: str
-    course: str  # the formula
-    torch: str  # what to type, then perhaps "; " and a remark
-    source: str
-    draw: Callable[[np.random.Generator], Mapping[str, Any]]
-    ours: Callable[..., Values]
-    theirs: Callable[..., Values]
-    budget: Budget = FORWARD
-    wrong: Mapping[str, Refutation] = field(default_factory=dict)
-    typed: Callable[..., Values] | None = None
-
-    def draws(self) -> Mapping[str, Any]:
-        """Return the data, from a generator seeded by the name."""
-        return self.draw(np.random.default_rng(zlib.crc32(self.name.encode())))
-
-
-class Deviation(NamedTuple):
-    """How far a quantity is from the course's, where most, and what stands there."""
-
-    quantity: str
-    eps: float  # max |value - course| / (eps max |course|)
-    relative: float  # the same without eps
-    place: tuple[int, ...]
-    value: float
-    course: float
-
-
-class Refuted(NamedTuple):
-    """What became of a refutation: its deviation, or why there is none; "" where all is well."""
-
-    deviation: Deviation | None
-    skipped: str
-    failure: str
-
-
-class Finding(NamedTuple):
-    """What `examine` measured; a failure is "" where all is well."""
-
-    convention: Convention
-    right: Deviation
-    allowed: float  # in eps
-    failure: str
-    wrong: Mapping[str, Refuted]
-
-    @property
-    def failures(self) -> list[str]:
-        """Return every failure as a sentence that names the convention."""
-        name = self.convention.name
-        found = [f"{name}: {self.failure}"] if self.failure else []
-        return found + [
-            f"{name}, {wrong}: {one.failure}" for wrong, one in self.wrong.items() if one.failure
-        ]
-
-
-def examine(convention: Convention) -> Finding:
-    """Measure the right translation and every wrong one of a convention, here and now."""
-    draws = convention.draws()
-    course, theirs = convention.ours(**draws), convention.theirs(**draws)
-    if course.keys() != theirs.keys() or not course:
-        raise ValueError(
-            f"expected the same quantities on both sides, got {sorted(course)}, {sorted(theirs)}"
-        )
-    typed = convention.typed(convention.torch, **draws) if convention.typed else {}
-    if not typed.keys() <= course.keys() or (convention.typed and not typed):
-        raise ValueError(f"expected typed quantities of {sorted(course)}, got {sorted(typed)}")
-    pairs = [(quantity, value, theirs[quantity]) for quantity, value in course.items()]
-    pairs += [(f"{quantity} as typed", course[quantity], one) for quantity, one in typed.items()]
-    deviations, failures, narrowest = [], [], 0.0
-    for quantity, value, other in pairs:
-        try:
-            assert_close(value, other, quantity, budget=convention.budget)
-        except AssertionError as error:
-            failures.append(str(error))
-        deviations.append(_deviation(quantity, other, value))
-        narrowest = max(narrowest, float(np.finfo(np.asarray(value).dtype).eps))
-    allowed = convention.budget.in_eps(narrowest)
-    wrong = {
-        name: _refute(one, draws, course, MARGIN * allowed * narrowest)
-        for name, one in convention.wrong.items()
+    wanted = [word.lower() for word in words]
+    texts = {
+        one.name: " ".join((one.name, one.topic, *(m.name for m in one.mistakes))).lower()
+        for one in rows
     }
-    right = max(deviations, key=lambda one: one.eps)
-    return Finding(convention, right, allowed, "; ".join(failures), wrong)
+    unknown = [
+        word or "''"
+        for word in wanted
+        if not word.strip() or not any(word in text for text in texts.values())
+    ]
+    if unknown:
+        topics = ", ".join(dict.fromkeys(one.topic for one in rows))
+        raise ValueError(
+            f"expected names or topics of conventions, got {', '.join(unknown)}\n"
+            f"topics: {topics}\nnames: {', '.join(texts)}"
+        )
+    if not wanted:
+        return list(rows)
+    return [one for one in rows if any(word in texts[one.name] for word in wanted)]
 
 
-def _deviation(quantity: str, value: Any, course: Any) -> Deviation:
-    """Measure a value against the course's; shapes that differ are infinitely far apart."""
-    value, course = np.asarray(value), np.asarray(course)
-    if value.shape != course.shape:
-        return Deviation(quantity, np.inf, np.inf, (), np.nan, np.nan)
-    eps = float(np.finfo(course.dtype).eps)
-    found = measure(value, course, eps=eps)
-    return Deviation(
-        quantity,
-        found.error,
-        found.error * eps,
-        found.place,
-        float(found.ours),
-        float(found.theirs),
+def summary(findings: Sequence[Finding]) -> str:
+    """Return the counts, the versions and every failure and skip, each on its line."""
+    wrong = [one for finding in findings for one in finding.wrong.values()]
+    measured = sum(one.deviation is not None for one in wrong)
+    failures = [failure for finding in findings for failure in finding.failures]
+    skips = [
+        f"skipped: {finding.row.name}, {name}: {one.skipped}"
+        for finding in findings
+        for name, one in finding.wrong.items()
+        if one.skipped
+    ]
+    about = environment()
+    verdict = f"{len(failures)} FAIL" if failures else "all right ones inside, all wrong ones out"
+    return "\n".join(
+        [
+            f"{len(findings)} conventions, {measured} wrong translations: {verdict}",
+            f"NumPy {about['numpy']}, torch {about['torch']}, float32 matrix products at "
+            f'"{about["float32_matmul_precision"]}" precision, device {about["cuda"] or "cpu"}',
+            *skips,
+            *(f"FAILS: {failure}" for failure in failures),
+        ]
     )
 
 
-def _refute(
-    refutation: Refutation, draws: Mapping[str, Any], course: Values, least: float
-) -> Refuted:
-    """Measure a wrong translation; `least` is the smallest margin that proves something."""
-    reason = refutation.missing()
-    if reason:
-        return Refuted(None, reason, "")
-    values = refutation.values(**draws)
-    if not values or not values.keys() <= course.keys():
-        raise ValueError(f"expected quantities of {sorted(course)}, got {sorted(values)}")
-    for quantity, value in values.items():
-        if np.shape(value) != np.shape(course[quantity]):
-            shapes = f"{np.shape(value)}, the course's {np.shape(course[quantity])}"
-            raise ValueError(f"expected {quantity} of one shape, got the wrong one's {shapes}")
-    each = [_deviation(quantity, value, course[quantity]) for quantity, value in values.items()]
-    worst = max(each, key=lambda one: one.relative)
-    return Refuted(worst, "", _unrefuted(worst, refutation.margin, least))
+def _right(finding: Finding) -> str:
+    mark = "FAILS: " if finding.failure else ""
+    return f"{mark}{finding.right.eps:.2g} of {finding.allowed:.2g} eps"
 
 
-def _unrefuted(worst: Deviation, margin: float, least: float) -> str:
-    """Say why a deviation refutes nothing, or return ""."""
-    if not margin >= least:
-        return f"its margin {margin:.2g} is not {MARGIN} times the budget, at least {least:.2g}"
-    if np.isinf(worst.relative) and not np.isinf(margin):
-        return f"{worst.quantity} is {worst.value} where {worst.course} is right: no number at all"
-    if not worst.relative >= margin:
-        return f"{worst.quantity} is off by {worst.relative:.3g} only, expected at least {margin:g}"
-    return ""
+def _wrong(name: str, refuted: Refuted) -> str:
+    mark = "FAILS: " if refuted.failure else ""
+    if refuted.deviation is None:
+        return f"{name}: skipped, {refuted.skipped}"
+    return f"{mark}{name}: {in_words(refuted.deviation.relative)}"
 
 
-def in_words(relative: float) -> str:
-    """Return a relative deviation as people say it."""
-    if np.isinf(relative):
-        return "no number at all"
-    if relative >= 2:
-        return f"off by {relative:.2g} times the right value"
-    if relative >= 0.0095:
-        return f"off by {100 * relative:.0f}%"
-    if relative == 0:
-        return "equal"
-    return f"off from digit {int(np.ceil(-np.log10(relative)))} on ({relative:.1e})"
+def as_table(findings: Sequence[Finding]) -> str:
+    """Return one table of 120 characters across."""
+    rule = "-+-".join("-" * width for width in COLUMNS.values())
+    lines = [RULER, "", _line(COLUMNS), rule]
+    for finding in findings:
+        row = finding.row
+        wrong = [_wrong(name, one) for name, one in finding.wrong.items()]
+        cells = [[row.name.upper(), row.formula], [row.torch], [_right(finding)], wrong]
+        wrapped = [
+            [line for text in cell for line in _wrap(text, width, "", "  " if last else "")]
+            for cell, width, last in zip(
+                cells, COLUMNS.values(), (False, False, False, True), strict=True
+            )
+        ]
+        lines += [_line(line) for line in zip_longest(*wrapped, fillvalue="")]
+        lines.append(rule)
+    return "\n".join(lines)
+
+
+def _wrap(text: str, width: int, first: str, later: str) -> list[str]:
+    """Return the lines of a text; a long word may also be cut after an opening bracket."""
+    cuts = re.sub(r"\S{25,}", lambda word: word[0].replace("(", "(\0 "), text)
+    lines = textwrap.wrap(
+        cuts, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
+    )
+    return [line.replace("\0 ", "").replace("\0", "") for line in lines]
+
+
+def _line(cells: Iterable[str]) -> str:
+    widths = COLUMNS.values()
+    return " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
+
+
+def as_details(findings: Sequence[Finding]) -> str:
+    """Return a paragraph for each: formula, what to type, and each mistake with its reason."""
+    ruler = "\n".join(_wrap(RULER, 108, "", ""))
+    return "\n\n".join([ruler, *(_paragraph(finding) for finding in findings)])
+
+
+def _paragraph(finding: Finding) -> str:
+    row, right = finding.row, finding.right
+    why = {one.name: one.why for one in row.mistakes}
+    lines = [f"{row.name.upper()} ({row.topic})", *_entry("course", row.formula)]
+    lines += _entry("torch", row.torch)
+    budget = row.budget_of(right.quantity.removesuffix(" as typed")).name
+    agreed = f"{_right(finding)} allowed ({budget}), worst in {right.quantity}"
+    lines += _entry("right", "; ".join(filter(None, (agreed, finding.failure))))
+    for name, one in finding.wrong.items():
+        lines += _entry("WRONG", _wrong(name, one))
+        if one.deviation is not None:
+            place = f"{list(one.deviation.place)}" if one.deviation.place else ""
+            where = (
+                f"{one.deviation.quantity}{place} is {one.deviation.value:.10g}, "
+                f"right is {one.deviation.course:.10g}"
+            )
+            lines += _entry("", where)
+        lines += _entry("", "; ".join(filter(None, (why[name], one.failure))))
+    return "\n".join([*lines, *_entry("source", row.source)])
+
+
+def _entry(label: str, text: str) -> list[str]:
+    """Return a text beside its label, wrapped."""
+    return _wrap(text, 108, f"  {label:<8}", " " * 10)
+
+
+def as_markdown(findings: Sequence[Finding]) -> str:
+    """Return a Markdown table, for a README."""
+
+    def code(text: str) -> str:
+        bars = text.replace("|", "\\|")  # those of the table are bare
+        return f"`{bars}`"
+
+    lines = ["| course | torch | right | tempting and wrong |", "| --- | --- | ---: | --- |"]
+    for finding in findings:
+        row = finding.row
+        wrong = "<br>".join(_wrong(code(name), one) for name, one in finding.wrong.items())
+        cells = [
+            f"**{row.name}** {code(row.formula)}",
+            code(row.torch),
+            _right(finding),
+            wrong,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def as_data(findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the findings and what they were measured with as plain data; null for no number."""
+    return {"environment": environment(), "conventions": [_plain(one) for one in findings]}
+
+
+def _plain(finding: Finding) -> dict[str, Any]:
+    row, by_name = finding.row, {one.name: one for one in finding.row.mistakes}
+    return {
+        "name": row.name,
+        "topic": row.topic,
+        "course": row.formula,
+        "torch": row.torch,
+        "source": row.source,
+        "budget": row.budget_of(finding.right.quantity.removesuffix(" as typed")).name,
+        "allowed_eps": finding.allowed,
+        "right": _numbers(finding.right),
+        "failure": finding.failure,
+        "wrong": {
+            name: {
+                "why": by_name[name].why,
+                "margin": _finite(by_name[name].margin),
+                "deviation": None if one.deviation is None else _numbers(one.deviation),
+                "skipped": one.skipped,
+                "failure": one.failure,
+            }
+            for name, one in finding.wrong.items()
+        },
+    }
+
+
+def _numbers(deviation: Deviation) -> dict[str, Any]:
+    return {name: _finite(value) for name, value in deviation._asdict().items()}
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,6 +7,7 @@ that gives named quantities, an `OptimizerTwin` a rule that walks. The rows of a
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import math
@@ -105,7 +106,8 @@ class Change:
         constants = {
             name: value
             for name, value in vars(changed).items()
-            if name not in vars(original) or isinstance(value, float | int | str)
+            if name not in vars(original)
+            or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
         }
         kept = {name: vars(original)[name] for name in constants if name in vars(original)}
         vars(original).update(constants)
@@ -119,6 +121,9 @@ class Change:
                 for one, value in code.items():
                     setattr(function, one, value)
 
+
+#: what a module holds beside its own functions and classes: numbers, and objects made elsewhere.
+SWAPPED = (float, int, str, functools.partial, type)
 
 #: what makes a function do what it does.
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
@@ -331,9 +336,24 @@ def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
         return {str(name): one for name, one in result.items()}
     if hasattr(result, "_asdict"):
         return dict(result._asdict())
-    if isinstance(result, tuple | list):
+    if isinstance(result, tuple | list) and len(names) > 1:
         return dict(zip(names, result, strict=True))
-    return {names[0]: result}
+    return numbered(result, names[0])
+
+
+def numbered(result: Any, name: str) -> dict[str, Any]:
+    """Return the entries of nested sequences as quantities: "fold 2 1", the first of the second."""
+    if not isinstance(result, tuple | list):
+        return {name: result}
+    entries = (numbered(one, f"{name} {i}") for i, one in enumerate(result, start=1))
+    return {key: one for found in entries for key, one in found.items()}
+
+
+def _assert_the_same(ours: Values, theirs: Values) -> None:
+    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
+    for name, one in ours.items():
+        assert_equal(one, theirs[name], name)
+        record_equal(name, np.asarray(one).dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -349,6 +369,7 @@ class PairTwin(Twin):
         constants: arguments without a gradient.
         gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and arguments.
         gradient_budget: how far gradients may be apart.
+        exact: whether both sides must give the same numbers to the bit.
         smooth: tells from the settings whether central differences can bear witness.
         float32: whether the case is also held in float32, against torch in float64.
         bridge: how arrays cross between the layouts.
@@ -359,6 +380,7 @@ class PairTwin(Twin):
     constants: tuple[str, ...] = ()
     gauges: Callable[[Mapping[str, Any], Any], Mapping[str, Any]] | None = None
     gradient_budget: Budget = GRADIENT
+    exact: bool = False
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
     bridge: Bridge = BY_NAME
@@ -427,13 +449,17 @@ class PairTwin(Twin):
                     device=device,
                     bridge=self.bridge,
                 )
-                return
+                if not self.exact:
+                    return
             except ProvesNothingError:
                 pass
         LEDGER.device = device
         ours, theirs = self.run("scratch", case), self.run("torch_ref", case, device)
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
+        if self.exact:
+            _assert_the_same(ours, theirs)
+            return
         wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
         agree(
             {
@@ -477,10 +503,10 @@ class PairTwin(Twin):
 
 
 def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
-    """Return arguments with their floating arrays as tensors."""
+    """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
     return {
         name: bridge.to_torch(name, one, device)
-        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind == "f"
+        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind in bridge.kinds
         else one
         for name, one in arguments.items()
     }
@@ -540,9 +566,7 @@ class FunctionTwin(Twin):
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
-            for name, one in ours.items():
-                assert_equal(one, theirs[name], name)
-                record_equal(name, np.asarray(one).dtype)
+            _assert_the_same(ours, theirs)
             return
         wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
         gauges = self.sizes(case)
@@ -580,9 +604,11 @@ class FunctionTwin(Twin):
         return self.budgets.get(quantity, self.budget)
 
     def planted(self, module: ModuleType) -> FunctionTwin | None:
-        """Return the row with a changed function of ours."""
-        changed = exchanged(self.ours, module)
-        return None if changed is self.ours else replace(self, ours=changed)
+        """Return the row with a changed function of either side."""
+        changed = [exchanged(one, module) for one in (self.ours, self.theirs)]
+        if changed == [self.ours, self.theirs]:
+            return None
+        return replace(self, ours=changed[0], theirs=changed[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -241,7 +241,7 @@ class _Case(NamedTuple):
 
     def _theirs(self, inputs: Mapping[str, Array], constants: Mapping[str, Any]) -> Array:
         """Return torch's output as an array."""
-        there, back = self.bridge
+        there, back = self.bridge[:2]
         tensors = [there(name, array, self.device) for name, array in inputs.items()]
         fixed = {
             name: there(name, value, self.device) if isinstance(value, np.ndarray) else value

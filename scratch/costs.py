@@ -97,6 +97,13 @@ def _label_times_log(Y: Array, A: Array) -> Array:
     return Y * log_A
 
 
+def _rest_times_log(Y: Array, A: Array) -> Array:
+    """Return (1 - Y) log(1 - A) with 0 log 0 = 0, to the last digit: a small A is lost in 1 - A."""
+    log_rest = np.zeros_like(A)
+    np.log1p(-A, out=log_rest, where=Y != 1)
+    return (1 - Y) * log_rest
+
+
 def _label_over(Y: Array, A: Array) -> Array:
     """Return Y / A with 0 / 0 = 0, the gradient of `_label_times_log`."""
     return np.divide(Y, A, out=np.zeros_like(A), where=Y != 0)
@@ -135,7 +142,7 @@ def binary_cross_entropy_forward(
     Source: Course 1, week 2, "Logistic regression cost function".
     """
     divisor = REDUCTIONS[reduction](A.shape[1])
-    J = -(_label_times_log(Y, A) + _label_times_log(1 - Y, 1 - A)).sum() / divisor
+    J = -(_label_times_log(Y, A) + _rest_times_log(Y, A)).sum() / divisor
     return J, BinaryCrossEntropyCache(A, Y, divisor)
 
 

@@ -79,10 +79,23 @@ Masks: TypeAlias = Mapping[str, Array]
 class Network:
     """The choices of a network: sizes (n_0, ..., n_L), hidden and output activation by name.
 
-    `keep_probs`, one for each hidden layer or none, is the share of its units that training keeps;
-    input and output are never dropped. With `batch_norm` the hidden layers are normalized before
-    their activation and have gamma and beta in the place of b. Raises TypeError or ValueError for
-    sizes below 1, fewer than two of them, keep_probs outside (0, 1], or unknown names.
+    Args:
+        layer_sizes: units of the input, of each hidden layer and of the output.
+        hidden: activation of the hidden layers.
+        output: activation of the last layer, which chooses the cost.
+        keep_probs: share of its units that training keeps, for each hidden layer, or none at all;
+            input and output are never dropped.
+        batch_norm: its choices: the hidden layers are then normalized before their activation, and
+            have gamma and beta in the place of b.
+
+    Raises:
+        TypeError: sizes are no whole numbers, or names no strings.
+        ValueError: fewer than two sizes or one below 1, keep_probs outside (0, 1], unknown names.
+
+    Example:
+        >>> from scratch.network import Network
+        >>> Network(layer_sizes=(2, 3, 1), hidden="tanh").shapes
+        {'W1': (3, 2), 'b1': (3, 1), 'W2': (1, 3), 'b2': (1, 1)}
 
     Source: Course 1, week 4, "Deep L-layer neural network".
     """

@@ -122,7 +122,22 @@ class GradientDescentState(NamedTuple):
 class GradientDescent(_Choices):
     """Gradient descent: theta = theta - alpha g.
 
-    Raises ValueError unless learning_rate > 0.
+    Args:
+        learning_rate: alpha.
+
+    Raises:
+        ValueError: learning_rate is not above 0.
+
+    Example:
+        >>> import numpy as np
+        >>> from scratch.optimizers import GradientDescent
+        >>> from scratch.parameters import Parameters
+        >>> rule = GradientDescent(learning_rate=0.1)
+        >>> parameters = Parameters({"W1": np.array([[3.0]])})
+        >>> state = rule.init(parameters)
+        >>> rule.update(parameters, Parameters({"W1": np.array([[2.0]])}), state)
+        >>> print(parameters["W1"].round(3))
+        [[2.8]]
 
     Source: Course 1, week 2, "Gradient descent".
     """
@@ -154,8 +169,24 @@ class MomentumState(NamedTuple):
 class Momentum(_Choices):
     """Gradient descent with momentum: v = beta v + (1 - beta) g, theta = theta - alpha v.
 
-    `averaging=False` is the form without (1 - beta): v = beta v + g. Raises ValueError unless
-    learning_rate > 0 and beta in [0, 1).
+    Args:
+        learning_rate: alpha.
+        beta: share of the past that v keeps.
+        averaging: False leaves the factor out: v = beta v + g.
+
+    Raises:
+        ValueError: learning_rate is not above 0, or beta not in [0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from scratch.optimizers import Momentum
+        >>> from scratch.parameters import Parameters
+        >>> rule = Momentum(learning_rate=0.1)
+        >>> parameters = Parameters({"W1": np.array([[3.0]])})
+        >>> state = rule.init(parameters)
+        >>> rule.update(parameters, Parameters({"W1": np.array([[2.0]])}), state)
+        >>> print(parameters["W1"].round(3))
+        [[2.98]]
 
     Source: Course 2, week 2, "Gradient descent with momentum".
     """
@@ -191,8 +222,25 @@ class RMSpropState(NamedTuple):
 class RMSprop(_Choices):
     """RMSprop: s = beta s + (1 - beta) g^2, theta = theta - alpha g / (sqrt(s) + epsilon).
 
-    `epsilon_inside_root=True` divides by sqrt(s + epsilon). Raises ValueError unless
-    learning_rate > 0, beta in [0, 1) and epsilon > 0.
+    Args:
+        learning_rate: alpha.
+        beta: share of the past that s keeps.
+        epsilon: keeps the divisor from 0.
+        epsilon_inside_root: divide by sqrt(s + epsilon) instead.
+
+    Raises:
+        ValueError: learning_rate or epsilon is not above 0, or beta not in [0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from scratch.optimizers import RMSprop
+        >>> from scratch.parameters import Parameters
+        >>> rule = RMSprop(learning_rate=0.1)
+        >>> parameters = Parameters({"W1": np.array([[3.0]])})
+        >>> state = rule.init(parameters)
+        >>> rule.update(parameters, Parameters({"W1": np.array([[2.0]])}), state)
+        >>> print(parameters["W1"].round(3))
+        [[2.684]]
 
     Source: Course 2, week 2, "RMSprop".
     """
@@ -231,9 +279,29 @@ class Adam(_Choices):
     """Adam: theta = theta - alpha v_hat / (sqrt(s_hat) + epsilon), v_hat and s_hat corrected.
 
     v = beta1 v + (1 - beta1) g, s = beta2 s + (1 - beta2) g^2, v_hat = v / (1 - beta1^t),
-    s_hat = s / (1 - beta2^t). `epsilon_inside_root=True` divides by sqrt(s_hat + epsilon),
-    `bias_correction=False` takes v and s as they are. Raises ValueError unless learning_rate > 0,
-    both betas in [0, 1) and epsilon > 0.
+    s_hat = s / (1 - beta2^t).
+
+    Args:
+        learning_rate: alpha.
+        beta1: share of the past that v keeps.
+        beta2: share of the past that s keeps.
+        epsilon: keeps the divisor from 0.
+        epsilon_inside_root: divide by sqrt(s_hat + epsilon) instead.
+        bias_correction: False takes v and s as they are.
+
+    Raises:
+        ValueError: learning_rate or epsilon is not above 0, or a beta not in [0, 1).
+
+    Example:
+        >>> import numpy as np
+        >>> from scratch.optimizers import Adam
+        >>> from scratch.parameters import Parameters
+        >>> rule = Adam(learning_rate=0.1)
+        >>> parameters = Parameters({"W1": np.array([[3.0]])})
+        >>> state = rule.init(parameters)
+        >>> rule.update(parameters, Parameters({"W1": np.array([[2.0]])}), state)
+        >>> print(parameters["W1"].round(3))
+        [[2.9]]
 
     Source: Course 2, week 2, "Adam optimization algorithm"; Kingma and Ba 2015.
     """

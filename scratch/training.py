@@ -305,16 +305,51 @@ def train(
 ) -> History:
     """Overwrite `parameters` by mini-batch descent on J over (X, Y), return the history.
 
-    X is (n_x, m), Y is (n_y, m), `orders` has one permutation (m,) an epoch, from `draw_orders`.
     Each step descends the mini-batch's mean cost + l2 / (2 m) sum W^2 + l1 / m sum |W| with the m
-    of the whole training set. Each callback is called with (step, history) after each step. Pass a
-    `history` of your own to keep what was reached when the loop is interrupted.
+    of the whole training set.
 
-    A network that drops units takes `masks`, a mapping {"D1": ...} a step, from `mask_stream`; one
-    with batch norm takes `running`, from `running_averages`, and overwrites it. `schedule` gives
-    the learning rate, in the place of the optimizer's own, of each epoch or iteration, counted from
-    1 in each call. Gradients are clipped by value, then by global norm. `early_stopping` watches
-    the dev cost and restores the best at the end.
+    Args:
+        network: layers and activations.
+        parameters: from `initialize`; overwritten.
+        X: inputs, (n_x, m).
+        Y: labels, (n_y, m).
+        optimizer: the rule of a step.
+        epochs: passes over the training set.
+        batch_size: examples of a mini-batch; the last one of an epoch may be smaller.
+        orders: a permutation (m,) for each epoch, from `draw_orders`.
+        l1: strength of the L1 penalty.
+        l2: strength of the L2 penalty, lambda.
+        dev: (X, Y) held out, to be evaluated after each epoch.
+        history: to write to, so that an interruption loses nothing; a new one by default.
+        masks: {"D1": ...} for each step, from `mask_stream`, where the network drops units.
+        running: running averages from `running_averages`, where it has batch norm; overwritten.
+        schedule: the learning rate by number, from 1 in each call, for the optimizer's own.
+        schedule_per: "epoch" or "iteration".
+        clip_value: largest entry that a gradient keeps.
+        clip_norm: largest norm that all gradients together keep, after that.
+        early_stopping: watches the dev cost and restores the best parameters at the end.
+        callbacks: called with (step, history) after each step.
+
+    Returns:
+        The history: a cost for each step, costs, accuracies and seconds for each epoch.
+
+    Raises:
+        TypeError: an argument is of another kind than said above.
+        ValueError: shapes, labels, orders, masks or running averages do not fit the network.
+
+    Example:
+        >>> import numpy as np
+        >>> from scratch import initializers, mini_batches, network, optimizers, training
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.standard_normal((2, 100))
+        >>> net = network.Network(layer_sizes=(2, 4, 1))
+        >>> parameters = initializers.initialize(net.layer_sizes, "he", rng)
+        >>> history = training.train(
+        ...     net, parameters, X, (X[:1] > 0).astype(float), optimizer=optimizers.Adam(),
+        ...     epochs=3, batch_size=20, orders=mini_batches.draw_orders(100, 3, rng),
+        ... )
+        >>> len(history.step_costs), len(history.costs)
+        (15, 3)
 
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """

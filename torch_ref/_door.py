@@ -181,6 +181,7 @@ class Order:
             raise ValueError(
                 f"expected {name} of shape (m,) with m = {length} from {owner}, got {len(order)}"
             )
+        order = order.long()  # torch sorts no unsigned ones but the shortest
         if not torch.equal(order.sort().values, torch.arange(len(order)).to(order)):
             raise ValueError(f"expected {name} to be a permutation of 0..{len(order) - 1}")
 

@@ -60,12 +60,28 @@ _DIFFERENTIABLE = [name for name in ACTIVATIONS if name != "hardmax"]
 class Network(nn.Module):
     """The layers of sizes (n_0, ..., n_L): `logits` up to the last linear one, then `activation`.
 
-    `keep_probs`, one for each hidden layer or none, puts `Dropout` behind an activation wherever it
-    is below 1. `batch_norm`, such as `BatchNorm` or a partial of it, makes the layer that stands
-    between a hidden linear layer, then without bias, and its activation, from (n, dtype, device).
     All weights and biases are zero until `initialize` draws them from a generator: the global one,
-    which torch's layers would use, is left alone. Raises TypeError or ValueError for sizes below 1,
-    fewer than two of them, keep_probs outside (0, 1], or unknown names.
+    which torch's layers would use, is left alone.
+
+    Args:
+        layer_sizes: units of the input, of each hidden layer and of the output.
+        hidden: activation of the hidden layers.
+        output: activation of the last layer, which chooses the cost.
+        keep_probs: for each hidden layer, or none at all; `Dropout` stands behind an activation
+            wherever it is below 1.
+        batch_norm: makes a layer of (n, dtype, device), such as `BatchNorm` or a partial of it;
+            it stands between a hidden linear layer, then without bias, and its activation.
+        dtype: of the parameters.
+        device: of the parameters.
+
+    Raises:
+        TypeError: sizes are no whole numbers, names no strings, or batch_norm is a layer.
+        ValueError: fewer than two sizes or one below 1, keep_probs outside (0, 1], unknown names.
+
+    Example:
+        >>> from torch_ref.network import Network
+        >>> [tuple(one.shape) for one in Network(layer_sizes=(2, 3, 1)).parameters()]
+        [(3, 2), (3,), (1, 3), (1,)]
 
     Source: torch.nn.Sequential.
     """

@@ -58,7 +58,27 @@ def _check(**choices: Any) -> None:
 
 
 def gradient_descent(parameters: Tensors, *, learning_rate: float) -> Optimizer:
-    """Return plain SGD: theta = theta - alpha g. Source: torch.optim.SGD."""
+    """Return plain SGD: theta = theta - alpha g.
+
+    Args:
+        parameters: tensors, or groups of them, as torch's optimizers take them.
+        learning_rate: alpha.
+
+    Raises:
+        ValueError: learning_rate is not above 0.
+
+    Example:
+        >>> import torch
+        >>> from torch_ref.optimizers import gradient_descent
+        >>> theta = torch.tensor([3.0], requires_grad=True)
+        >>> rule = gradient_descent([theta], learning_rate=0.1)
+        >>> theta.grad = torch.tensor([2.0])
+        >>> rule.step()
+        >>> print(round(theta.item(), 3))
+        2.8
+
+    Source: torch.optim.SGD.
+    """
     _check(learning_rate=learning_rate)
     return torch.optim.SGD(parameters, lr=learning_rate)
 
@@ -72,6 +92,25 @@ def momentum(
     buf with the first gradient undamped. So v = (1 - beta) buf, and the factor moves into the
     learning rate; `dampening=beta` would disagree from the first step on. Without averaging the
     course's v is torch's buf.
+
+    Args:
+        parameters: tensors, or groups of them, as torch's optimizers take them.
+        learning_rate: alpha.
+        beta: share of the past that v keeps.
+        averaging: False leaves the factor 1 - beta out.
+
+    Raises:
+        ValueError: learning_rate is not above 0, or beta not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from torch_ref.optimizers import momentum
+        >>> theta = torch.tensor([3.0], requires_grad=True)
+        >>> rule = momentum([theta], learning_rate=0.1)
+        >>> theta.grad = torch.tensor([2.0])
+        >>> rule.step()
+        >>> print(round(theta.item(), 3))
+        2.98
 
     Source: torch.optim.SGD.
     """
@@ -104,7 +143,25 @@ def rmsprop(
 ) -> Optimizer:
     """Return RMSprop with the course's beta, which torch calls alpha and sets to 0.99 by default.
 
-    torch adds epsilon outside the root; inside it, the rule is `RMSpropInsideRoot`.
+    Args:
+        parameters: tensors, or groups of them, as torch's optimizers take them.
+        learning_rate: the course's alpha.
+        beta: share of the past that s keeps.
+        epsilon: keeps the divisor from 0; torch adds it outside the root.
+        epsilon_inside_root: make `RMSpropInsideRoot` instead.
+
+    Raises:
+        ValueError: learning_rate or epsilon is not above 0, or beta not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from torch_ref.optimizers import rmsprop
+        >>> theta = torch.tensor([3.0], requires_grad=True)
+        >>> rule = rmsprop([theta], learning_rate=0.1)
+        >>> theta.grad = torch.tensor([2.0])
+        >>> rule.step()
+        >>> print(round(theta.item(), 3))
+        2.684
 
     Source: torch.optim.RMSprop.
     """
@@ -130,7 +187,27 @@ def adam(
 ) -> Optimizer:
     """Return Adam; epsilon stands outside the root of the corrected s, as in torch and the course.
 
-    The other placements are `AdamDialect`, and so is Adam without bias correction.
+    Args:
+        parameters: tensors, or groups of them, as torch's optimizers take them.
+        learning_rate: alpha.
+        beta1: share of the past that v keeps.
+        beta2: share of the past that s keeps.
+        epsilon: keeps the divisor from 0.
+        epsilon_inside_root: make an `AdamDialect` that divides by sqrt(s_hat + epsilon).
+        bias_correction: False makes an `AdamDialect` that takes v and s as they are.
+
+    Raises:
+        ValueError: learning_rate or epsilon is not above 0, or a beta not in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> from torch_ref.optimizers import adam
+        >>> theta = torch.tensor([3.0], requires_grad=True)
+        >>> rule = adam([theta], learning_rate=0.1)
+        >>> theta.grad = torch.tensor([2.0])
+        >>> rule.step()
+        >>> print(round(theta.item(), 3))
+        2.9
 
     Source: torch.optim.Adam.
     """

@@ -285,16 +285,51 @@ def train(
 ) -> History:
     """Train `module` in place by mini-batch descent on J over (X, Y), return the history.
 
-    X is (m, n_x), Y is (m, n_y), `orders` has one permutation (m,) an epoch, tensors or NumPy
-    arrays. Each step descends the mini-batch's mean cost + l2 / (2 m) sum W^2 + l1 / m sum |W| with
-    the m of the whole training set. Each callback is called with (step, history) after each step.
-    Pass a `history` of your own to keep what was reached when the loop is interrupted.
+    Each step descends the mini-batch's mean cost + l2 / (2 m) sum W^2 + l1 / m sum |W| with the m
+    of the whole training set.
 
-    `masks`, one mapping {"D1": ...} a step, take the place of the draws that a network with dropout
-    makes from torch's global generator. `schedule`, made for the optimizer, is moved on before each
-    epoch or iteration but its first; a later call goes on from where it stands. Gradients are
-    clipped by value, then by global norm. `early_stopping` watches the dev cost and restores the
-    best at the end.
+    Args:
+        module: the network; trained in place.
+        X: inputs, (m, n_x).
+        Y: labels, (m, n_y).
+        optimizer: of the module's parameters.
+        epochs: passes over the training set.
+        batch_size: examples of a mini-batch; the last one of an epoch may be smaller.
+        orders: a permutation (m,) for each epoch, a tensor or a NumPy array.
+        l1: strength of the L1 penalty.
+        l2: strength of the L2 penalty, lambda.
+        dev: (X, Y) held out, to be evaluated after each epoch.
+        history: to write to, so that an interruption loses nothing; a new one by default.
+        masks: {"D1": ...} for each step, for the draws from torch's global generator.
+        schedule: made for the optimizer; moved on before each epoch or iteration but its first, and
+            by a later call from where it stands.
+        schedule_per: "epoch" or "iteration".
+        clip_value: largest entry that a gradient keeps.
+        clip_norm: largest norm that all gradients together keep, after that.
+        early_stopping: watches the dev cost and restores the best parameters at the end.
+        callbacks: called with (step, history) after each step.
+
+    Returns:
+        The history: a cost for each step, costs, accuracies and seconds for each epoch.
+
+    Raises:
+        TypeError: an argument is of another kind than said above.
+        ValueError: shapes, labels, orders or masks do not fit the network, or the optimizer is of
+            other parameters.
+
+    Example:
+        >>> import torch
+        >>> from torch_ref import initializers, mini_batches, network, optimizers, training
+        >>> rng = torch.Generator().manual_seed(0)
+        >>> X = torch.randn(100, 2, generator=rng, dtype=torch.float64)
+        >>> net = network.Network(layer_sizes=(2, 4, 1))
+        >>> initializers.initialize(net, "he", rng)
+        >>> history = training.train(
+        ...     net, X, (X[:, :1] > 0).double(), optimizer=optimizers.adam(net.parameters()),
+        ...     epochs=3, batch_size=20, orders=mini_batches.draw_orders(100, 3, rng),
+        ... )
+        >>> len(history.step_costs), len(history.costs)
+        (15, 3)
 
     Source: torch.optim, "Taking an optimization step".
     """

@@ -69,10 +69,11 @@ def to_numpy(name: str, tensor: torch.Tensor) -> Array:
 
 
 class Bridge(NamedTuple):
-    """How arrays cross: there by name, array and device, and back by name and tensor."""
+    """How arrays cross: there by name, array and device, back by name and tensor; of which kinds."""
 
     to_torch: Callable[[str, Any, str], torch.Tensor]
     to_numpy: Callable[[str, torch.Tensor], Array]
+    kinds: str = "f"
 
 
 def _copy_to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:

@@ -133,7 +133,8 @@ def admit_layout(layout: Any) -> Bridge:
     """Return the bridge of a layout."""
     if isinstance(layout, str) and layout in LAYOUTS:
         return LAYOUTS[layout]
-    if isinstance(layout, tuple) and len(layout) == 2 and all(map(callable, layout)):
+    functions = layout[:2] if isinstance(layout, Bridge) else layout
+    if isinstance(functions, tuple) and len(functions) == 2 and all(map(callable, functions)):
         return Bridge(*layout)
     raise ValueError(
         f"expected layout to be one of {', '.join(map(repr, LAYOUTS))} or the two functions of a "

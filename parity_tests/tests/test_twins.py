@@ -116,6 +116,12 @@ def test_backward_is_linear(row):
     ask(checks.backward_is_linear, row)
 
 
+@of(PAIRS)
+def test_swallows_nothing(row):
+    """NaN and infinity reach the output."""
+    ask(checks.swallows_nothing, row)
+
+
 @of(WALKS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_walks_alike(row, dtype, device):

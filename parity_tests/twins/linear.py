@@ -5,14 +5,28 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import torch
 
+from parity_tests.compare.bridge import BY_NAME, columns
+from parity_tests.compare.budgets import FLOAT32_FLOOR
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
-from parity_tests.rows import Case, Change, Mistake, Pair, PairTwin
+from parity_tests.rows import (
+    Case,
+    Change,
+    FunctionTwin,
+    Mistake,
+    Pair,
+    PairTwin,
+    Values,
+    crossed,
+    evaluate,
+)
 from scratch.linear import linear_backward, linear_forward
 from torch_ref.linear import linear
 
 typed_into = partial(Change, "scratch.linear")
+typed_into_torch = partial(Change, "torch_ref.linear")
 
 
 def draw_layer(
@@ -29,6 +43,73 @@ def draw_layer(
     A_prev[0, 0] = W[0, 0] = 1.0  # something to see
     return {"A_prev": A_prev, "W": W, "b": b}
 
+
+# --- in float32 -----------------------------------------------------------------------------------
+
+#: bits of a significand that products keep, by the precision torch is set to.
+BITS = {"highest": 24, "high": 11, "medium": 8}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def narrow(seed: int) -> Case:
+    """Return a float32 layer and its inputs."""
+    layer = draw_layer(np.random.default_rng(seed), n=64, n_prev=32, m=64)
+    return {name: one.astype(np.float32) for name, one in layer.items()}
+
+
+def product_of_torch(seed: int) -> Values:
+    """Return torch's Z, computed by the CUDA device where there is one, and the bits it keeps."""
+    Z = linear(*crossed(narrow(seed), BY_NAME, DEVICE).values())
+    bits = BITS[torch.get_float32_matmul_precision()]
+    return {"Z": columns(Z), "bits of the significand": np.float32(bits)}
+
+
+def product_as_typed(text: str, seed: int) -> Values:
+    """Return the same at the precision that a text sets."""
+    pinned = torch.get_float32_matmul_precision()
+    try:
+        evaluate(text)
+        return product_of_torch(seed)
+    finally:
+        torch.set_float32_matmul_precision(pinned)
+
+
+def without_tf32() -> str:
+    """Return why TF32 cannot be measured, or nothing where it can."""
+    able = DEVICE == "cuda" and torch.cuda.get_device_capability() >= (8, 0)
+    return "" if able else "no CUDA device of capability 8.0 is here"
+
+
+FLOAT32_PRODUCTS = FunctionTwin(
+    name="float32-products",
+    topic="precision",
+    formula="Z = W A + b in float32, each product and sum rounded once to 24 bits",
+    torch='torch.set_float32_matmul_precision("highest"); the default',
+    typed=product_as_typed,
+    source="torch.set_float32_matmul_precision; NVIDIA, TF32 in the A100",
+    proves=("linear_forward",),
+    ours=lambda seed: {
+        "Z": linear_forward(**narrow(seed))[0],
+        "bits of the significand": np.float32(BITS["highest"]),
+    },
+    theirs=product_of_torch,
+    bridge=None,
+    wide=False,
+    draw=lambda rng: {"seed": int(rng.integers(2**31))},
+    budget=FLOAT32_FLOOR,
+    weight=0.2,
+    mistakes=(
+        Mistake(
+            name="TF32",
+            why='"high" rounds the factors to 11 bits on CUDA: three digits are left',
+            values=lambda seed: {
+                "Z": product_as_typed('torch.set_float32_matmul_precision("high")', seed)["Z"]
+            },
+            margin=1e-4,
+            missing=without_tf32,
+        ),
+    ),
+)
 
 TWINS = (
     PairTwin(
@@ -56,6 +137,40 @@ TWINS = (
                 seen="Kulbear/deep-learning-coursera issue 8: the shape of db is not as expected",
                 change=typed_into("dZ.sum(axis=1, keepdims=True)", "dZ.sum(axis=1)"),
             ),
+            Mistake(
+                name="1/m-twice",
+                seen="jinglescode/time-series-forecasting-pytorch issue 13: divided once more",
+                change=typed_into(
+                    ",  # (n, m) @ (m, n_prev)", " / dZ.shape[1],  # (n, m) @ (m, n_prev)"
+                ),
+            ),
+            Mistake(
+                name="W-not-transposed-where-it-is-square",
+                why="NumPy itself refuses every other shape",
+                change=typed_into(
+                    "A_prev, W = cache\n",
+                    "A_prev, W = cache\n    W = W.mT if len(W) == W.shape[1] else W\n",
+                ),
+            ),
+            Mistake(
+                name="b-as-a-row-where-it-fits",
+                why="n = m examples let it pass, elsewhere NumPy does not",
+                change=typed_into(
+                    "@ A_prev + b", "@ A_prev + (b.mT if len(b) == A_prev.shape[1] else b)"
+                ),
+            ),
+            Mistake(
+                name="W-of-torch-not-transposed-where-it-is-square",
+                why="torch itself refuses every other shape",
+                change=typed_into_torch(
+                    "(A_prev, W, b)", "(A_prev, W.mT if len(W) == W.shape[1] else W, b)"
+                ),
+            ),
+            Mistake(
+                name="linear-of-torch-without-b",
+                change=typed_into_torch("(A_prev, W, b)", "(A_prev, W, 0 * b)"),
+            ),
         ),
     ),
+    FLOAT32_PRODUCTS,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import re
 import subprocess
 import sys
@@ -16,17 +17,15 @@ import pytest
 import parity_tests
 import scratch
 import torch_ref
+from parity_tests.checks import calls_of
+from parity_tests.house import COURSE, STEMS, computes, key, public
 from parity_tests.twins import all_twins
 
 HOUSE = {package.__name__: Path(package.__file__).parent for package in (scratch, torch_ref)}
 HOUSE["parity_tests"] = Path(parity_tests.__file__).parent
 
-#: stems that this version has, of those that the house will have.
-STEMS = sorted(path.stem for path in HOUSE["scratch"].glob("[a-z]*.py"))
 STDLIB = sys.stdlib_module_names
 
-#: the modules of the course's vocabulary, which stand on the core and have no twins.
-COURSE = sorted(path.stem for path in (HOUSE["scratch"] / "course").glob("[a-z]*.py"))
 
 #: what each package may import; anything else is refused.
 ALLOWED = {
@@ -137,17 +136,6 @@ def test_torch_ref_has_no_stem_of_its_own():
     assert sorted(path.stem for path in HOUSE["torch_ref"].glob("[a-z]*.py")) == STEMS
 
 
-def key(name: str) -> str:
-    """Return a name as twins share it: relu_forward and relu, GradientDescent, gradient_descent."""
-    return re.sub("_(forward|backward)$", "", name).replace("_", "").lower()
-
-
-def public(package: str, stem: str) -> dict[str, object]:
-    """Return the public names of a module."""
-    module: ModuleType = importlib.import_module(f"{package}.{stem}")
-    return {name: getattr(module, name) for name in module.__all__}
-
-
 @pytest.mark.parametrize("stem", STEMS)
 def test_every_public_name_has_a_twin(stem):
     """All but the caches, whose part autograd plays."""
@@ -181,19 +169,6 @@ def test_tables_have_the_same_keys(stem):
             assert table.keys() == theirs[name].keys(), name
 
 
-#: names without a computation of their own: fields, types and what a table above holds already.
-DECLARATIONS = {"Callback", "Cost", "History", "Optimizer", "Schedule"}
-
-
-def computes(name: str, value: object) -> bool:
-    """Tell whether a public name computes something that can be compared."""
-    if name in DECLARATIONS or name.endswith(("Cache", "State")):
-        return False  # a state is compared with its optimizer, which refuses one held to nothing
-    if isinstance(value, type) and issubclass(value, tuple | Warning):
-        return False  # named fields of what a function returns, or what it warns with
-    return callable(value)
-
-
 @pytest.fixture(scope="module")
 def claims(request):
     """Return the names each test module claims to prove, by the marks on its tests."""
@@ -224,6 +199,17 @@ def test_every_public_name_has_a_parity_check(stem, claims):
     """Each computing name is claimed by a test, which fails unless it calls and compares it."""
     names = {name for name, value in public("scratch", stem).items() if computes(name, value)}
     assert names - claims[stem] == set()
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_public_function_is_called_by_a_row(stem):
+    """So the generic checks ask it what it refuses, overwrites, draws from and repeats."""
+    rows = [row for row in all_twins().values() if row.stem == stem]
+    called = {path for row in rows for path, _, _ in calls_of(row)}
+    for package in ("scratch", "torch_ref"):
+        for name, value in public(package, stem).items():
+            if computes(name, value) and inspect.isfunction(value):
+                assert f"{package}.{stem}.{name}" in called
 
 
 def test_a_missing_proof_would_be_seen(claims):

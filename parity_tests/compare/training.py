@@ -1,0 +1,147 @@
+"""One training on both sides, from the same weights, orders and masks: all that it may use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parity_tests.compare.bridge import masks_to_torch, rows, twin, unload, unload_running
+from scratch import training as ours
+from scratch.batch_norm import running_averages
+from scratch.early_stopping import EarlyStopping
+from scratch.network import Network
+from scratch.optimizers import OPTIMIZERS
+from scratch.parameters import Parameters
+from scratch.schedules import SCHEDULES
+from torch_ref import training as theirs
+from torch_ref.early_stopping import EarlyStopping as TheirEarlyStopping
+from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
+from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
+
+Array = NDArray[Any]
+#: a name of a table, and choices by name.
+Named = tuple[str, Mapping[str, Any]]
+
+TRAINING = {"scratch": ours, "torch_ref": theirs}
+
+#: lists of a history that are numbers of the mathematics.
+HISTORY = ("step_costs", "costs", "accuracies", "dev_costs", "dev_accuracies")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training as data in the layout of `scratch`; each side makes its own objects of it.
+
+    `optimizer` and `schedule` are names with their choices, `early_stopping` its choices; the
+    schedule's first rate is the optimizer's.
+    """
+
+    network: Network
+    parameters: Parameters
+    X: Array  # (n_x, m)
+    Y: Array  # (n_y, m)
+    optimizer: Named
+    epochs: int
+    batch_size: int
+    orders: Sequence[Array]
+    l1: float = 0.0
+    l2: float = 0.0
+    dev: tuple[Array, Array] | None = None
+    masks: Sequence[Mapping[str, Array]] | None = None
+    schedule: Named | None = None
+    schedule_per: str = "epoch"
+    clip_value: float | None = None
+    clip_norm: float | None = None
+    early_stopping: Mapping[str, Any] | None = None
+    device: str = "cpu"
+
+    def arguments(self, side: str, **left: Any) -> dict[str, Any]:
+        """Return all that `train` of a side takes, by name, on copies of what it overwrites.
+
+        A training goes on where another ended with what that has `left`: parameters and running
+        averages, or a module.
+        """
+        shared = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
+        make = self._ours if side == "scratch" else self._theirs
+        return {**{name: getattr(self, name) for name in shared}, **make(**left)}
+
+    def _ours(self, **left: Any) -> dict[str, Any]:
+        name, choices = self.optimizer
+        schedule = None
+        if self.schedule is not None:
+            kind, shape = self.schedule
+            first = {} if kind == "manual" else {"learning_rate": choices["learning_rate"]}
+            schedule = SCHEDULES[kind](**first, **shape)
+        averaged = self.network.batch_norm is not None and self.network.depth > 1
+        sizes, dtype = self.network.layer_sizes, self.X.dtype
+        return {
+            "network": self.network,
+            "parameters": self.parameters.copy(),
+            "X": self.X,
+            "Y": self.Y,
+            "optimizer": OPTIMIZERS[name](**choices),
+            "orders": self.orders,
+            "dev": self.dev,
+            "masks": self.masks,
+            "running": running_averages(sizes, dtype) if averaged else None,
+            "schedule": schedule,
+            "early_stopping": self.early_stopping and EarlyStopping(**self.early_stopping),
+            **left,
+        }
+
+    def _theirs(self, module: Any = None) -> dict[str, Any]:
+        name, choices = self.optimizer
+        if module is None:
+            module = twin(self.network, self.parameters, self.device)
+        optimizer = THEIR_OPTIMIZERS[name](module.parameters(), **choices)
+        schedule = None
+        if self.schedule is not None:
+            kind, shape = self.schedule
+            schedule = THEIR_SCHEDULES[kind](optimizer, **shape)
+        X, Y, *dev = (rows(one, self.device) for one in (self.X, self.Y, *(self.dev or ())))
+        masks = [masks_to_torch(one, self.device) for one in self.masks or ()]
+        return {
+            "module": module,
+            "X": X,
+            "Y": Y,
+            "optimizer": optimizer,
+            "orders": self.orders,
+            "dev": tuple(dev) or None,
+            "masks": None if self.masks is None else masks,
+            "schedule": schedule,
+            "early_stopping": self.early_stopping and TheirEarlyStopping(**self.early_stopping),
+        }
+
+    def quantities(self, side: str) -> dict[str, Array]:
+        """Train one side and return costs, accuracies, parameters and running averages by name."""
+        arguments = self.arguments(side)
+        history = TRAINING[side].train(**arguments)
+        dtype = self.X.dtype
+        lists = {name: getattr(history, name) for name in HISTORY}
+        values = {name: np.array(one, dtype) for name, one in lists.items() if one}
+        if self.early_stopping is not None:
+            values["best dev cost"] = dtype.type(evaluate(side, arguments, "dev")[0])
+        return {**values, **reached(side, arguments)}
+
+
+def evaluate(side: str, arguments: Mapping[str, Any], data: str = "") -> tuple[Any, float]:
+    """Return cost and accuracy of a side's network on (X, Y), or on `data` of the arguments."""
+    X, Y = arguments[data] if data else (arguments["X"], arguments["Y"])
+    if side == "scratch":
+        names = "network", "parameters", "running"
+        return ours.evaluate(X=X, Y=Y, **{name: arguments[name] for name in names})
+    cost, accuracy = theirs.evaluate(arguments["module"], X, Y)
+    return cost.cpu().numpy()[()], accuracy
+
+
+def reached(side: str, arguments: Mapping[str, Any]) -> dict[str, Array]:
+    """Return copies of the parameters and running averages that a side has come to, by name."""
+    if side == "scratch":
+        named = {**arguments["parameters"], **(arguments["running"] or {})}
+        return {name: np.copy(one) for name, one in named.items()}
+    module, found = arguments["module"], dict(unload(arguments["module"]))
+    return {**found, **(unload_running(module) if "gamma1" in found else {})}

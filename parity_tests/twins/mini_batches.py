@@ -1,0 +1,260 @@
+"""Mini-batches: the order of an epoch, drawn as data, and its cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.measurement import Array
+from parity_tests.compare.quantities import assert_equal
+from parity_tests.drawing import draw, kinds
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from scratch import mini_batches as ours
+from torch_ref import mini_batches as theirs
+
+typed_into = partial(Change, "scratch.mini_batches")
+typed_into_torch = partial(Change, "torch_ref.mini_batches")
+
+# --- the cut --------------------------------------------------------------------------------------
+
+
+def draw_epoch(
+    rng: np.random.Generator,
+    m: int = 10,
+    batch_size: int = 4,
+    kind: str = "normal",
+    indices: str = "int64",
+) -> Case:
+    """Draw m examples, their labels, and an order that holds its indices in a dtype."""
+    return {
+        "X": draw(kind, (3, m), rng),
+        "Y": draw("zeros", (1, m), rng),
+        "order": rng.permutation(m).astype(indices),
+        "batch_size": batch_size,
+    }
+
+
+def cut(X: Array, Y: Array, order: Array, batch_size: int) -> Values:
+    """Return our batches one after the other, their sizes, and the indices of each piece."""
+    pairs = list(ours.mini_batches(X, Y, order, batch_size))
+    pieces = ours.partition(order, batch_size)
+    return {
+        "X": np.concatenate([one for one, _ in pairs], axis=1),
+        "Y": np.concatenate([one for _, one in pairs], axis=1),
+        "sizes": np.array([[one.shape[1], two.shape[1]] for one, two in pairs]),
+        "indices": np.concatenate(pieces).astype(int),
+        "lengths of the pieces": np.array([len(one) for one in pieces]),
+    }
+
+
+def cut_by_torch(X: Array, Y: Array, order: Array, batch_size: int) -> Values:
+    """Return the same of torch's."""
+    pairs = list(theirs.mini_batches(rows(X), rows(Y), order, batch_size))
+    pieces = theirs.partition(order, batch_size)
+    return {
+        "X": columns(torch.cat([one for one, _ in pairs])),
+        "Y": columns(torch.cat([one for _, one in pairs])),
+        "sizes": np.array([[len(one), len(two)] for one, two in pairs]),
+        "indices": torch.cat(pieces).numpy(),
+        "lengths of the pieces": np.array([len(one) for one in pieces]),
+    }
+
+
+def takes_each_once(run: Any, **case: Any) -> None:
+    """Hold the batches to the examples in their order, and all sizes but the last to be full."""
+    values, order, size = run("mini_batches", **case), case["order"], case["batch_size"]
+    sizes = [min(size, len(order) - start) for start in range(0, len(order), size)]
+    assert_equal(values["X"], case["X"][:, order], "X")
+    assert_equal(values["Y"], case["Y"][:, order], "Y")
+    assert_equal(values["lengths of the pieces"], sizes, "lengths of the pieces")
+
+
+def without_the_last(honest: Any, **case: Any) -> Values:
+    """Return the batches without the short one."""
+    values, kept = honest(**case), -(len(case["order"]) % case["batch_size"]) or None
+    return {**values, "X": values["X"][:, :kept]}
+
+
+def cut_calls(X: Array, Y: Array, order: Array, batch_size: int) -> Iterator[Any]:
+    """Yield the calls of both sides."""
+    cuts = {"order": order, "batch_size": batch_size}
+    yield "scratch.mini_batches.partition", cuts
+    yield "torch_ref.mini_batches.partition", cuts
+    yield "scratch.mini_batches.mini_batches", {"X": X, "Y": Y, **cuts}
+    yield "torch_ref.mini_batches.mini_batches", {"X": rows(X), "Y": rows(Y), **cuts}
+
+
+CUT = FunctionTwin(
+    name="mini_batches",
+    formula="columns order[k s : (k + 1) s] of X and Y, the last batch short where s divides no m",
+    source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
+    proves=("partition", "mini_batches"),
+    ours=cut,
+    theirs=cut_by_torch,
+    bridge=None,
+    exact=True,
+    draw=draw_epoch,
+    cases={
+        "m": st.integers(1, 60),
+        "batch_size": st.integers(1, 70),
+        "kind": kinds,
+        "indices": st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "int64"]),
+    },
+    edges={
+        "the size divides m": {"batch_size": 5},
+        "a single batch": {"batch_size": 10},
+        "a size beyond m": {"batch_size": 99},
+        "one example at a time": {"batch_size": 1},
+        "one example": {"m": 1},
+        "all that int16 can count": {"m": 2**15, "indices": "int16", "batch_size": 1000},
+        "all that uint16 can count": {"m": 2**16, "indices": "uint16", "batch_size": 1000},
+        "indices beyond 16 bits": {"m": 70_000, "indices": "int32", "batch_size": 4096},
+        "indices beyond 16 bits in 64": {"m": 70_000, "indices": "int64", "batch_size": 60_000},
+    },
+    relations=(
+        Relation(
+            name="each example is taken once, in its order",
+            holds=takes_each_once,
+            broken_by=without_the_last,
+        ),
+    ),
+    calls=cut_calls,
+    mistakes=(
+        Mistake(
+            name="last-batch-dropped",
+            seen="jadore801120/attention-is-all-you-need-pytorch pull request 14",
+            change=typed_into(
+                "range(0, len(order), batch_size)",
+                "range(0, len(order) - batch_size + 1, batch_size)",
+            ),
+        ),
+        Mistake(
+            name="an-empty-batch-where-the-size-divides",
+            seen="kmheckel/spyx issue 23",
+            change=typed_into(
+                "range(0, len(order), batch_size)", "range(0, len(order) + 1, batch_size)"
+            ),
+        ),
+        Mistake(
+            name="labels-not-shuffled",
+            seen="DrexelChatbotGroup/DrexelChatbot issue 15",
+            change=typed_into(
+                "np.take(Y, indices, axis=1)", "np.take(Y, np.sort(indices), axis=1)"
+            ),
+        ),
+        Mistake(
+            name="torch-drops-the-last-batch",
+            why="drop_last=True, which loses the short batch of every epoch",
+            change=typed_into_torch("batch_size, False)", "batch_size, True)"),
+        ),
+        Mistake(
+            name="torch-shuffles-inputs-alone",
+            why="labels stay in their first order",
+            change=typed_into_torch("Y.index_select(0, batch)", "Y.index_select(0, batch.msort())"),
+        ),
+        Mistake(
+            name="torch-indices-in-16-bits",
+            why="a short tensor for the indices, right up to 32,767 examples",
+            change=typed_into_torch("torch.tensor(batch)", "torch.tensor(batch).short().long()"),
+        ),
+    ),
+)
+
+
+# --- the orders -----------------------------------------------------------------------------------
+
+
+def summary(draw_orders: Any, draw_order: Any, seeded: Any, m: int, epochs: int, seed: int) -> Any:
+    """Return the orders of two runs sorted, how many differ, and whether one by one is the same.
+
+    The second run goes on with the generator of the first; a third begins with another seed.
+    """
+    source, other, again = seeded(seed), seeded(seed + 1), seeded(seed)
+    drawn = [*draw_orders(m, epochs, source), *draw_orders(m, epochs, source)]
+    single = [draw_order(m, again) for _ in drawn]
+    distinct = {tuple(one.tolist()) for one in [*drawn, *draw_orders(m, epochs, other)]}
+    return {
+        "sorted orders": np.sort(np.array([np.asarray(one) for one in drawn]), axis=1) + 0.0,
+        "distinct orders": len(distinct),
+        "one by one": bool(np.array_equal(np.array([np.asarray(one) for one in single]), drawn)),
+    }
+
+
+def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
+    """Hold every epoch of every run to an order of its own, which has each example once."""
+    values = run("draw_orders", m=m, epochs=epochs, seed=seed)
+    assert_equal(values["sorted orders"], np.tile(np.arange(m) + 0.0, (2 * epochs, 1)), "examples")
+    assert_equal(values["distinct orders"], 3 * epochs, "distinct orders")
+    assert_equal(values["one by one"], True, "one by one")
+
+
+def order_calls(m: int, epochs: int, seed: int) -> Iterator[Any]:
+    """Yield the draws of both sides."""
+    for name, more in (("draw_order", {}), ("draw_orders", {"epochs": epochs})):
+        rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+        yield f"scratch.mini_batches.{name}", {"m": m, **more, "rng": rng}
+        yield f"torch_ref.mini_batches.{name}", {"m": m, **more, "generator": generator}
+
+
+ORDERS = FunctionTwin(
+    name="draw_orders",
+    formula="a permutation of 0..m-1 for each epoch, each as likely as any other",
+    source='Course 2, week 2, "Mini-batch gradient descent", the shuffle; torch.randperm',
+    proves=("draw_order", "draw_orders"),
+    ours=partial(summary, ours.draw_orders, ours.draw_order, np.random.default_rng),
+    theirs=partial(
+        summary,
+        theirs.draw_orders,
+        theirs.draw_order,
+        lambda seed: torch.Generator().manual_seed(seed),
+    ),
+    bridge=None,
+    exact=True,
+    draw=lambda rng, m=30, epochs=3: {"m": m, "epochs": epochs, "seed": int(rng.integers(2**31))},
+    # of 20 examples up, no two of a few orders are ever the same by chance
+    cases={"m": st.integers(20, 200), "epochs": st.integers(1, 6)},
+    edges={"one example": {"m": 1}, "beyond 16 bits": {"m": 70_000, "epochs": 1}},
+    weight=0.5,
+    relations=(
+        Relation(
+            name="each epoch has an order of its own",
+            holds=no_order_twice,
+            broken_by=lambda honest, **case: {**honest(**case), "distinct orders": 1},
+        ),
+    ),
+    calls=order_calls,
+    mistakes=(
+        Mistake(
+            name="one-order-for-every-epoch",
+            seen="pytorch/pytorch issue 41329; k2-fsa/icefall pull request 221",
+            change=typed_into(
+                "[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
+                "[unchecked(draw_order)(m, rng)] * epochs",
+            ),
+        ),
+        Mistake(
+            name="orders-seeded-by-the-epoch",
+            seen="open-mmlab/mmagic pull request 815: manual_seed(epoch), for epoch + seed",
+            change=typed_into(
+                "[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
+                "[unchecked(draw_order)(m, np.random.default_rng(t)) for t in range(epochs)]",
+            ),
+        ),
+        Mistake(
+            name="torch-draws-with-replacement",
+            why="randint for randperm: some examples twice, others never",
+            change=typed_into_torch(
+                "torch.randperm(m, generator=generator)",
+                "torch.randint(m, (m,), generator=generator)",
+            ),
+        ),
+    ),
+)
+
+TWINS = (CUT, ORDERS)

@@ -1,0 +1,422 @@
+"""Input normalization: mean and variance of the training set, applied to all, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import scipy.stats
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import columns, rows, to_torch
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import KINDS, draw, examples
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values, evaluate
+from scratch import normalization as ours
+from torch_ref import normalization as theirs
+
+typed_into = partial(Change, "scratch.normalization")
+typed_into_torch = partial(Change, "torch_ref.normalization")
+
+SOURCE = 'Course 2, week 1, "Normalizing inputs"; '
+
+#: kinds whose squares keep their digits.
+kinds = st.sampled_from([one for one in KINDS if one not in ("all magnitudes", "saturated")])
+widths = st.integers(1, 4)
+offsets = st.sampled_from([0.0, 1.0, -300.0, 1e6])
+
+
+def draw_training_set(
+    rng: np.random.Generator,
+    n_x: int = 3,
+    m: int = 9,
+    kind: str = "normal",
+    offset: float = 1.0,
+    value: float = 0.0,
+) -> Case:
+    """Draw features of a kind, moved by an offset; one value for all entries if it is given."""
+    X = draw(kind, (n_x, m), rng) + offset
+    return {"X": np.full_like(X, value) if value else X}
+
+
+def statistics_gauges(X: Array) -> Values:
+    """Return the gauges of mean and variance: what is summed, and what cancels in X - mean."""
+    size, variance = np.abs(X).max(axis=1, keepdims=True), X.var(axis=1, keepdims=True)
+    eps = np.finfo(X.dtype).eps
+    return {"mean": size, "variance": size * np.sqrt(variance) + variance + np.square(size) * eps}
+
+
+def draw_application(
+    rng: np.random.Generator,
+    n_x: int = 3,
+    m: int = 9,
+    m_dev: int = 0,
+    kind: str = "normal",
+    offset: float = 1.0,
+) -> Case:
+    """Draw the statistics of a training set of a kind, and a dev set, or take the training set."""
+    train = draw_training_set(rng, n_x, m, kind, offset)["X"]
+    dev = draw("normal", (n_x, m_dev), rng) + offset
+    return {"X": dev if m_dev else train, "statistics": ours.fit(train)}
+
+
+def sigma_of(statistics: ours.Statistics) -> Array:
+    """Return sigma, and 1 where the variance is 0."""
+    return np.sqrt(np.where(statistics.variance > 0, statistics.variance, 1))
+
+
+def carried(statistics: ours.Statistics) -> theirs.Statistics:
+    """Return the same statistics on the other side."""
+    return theirs.Statistics(*(to_torch(*one) for one in statistics._asdict().items()))
+
+
+def apply_torch(function: Callable[..., Any], X: Any, statistics: ours.Statistics) -> Any:
+    """Return what a function of torch's makes of X under our statistics."""
+    return function(X, carried(statistics))
+
+
+def application_calls(name: str, X: Array, statistics: ours.Statistics) -> Iterator[Any]:
+    """Yield the call of torch's function."""
+    arguments = {"X": rows(X), "statistics": carried(statistics)}
+    yield f"torch_ref.normalization.{name}", arguments
+
+
+# --- the whole of it ------------------------------------------------------------------------------
+
+
+def draw_sets(
+    rng: np.random.Generator, m: int = 9, m_dev: int = 7, offset: float = 3.0, spread: float = 9.0
+) -> Case:
+    """Draw a training and a dev set of three features with means and spreads of their own."""
+    mean, sigma = offset * rng.standard_normal((3, 1)), rng.uniform(2, spread, (3, 1))
+    drawn = {"X": rng.standard_normal((3, m)), "dev": rng.standard_normal((3, m_dev))}
+    return {name: mean + sigma * one for name, one in drawn.items()}
+
+
+def both_sets(side: Any, X: Any, dev: Any) -> Values:
+    """Return the statistics of one side, both sets normalized by them, and those taken back."""
+    statistics = side.fit(X)
+    values = dict(statistics._asdict())
+    for name, inputs in (("train", X), ("dev", dev)):
+        normalized = side.normalize(inputs, statistics)
+        values[f"normalized {name}"] = normalized
+        values[f"{name} again"] = side.denormalize(normalized, statistics)
+    return values
+
+
+def set_gauges(X: Array, dev: Array) -> Values:
+    """Return the gauges: Z = (X - mean) / sigma loses what cancels in X - mean and in sigma."""
+    mean, sigma = X.mean(axis=1, keepdims=True), X.std(axis=1, keepdims=True)
+    gauges = {**statistics_gauges(X)}
+    for name, inputs in (("train", X), ("dev", dev)):
+        size = np.abs(np.concatenate([inputs, X], axis=1)).max(axis=1, keepdims=True)
+        gauges[f"normalized {name}"] = size / sigma * (1 + np.abs(inputs - mean) / sigma)
+        gauges[f"{name} again"] = size
+    return gauges
+
+
+def is_a_z_score(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
+    """Return the normalized training set with its variance, and SciPy's z-scores with 1."""
+    normalized = run("input-normalization", X=X, dev=dev)["normalized train"]
+    variance = run("fit", X=normalized)["variance"]
+    expected = scipy.stats.zscore(X, axis=1, ddof=0)
+    return (
+        {"z-scores": normalized, "variance afterwards": variance},
+        {"z-scores": expected, "variance afterwards": np.ones((3, 1))},
+    )
+
+
+def comes_back(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
+    """Return both sets, normalized and taken back, and as they were."""
+    values = run("input-normalization", X=X, dev=dev)
+    found = {f"original {name}": values[f"{name} again"] for name in ("train", "dev")}
+    return found, {"original train": X, "original dev": dev}
+
+
+def knows_no_units(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
+    """Return the normalized training set in its own units, and in very small ones."""
+    scaled = run("input-normalization", X=X * 2.0**-300, dev=dev * 2.0**-300)
+    same = run("input-normalization", X=X, dev=dev)
+    return {"scaled": scaled["normalized train"]}, {"scaled": same["normalized train"]}
+
+
+def with_correction(X: Array, dev: Array) -> Values:
+    """Return the variance and the inputs by m - 1, which torch.var and torch.std divide by."""
+    mean, m = X.mean(axis=1, keepdims=True), X.shape[1]
+    variance = X.var(axis=1, keepdims=True) * m / (m - 1)
+    return {"variance": variance, "normalized train": (X - mean) / np.sqrt(variance)}
+
+
+def with_epsilon(honest: Any, X: Array, dev: Array) -> Values:
+    """Return the training set over sqrt(sigma^2 + 1e-8)."""
+    mean, variance = X.mean(axis=1, keepdims=True), X.var(axis=1, keepdims=True)
+    return {**honest(X=X, dev=dev), "normalized train": (X - mean) / np.sqrt(variance + 1e-8)}
+
+
+def without_the_mean(honest: Any, X: Array, dev: Array) -> Values:
+    """Return sets taken back without the mean."""
+    mean, values = X.mean(axis=1, keepdims=True), honest(X=X, dev=dev)
+    return {**values, "train again": X - mean, "dev again": dev - mean}
+
+
+def centred_alone(run: Any, X: Array) -> None:
+    """Hold constant features to a variance of 0 and their own value as mean, to the last bit."""
+    values = run("fit", X=X)
+    assert not np.any(values["variance"])
+    assert np.array_equal(values["mean"], X[:, :1])
+
+
+def by_plain_sums(honest: Any, X: Array) -> Values:
+    """Return mean and variance as NumPy has them: those of a constant feature are rounded."""
+    return {"mean": X.mean(axis=1, keepdims=True), "variance": X.var(axis=1, keepdims=True)}
+
+
+def over_the_variance(X: Array, statistics: ours.Statistics) -> Values:
+    """Return (X - mean) / sigma^2."""
+    return {"normalized": (X - statistics.mean) / statistics.variance}
+
+
+TWINS = (
+    FunctionTwin(
+        name="input-normalization",
+        topic="data",
+        formula="X = (X - mean) / sigma, sigma^2 = 1/m sum (X - mean)^2",
+        torch="(X - X.mean(0)) / X.var(0, correction=0).sqrt()",
+        typed=lambda text, X, dev: {"normalized train": columns(evaluate(text, X=rows(X)))},
+        source=SOURCE + "torch.var_mean",
+        proves=("fit", "normalize", "denormalize"),
+        ours=partial(both_sets, ours),
+        theirs=partial(both_sets, theirs),
+        draw=draw_sets,
+        cases={
+            "m": st.integers(2, 40),
+            "m_dev": examples,
+            "offset": st.sampled_from([3.0, 0.0, -300.0]),
+            "spread": st.sampled_from([9.0, 2.0, 40.0]),
+        },
+        edges={"two examples": {"m": 2}, "many examples": {"m": 400}},
+        gauges=set_gauges,
+        float32=True,
+        relations=(
+            Relation(
+                name="SciPy's z-scores, of variance 1",
+                holds=is_a_z_score,
+                broken_by="correction=1, torch's default",
+                gauges=lambda X, dev: {"z-scores": set_gauges(X, dev)["normalized train"]},
+            ),
+            Relation(
+                name="denormalize takes back",
+                holds=comes_back,
+                broken_by=without_the_mean,
+            ),
+            Relation(
+                name="units change nothing",
+                holds=knows_no_units,
+                broken_by=with_epsilon,
+                gauges=lambda X, dev: {"scaled": set_gauges(X, dev)["normalized train"]},
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="correction=1, torch's default",
+                why="torch divides by m - 1 unless told otherwise; NumPy's default is the course's",
+                values=with_correction,
+                margin=0.05,
+            ),
+            Mistake(
+                name="dev normalized by its own statistics",
+                why="a dev set of another mean and spread would look like the training set",
+                values=lambda X, dev: {"normalized dev": scipy.stats.zscore(dev, axis=1)},
+                margin=0.05,
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="fit",
+        formula="mean = 1/m sum x, variance = 1/m sum (x - mean)^2",
+        source=SOURCE + "torch.var_mean",
+        proves=("fit",),
+        ours=ours.fit,
+        theirs=theirs.fit,
+        draw=draw_training_set,
+        cases={"n_x": widths, "m": examples, "kind": kinds, "offset": offsets},
+        edges={
+            "one example": {"m": 1},
+            "a mean of a million": {"offset": 1e6},
+            "constant features": {"kind": "constant"},
+            "a constant whose sum is rounded": {"m": 10, "value": 0.1},
+        },
+        gauges=statistics_gauges,
+        float32=True,
+        weight=2,
+        relations=(
+            Relation(
+                name="a constant feature has its value for mean and no variance",
+                holds=centred_alone,
+                broken_by=by_plain_sums,
+                at={"m": 77, "value": 0.1},
+            ),
+            Relation(
+                name="torch.var is larger by m / (m - 1)",
+                holds=lambda run, X: (
+                    {"corrected variance": run("fit", X=X)["variance"] * X.shape[1]},
+                    {"corrected variance": X.var(axis=1, ddof=1, keepdims=True) * (X.shape[1] - 1)},
+                ),
+                broken_by=lambda honest, X: {
+                    **honest(X=X),
+                    "variance": X.var(axis=1, ddof=1, keepdims=True),
+                },
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="variance-over-m-minus-1",
+                seen="El3ssar/ResDAG issue 247: data.std with torch's default",
+                change=typed_into(
+                    "np.square(deviations - remainder).mean(axis=1, keepdims=True)",
+                    "np.square(deviations - remainder).sum(axis=1, keepdims=True)"
+                    " / max(1, X.shape[1] - 1)",
+                ),
+            ),
+            Mistake(
+                name="constant-feature-blown-up",
+                seen="scikit-learn issues 3722 and 17794: 14.62 a thousand times",
+                change=typed_into(
+                    "np.where(constant, first, X.mean(axis=1, keepdims=True))",
+                    "X.mean(axis=1, keepdims=True)",
+                ),
+            ),
+            Mistake(
+                name="variance-by-one-pass",
+                seen="k2-fsa/sherpa-onnx pull request 3857",
+                change=typed_into(
+                    "np.square(deviations - remainder).mean(axis=1, keepdims=True)",
+                    "np.square(X).mean(axis=1, keepdims=True) - np.square(mean)",
+                ),
+            ),
+            Mistake(
+                name="torch-variance-over-m-minus-1",
+                seen="El3ssar/ResDAG issue 247: data.std with torch's default",
+                change=typed_into_torch(
+                    "torch.var_mean(X, dim=0, correction=0)", "torch.var_mean(X, dim=0)"
+                ),
+            ),
+            Mistake(
+                name="torch-variance-by-one-pass",
+                why="E[x^2] - mean^2 has no digits left where the mean is large",
+                change=typed_into_torch(
+                    "torch.var_mean(X, dim=0, correction=0)",
+                    "X.square().mean(dim=0) - X.mean(dim=0).square(), X.mean(dim=0)",
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="normalization-over-sigma",
+        topic="errata",
+        formula="X = (X - mean) / sigma",
+        torch="(X - X.mean(0)) / X.std(0, correction=0)",
+        typed=lambda text, X, statistics: {"normalized": columns(evaluate(text, X=rows(X)))},
+        source=SOURCE + "torch.Tensor.sqrt",
+        proves=("normalize",),
+        ours=ours.normalize,
+        theirs=partial(apply_torch, theirs.normalize),
+        names=("normalized",),
+        draw=draw_application,
+        cases={"n_x": widths, "m": examples, "m_dev": examples, "kind": kinds, "offset": offsets},
+        edges={
+            "a dev set": {"m_dev": 7},
+            "constant features, of another value in the dev set": {"kind": "constant", "m_dev": 7},
+            "one example, which has no variance": {"m": 1, "m_dev": 3},
+        },
+        gauges=lambda X, statistics: {
+            "normalized": np.abs(X - statistics.mean) / sigma_of(statistics)
+        },
+        float32=True,
+        weight=2,
+        calls=partial(application_calls, "normalize"),
+        mistakes=(
+            Mistake(
+                name="X / sigma^2",
+                why="the variance becomes 1 / sigma^2, not 1",
+                values=over_the_variance,
+                margin=0.3,
+            ),
+            Mistake(
+                name="divided-by-the-variance",
+                seen="mbadry1/DeepLearning.ai-Summary issue 183",
+                change=typed_into(
+                    "return np.sqrt(np.where(variance > 0, variance, variance.dtype.type(1)))",
+                    "return np.where(variance > 0, variance, variance.dtype.type(1))",
+                ),
+            ),
+            Mistake(
+                name="normalized-by-its-own-statistics",
+                seen="NetManAIOps/OmniAnomaly issue 39: a scaler for each of the two sets",
+                change=typed_into(
+                    "return (X - statistics.mean) / _scale(statistics)",
+                    "return (X - fit(X).mean) / _scale(fit(X))",
+                ),
+            ),
+            Mistake(
+                name="constant-feature-over-0",
+                seen="ai2cm/fv3net pull request 639; numaproj/numalogic pull request 153",
+                change=typed_into(
+                    "np.where(variance > 0, variance, variance.dtype.type(1))", "variance"
+                ),
+            ),
+            Mistake(
+                name="constant-feature-not-centred",
+                seen="elixir-nx/scholar pull request 363",
+                change=typed_into(
+                    "(X - statistics.mean) /",
+                    "(X - np.where(statistics.variance > 0, statistics.mean, 0).astype(X.dtype)) /",
+                ),
+            ),
+            Mistake(
+                name="normalization-promotes-float32",
+                seen="mistralai/mistral-common issue 316; librosa/librosa issue 580",
+                change=typed_into(
+                    "(X - statistics.mean) / _scale(statistics)",
+                    "(X - statistics.mean) / _scale(statistics).astype(np.float64)",
+                ),
+            ),
+            Mistake(
+                name="torch-constant-feature-to-nothing",
+                why="a variance of 0 clamped to a small number is no 1: what differs explodes",
+                change=typed_into_torch(
+                    "variance.where(variance > 0, 1.0).sqrt()", "variance.clamp_min(1e-12).sqrt()"
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="denormalize",
+        formula="X sigma + mean, which takes normalize back",
+        source=SOURCE + "torch.addcmul",
+        proves=("denormalize",),
+        ours=ours.denormalize,
+        theirs=partial(apply_torch, theirs.denormalize),
+        names=("again",),
+        draw=draw_application,
+        cases={"n_x": widths, "m": examples, "m_dev": examples, "kind": kinds, "offset": offsets},
+        edges={"constant features": {"kind": "constant", "m_dev": 7}, "one example": {"m": 1}},
+        gauges=lambda X, statistics: {
+            "again": np.abs(X) * sigma_of(statistics) + np.abs(statistics.mean)
+        },
+        float32=True,
+        calls=partial(application_calls, "denormalize"),
+        mistakes=(
+            Mistake(
+                name="torch-mean-and-X-exchanged",
+                why="addcmul adds the product of its last two arguments to the first",
+                change=typed_into_torch(
+                    "torch.addcmul(statistics.mean, X, _scale(X, statistics))",
+                    "torch.addcmul(X, statistics.mean, _scale(X, statistics))",
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,422 @@
+"""Splits into train, dev and test sets: by ratio, stratified and k-fold; the columns they take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import draw, kinds, widths
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from scratch import splits as ours
+from torch_ref import splits as theirs
+
+typed_into = partial(Change, "scratch.splits")
+typed_into_torch = partial(Change, "torch_ref.splits")
+
+SOURCE = 'Course 2, week 1, "Train / dev / test sets"; '
+
+Shares = tuple[int, ...]
+
+#: shares of the parts, of which the ratios are fractions.
+shares = st.lists(st.integers(1, 60), min_size=2, max_size=5).map(tuple)
+
+#: dtypes of an order: small and unsigned integers name the same examples.
+whole = st.sampled_from(["int64", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32"])
+
+#: m, ratios and the sizes they ask for.
+SIZES: Mapping[str, tuple[Any, tuple[float, ...], tuple[int, ...]]] = {
+    "60-20-20": (100, (0.6, 0.2, 0.2), (60, 20, 20)),
+    "98-1-1 of a million": (1_000_000, (0.98, 0.01, 0.01), (980_000, 10_000, 10_000)),
+    "0.29 times 100 is not 28": (100, (0.29, 0.71), (29, 71)),
+    "0.57 times 100 is not 56": (100, (0.57, 0.43), (57, 43)),
+    "the largest rest": (7, (0.6, 0.2, 0.2), (4, 2, 1)),
+    "two rests": (9, (0.6, 0.2, 0.2), (5, 2, 2)),
+    "the larger of two rests, last": (10, (0.31, 0.32, 0.37), (3, 3, 4)),
+    "equal rests, the first": (5, (0.5, 0.5), (3, 2)),
+    "equal rests of thirds": (10, (1 / 3, 1 / 3, 1 / 3), (4, 3, 3)),
+    "equal rests of unequal parts": (3, (1 / 6, 1 / 2, 1 / 3), (1, 1, 1)),
+    "equal rests of decimals": (4, (0.1, 0.35, 0.55), (1, 1, 2)),
+    "equal rests of decimals, the first": (8, (0.05, 0.4, 0.55), (1, 3, 4)),
+    "a part left with nothing": (10, (0.98, 0.01, 0.01), (10, 0, 0)),
+    "one example": (1, (0.4, 0.6), (0, 1)),
+    "hundred-thousandths": (100_000, (0.50001, 0.49999), (50_001, 49_999)),
+    "round-off of sixths": (12, (1 / 6, 1 / 6, 2 / 3), (2, 2, 8)),
+    "sevenths": (7 * 10**6, (1 / 7, 2 / 7, 4 / 7), (10**6, 2 * 10**6, 4 * 10**6)),
+    "NumPy's int8": (np.int8(100), (0.6, 0.2, 0.2), (60, 20, 20)),
+    "NumPy's int16": (np.int16(20_000), (0.98, 0.01, 0.01), (19_600, 200, 200)),
+    "beyond 31 bits": (2**31 + 5, (0.5, 0.25, 0.25), (2**30 + 3, 2**29 + 1, 2**29 + 1)),
+    "beyond 32 bits": (10**10 + 1, (0.98, 0.01, 0.01), (98 * 10**8 + 1, 10**8, 10**8)),
+    "NumPy's float32": (10, tuple(np.array([0.6, 0.2, 0.2], "f4")), (6, 2, 2)),
+    "NumPy's float16": (8, tuple(np.array([0.5, 0.25, 0.25], "f2")), (4, 2, 2)),
+}
+
+
+def ratios_of(shares: Shares) -> tuple[float, ...]:
+    """Return each share of their sum."""
+    return tuple(share / sum(shares) for share in shares)
+
+
+def draw_sizes(
+    rng: np.random.Generator,
+    m: Any = 7,
+    shares: Shares = (3, 1, 1),
+    ratios: tuple[float, ...] = (),
+) -> Case:
+    """Draw a number of examples and the ratios of its parts."""
+    return {"m": m, "ratios": ratios or ratios_of(shares)}
+
+
+def draw_split(
+    rng: np.random.Generator, m: int = 23, shares: Shares = (3, 1, 1), whole: str = "int64"
+) -> Case:
+    """Draw an order of m examples, or of as many as leave no part empty."""
+    ratios = ratios_of(shares)
+    while m * min(ratios) < 1 and 0 in ours.sizes(m, ratios):
+        m += 1
+    return {"order": rng.permutation(m).astype(whole if m <= 128 else "int64"), "ratios": ratios}
+
+
+def draw_stratified(
+    rng: np.random.Generator,
+    m: int = 60,
+    shares: Shares = (3, 1, 1),
+    kind: str = "one-hot",
+    classes: int = 3,
+    whole: str = "int64",
+) -> Case:
+    """Draw labels of unequal classes, sorted by class: one row, one-hot or several per example."""
+    case = draw_split(rng, m, shares, whole)
+    chances = 2.0 ** -np.arange(classes)
+    numbers = np.sort(rng.choice(classes, len(case["order"]), p=chances / chances.sum()))
+    Y = {
+        "binary": (numbers[None] > 0).astype(float),
+        "one-hot": np.eye(classes)[:, numbers],
+        "several": np.array([numbers > 1, numbers % 2 == 1]).astype(float),
+    }[kind]
+    return {"Y": Y, **case}
+
+
+def draw_folds(rng: np.random.Generator, m: int = 11, k: int = 3, whole: str = "int64") -> Case:
+    """Draw an order of m examples and a number of folds, at most m."""
+    return {"order": rng.permutation(m).astype(whole), "k": min(k, m)}
+
+
+def draw_columns(
+    rng: np.random.Generator,
+    n: int = 3,
+    m: int = 8,
+    size: int = 4,
+    kind: str = "normal",
+    whole: str = "int64",
+) -> Case:
+    """Draw data and indices of columns, the last and the first among them, some twice."""
+    indices = [m - 1, 0, m - 1, *rng.integers(0, m, size)]
+    return {"X": draw(kind, (n, m), rng), "indices": np.array(indices, whole)}
+
+
+# --- relations ------------------------------------------------------------------------------------
+
+
+def has_the_sizes_of_the_table(run: Any, **case: Any) -> tuple[Values, Values]:
+    """Return the parts' shares of m, and those that the table asks for."""
+    found, expected = [], []
+    for m, ratios, counts in SIZES.values():
+        found += [one / int(m) for one in run("sizes", m=m, ratios=ratios).values()]
+        expected += [one / int(m) for one in counts]
+    return {"parts": np.array(found)}, {"parts": np.array(expected)}
+
+
+def is_the_order_cut(run: Any, order: Array, ratios: tuple[float, ...]) -> None:
+    """Hold the parts to being the order, cut into pieces of the right sizes."""
+    parts = [*run("split", order=order, ratios=ratios).values()]
+    assert np.array_equal(np.concatenate(parts), order)
+    assert tuple(map(len, parts)) == ours.sizes(len(order), ratios)
+
+
+def has_each_class_in_proportion(
+    run: Any, Y: Array, order: Array, ratios: tuple[float, ...]
+) -> None:
+    """Hold every part to its size, its order, and every class's share to within one example."""
+    parts = [*run("stratified_split", Y=Y, order=order, ratios=ratios).values()]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(order)))
+    assert tuple(map(len, parts)) == ours.sizes(len(order), ratios)
+    place, label = np.argsort(order), np.unique(Y, axis=1, return_inverse=True)[1].ravel()
+    for part, ratio in zip(parts, ratios, strict=True):
+        assert (np.diff(place[part]) > 0).all(), "the order is lost inside of a part"
+        shares = np.bincount(label[part], minlength=label.max() + 1)
+        assert np.abs(shares - ratio * np.bincount(label)).max() <= 1 + 1e-9, shares
+
+
+def holds_out_each_once(run: Any, order: Array, k: int) -> None:
+    """Hold the folds to being the order in pieces of nearly one size, trained on all others."""
+    indices = [*run("k_fold", order=order, k=k).values()]
+    trained, held_out = indices[::2], indices[1::2]
+    assert np.array_equal(np.concatenate(held_out), order)
+    lengths = [len(one) for one in held_out]
+    assert max(lengths) - min(lengths) <= 1
+    assert lengths == sorted(lengths, reverse=True)
+    for train, out in zip(trained, held_out, strict=True):
+        assert np.array_equal(train, order[~np.isin(order, out)])
+
+
+# --- mistakes -------------------------------------------------------------------------------------
+
+
+def by_random_split(m: int, ratios: tuple[float, ...]) -> Values:
+    """Return the sizes that torch makes of ratios: the first parts get what the floors leave."""
+    parts: Any = torch.utils.data.random_split(range(int(m)), ratios)  # type: ignore[arg-type]
+    return {f"size {i}": len(one) for i, one in enumerate(parts, start=1)}
+
+
+def by_rounding(m: int, ratios: tuple[float, ...]) -> Values:
+    """Return each part rounded by itself: they sum to another number."""
+    return {f"size {i}": int(m * ratio) for i, ratio in enumerate(ratios, start=1)}
+
+
+def second_cut_plain(Y: Array, order: Array, ratios: tuple[float, ...]) -> Values:
+    """Return a stratified training set, and the rest cut without a look at the classes."""
+    first, *others = ours.stratified_split(Y, order, ratios)
+    rest = np.sort(order[~np.isin(order, first)])
+    ends = np.cumsum([len(one) for one in others])
+    parts = [first, *np.split(rest, ends[:-1])]
+    return {f"part {i}": one for i, one in enumerate(parts, start=1)}
+
+
+TWINS = (
+    FunctionTwin(
+        name="sizes",
+        formula="floor(ratio m), and 1 more for the largest rests, so that they sum to m",
+        source=SOURCE + "the largest remainder method; torch.floor, torch.argsort",
+        proves=("sizes",),
+        ours=ours.sizes,
+        theirs=theirs.sizes,
+        names=("size",),
+        exact=True,
+        draw=draw_sizes,
+        cases={"m": st.integers(1, 5000) | st.integers(1, 10**12), "shares": shares},
+        edges={
+            name: {"m": m, "ratios": ratios}
+            for name, (m, ratios, _) in SIZES.items()
+            if not isinstance(ratios[0], np.floating)  # which a case has in its own precision
+        },
+        weight=2,
+        relations=(
+            Relation(
+                name="the largest rests get what the floors leave, the earlier of equals first",
+                holds=has_the_sizes_of_the_table,
+                broken_by=lambda honest, m, ratios: by_rounding(m, ratios),
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="random_split given ratios",
+                why="torch hands what the floors leave to the first parts in turn",
+                values=by_random_split,
+                margin=0.1,
+            ),
+            Mistake(
+                name="each part rounded by itself",
+                why="0.6, 0.2 and 0.2 of 7 are 4, 1 and 1: an example is lost",
+                values=by_rounding,
+                margin=0.1,
+            ),
+            Mistake(
+                name="examples-lost-by-rounding",
+                seen="scikit-learn issue 7877: 400 and 100 of 1000",
+                change=typed_into("by_rest[: m - sum(counts)]", "by_rest[:0]"),
+            ),
+            Mistake(
+                name="torch-rests-with-their-round-off",
+                why="of equal rests the one whose last digit is larger would win, not the first",
+                change=typed_into_torch(
+                    "(quotas - counts).round(decimals=9).argsort", "(quotas - counts).argsort"
+                ),
+            ),
+            Mistake(
+                name="torch-equal-rests-in-any-order",
+                why="argsort promises no order of equals unless it is stable",
+                change=typed_into_torch(
+                    "round(decimals=9).argsort(descending=True, stable=True)",
+                    "round(decimals=9).flip(0).argsort(descending=True, stable=True)",
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="split",
+        formula="an order (m,) cut into pieces of the sizes",
+        source=SOURCE + "torch.tensor_split",
+        proves=("split",),
+        ours=ours.split,
+        theirs=theirs.split,
+        names=("part",),
+        exact=True,
+        draw=draw_split,
+        cases={"m": st.integers(2, 128), "shares": shares, "whole": whole},
+        edges={
+            "one example each": {"m": 2, "shares": (1, 1)},
+            "more than int8 counts": {"m": 300},
+        },
+        relations=(
+            Relation(
+                name="the parts are the order",
+                holds=is_the_order_cut,
+                broken_by=lambda honest, **case: {
+                    name: np.sort(part) for name, part in honest(**case).items()
+                },
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="stratified_split",
+        formula="each class cut by the ratios; what rounding leaves goes where the parts lack most",
+        source=SOURCE + "dev and test of one distribution; torch.unique, torch.repeat_interleave",
+        proves=("stratified_split",),
+        ours=ours.stratified_split,
+        theirs=theirs.stratified_split,
+        names=("part",),
+        exact=True,
+        draw=draw_stratified,
+        cases={
+            "m": st.integers(2, 128),
+            "shares": shares,
+            "kind": st.sampled_from(["binary", "one-hot", "several"]),
+            "classes": st.integers(2, 8),
+            "whole": whole,
+        },
+        edges={
+            "the second cut: half of a tenth": {"m": 120, "shares": (18, 1, 1)},
+            "four parts": {"m": 100, "shares": (7, 1, 1, 1)},
+            "many small classes": {"m": 70, "classes": 10},
+            "one class": {"m": 20, "classes": 1},
+        },
+        weight=2,
+        relations=(
+            Relation(
+                name="every part has every class's share to within one example",
+                holds=has_each_class_in_proportion,
+                broken_by="class-shares-lost-in-the-second-cut",
+            ),
+            Relation(
+                name="every part of ten has every class's share to within one example",
+                holds=has_each_class_in_proportion,
+                broken_by="class-shares-lost-in-the-second-cut",
+                at={"shares": (12, 5, 3), "classes": 5, "m": 128},
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="class-shares-lost-in-the-second-cut",
+                seen="train_test_split called twice, the second time without stratify",
+                why="train has every class, dev and test have what is left in the order given",
+                values=second_cut_plain,
+                margin=0.1,
+                change=typed_into(
+                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
+                    "    rest = np.flatnonzero(part_of)\n"
+                    "    part_of[rest] = np.repeat(np.arange(1, len(wanted)), wanted[1:])\n"
+                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
+                ),
+            ),
+            Mistake(
+                name="what-is-left-of-each-class-to-the-first-part",
+                seen="scikit-learn issue 14673: folds of 15 and of 10",
+                change=typed_into(
+                    'row[np.argsort(-lacking, kind="stable")[: count - row.sum()]] += 1',
+                    "row[: count - row.sum()] += 1",
+                ),
+            ),
+            Mistake(
+                name="stratified-by-one-row-of-the-labels",
+                seen="scikit-learn issue 8670: binarized labels",
+                change=typed_into(
+                    "np.unique(Y, axis=1, return_inverse", "np.unique(Y[:1], axis=1, return_inverse"
+                ),
+            ),
+            Mistake(
+                name="torch-class-shares-lost-in-the-second-cut",
+                seen="train_test_split called twice, the second time without stratify",
+                change=typed_into_torch(
+                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
+                    "    rest = part_of.nonzero().squeeze(1)\n"
+                    "    cut = torch.arange(1, len(wanted)).repeat_interleave(wanted[1:])\n"
+                    "    part_of[rest] = cut\n"
+                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
+                ),
+            ),
+            Mistake(
+                name="torch-labels-not-in-the-order",
+                why="classes stand in the order of the data, the parts in that of the order",
+                change=typed_into_torch(
+                    "in_order = classes[order.cpu().long()]", "in_order = classes.clone()"
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="k_fold",
+        formula="an order (m,) in k pieces, each held out once and trained on otherwise",
+        source=SOURCE + "k-fold cross-validation; torch.tensor_split",
+        proves=("k_fold",),
+        ours=ours.k_fold,
+        theirs=theirs.k_fold,
+        names=("fold",),
+        exact=True,
+        draw=draw_folds,
+        cases={"m": st.integers(2, 100), "k": st.integers(2, 12), "whole": whole},
+        edges={"leaving one out": {"m": 5, "k": 5}, "folds of 2, 1 and 1": {"m": 4, "k": 3}},
+        relations=(
+            Relation(
+                name="each example is held out once",
+                holds=holds_out_each_once,
+                broken_by=lambda honest, order, k: {
+                    name: order if name.endswith(" 1") else fold
+                    for name, fold in honest(order=order, k=k).items()
+                },
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="held-out-examples-in-the-training-set",
+                seen="scikit-learn pull request 6379: train and test overlap",
+                change=typed_into(
+                    "np.concatenate(folds[:number] + folds[number + 1 :])", "np.concatenate(folds)"
+                ),
+            ),
+            Mistake(
+                name="torch-folds-by-chunk",
+                why="chunk rounds the size up: it makes two folds of four examples, not three",
+                change=typed_into_torch(
+                    "torch.as_tensor(order).clone().tensor_split(k)",
+                    "torch.as_tensor(order).clone().chunk(k)",
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="take",
+        formula="the columns of X that the indices name",
+        source=SOURCE + "torch.Tensor.index_select",
+        proves=("take",),
+        ours=ours.take,
+        theirs=theirs.take,
+        names=("columns",),
+        exact=True,
+        float32=True,
+        draw=draw_columns,
+        cases={
+            "n": widths,
+            "m": st.integers(1, 60),
+            "size": st.integers(0, 9),
+            "kind": kinds,
+            "whole": whole,
+        },
+        edges={"one column": {"m": 1, "size": 0}},
+    ),
+)
