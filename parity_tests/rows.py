@@ -174,6 +174,11 @@ class Mistake:
     missing: Callable[[], str] = nothing_missing
 
 
+def typed_mistake(module: str, name: str, seen: str, old: str, new: str) -> Mistake:
+    """Return a mistake that was seen somewhere, or is plausible, typed into a module."""
+    return Mistake(name=name, seen=seen, change=Change(module, old, new))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.
@@ -593,6 +598,13 @@ class FunctionTwin(Twin):
                 for name, one in ours.items()
             }
         )
+
+    def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
+        """Hold both sides to the same bits where they must be; else ours to twice torch's error."""
+        if self.exact:
+            self.compare(case, device=device)
+        else:
+            super().compare_in_float32(case, device)
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
         """Yield both functions where they are public ones."""

@@ -29,13 +29,14 @@ from parity_tests.rows import (
     Relation,
     Settings,
     Values,
+    typed_mistake,
 )
 from scratch import optimizers as ours
 from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
 from torch_ref import optimizers as theirs
 
-typed_into = partial(Change, "scratch.optimizers")
-typed_into_torch_ref = partial(Change, "torch_ref.optimizers")
+typed = partial(typed_mistake, "scratch.optimizers")
+typed_in_torch = partial(typed_mistake, "torch_ref.optimizers")
 
 SGD, RMSPROP, ADAM = torch.optim.SGD, torch.optim.RMSprop, torch.optim.Adam
 Tensors = list[torch.Tensor]
@@ -251,6 +252,23 @@ GRADIENT_DESCENT = OptimizerTwin(
 
 TAUGHT = 'Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD'
 
+TYPED_MOMENTUM = (
+    typed("momentum-not-dampened-on-the-first-step",
+          "pytorch/pytorch pull request 152833; ml-explore/mlx pull request 473",
+          "move(v, g, self.beta, work)  # v = beta v",
+          "move(v, g, self.beta if v.any() else 0.0, work)  # v = beta v"),
+    typed("momentum-forgotten-at-each-step", "kozistr/pytorch_optimizer pull request 516",
+          "        _meet(parameters, gradients, state, MomentumState)\n",
+          "        _meet(parameters, gradients, state, MomentumState)\n"
+          "        state.v[:] = 0\n"),
+    typed_in_torch("torch-momentum-at-the-whole-rate",
+          "the factor 1 - beta does not reach the learning rate", "lr=learning_rate * factor",
+          "lr=learning_rate"),
+    typed_in_torch("torch-velocity-is-the-buffer",
+          "the buffer is 1 / (1 - beta) times the course's v",
+          '"momentum_buffer", "velocity_factor")', '"momentum_buffer")'),
+)  # fmt: skip
+
 MOMENTUM = OptimizerTwin(
     name="momentum",
     formula="v = beta v + (1 - beta) g;  W = W - alpha v",
@@ -307,37 +325,17 @@ MOMENTUM = OptimizerTwin(
             ),
             margin=0.01,
         ),
-        Mistake(
-            name="momentum-not-dampened-on-the-first-step",
-            seen="pytorch/pytorch pull request 152833; ml-explore/mlx pull request 473",
-            change=typed_into(
-                "move(v, g, self.beta, work)  # v = beta v",
-                "move(v, g, self.beta if v.any() else 0.0, work)  # v = beta v",
-            ),
-        ),
-        Mistake(
-            name="momentum-forgotten-at-each-step",
-            seen="kozistr/pytorch_optimizer pull request 516",
-            change=typed_into(
-                "        _meet(parameters, gradients, state, MomentumState)\n",
-                "        _meet(parameters, gradients, state, MomentumState)\n"
-                "        state.v[:] = 0\n",
-            ),
-        ),
-        Mistake(
-            name="torch-momentum-at-the-whole-rate",
-            why="the factor 1 - beta does not reach the learning rate",
-            change=typed_into_torch_ref("lr=learning_rate * factor", "lr=learning_rate"),
-        ),
-        Mistake(
-            name="torch-velocity-is-the-buffer",
-            why="the buffer is 1 / (1 - beta) times the course's v",
-            change=typed_into_torch_ref(
-                '"momentum_buffer", "velocity_factor")', '"momentum_buffer")'
-            ),
-        ),
+        *TYPED_MOMENTUM,
     ),
 )
+
+TYPED_MOMENTUM_WITHOUT_AVERAGING = (
+    typed("momentum-dampened-by-default", "intel/analytics-zoo issue 1038; torch/optim issue 163",
+          "v += g  # v = beta v + g", "v += (1 - self.beta) * g"),
+    typed("momentum-on-the-gradient-for-the-velocity", "ooples/AiDotNet issue 2008: v never decays",
+          "                v *= self.beta\n                v += g  # v = beta v + g",
+          "                v += self.beta * g"),
+)  # fmt: skip
 
 MOMENTUM_WITHOUT_AVERAGING = OptimizerTwin(
     name="momentum-without-averaging",
@@ -385,19 +383,7 @@ MOMENTUM_WITHOUT_AVERAGING = OptimizerTwin(
             ),
             margin=0.5,
         ),
-        Mistake(
-            name="momentum-dampened-by-default",
-            seen="intel/analytics-zoo issue 1038; torch/optim issue 163",
-            change=typed_into("v += g  # v = beta v + g", "v += (1 - self.beta) * g"),
-        ),
-        Mistake(
-            name="momentum-on-the-gradient-for-the-velocity",
-            seen="ooples/AiDotNet issue 2008: v never decays",
-            change=typed_into(
-                "                v *= self.beta\n                v += g  # v = beta v + g",
-                "                v += self.beta * g",
-            ),
-        ),
+        *TYPED_MOMENTUM_WITHOUT_AVERAGING,
     ),
 )
 
@@ -410,6 +396,16 @@ def rmsprop_of(**fixed: Any) -> Callable[..., torch.optim.Optimizer]:
         tensors, **{"lr": learning_rate, "alpha": beta, "eps": epsilon, **fixed}
     )
 
+
+TYPED_RMSPROP = (
+    typed("epsilon-inside-the-root", "pytorch/pytorch issue 23796; keras-team/keras issue 435",
+          "_root(s, 1.0, self.epsilon, self.epsilon_inside_root, work)",
+          "_root(s, 1.0, self.epsilon, True, work)"),
+    typed("optimizer-promotes-float32", "google/flax issue 924",
+          "value if isinstance(value, bool) else float(value))", "value)"),
+    typed_in_torch("torch-alpha-of-the-present", "torch's alpha weighs the past",
+          "alpha=beta, eps=epsilon", "alpha=1 - beta, eps=epsilon"),
+)  # fmt: skip
 
 RMSPROP_TWIN = OptimizerTwin(
     name="rmsprop",
@@ -462,26 +458,16 @@ RMSPROP_TWIN = OptimizerTwin(
             ),
             margin=0.1,
         ),
-        Mistake(
-            name="epsilon-inside-the-root",
-            seen="pytorch/pytorch issue 23796; keras-team/keras issue 435",
-            change=typed_into(
-                "_root(s, 1.0, self.epsilon, self.epsilon_inside_root, work)",
-                "_root(s, 1.0, self.epsilon, True, work)",
-            ),
-        ),
-        Mistake(
-            name="optimizer-promotes-float32",
-            seen="google/flax issue 924",
-            change=typed_into("value if isinstance(value, bool) else float(value))", "value)"),
-        ),
-        Mistake(
-            name="torch-alpha-of-the-present",
-            why="torch's alpha weighs the past",
-            change=typed_into_torch_ref("alpha=beta, eps=epsilon", "alpha=1 - beta, eps=epsilon"),
-        ),
+        *TYPED_RMSPROP,
     ),
 )
+
+TYPED_RMSPROP_INSIDE = (
+    typed_in_torch("torch-rmsprop-has-its-epsilon-outside", "the form that torch has already",
+          's.add(group["eps"]).rsqrt()', 's.sqrt().add(group["eps"]).reciprocal()'),
+    typed_in_torch("torch-rmsprop-averages-gradients", "s is the average of squares",
+          's.lerp_(g.square(), 1 - group["alpha"])', 's.lerp_(g.abs(), 1 - group["alpha"])'),
+)  # fmt: skip
 
 RMSPROP_INSIDE = OptimizerTwin(
     name="rmsprop-epsilon-inside",
@@ -505,20 +491,7 @@ RMSPROP_INSIDE = OptimizerTwin(
             wrong=rmsprop_of(),
             margin=0.1,
         ),
-        Mistake(
-            name="torch-rmsprop-has-its-epsilon-outside",
-            why="the form that torch has already",
-            change=typed_into_torch_ref(
-                's.add(group["eps"]).rsqrt()', 's.sqrt().add(group["eps"]).reciprocal()'
-            ),
-        ),
-        Mistake(
-            name="torch-rmsprop-averages-gradients",
-            why="s is the average of squares",
-            change=typed_into_torch_ref(
-                's.lerp_(g.square(), 1 - group["alpha"])', 's.lerp_(g.abs(), 1 - group["alpha"])'
-            ),
-        ),
+        *TYPED_RMSPROP_INSIDE,
     ),
 )
 
@@ -612,6 +585,53 @@ ROW: Mapping[str, Any] = {
     "weight": 0.5,
 }
 
+TYPED_ADAM = (
+    typed("adam-without-the-power-t", "eriklindernoren/ML-From-Scratch issue 35",
+          "1 - self.beta1**t if", "1 - self.beta1 if"),
+    typed("adam-squares-for-the-power-t",
+          "ufal/npfl114 pull request 79: (1 - beta^2) for (1 - beta_2^t)", "1 - self.beta2**t if",
+          "1 - self.beta2**2 if"),
+    typed("adam-without-correction", "oxiglade/mlx-rs issue 301; BVLC/caffe issue 4224",
+          "        correction_v = 1 - self.beta1**t if self.bias_correction else 1.0\n"
+          "        correction_s = 1 - self.beta2**t if self.bias_correction else 1.0\n",
+          "        correction_v = correction_s = 1.0\n"),
+    typed("adam-multiplies-by-the-correction", "karpathy/convnetjs pull requests 70 and 107",
+          "np.divide(s, correction, out=work)", "np.multiply(s, correction, out=work)"),
+    typed("adam-corrects-v-in-place", "frgfm/holocron issue 1: the correction accumulates",
+          "            np.divide(v, work, out=work)\n"
+          "            work *= self.learning_rate / correction_v\n",
+          "            v /= correction_v\n"
+          "            np.divide(v, work, out=work)\n"
+          "            work *= self.learning_rate\n"),
+    typed("adam-epsilon-hat", "tensorflow/tensorflow issues 9047 and 35102",
+          "    if not inside:\n        work += epsilon\n",
+          "    if not inside:\n        work += epsilon / correction**0.5\n"),
+    typed("epsilon-added-to-the-parameter",
+          "d2l-ai/d2l-en pull request 2691: Adam and Yogi of the TensorFlow tabs",
+          "            theta -= work  # theta = theta - alpha v_hat",
+          "            work -= self.epsilon\n"
+          "            theta -= work  # theta = theta - alpha v_hat"),
+    typed("adam-squares-the-second-moment", "torch/optim pull request 48: pow(v, 2) for sqrt(v)",
+          "    np.sqrt(work, out=work)\n", "    np.square(work, out=work)\n"),
+    typed("adam-counts-a-step-for-each-tensor",
+          "flashlight/flashlight issue 143; clab/dynet issue 77; DiffSharp/DiffSharp "
+          "issue 292", "            move(v, g, self.beta1, work)",
+          "            state.t[()] += 1\n            move(v, g, self.beta1, work)"),
+    typed("adam-with-beta2-of-0.99", "karpathy/convnetjs pull request 70", "beta2: float = 0.999",
+          "beta2: float = 0.99"),
+    typed("adam-counts-in-16-bits", "the count wraps after 32,767 steps",
+          "t=np.zeros((), np.int64)", "t=np.zeros((), np.int16)"),
+    typed("adam-counts-in-32-bits", "the count wraps after 2,147,483,647 steps",
+          "t=np.zeros((), np.int64)", "t=np.zeros((), np.int32)"),
+    typed("adam-counts-in-float32", "2**24 + 1 is no float32: the count stands still",
+          "t = int(state.t)", "t = state.t[()] = int(np.float32(state.t))"),
+    typed_in_torch("torch-betas-swapped", "the betas go by their place", '"betas": (beta1, beta2)',
+          '"betas": (beta2, beta1)'),
+    typed_in_torch("torch-moments-swapped", "exp_avg is v, exp_avg_sq is s",
+          '"v": _vector(optimizer, "exp_avg"), "s": _vector(optimizer, "exp_avg_sq")',
+          '"v": _vector(optimizer, "exp_avg_sq"), "s": _vector(optimizer, "exp_avg")'),
+)  # fmt: skip
+
 ADAM_TWIN = OptimizerTwin(
     name="adam",
     formula="W = W - alpha v_hat / (sqrt(s_hat) + epsilon), v_hat = v / (1 - beta1^t), "
@@ -694,109 +714,14 @@ ADAM_TWIN = OptimizerTwin(
             values=partial(adam_by_hand, v_corrected=False),
             margin=0.1,
         ),
-        Mistake(
-            name="adam-without-the-power-t",
-            seen="eriklindernoren/ML-From-Scratch issue 35",
-            change=typed_into("1 - self.beta1**t if", "1 - self.beta1 if"),
-        ),
-        Mistake(
-            name="adam-squares-for-the-power-t",
-            seen="ufal/npfl114 pull request 79: (1 - beta^2) for (1 - beta_2^t)",
-            change=typed_into("1 - self.beta2**t if", "1 - self.beta2**2 if"),
-        ),
-        Mistake(
-            name="adam-without-correction",
-            seen="oxiglade/mlx-rs issue 301; BVLC/caffe issue 4224",
-            change=typed_into(
-                "        correction_v = 1 - self.beta1**t if self.bias_correction else 1.0\n"
-                "        correction_s = 1 - self.beta2**t if self.bias_correction else 1.0\n",
-                "        correction_v = correction_s = 1.0\n",
-            ),
-        ),
-        Mistake(
-            name="adam-multiplies-by-the-correction",
-            seen="karpathy/convnetjs pull requests 70 and 107",
-            change=typed_into(
-                "np.divide(s, correction, out=work)", "np.multiply(s, correction, out=work)"
-            ),
-        ),
-        Mistake(
-            name="adam-corrects-v-in-place",
-            seen="frgfm/holocron issue 1: the correction accumulates",
-            change=typed_into(
-                "            np.divide(v, work, out=work)\n"
-                "            work *= self.learning_rate / correction_v\n",
-                "            v /= correction_v\n"
-                "            np.divide(v, work, out=work)\n"
-                "            work *= self.learning_rate\n",
-            ),
-        ),
-        Mistake(
-            name="adam-epsilon-hat",
-            seen="tensorflow/tensorflow issues 9047 and 35102",
-            change=typed_into(
-                "    if not inside:\n        work += epsilon\n",
-                "    if not inside:\n        work += epsilon / correction**0.5\n",
-            ),
-        ),
-        Mistake(
-            name="epsilon-added-to-the-parameter",
-            seen="d2l-ai/d2l-en pull request 2691: Adam and Yogi of the TensorFlow tabs",
-            change=typed_into(
-                "            theta -= work  # theta = theta - alpha v_hat",
-                "            work -= self.epsilon\n"
-                "            theta -= work  # theta = theta - alpha v_hat",
-            ),
-        ),
-        Mistake(
-            name="adam-squares-the-second-moment",
-            seen="torch/optim pull request 48: pow(v, 2) for sqrt(v)",
-            change=typed_into("    np.sqrt(work, out=work)\n", "    np.square(work, out=work)\n"),
-        ),
-        Mistake(
-            name="adam-counts-a-step-for-each-tensor",
-            seen="flashlight/flashlight issue 143; clab/dynet issue 77; "
-            "DiffSharp/DiffSharp issue 292",
-            change=typed_into(
-                "            move(v, g, self.beta1, work)",
-                "            state.t[()] += 1\n            move(v, g, self.beta1, work)",
-            ),
-        ),
-        Mistake(
-            name="adam-with-beta2-of-0.99",
-            seen="karpathy/convnetjs pull request 70",
-            change=typed_into("beta2: float = 0.999", "beta2: float = 0.99"),
-        ),
-        Mistake(
-            name="adam-counts-in-16-bits",
-            why="the count wraps after 32,767 steps",
-            change=typed_into("t=np.zeros((), np.int64)", "t=np.zeros((), np.int16)"),
-        ),
-        Mistake(
-            name="adam-counts-in-32-bits",
-            why="the count wraps after 2,147,483,647 steps",
-            change=typed_into("t=np.zeros((), np.int64)", "t=np.zeros((), np.int32)"),
-        ),
-        Mistake(
-            name="adam-counts-in-float32",
-            why="2**24 + 1 is no float32: the count stands still",
-            change=typed_into("t = int(state.t)", "t = state.t[()] = int(np.float32(state.t))"),
-        ),
-        Mistake(
-            name="torch-betas-swapped",
-            why="the betas go by their place",
-            change=typed_into_torch_ref('"betas": (beta1, beta2)', '"betas": (beta2, beta1)'),
-        ),
-        Mistake(
-            name="torch-moments-swapped",
-            why="exp_avg is v, exp_avg_sq is s",
-            change=typed_into_torch_ref(
-                '"v": _vector(optimizer, "exp_avg"), "s": _vector(optimizer, "exp_avg_sq")',
-                '"v": _vector(optimizer, "exp_avg_sq"), "s": _vector(optimizer, "exp_avg")',
-            ),
-        ),
+        *TYPED_ADAM,
     ),
 )
+
+TYPED_ADAM_INSIDE = (
+    typed_in_torch("torch-corrects-a-step-late", "t counts the step that is taken",
+          "beta2 ** t.item()) if", "beta2 ** (t.item() + 1)) if"),
+)  # fmt: skip
 
 ADAM_INSIDE = OptimizerTwin(
     name="adam-epsilon-inside",
@@ -831,13 +756,15 @@ ADAM_INSIDE = OptimizerTwin(
             wrong=adam_of(),
             margin=0.1,
         ),
-        Mistake(
-            name="torch-corrects-a-step-late",
-            why="t counts the step that is taken",
-            change=typed_into_torch_ref("beta2 ** t.item()) if", "beta2 ** (t.item() + 1)) if"),
-        ),
+        *TYPED_ADAM_INSIDE,
     ),
 )
+
+TYPED_ADAM_UNCORRECTED = (
+    typed_in_torch("torch-corrects-without-being-asked", "s is corrected where v is not",
+          's_hat = s / (1 - beta2 ** t.item()) if group["correct"] else s',
+          "s_hat = s / (1 - beta2 ** t.item())"),
+)  # fmt: skip
 
 ADAM_UNCORRECTED = OptimizerTwin(
     name="adam-without-correction",
@@ -864,14 +791,7 @@ ADAM_UNCORRECTED = OptimizerTwin(
             wrong=adam_of(),
             margin=0.1,
         ),
-        Mistake(
-            name="torch-corrects-without-being-asked",
-            why="s is corrected where v is not",
-            change=typed_into_torch_ref(
-                's_hat = s / (1 - beta2 ** t.item()) if group["correct"] else s',
-                "s_hat = s / (1 - beta2 ** t.item())",
-            ),
-        ),
+        *TYPED_ADAM_UNCORRECTED,
     ),
 )
 
@@ -999,6 +919,13 @@ DIALECTS = st.sampled_from(
     ]
 )
 
+TYPED_MINIMIZE = (
+    typed("path-of-the-same-array", "every point of the path is theta as it is at the end",
+          "path[step] = parameters.theta", "path[:] = parameters.theta"),
+    typed_in_torch("torch-path-without-its-start", "the path begins where the first step ends",
+          "optimizer([theta]), [start.detach().clone()]", "optimizer([theta]), []"),
+)  # fmt: skip
+
 MINIMIZE = FunctionTwin(
     name="minimize",
     formula="theta = theta - alpha dJ/dtheta, or any rule's step, down a cost of theta",
@@ -1034,20 +961,7 @@ MINIMIZE = FunctionTwin(
             at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20},
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="path-of-the-same-array",
-            why="every point of the path is theta as it is at the end",
-            change=typed_into("path[step] = parameters.theta", "path[:] = parameters.theta"),
-        ),
-        Mistake(
-            name="torch-path-without-its-start",
-            why="the path begins where the first step ends",
-            change=typed_into_torch_ref(
-                "optimizer([theta]), [start.detach().clone()]", "optimizer([theta]), []"
-            ),
-        ),
-    ),
+    mistakes=(*TYPED_MINIMIZE,),
 )
 
 TWINS = (
