@@ -136,7 +136,13 @@ EACH = (
         cases={"value": st.floats(-10, 10)},
     ),
     row("small_normal", "W = 0.01 N(0, 1)", FIRST, 0.01),
-    row("small_uniform", "W = 0.01 U[-1, 1)", FIRST, 0.01),
+    row(
+        "small_uniform",
+        "W = 0.01 U[-1, 1)",
+        FIRST,
+        0.01,
+        gauges=lambda shape, seed, scale: {"W": scale},  # a draw near 0 is a difference
+    ),
     row(
         "large_normal", "W = 10 N(0, 1)", 'Course 2, week 1, "Initialization"; torch.nn.init', 10.0
     ),
@@ -262,6 +268,14 @@ def their_initialized(
     return found
 
 
+def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
+    """Return the gauges of uniform draws, which are differences near 0."""
+    if initializer != "small_uniform":
+        return {}
+    names = [f"W{l}" for l in range(1, len(layer_sizes))]
+    return {f"{name}{network}": 0.01 for name in names for network in ("", " of the next")}
+
+
 def start_calls(seed: int, batch_norm: bool, **case: Any) -> Iterator[Any]:
     """Yield the calls of both sides."""
     rng = np.random.default_rng(seed)
@@ -293,6 +307,7 @@ START = FunctionTwin(
         "zeros": {"initializer": "zeros", "normalized": True},
         "one layer": {"layer_sizes": (3, 1)},
     },
+    gauges=start_gauges,
     weight=0.5,
     calls=start_calls,
     overwrites={"torch_ref.initializers.initialize": frozenset({"module"})},

@@ -270,8 +270,8 @@ NETWORK = PairTwin(
             why="shapes fit, so nothing but numbers can tell",
             change=Change(
                 "scratch.linear",
-                "W.T @ dZ",
-                "(W if len(W) == len(dZ) == len(A_prev) else W.T) @ dZ",
+                '"A_prev": W',
+                '"A_prev": W @ dZ if len(W) == W.shape[1] else W',
             ),
         ),
         Mistake(
@@ -528,8 +528,9 @@ LEARNING = FunctionTwin(
             name="W of a step not transposed where it is square",
             change=Change(
                 "scratch._step",
-                "np.matmul(layer.W.T, dZ)",
-                "np.matmul(layer.W if len(layer.W) == layer.W.shape[1] else layer.W.T, dZ)",
+                "dA = np.matmul(layer.",
+                "W = layer.W\n                dA = W @ dZ if len(W) == W.shape[1] else "
+                "np.matmul(layer.",
             ),
         ),
         Mistake(
