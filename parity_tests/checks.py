@@ -259,6 +259,8 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
         name: LAYOUTS[layout](one) if isinstance(one, np.ndarray) and one.dtype.kind == "f" else one
         for name, one in case.items()
     }
+    if all(one is case[name] for name, one in laid.items()):
+        return
     memory: dict[str, Any] = {}
     for name, one in laid.items():
         if isinstance(one, np.ndarray):
