@@ -1,4 +1,4 @@
-"""Runs of the search's rows: spaces of one side, networks trained by panda and by caviar."""
+"""Runs of the search's rows: spaces of one side, rounds of panda, networks trained by both."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from torch_ref import search as theirs
 from torch_ref import training as their_training
 from torch_ref.optimizers import adam
 
+Ends = tuple[float, float]
+Ranges = Mapping[str, Ends]
+
 #: ranges of each scale.
-RANGES: Mapping[str, tuple[float, float]] = {
+RANGES: Ranges = {
     "uniform": (-3.0, 5.0),
     "log_uniform": (1e-5, 1.0),
     "one_minus_log_uniform": (0.9, 0.999),
     "integers": (-2, 4),
 }
-
-Ends = tuple[float, float]
 
 
 def make(side: ModuleType, name: str, ends: Ends | None = None) -> Any:
@@ -43,7 +44,7 @@ def make(side: ModuleType, name: str, ends: Ends | None = None) -> Any:
     return side.SCALES[name](low=low, high=high)
 
 
-def space(side: ModuleType, ranges: Mapping[str, Ends] = RANGES) -> dict[str, Any]:
+def space(side: ModuleType, ranges: Ranges = RANGES) -> dict[str, Any]:
     """Return a space of one scale of each kind."""
     return {name: make(side, name, ends) for name, ends in ranges.items()}
 
@@ -56,6 +57,9 @@ def table(points: Sequence[Mapping[str, Any]], dtype: Any = float) -> Array:
 def trials_of(side: ModuleType, points: Sequence[Any], costs: Sequence[float]) -> list[Any]:
     """Return trials of one side."""
     return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
+
+
+# --- rounds of panda ------------------------------------------------------------------------------
 
 
 class Counter(torch.nn.Module):
@@ -108,31 +112,45 @@ def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
     for cost in costs:
         kept.append(cost < lowest)
         lowest = min(lowest, cost) if kept[-1] else lowest
-    assert values["kept"].tolist() == kept
-    assert values["trained"] == sum(kept)
-    assert values["best cost"] == lowest
-    assert values["rate"] == max((n for n, one in enumerate(kept) if one), default=-1)
-    assert values["rounds seen"].tolist() == [*range(1, len(costs) + 1)]
+    expected = {
+        "kept": kept,
+        "trained": sum(kept),
+        "rate": max((n for n, one in enumerate(kept) if one), default=-1),
+        "best cost": lowest,
+        "rounds seen": [*range(1, len(costs) + 1)],
+    }
+    assert {name: np.asarray(one).tolist() for name, one in values.items()} == expected
 
 
-def kept_if_below_the_last(honest: Any, costs: Sequence[float]) -> Values:
-    """Return rounds that are kept where they beat the round before."""
-    before = [math.inf, *costs[:-1]]
-    kept = [one < last for one, last in zip(costs, before, strict=True)]
-    return {**honest(costs=costs), "kept": np.array(kept)}
+# --- trained networks -----------------------------------------------------------------------------
 
-
-#: epochs of one training of a search.
 EPOCHS = 4
+
+MODELS: Mapping[str, tuple[str, Ends]] = {
+    "learning_rate": ("log_uniform", (1e-4, 1.0)),
+    "beta1": ("one_minus_log_uniform", (0.5, 0.99)),
+    "units": ("integers", (2, 9)),
+}
+
+#: changes from round to round; the rate of 5 is taken back, and so is the last.
+CHANGES: Sequence[Mapping[str, float]] = [
+    {},
+    {"learning_rate": 0.03},
+    {"learning_rate": 5.0},
+    {"beta1": 0.5},
+    {"beta1": 0.95, "learning_rate": 0.01},
+    {"learning_rate": 2.0},
+]
 
 
 @cache
-def problem() -> tuple[Any, Any, list[Any]]:
-    """Return train and dev data, X (2, m) and Y (1, m), and the orders of the epochs: one seed."""
+def problem() -> tuple[Any, Any, dict[str, Any]]:
+    """Return train and dev data, X (2, m) and Y (1, m), and the choices of a training: one seed."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((2, 90))
     Y = (X[:1] * X[1:] > 0).astype(float)
-    return (X[:, :50], Y[:, :50]), (X[:, 50:], Y[:, 50:]), draw_orders(50, EPOCHS, rng)
+    run = {"epochs": EPOCHS, "batch_size": 16, "orders": draw_orders(50, EPOCHS, rng)}
+    return (X[:, :50], Y[:, :50]), (X[:, 50:], Y[:, 50:]), run
 
 
 def start(units: int) -> tuple[Network, Parameters]:
@@ -143,30 +161,18 @@ def start(units: int) -> tuple[Network, Parameters]:
 
 def train_ours(network: Network, parameters: Parameters, point: Mapping[str, Any]) -> float:
     """Overwrite the parameters by a few epochs of Adam and return the dev cost."""
-    data, dev, orders = problem()
+    data, dev, run = problem()
     optimizer = Adam(learning_rate=point["learning_rate"], beta1=point["beta1"])
-    run: Any = {"epochs": EPOCHS, "batch_size": 16, "orders": orders}
-    history = train(network, parameters, *data, optimizer=optimizer, dev=dev, **run)
-    return history.dev_costs[-1]
+    return train(network, parameters, *data, optimizer=optimizer, dev=dev, **run).dev_costs[-1]
 
 
 def train_theirs(module: Any, point: Mapping[str, Any]) -> float:
     """Train the module in place by the same epochs of Adam and return the dev cost."""
-    (X, Y), dev, orders = problem()
-    optimizer = adam(
-        module.parameters(), learning_rate=point["learning_rate"], beta1=point["beta1"]
-    )
-    run: Any = {"epochs": EPOCHS, "batch_size": 16, "orders": orders}
-    dev = tuple(map(rows, dev))
-    history = their_training.train(module, rows(X), rows(Y), optimizer=optimizer, dev=dev, **run)
-    return history.dev_costs[-1]
-
-
-MODELS: Mapping[str, tuple[str, Ends]] = {
-    "learning_rate": ("log_uniform", (1e-4, 1.0)),
-    "beta1": ("one_minus_log_uniform", (0.5, 0.99)),
-    "units": ("integers", (2, 9)),
-}
+    data, dev, run = problem()
+    choices = {"learning_rate": point["learning_rate"], "beta1": point["beta1"]}
+    optimizer = adam(module.parameters(), **choices)
+    given: Any = {"optimizer": optimizer, "dev": tuple(map(rows, dev)), **run}
+    return their_training.train(module, *map(rows, data), **given).dev_costs[-1]
 
 
 def our_cost(point: Mapping[str, Any]) -> float:
@@ -179,50 +185,32 @@ def their_cost(point: Mapping[str, Any]) -> float:
     return train_theirs(twin(*start(point["units"])), point)
 
 
-def best_of_many(side: ModuleType, u: Any) -> Values:
-    """Return the dev costs of the networks at the points of one side, and the units of the best."""
+def trained(side: ModuleType, u: Any, units: int) -> Values:
+    """Return the dev costs of one side's caviar and panda, the parameters at the end, the best."""
     models = {name: make(side, *scale) for name, scale in MODELS.items()}
-    U, seen = np.array(u), list[Any]()
-    points = side.sample_points(models, U if side is ours else rows(U))
-    objective = our_cost if side is ours else their_cost
-    trials = side.caviar(objective, points, on_result=seen.append)
+    seen: list[Any] = []
+    points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
+    trials = side.caviar(our_cost if side is ours else their_cost, points, on_result=seen.append)
     assert [trial.point for trial in trials] == points
     assert seen == trials
-    costs = np.array([trial.cost for trial in trials])
-    return {"dev costs": costs, "best units": np.float64(side.best(trials).point["units"])}
-
-
-#: what changes from round to round; the rate of 5 is taken back, and so is the last.
-CHANGES: Sequence[Mapping[str, float]] = [
-    {},
-    {"learning_rate": 0.03},
-    {"learning_rate": 5.0},
-    {"beta1": 0.5},
-    {"beta1": 0.95, "learning_rate": 0.01},
-    {"learning_rate": 2.0},
-]
-
-
-def trained_by_panda(side: ModuleType, units: int) -> Values:
-    """Return the dev costs of one side's rounds, which were kept, and the parameters at the end."""
     network, parameters = start(units)
     point, before = {"learning_rate": 0.01, "beta1": 0.9}, parameters.theta.copy()
-
-    def train_for(parameters: Parameters, point: Any) -> tuple[Parameters, float]:
-        return parameters, train_ours(network, parameters, point)
-
     if side is ours:
-        result: Any = ours.panda(train_for, parameters, point, CHANGES)
-        reached = result.state
-        assert np.array_equal(parameters.theta, before)
+        result: Any = ours.panda(
+            lambda state, point: (state, train_ours(network, state, point)),
+            parameters,
+            point,
+            CHANGES,
+        )
+        theta = result.state.theta
     else:
         result = theirs.panda(train_theirs, twin(network, parameters), point, CHANGES)
-        reached = unload(result.module)
+        theta = unload(result.module).theta
+    assert np.array_equal(parameters.theta, before)
     assert point == {"learning_rate": 0.01, "beta1": 0.9}
-    kept = [one.kept for one in result.rounds]
-    assert_switches(kept, "kept")
+    assert_switches([one.kept for one in result.rounds], "kept")
     return {
-        "dev costs": np.array([one.cost for one in result.rounds]),
-        "theta": reached.theta,
-        "kept": np.array(kept, float),
+        "dev costs": np.array([one.cost for one in (*trials, *result.rounds)]),
+        "theta": theta,
+        "best units": np.float64(side.best(trials).point["units"]),
     }

@@ -106,37 +106,6 @@ def sampling(images: Array, **others: Any) -> Any:
 # --- relations ------------------------------------------------------------------------------------
 
 
-def each_is_mirrored(run: Any, images: Array, flips: Array) -> tuple[Values, Values]:
-    """Return the images flipped, by our code and one by one."""
-    found = run("horizontal_flip", images=images, flips=flips)
-    one_by_one = [
-        np.fliplr(images[..., i]) if flip else images[..., i] for i, flip in enumerate(flips)
-    ]
-    return found, {"horizontal_flip": np.stack(one_by_one, axis=-1)}
-
-
-def each_is_cut(run: Any, images: Array, offsets: Array, padding: int) -> tuple[Values, Values]:
-    """Return the crops, by our code and cut one by one from the framed images."""
-    height, width = images.shape[:2]
-    framed = np.pad(images, [(padding, padding), (padding, padding), (0, 0), (0, 0)])
-    one_by_one = [
-        framed[row : row + height, column : column + width, :, i]
-        for i, (row, column) in enumerate(zip(*offsets, strict=True))
-    ]
-    found = run("pad_and_crop", images=images, offsets=offsets, padding=padding)
-    return found, {"pad_and_crop": np.stack(one_by_one, axis=-1)}
-
-
-def moves_as_scipy(run: Any, images: Array, shifts: Array) -> tuple[Values, Values]:
-    """Return the shifted images, by our code and by SciPy's."""
-    one_by_one = [
-        scipy.ndimage.shift(images[..., i], (down, right, 0), order=0)
-        for i, (down, right) in enumerate(zip(*shifts, strict=True))
-    ]
-    found = run("shift", images=images, shifts=shifts)
-    return found, {"shift": np.stack(one_by_one, axis=-1)}
-
-
 def turned_by_scipy(images: Array, angles: Array) -> Array:
     """Return images turned by SciPy, in degrees and one by one."""
     one_by_one = [
@@ -247,13 +216,6 @@ TWINS = (
         draw=draw_flipped,
         cases={"shape": shapes, "whole": whole},
         edges={name: {"shape": shape} for name, shape in SHAPES.items()},
-        relations=(
-            Relation(
-                name="each image is mirrored by its own draw",
-                holds=each_is_mirrored,
-                broken_by="all images by one draw",
-            ),
-        ),
         mistakes=(
             Mistake(
                 name="all images by one draw",
@@ -266,11 +228,6 @@ TWINS = (
                 seen="nicolov/segmentation_keras issue 21; "
                 "cchen156/Learning-to-See-in-the-Dark issue 55",
                 change=typed_into("images[:, ::-1], images)", "images[::-1], images)"),
-            ),
-            Mistake(
-                name="torch-flipped-upside-down",
-                why="axis 2 of (m, channels, height, width) is the height",
-                change=typed_into_torch("images.flip(3), images)", "images.flip(2), images)"),
             ),
         ),
     ),
@@ -293,21 +250,10 @@ TWINS = (
             "a frame wider than the image": {"padding": 12},
             "unsigned offsets": {"padding": 3, "whole": "uint8"},
         },
-        relations=(
-            Relation(
-                name="each crop is cut from its framed image",
-                holds=each_is_cut,
-                broken_by="crop-with-x-for-y",
-            ),
-        ),
         mistakes=(
             Mistake(
                 name="crop-with-x-for-y",
                 seen="chainer/chainercv pull request 236",
-                values=lambda images, offsets, padding: {
-                    "pad_and_crop": ours.pad_and_crop(images, offsets[::-1].copy(), padding)
-                },
-                margin=0.1,
                 change=typed_into(
                     "padding - offsets.astype(int)", "padding - offsets[::-1].astype(int)"
                 ),
@@ -340,19 +286,10 @@ TWINS = (
             "out of the image": {"largest": 100},
             "unsigned moves": {"whole": "uint8"},
         },
-        relations=(
-            Relation(
-                name="SciPy's shift",
-                holds=moves_as_scipy,
-                broken_by="shifted-along-the-other-axis",
-            ),
-        ),
         mistakes=(
             Mistake(
                 name="shifted-along-the-other-axis",
                 seen="keras-team/keras issue 1690",
-                values=lambda images, shifts: {"shift": ours.shift(images, shifts[::-1].copy())},
-                margin=0.1,
                 change=typed_into(
                     "return _moved(images, shifts)", "return _moved(images, shifts[::-1])"
                 ),
@@ -498,14 +435,6 @@ TWINS = (
                 name="torch-last-offset-never-drawn",
                 why="the end of randint is not drawn itself",
                 change=typed_into_torch("size = 2 * padding + 1", "size = 2 * padding"),
-            ),
-            Mistake(
-                name="torch-draws-leave-the-generator-alone",
-                why="without it torch draws from its global generator, and no seed repeats the run",
-                change=typed_into_torch(
-                    "angles.uniform_(-largest, largest, generator=generator)",
-                    "angles.uniform_(-largest, largest)",
-                ),
             ),
         ),
     ),
