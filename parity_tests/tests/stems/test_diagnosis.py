@@ -101,13 +101,8 @@ def test_sizes_are_a_list_a_tuple_or_an_array(side):
     assert given.tolist() == [2, 4]
     if side is theirs:
         assert curves(side, lambda X, Y: (0.5, 0.7), torch.tensor([2, 4])).sizes.tolist() == [2, 4]
-    for bad, error, message in (
-        ([1, 2, 9], ValueError, "sizes of at most m = 4 examples, got 9"),
-        ([1, 5], ValueError, "sizes of at most m = 4 examples, got 5"),
-        ([1, 2.0], TypeError, r"sizes\[1\] to be a whole number, got float 2.0"),
-    ):
-        with pytest.raises(error, match=message):
-            curves(side, lambda X, Y: (0.5, 0.7), bad)
+    with pytest.raises(ValueError, match="sizes of at most m = 4 examples, got 5"):
+        curves(side, lambda X, Y: (0.5, 0.7), [1, 5])
 
 
 @SIDES
@@ -123,11 +118,9 @@ def test_the_default_tolerance_and_plain_results(side):
 
 def test_the_basic_recipe():
     """Bias first, then variance; remedies are named once; without a problem there is none."""
-    remedies = ours.REMEDIES
-    assert remedies == theirs.REMEDIES
-    both = remedies["high bias and high variance"]
-    assert {*both} == {*remedies["high bias"], *remedies["high variance"]}
-    assert both.index("bigger network") < both.index("more data")
-    assert "train longer" in remedies["high bias"]
-    assert "regularization" in remedies["high variance"]
-    assert remedies["neither"] == ()
+    assert ours.REMEDIES == theirs.REMEDIES
+    bias, variance = ("bigger network", "train longer"), ("more data", "regularization")
+    assert ours.REMEDIES["high bias and high variance"][:4] == bias + variance
+    assert ours.REMEDIES["high bias"][:2] == bias
+    assert ours.REMEDIES["high variance"][:2] == variance
+    assert ours.REMEDIES["neither"] == ()
