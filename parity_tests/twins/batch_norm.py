@@ -31,6 +31,7 @@ from torch_ref import batch_norm as theirs
 from torch_ref.network import Network
 
 typed_into = partial(Change, "scratch.batch_norm")
+typed_into_torch = partial(Change, "torch_ref.batch_norm")
 
 TAUGHT = 'Course 2, week 3, "Normalizing activations in a network"; torch.nn.functional.batch_norm'
 AT_TEST_TIME = 'Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d'
@@ -256,6 +257,14 @@ BATCH_NORM = PairTwin(
                 "np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
             ),
         ),
+        Mistake(
+            name="batch-norm-of-torch-with-its-own-epsilon",
+            change=typed_into_torch("True, 0.0, epsilon, True", "True, 0.0, 1e-5, True"),
+        ),
+        Mistake(
+            name="batch-norm-of-torch-without-beta",
+            change=typed_into_torch("(Z, gamma, beta, None", "(Z, gamma, 0 * beta, None"),
+        ),
     ),
 )
 
@@ -457,6 +466,15 @@ RUNNING = FunctionTwin(
             why="a module in training mode normalizes by the batch it predicts on",
             values=lambda batches, Z, decay: {"prediction": columns(plain_layer(0.1)(rows(Z)))},
             margin=0.1,
+        ),
+        Mistake(
+            name="decay-taken-for-torch's-momentum",
+            change=typed_into_torch("momentum=1 - decay", "momentum=decay"),
+        ),
+        Mistake(
+            name="running-variance-of-torch-by-its-default",
+            why="torch.var_mean divides by m - 1 unless told otherwise",
+            change=typed_into_torch("dim=0, correction=0", "dim=0"),
         ),
     ),
 )
