@@ -283,7 +283,8 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
     for name, one in results.items():
         if np.asarray(one).dtype.kind == "f":
             budget = row.budget_of(name)
-            quantities[name] = Quantity(one, expected[name], gauges.get(name), budget)
+            mine = np.asarray(one)[()]
+            quantities[name] = Quantity(mine, expected[name], gauges.get(name), budget)
         else:
             assert_equal(one, expected[name], name)
     with LEDGER.unrecorded():
