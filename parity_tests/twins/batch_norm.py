@@ -392,6 +392,18 @@ def tracked(batches: Sequence[Array], Z: Array, decay: float) -> Values:
     return {**values, "mean": mean, "prediction": prediction}
 
 
+def tracked_gauges(batches: Sequence[Array], Z: Array, decay: float) -> Values:
+    """Return the gauges: a mean sums up entries of both signs, and the prediction takes it away.
+
+    A variance may be what little is left of a larger one that torch moves on from.
+    """
+    size = max(np.abs(one).max() for one in batches)
+    spread = max(one.var(axis=1, keepdims=True).max() for one in batches)
+    variance = tracked(batches, Z, decay)["variance"]
+    moved = (np.abs(Z) + size) / np.sqrt(variance) * np.maximum(1, spread / variance)
+    return {"mean": size, "prediction": moved}
+
+
 def tracked_by(layer: nn.BatchNorm1d, batches: Sequence[Array], Z: Array) -> Values:
     """Return the running averages of a layer of torch's and its prediction."""
     for batch in batches:
@@ -437,11 +449,7 @@ RUNNING = FunctionTwin(
     draw=draw_batches,
     cases={"decay": betas},
     edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}},
-    # a mean sums up entries of both signs, and the prediction takes it away
-    gauges=lambda batches, Z, decay: {
-        "mean": max(np.abs(one).max() for one in batches),
-        "prediction": 4 * np.abs(Z).max() + np.abs(np.asarray(batches[0])).max(),
-    },
+    gauges=tracked_gauges,
     mistakes=(
         Mistake(
             name="momentum=beta",
