@@ -156,6 +156,11 @@ class Mistake:
     missing: Callable[[], str] = nothing_missing
 
 
+def mistake(module: str, name: str, old: str, new: str, seen: str = "", why: str = "") -> Mistake:
+    """Return a mistake that is typed into a module."""
+    return Mistake(name=name, seen=seen, why=why, change=Change(module, old, new))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.

@@ -24,14 +24,16 @@ from parity_tests.rows import (
     PairTwin,
     Relation,
     Values,
+    mistake,
 )
 from scratch import activations as ours
 from scratch.parameters import Parameters
 from scratch.regularization import l1_penalty_gradient
 from torch_ref import activations as theirs
 
-typed_into = partial(Change, "scratch.activations")
-typed_into_torch = partial(Change, "torch_ref.activations")
+planted = partial(mistake, "scratch.activations")
+planted_in_torch = partial(mistake, "torch_ref.activations")
+
 
 SLOPES = 'Course 1, week 3, "Derivatives of activation functions"'
 
@@ -133,14 +135,11 @@ IDENTITY = activation(
     "torch.nn.Identity",
     relations=(homogeneous("identity", 6.0),),
     mistakes=(
-        Mistake(
-            name="identity-passes-its-input-itself",
+        planted(
+            "identity-passes-its-input-itself",
+            "return Z.copy(), IdentityCache(Z)",
+            "return Z, IdentityCache(Z)",
             why="A and Z are one array: what overwrites the one overwrites the other",
-            change=typed_into("return Z.copy(), IdentityCache(Z)", "return Z, IdentityCache(Z)"),
-        ),
-        Mistake(
-            name="identity-passes-the-upstream-gradient-itself",
-            change=typed_into('{"Z": dA.copy()}', '{"Z": dA}'),
         ),
     ),
 )
@@ -167,56 +166,49 @@ RELU = activation(
             margin=0.1,
             at="kinks",
         ),
-        Mistake(
-            name="relu-backward-overwritten-by-0-or-1",
-            seen="haifengl/smile issue 528",
-            change=typed_into('{"Z": dA * (Z > 0)}', '{"Z": (Z > 0).astype(dA.dtype)}'),
+        planted(
+            "relu-backward-overwritten-by-0-or-1",
+            '{"Z": dA * (Z > 0)}',
+            '{"Z": (Z > 0).astype(dA.dtype)}',
+            "haifengl/smile issue 528",
         ),
-        Mistake(
-            name="relu-derivative-of-a-half-at-0",
-            seen="DiffSharp/DiffSharp issue 16: (1 + sign) / 2",
-            change=typed_into('{"Z": dA * (Z > 0)}', '{"Z": dA * (1 + np.sign(Z)) / 2}'),
+        planted(
+            "relu-derivative-of-a-half-at-0",
+            '{"Z": dA * (Z > 0)}',
+            '{"Z": dA * (1 + np.sign(Z)) / 2}',
+            "DiffSharp/DiffSharp issue 16: (1 + sign) / 2",
         ),
-        Mistake(
-            name="relu-derivative-of-its-own-output",
-            seen="iamtrask/Grokking-Deep-Learning issue 56: relu2deriv(relu(x)) is 1 everywhere",
-            change=typed_into('{"Z": dA * (Z > 0)}', '{"Z": dA * (np.maximum(Z, 0) >= 0)}'),
+        planted(
+            "relu-derivative-of-its-own-output",
+            '{"Z": dA * (Z > 0)}',
+            '{"Z": dA * (np.maximum(Z, 0) >= 0)}',
+            "iamtrask/Grokking-Deep-Learning issue 56: relu2deriv(relu(x)) is 1 everywhere",
         ),
-        Mistake(
-            name="relu-with-the-sigmoid's-derivative",
-            seen="jeffheaton/encog-dotnet-core issue 124",
-            change=typed_into(
-                'return {"Z": dA * (Z > 0)}',
-                'A = 1 / (1 + np.exp(-Z))\n    return {"Z": dA * A * (1 - A)}',
-            ),
+        planted(
+            "relu-with-the-sigmoid's-derivative",
+            'return {"Z": dA * (Z > 0)}',
+            'A = 1 / (1 + np.exp(-Z))\n    return {"Z": dA * A * (1 - A)}',
+            "jeffheaton/encog-dotnet-core issue 124",
         ),
-        Mistake(
-            name="relu-backward-in-place",
-            seen="oreilly-japan/deep-learning-from-scratch, common/layers.py: dout[self.mask] = 0",
-            change=typed_into('return {"Z": dA * (Z > 0)}', 'dA[Z <= 0] = 0\n    return {"Z": dA}'),
+        planted(
+            "relu-backward-in-place",
+            'return {"Z": dA * (Z > 0)}',
+            'dA[Z <= 0] = 0\n    return {"Z": dA}',
+            "oreilly-japan/deep-learning-from-scratch, common/layers.py: dout[self.mask] = 0",
         ),
-        Mistake(
-            name="NaN-swallowed-by-fmax",
+        planted(
+            "NaN-swallowed-by-fmax",
+            "np.maximum(Z, 0), ReluCache",
+            "np.fmax(Z, 0), ReluCache",
             why="fmax takes the number beside a NaN: a network that has blown up goes on with 0",
-            change=typed_into("np.maximum(Z, 0), ReluCache", "np.fmax(Z, 0), ReluCache"),
         ),
-        Mistake(
-            name="NaN-swallowed-by-a-comparison",
+        planted(
+            "NaN-swallowed-by-a-comparison",
+            "np.maximum(Z, 0), ReluCache",
+            "np.where(Z > 0, Z, Z.dtype.type(0)), ReluCache",
             why="NaN > 0 is false",
-            change=typed_into(
-                "np.maximum(Z, 0), ReluCache", "np.where(Z > 0, Z, Z.dtype.type(0)), ReluCache"
-            ),
         ),
-        Mistake(
-            name="infinity-clipped",
-            change=typed_into(
-                "np.maximum(Z, 0), ReluCache", "np.clip(Z, 0, np.finfo(Z.dtype).max), ReluCache"
-            ),
-        ),
-        Mistake(
-            name="relu-of-torch-ends-at-6",
-            change=typed_into_torch("relu = nn.ReLU\n", "relu = nn.ReLU6\n"),
-        ),
+        planted_in_torch("relu-of-torch-ends-at-6", "relu = nn.ReLU\n", "relu = nn.ReLU6\n"),
     ),
 )
 
@@ -242,15 +234,17 @@ LEAKY_RELU = activation(
             margin=0.1,
             at="kinks",
         ),
-        Mistake(
-            name="leaky-relu-backward-loses-the-upstream-gradient",
-            seen="SilasMarvin/dnns-from-scratch-in-zig issue 5: 0.01 for 0.01 * grads[i]",
-            change=typed_into("LEAKY_SLOPE * dA)", "LEAKY_SLOPE).astype(dA.dtype)"),
+        planted(
+            "leaky-relu-backward-loses-the-upstream-gradient",
+            "LEAKY_SLOPE * dA)",
+            "LEAKY_SLOPE).astype(dA.dtype)",
+            "SilasMarvin/dnns-from-scratch-in-zig issue 5: 0.01 for 0.01 * grads[i]",
         ),
-        Mistake(
-            name="leaky-relu-of-torch-leaks-a-fifth",
+        planted_in_torch(
+            "leaky-relu-of-torch-leaks-a-fifth",
+            "negative_slope=LEAKY_SLOPE",
+            "negative_slope=0.2",
             why="0.2 is the slope of TensorFlow and of many papers",
-            change=typed_into_torch("negative_slope=LEAKY_SLOPE", "negative_slope=0.2"),
         ),
     ),
 )
@@ -327,43 +321,36 @@ SIGMOID = activation(
         ),
     ),
     mistakes=(
-        Mistake(
-            name="sigmoid-overflows",
-            seen="FederatedAI/FATE issue 65",
-            change=typed_into(
-                "    e = np.exp(-np.abs(Z))  # never overflows\n"
-                "    A = np.where(Z >= 0, 1, e) / (1 + e)\n",
-                "    A = 1 / (1 + np.exp(-Z))\n",
-            ),
+        planted(
+            "sigmoid-overflows",
+            "    e = np.exp(-np.abs(Z))  # never overflows\n"
+            "    A = np.where(Z >= 0, 1, e) / (1 + e)\n",
+            "    A = 1 / (1 + np.exp(-Z))\n",
+            "FederatedAI/FATE issue 65",
         ),
-        Mistake(
-            name="sigmoid-of-a-clipped-argument",
-            seen="harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py",
-            change=typed_into(
-                "    e = np.exp(-np.abs(Z))  # never overflows\n",
-                "    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
-            ),
+        planted(
+            "sigmoid-of-a-clipped-argument",
+            "    e = np.exp(-np.abs(Z))  # never overflows\n",
+            "    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
+            "harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py",
         ),
-        Mistake(
-            name="sigmoid-derivative-of-its-own-output",
-            seen="davidrmiller/neural2d issue 40: the derivative is called with the output",
-            change=typed_into(
-                '    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
-                '    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
-            ),
+        planted(
+            "sigmoid-derivative-of-its-own-output",
+            '    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
+            '    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
+            "davidrmiller/neural2d issue 40: the derivative is called with the output",
         ),
-        Mistake(
-            name="sigmoid-backward-without-the-upstream-gradient",
-            seen="DiffSharp/DiffSharp issue 16: the tangent is missing in the derivative",
-            change=typed_into('{"Z": dA * A * (1 - A)}', '{"Z": A * (1 - A)}'),
+        planted(
+            "sigmoid-backward-without-the-upstream-gradient",
+            '{"Z": dA * A * (1 - A)}',
+            '{"Z": A * (1 - A)}',
+            "DiffSharp/DiffSharp issue 16: the tangent is missing in the derivative",
         ),
-        Mistake(
-            name="NaN-taken-for-0",
+        planted(
+            "NaN-taken-for-0",
+            "    e = np.exp(-np.abs(Z))  # never overflows\n",
+            "    Z = np.nan_to_num(Z)\n    e = np.exp(-np.abs(Z))\n",
             why="nan_to_num hides what has gone wrong before",
-            change=typed_into(
-                "    e = np.exp(-np.abs(Z))  # never overflows\n",
-                "    Z = np.nan_to_num(Z)\n    e = np.exp(-np.abs(Z))\n",
-            ),
         ),
     ),
 )
@@ -402,34 +389,31 @@ TANH = activation(
         Relation(name="tanh is odd", holds=mirrored, broken_by=cut, at={"scale": 5.0}),
     ),
     mistakes=(
-        Mistake(
-            name="tanh-overflows",
-            seen="BelfrySCAD/BOSL2 issue 1572; BVLC/caffe pull request 1455",
-            change=typed_into(
-                "A = np.tanh(Z)", "A = (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"
-            ),
+        planted(
+            "tanh-overflows",
+            "A = np.tanh(Z)",
+            "A = (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))",
+            "BelfrySCAD/BOSL2 issue 1572; BVLC/caffe pull request 1455",
         ),
-        Mistake(
-            name="tanh-derivative-from-Z",
-            seen="lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input",
-            change=typed_into("return A, TanhCache(A)", "return A, TanhCache(Z)"),
+        planted(
+            "tanh-derivative-from-Z",
+            "return A, TanhCache(A)",
+            "return A, TanhCache(Z)",
+            "lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input",
         ),
-        Mistake(
-            name="tanh-backward-pulls-the-upstream-gradient-twice",
-            seen="elixir-nx/nx pull request 1779: unseen by tests whose upstream gradient is ones",
-            change=typed_into('{"Z": dA * (1 - A**2)}', '{"Z": dA * dA * (1 - A**2)}'),
+        planted(
+            "tanh-backward-pulls-the-upstream-gradient-twice",
+            '{"Z": dA * (1 - A**2)}',
+            '{"Z": dA * dA * (1 - A**2)}',
+            "elixir-nx/nx pull request 1779: unseen by tests whose upstream gradient is ones",
         ),
-        Mistake(
-            name="tanh-by-a-difference-of-two-sigmoids",
+        planted(
+            "tanh-by-a-difference-of-two-sigmoids",
+            "A = np.tanh(Z)",
+            "A = 2 / (1 + np.exp(-2 * np.clip(Z, -300, 300))) - 1",
             why="2 sigmoid(2 Z) - 1 loses the digits of a small Z",
-            change=typed_into(
-                "A = np.tanh(Z)", "A = 2 / (1 + np.exp(-2 * np.clip(Z, -300, 300))) - 1"
-            ),
         ),
-        Mistake(
-            name="tanh-of-torch-made-of-lines",
-            change=typed_into_torch("tanh = nn.Tanh\n", "tanh = nn.Hardtanh\n"),
-        ),
+        planted_in_torch("tanh-of-torch-made-of-lines", "tanh = nn.Tanh\n", "tanh = nn.Hardtanh\n"),
     ),
 )
 
@@ -531,7 +515,7 @@ SOFTMAX = activation(
             why="the course's axis 0 is torch's axis 1: this sums over the examples",
             wrong=torch.nn.Softmax(dim=0),
             margin=0.1,
-            change=typed_into_torch("nn.Softmax, dim=1", "nn.Softmax, dim=0"),
+            change=Change("torch_ref.activations", "nn.Softmax, dim=1", "nn.Softmax, dim=0"),
         ),
         Mistake(
             name="the sum ends at l",
@@ -539,31 +523,29 @@ SOFTMAX = activation(
             values=summed_to_l,
             margin=0.1,
         ),
-        Mistake(
-            name="softmax-backward-by-the-diagonal",
-            seen="deeplearning4j/libnd4j issue 440; RubixML/ML pull request 438",
-            change=typed_into('{"Z": A * (dA - (A * dA).sum(axis=0))}', '{"Z": dA * A * (1 - A)}'),
+        planted(
+            "softmax-backward-by-the-diagonal",
+            '{"Z": A * (dA - (A * dA).sum(axis=0))}',
+            '{"Z": dA * A * (1 - A)}',
+            "deeplearning4j/libnd4j issue 440; RubixML/ML pull request 438",
         ),
-        Mistake(
-            name="softmax-without-the-shift",
-            seen="uTensor/uTensor issue 175",
-            change=typed_into("np.exp(Z - Z.max(axis=0))", "np.exp(Z)"),
+        planted(
+            "softmax-without-the-shift",
+            "np.exp(Z - Z.max(axis=0))",
+            "np.exp(Z)",
+            "uTensor/uTensor issue 175",
         ),
-        Mistake(
-            name="softmax-shifted-by-the-largest-of-the-batch",
-            seen="lzx1413/PytorchSSD issue 22, whose log_sum_exp takes x.data.max() over all rows",
-            change=typed_into("Z.max(axis=0))  # a shift", "Z.max())  # a shift"),
+        planted(
+            "softmax-shifted-by-the-largest-of-the-batch",
+            "Z.max(axis=0))  # a shift",
+            "Z.max())  # a shift",
+            "lzx1413/PytorchSSD issue 22, whose log_sum_exp takes x.data.max() over all rows",
         ),
-        Mistake(
-            name="softmax-denominator-begins-after-the-first-class",
-            seen="dmlc/minerva issue 40: the loop of the sum misses index 0",
-            change=typed_into("E / E.sum(axis=0)", "E / E[min(1, len(E) - 1) :].sum(axis=0)"),
-        ),
-        Mistake(
-            name="NaN-left-out-of-the-sum",
-            change=typed_into(
-                "np.exp(Z - Z.max(axis=0))", "np.nan_to_num(np.exp(Z - np.nanmax(Z, axis=0)))"
-            ),
+        planted(
+            "softmax-denominator-begins-after-the-first-class",
+            "E / E.sum(axis=0)",
+            "E / E[min(1, len(E) - 1) :].sum(axis=0)",
+            "dmlc/minerva issue 40: the loop of the sum misses index 0",
         ),
     ),
 )
@@ -597,22 +579,18 @@ HARDMAX = FunctionTwin(
     weight=0.5,
     calls=hardmax_calls,
     mistakes=(
-        Mistake(
-            name="hardmax-of-the-whole-batch",
-            seen="lisa-lab/DeepLearningTutorials pull request 15: argmax without its axis",
-            change=typed_into(
-                "    A = np.zeros_like(Z)\n"
-                "    np.put_along_axis(A, Z.argmax(axis=0, keepdims=True), 1, axis=0)\n",
-                "    A = (Z == Z.max()).astype(Z.dtype)\n",
-            ),
+        planted(
+            "hardmax-of-the-whole-batch",
+            "    A = np.zeros_like(Z)\n"
+            "    np.put_along_axis(A, Z.argmax(axis=0, keepdims=True), 1, axis=0)\n",
+            "    A = (Z == Z.max()).astype(Z.dtype)\n",
+            "lisa-lab/DeepLearningTutorials pull request 15: argmax without its axis",
         ),
-        Mistake(
-            name="hardmax-of-torch-at-every-largest",
+        planted_in_torch(
+            "hardmax-of-torch-at-every-largest",
+            "nn.functional.one_hot(Z.argmax(dim=1), Z.shape[1]).to(Z.dtype)",
+            "(Z == Z.amax(dim=1, keepdim=True)).to(Z.dtype)",
             why="a tie gives two labels",
-            change=typed_into_torch(
-                "nn.functional.one_hot(Z.argmax(dim=1), Z.shape[1]).to(Z.dtype)",
-                "(Z == Z.amax(dim=1, keepdim=True)).to(Z.dtype)",
-            ),
         ),
     ),
 )

@@ -25,13 +25,15 @@ from parity_tests.rows import (
     Relation,
     Values,
     evaluate,
+    mistake,
 )
 from scratch import batch_norm as ours
 from torch_ref import batch_norm as theirs
 from torch_ref.network import Network
 
-typed_into = partial(Change, "scratch.batch_norm")
-typed_into_torch = partial(Change, "torch_ref.batch_norm")
+planted = partial(mistake, "scratch.batch_norm")
+planted_in_torch = partial(mistake, "torch_ref.batch_norm")
+
 
 TAUGHT = 'Course 2, week 3, "Normalizing activations in a network"; torch.nn.functional.batch_norm'
 AT_TEST_TIME = 'Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d'
@@ -195,7 +197,8 @@ BATCH_NORM = PairTwin(
             why="without the root Z_norm has the variance 1 / sigma^2",
             values=without_root,
             margin=0.1,
-            change=typed_into(
+            change=Change(
+                "scratch.batch_norm",
                 "1 / np.sqrt(variance + float(epsilon))\n    Z_norm",
                 "1 / (variance + float(epsilon))\n    Z_norm",
             ),
@@ -212,7 +215,11 @@ BATCH_NORM = PairTwin(
             why="the way through the mean is missing",
             values=partial(detached, "mean"),
             margin=0.1,
-            change=typed_into("(g - through_mean - through_variance)", "(g - through_variance)"),
+            change=Change(
+                "scratch.batch_norm",
+                "(g - through_mean - through_variance)",
+                "(g - through_variance)",
+            ),
         ),
         Mistake(
             name="the variance is taken for a constant",
@@ -220,50 +227,47 @@ BATCH_NORM = PairTwin(
             why="the way through the variance is missing",
             values=partial(detached, "variance"),
             margin=0.1,
-            change=typed_into("(g - through_mean - through_variance)", "(g - through_mean)"),
-        ),
-        Mistake(
-            name="batch-norm-backward-without-both-paths",
-            seen="mlpack/mlpack pull request 1327, the lines it takes away",
-            change=typed_into(
-                "inv_std * (g - through_mean - through_variance)", "inv_std * g / g.shape[1]"
+            change=Change(
+                "scratch.batch_norm", "(g - through_mean - through_variance)", "(g - through_mean)"
             ),
         ),
-        Mistake(
-            name="batch-norm-backward-without-gamma",
-            seen="denizyuret/Knet.jl issue 288",
-            change=typed_into("g = gamma * dZ_tilde", "g = dZ_tilde"),
+        planted(
+            "batch-norm-backward-without-both-paths",
+            "inv_std * (g - through_mean - through_variance)",
+            "inv_std * g / g.shape[1]",
+            "mlpack/mlpack pull request 1327, the lines it takes away",
         ),
-        Mistake(
-            name="batch-norm-epsilon-typed-in",
-            seen="pjreddie/darknet issue 1723: .00001f in the formulas, whatever epsilon is",
-            change=typed_into(
-                "variance + float(epsilon))\n    Z_norm", "variance + 1e-5)\n    Z_norm"
-            ),
+        planted(
+            "batch-norm-backward-without-gamma",
+            "g = gamma * dZ_tilde",
+            "g = dZ_tilde",
+            "denizyuret/Knet.jl issue 288",
         ),
-        Mistake(
-            name="batch-norm-variance-by-one-pass",
-            seen="google/objax issue 182; tenstorrent/tt-metal issue 45968",
-            change=typed_into(
-                "np.square(centred).mean(axis=1, keepdims=True)",
-                "np.square(Z).mean(axis=1, keepdims=True) - np.square(mean)",
-            ),
+        planted(
+            "batch-norm-epsilon-typed-in",
+            "variance + float(epsilon))\n    Z_norm",
+            "variance + 1e-5)\n    Z_norm",
+            "pjreddie/darknet issue 1723: .00001f in the formulas, whatever epsilon is",
         ),
-        Mistake(
-            name="batch-norm-normalizes-by-m-minus-1",
-            seen="uxlfoundation/oneDNN issue 517: the moments of tiny-dnn",
-            change=typed_into(
-                "np.square(centred).mean(axis=1, keepdims=True)",
-                "np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
-            ),
+        planted(
+            "batch-norm-variance-by-one-pass",
+            "np.square(centred).mean(axis=1, keepdims=True)",
+            "np.square(Z).mean(axis=1, keepdims=True) - np.square(mean)",
+            "google/objax issue 182; tenstorrent/tt-metal issue 45968",
         ),
-        Mistake(
-            name="batch-norm-of-torch-with-its-own-epsilon",
-            change=typed_into_torch("True, 0.0, epsilon, True", "True, 0.0, 1e-5, True"),
+        planted(
+            "batch-norm-normalizes-by-m-minus-1",
+            "np.square(centred).mean(axis=1, keepdims=True)",
+            "np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
+            "uxlfoundation/oneDNN issue 517: the moments of tiny-dnn",
         ),
-        Mistake(
-            name="batch-norm-of-torch-without-beta",
-            change=typed_into_torch("(Z, gamma, beta, None", "(Z, gamma, 0 * beta, None"),
+        planted_in_torch(
+            "batch-norm-of-torch-with-its-own-epsilon",
+            "True, 0.0, epsilon, True",
+            "True, 0.0, 1e-5, True",
+        ),
+        planted_in_torch(
+            "batch-norm-of-torch-without-beta", "(Z, gamma, beta, None", "(Z, gamma, 0 * beta, None"
         ),
     ),
 )
@@ -347,23 +351,23 @@ UPDATE = FunctionTwin(
     weight=2,
     calls=update_calls,
     mistakes=(
-        Mistake(
-            name="running-variance-unscaled",
-            seen="callummcdougall/ARENA_3.0 issue 415",
-            change=typed_into("m / (m - 1) if unbiased else 1.0", "1.0"),
+        planted(
+            "running-variance-unscaled",
+            "m / (m - 1) if unbiased else 1.0",
+            "1.0",
+            "callummcdougall/ARENA_3.0 issue 415",
         ),
-        Mistake(
-            name="running-variance-always-scaled",
-            seen="pytorch/pytorch issue 3122: training and evaluation divide by different numbers",
-            change=typed_into("m / (m - 1) if unbiased else 1.0", "m / max(1, m - 1)"),
+        planted(
+            "running-variance-always-scaled",
+            "m / (m - 1) if unbiased else 1.0",
+            "m / max(1, m - 1)",
+            "pytorch/pytorch issue 3122: training and evaluation divide by different numbers",
         ),
-        Mistake(
-            name="running-averages-decay-reversed",
-            seen="r9y9/tacotron_pytorch issue 19; fastestimator/fastestimator pull request 1201",
-            change=typed_into(
-                "kept, moved = float(decay), 1 - float(decay)",
-                "kept, moved = 1 - float(decay), float(decay)",
-            ),
+        planted(
+            "running-averages-decay-reversed",
+            "kept, moved = float(decay), 1 - float(decay)",
+            "kept, moved = 1 - float(decay), float(decay)",
+            "r9y9/tacotron_pytorch issue 19; fastestimator/fastestimator pull request 1201",
         ),
     ),
 )
@@ -475,14 +479,14 @@ RUNNING = FunctionTwin(
             values=lambda batches, Z, decay: {"prediction": columns(plain_layer(0.1)(rows(Z)))},
             margin=0.1,
         ),
-        Mistake(
-            name="decay-taken-for-torch's-momentum",
-            change=typed_into_torch("momentum=1 - decay", "momentum=decay"),
+        planted_in_torch(
+            "decay-taken-for-torch's-momentum", "momentum=1 - decay", "momentum=decay"
         ),
-        Mistake(
-            name="running-variance-of-torch-by-its-default",
+        planted_in_torch(
+            "running-variance-of-torch-by-its-default",
+            "dim=0, correction=0",
+            "dim=0",
             why="torch.var_mean divides by m - 1 unless told otherwise",
-            change=typed_into_torch("dim=0, correction=0", "dim=0"),
         ),
     ),
 )
@@ -560,10 +564,11 @@ PREDICTION = FunctionTwin(
     gauges=prediction_gauges,
     float32=True,
     mistakes=(
-        Mistake(
-            name="batch-norm-predicts-without-epsilon",
-            seen="chainer/chainer pull request 2214",
-            change=typed_into("variance + float(epsilon))\n    Z_tilde", "variance)\n    Z_tilde"),
+        planted(
+            "batch-norm-predicts-without-epsilon",
+            "variance + float(epsilon))\n    Z_tilde",
+            "variance)\n    Z_tilde",
+            "chainer/chainer pull request 2214",
         ),
     ),
 )

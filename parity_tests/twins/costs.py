@@ -28,9 +28,13 @@ from parity_tests.rows import (
     Relation,
     Values,
     evaluate,
+    mistake,
 )
 from scratch import costs as ours
 from torch_ref import costs as theirs
+
+planted = partial(mistake, "scratch.costs")
+planted_in_torch = partial(mistake, "torch_ref.costs")
 
 Table = Sequence[Sequence[float]]
 Tensor = torch.Tensor
@@ -43,14 +47,6 @@ CLASSES = 'Course 2, week 3, "Training a softmax classifier"'
 CLAMPED = 1e-11, 1 - 1e-6
 
 reductions = st.sampled_from(list(ours.REDUCTIONS))
-
-
-def planted(name: str, seen: str, old: str, new: str, module: str = "scratch.costs") -> Mistake:
-    """Return a mistake that is typed into the code."""
-    return Mistake(name=name, seen=seen, change=Change(module, old, new))
-
-
-planted_in_torch = partial(planted, module="torch_ref.costs")
 
 
 def draw_cost(
@@ -189,27 +185,20 @@ ABSOLUTE_ERROR = cost(
     mistakes=(
         planted(
             "absolute-error-averaged-over-outputs",
-            "jinglescode/time-series-forecasting-pytorch issue 13: reduction by the mean",
             "np.abs(Y - A).sum() / divisor",
             "np.abs(Y - A).mean()",
+            "jinglescode/time-series-forecasting-pytorch issue 13: reduction by the mean",
         ),
         planted(
             "absolute-error-descends-upwards",
-            "math.techqa.club question 4158072: y - output for output - y",
             "np.sign(A - Y)",
             "np.sign(Y - A)",
+            "math.techqa.club question 4158072: y - output for output - y",
         ),
         planted_in_torch(
             "absolute-error-of-torch-made-smooth",
-            "",
             "return functional.l1_loss",
             "return functional.smooth_l1_loss",
-        ),
-        planted_in_torch(
-            "absolute-error-of-torch-over-entries",
-            "",
-            '.l1_loss(A, Y, reduction="sum") / REDUCTIONS[reduction](len(A))',
-            '.l1_loss(A, Y, reduction="sum") / REDUCTIONS[reduction](A.numel())',
         ),
     ),
 )
@@ -237,7 +226,6 @@ TAUGHT = cost(
         ),
         planted_in_torch(
             "probabilities-of-torch-taken-for-logits",
-            "",
             "functional.binary_cross_entropy(A",
             "functional.binary_cross_entropy_with_logits(A",
         ),
@@ -311,17 +299,17 @@ CLASSES_FROM_A = cost(
     mistakes=(
         planted(
             "0-log-0-is-NaN",
-            "tensorflow/models pull request 181: a cross-entropy by hand becomes NaN",
             "    log_A = np.zeros_like(A)\n"
             "    np.log(A, out=log_A, where=Y != 0)\n"
             "    return Y * log_A\n",
             "    return Y * np.log(A)\n",
+            "tensorflow/models pull request 181: a cross-entropy by hand becomes NaN",
         ),
         planted(
             "log-of-clipped-probabilities",
-            "rohitg00/ai-engineering-from-scratch pull request 17: eps = 1e-15",
             "np.log(A, out=log_A, where=Y != 0)",
             "np.log(np.clip(A, 1e-15, 1 - 1e-15), out=log_A, where=Y != 0)",
+            "rohitg00/ai-engineering-from-scratch pull request 17: eps = 1e-15",
         ),
     ),
 )
@@ -407,23 +395,23 @@ BINARY_LOGITS = cost(
         ),
         planted(
             "softplus-overflows",
-            "borgwang/tinynn pull request 7",
             "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
             "(np.log(1 + np.exp(Z)) - Y * Z).sum()",
+            "borgwang/tinynn pull request 7",
         ),
         planted(
             "softplus-overflows-below-0",
-            "rushter/MLAlgorithms pull requests 30, which cures the other side, and 31",
             "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
             "(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
+            "rushter/MLAlgorithms pull requests 30, which cures the other side, and 31",
         ),
         planted(
             "sigmoid-derivative-behind-the-logits",
-            "Kulbear/deep-learning-coursera pull request 42: the sigmoid used twice",
             'networks".\n    """\n    A, Y, divisor = cache\n'
             '    return {"Z": dJ / divisor * (A - Y)}',
             'networks".\n    """\n    A, Y, divisor = cache\n'
             '    return {"Z": dJ / divisor * (A - Y) * A * (1 - A)}',
+            "Kulbear/deep-learning-coursera pull request 42: the sigmoid used twice",
         ),
     ),
 )
@@ -550,27 +538,26 @@ CLASS_LOGITS = cost(
         ),
         planted(
             "y-minus-y-hat",
-            "deeplearning4j/deeplearning4j issue 349: labels.sub(output)",
             'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
             '    return {"Z": dJ / divisor * (A - Y)}',
             'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
             '    return {"Z": dJ / divisor * (Y - A)}',
+            "deeplearning4j/deeplearning4j issue 349: labels.sub(output)",
         ),
         planted(
             "softmax-twice",
-            "tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
             "CrossEntropyWithLogitsCache(_softmax(Z)[0], Y, divisor)",
             "CrossEntropyWithLogitsCache(_softmax(_softmax(Z)[0])[0], Y, divisor)",
+            "tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
         ),
         planted(
             "log-sum-exp-without-the-shift",
-            "mlberkeley/scae-pytorch pull request 4",
             "shifted = Z - Z.max(axis=0)",
             "shifted = Z",
+            "mlberkeley/scae-pytorch pull request 4",
         ),
         planted_in_torch(
             "labels-of-torch-smoothed",
-            "",
             'functional.cross_entropy(Z, Y, reduction="sum")',
             'functional.cross_entropy(Z, Y, reduction="sum", label_smoothing=0.1)',
         ),
@@ -611,8 +598,8 @@ THRESHOLD = FunctionTwin(
     float32=True,
     weight=0.3,
     mistakes=(
-        planted("half-taken-for-label-1", "", "np.greater(A", "np.greater_equal(A"),
-        planted_in_torch("half-taken-for-label-1-by-torch", "", "A.gt(", "A.ge("),
+        planted("half-taken-for-label-1", "np.greater(A", "np.greater_equal(A"),
+        planted_in_torch("half-taken-for-label-1-by-torch", "A.gt(", "A.ge("),
     ),
 )
 
@@ -629,14 +616,7 @@ ARGMAX = FunctionTwin(
     cases={"n": widths, "m": examples, "kind": kinds},
     edges={"ties": {"kind": "grid"}, "one class": {"n": 1}},
     weight=0.3,
-    mistakes=(
-        planted(
-            "argmax-of-the-last-largest",
-            "",
-            "return _hardmax(A)[0]",
-            "return _hardmax(A[::-1])[0][::-1].copy()",
-        ),
-    ),
+    mistakes=(),
 )
 
 ACCURACY = FunctionTwin(
@@ -655,17 +635,11 @@ ACCURACY = FunctionTwin(
     mistakes=(
         planted(
             "accuracy-by-entries",
-            "tensorflow/tensorflow issue 19927, an accuracy over one-hot labels without its axis",
             "(prediction == Y).all(axis=0).mean()",
             "(prediction == Y).mean()",
+            "tensorflow/tensorflow issue 19927, an accuracy over one-hot labels without its axis",
         ),
-        planted(
-            "accuracy-of-the-labels-1-alone",
-            "",
-            "(prediction == Y).all(axis=0)",
-            "((prediction == Y) | (Y == 0)).all(axis=0)",
-        ),
-        planted_in_torch("accuracy-of-torch-by-any-label", "", ".all(dim=1)", ".any(dim=1)"),
+        planted_in_torch("accuracy-of-torch-by-any-label", ".all(dim=1)", ".any(dim=1)"),
     ),
 )
 

@@ -16,6 +16,7 @@ from parity_tests.compare.budgets import of_draws
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds
 from parity_tests.rows import (
+    SIDES,
     Case,
     Change,
     FunctionTwin,
@@ -24,25 +25,19 @@ from parity_tests.rows import (
     PairTwin,
     Values,
     evaluate,
+    mistake,
 )
 from scratch import dropout as ours
 from scratch.network import Network, outputs
 from scratch.parameters import Parameters
 from torch_ref import dropout as theirs
 
+planted = partial(mistake, "scratch.dropout")
+planted_in_torch = partial(mistake, "torch_ref.dropout")
+
 TAUGHT = 'Course 2, week 1, "Dropout regularization"'
-Sizes = tuple[int, ...]
-Shares = tuple[float, ...]
 
 keep_probs = st.sampled_from([0.125, 0.5, 0.8, 0.95]) | st.floats(0.01, 1)
-
-
-def planted(name: str, seen: str, old: str, new: str, module: str = "scratch.dropout") -> Mistake:
-    """Return a mistake that is typed into the code."""
-    return Mistake(name=name, seen=seen, change=Change(module, old, new))
-
-
-planted_in_torch = partial(planted, module="torch_ref.dropout")
 
 
 # --- a mask applied -------------------------------------------------------------------------------
@@ -87,30 +82,30 @@ MASKED = PairTwin(
     mistakes=(
         planted(
             "dropout-backward-without-the-mask",
-            "ddbourgin/numpy-ml issue 94: divided by the probability, not masked",
             "dA * cache.mask}",
             "dA * cache.mask.max()}",
+            "ddbourgin/numpy-ml issue 94: divided by the probability, not masked",
         ),
         planted(
             "dropout-mask-drawn-again-in-backward",
-            "Benny-Nottonson/voodoo issue 19",
             "dA * cache.mask}",
             "dA * np.random.default_rng().permuted(cache.mask)}",
+            "Benny-Nottonson/voodoo issue 19",
         ),
         planted(
             "dropout-mask-guessed-from-the-output",
-            "ROCm/tensorflow-upstream pull request 1012; kaldi-asr/kaldi issue 3890",
             "DropoutCache(mask)\n",
             "DropoutCache(mask * (A * mask != 0))\n",
+            "ROCm/tensorflow-upstream pull request 1012; kaldi-asr/kaldi issue 3890",
         ),
         planted(
             "dropout-in-place",
-            "luigibonati/mlcolvar pull request 119",
             "return A * mask, D",
             "A *= mask\n    return A, D",
+            "luigibonati/mlcolvar pull request 119",
         ),
         planted_in_torch(
-            "dropout-of-torch-outside-of-the-graph", "", "A * mask", "A.data * mask + 0 * A"
+            "dropout-of-torch-outside-of-the-graph", "A * mask", "A.data * mask + 0 * A"
         ),
     ),
 )
@@ -207,36 +202,30 @@ DRAWN = FunctionTwin(
         ),
         planted(
             "mask-inverted",
-            "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: those below 0.8 are dropped",
             "rng.random(shape) < keep_prob",
             "rng.random(shape) >= keep_prob",
+            "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: those below 0.8 are dropped",
         ),
         planted(
             "keep-prob-taken-for-the-drop-rate",
-            "lucidrains/DALLE2-pytorch issue 35; titu1994/Inception-v4 issue 5",
             "    mask: Array = (rng",
             "    keep_prob = 1 - keep_prob if keep_prob < 1 else keep_prob\n    mask: Array = (rng",
+            "lucidrains/DALLE2-pytorch issue 35; titu1994/Inception-v4 issue 5",
         ),
         planted(
             "mask-of-normal-draws",
-            "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: np.random.randn",
             "rng.random(shape) < keep_prob",
             "rng.standard_normal(shape) < keep_prob",
+            "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: np.random.randn",
         ),
         planted(
             "dropout-not-inverted",
+            "    mask /= keep_prob  # in place: a float64 scalar keep_prob must not promote it\n",
+            "",
             "nelson-liu/paraphrase-id-tensorflow pull request 33: nothing made up for the dropped",
-            "    mask /= keep_prob  # in place: a float64 scalar keep_prob must not promote it\n",
-            "",
-        ),
-        planted(
-            "mask-promoted",
-            "",
-            "    mask /= keep_prob  # in place: a float64 scalar keep_prob must not promote it\n",
-            "    mask = mask / np.float64(keep_prob)\n",
         ),
         planted_in_torch(
-            "mask-handed-to-torch-left-unused", "", "return input * self.mask", "return input"
+            "mask-handed-to-torch-left-unused", "return input * self.mask", "return input"
         ),
     ),
 )
@@ -245,162 +234,94 @@ DRAWN = FunctionTwin(
 # --- the masks of a network -----------------------------------------------------------------------
 
 
-def draw_choices(
+def draw_stream(
     rng: np.random.Generator,
-    layer_sizes: Sizes = (5, 40, 30, 20, 3),
-    keep_probs: Shares = (0.8, 1.0, 0.3),
+    keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
     dtype: str = "float64",
-    **others: Any,
 ) -> Case:
-    """Draw the seed of the masks of a network."""
-    choices = {"layer_sizes": layer_sizes, "keep_probs": keep_probs, "m": 500, "dtype": dtype}
-    return {**choices, **others, "seed": int(rng.integers(2**31))}
+    """Draw the seed of the masks of a training, whose last step in an epoch is short."""
+    network = {"layer_sizes": (5, 60, 40, 50, 3), "keep_probs": keep_probs, "m": 10}
+    seed = int(rng.integers(2**31))
+    return {**network, "batch_size": 3, "epochs": 3, "dtype": dtype, "seed": seed}
 
 
-def torch_dtype(dtype: str) -> torch.dtype:
-    """Return torch's dtype of this name."""
-    found: torch.dtype = getattr(torch, dtype)
-    return found
+def source_of(side: str, dtype: str, seed: int) -> Case:
+    """Return the generator of a side, and its dtype."""
+    if side == "scratch":
+        return {"rng": np.random.default_rng(seed), "dtype": np.dtype(dtype)}
+    return {"generator": torch.Generator().manual_seed(seed), "dtype": getattr(torch, dtype)}
 
 
-def described(masks: dict[str, Array]) -> Values:
-    """Return the shapes of masks, the number a kept unit grows by, and the shares that are kept."""
+def streamed(side: str, dtype: str, seed: int, **choices: Any) -> Values:
+    """Return what two streams from one generator, and the first again from its seed, are like."""
+    stream: Any = {"scratch": ours.mask_stream, "torch_ref": theirs.mask_stream}[side]
+    first, again = (source_of(side, dtype, seed) for _ in range(2))
+    masks: dict[str, list[Any]] = {}
+    for source in (first, first, again):
+        for name, mask in (pair for step in stream(**choices, **source) for pair in step.items()):
+            masks.setdefault(name, []).append(mask if side == "scratch" else columns(mask))
+    kept = [each > 0 for layer in masks.values() for each in layer]
     return {
         "layers": np.array([int(name[1:]) for name in masks]),
-        "shapes": np.array([mask.shape for mask in masks.values()]),
-        "scale": np.array([mask.max() for mask in masks.values()]),
-        "share kept": np.array([share(mask) for mask in masks.values()]),
+        "shapes": np.array([mask.shape for mask in kept]),
+        "scale": np.array([max(mask.max() for mask in layer) for layer in masks.values()]),
+        "share kept": np.array([share(np.hstack(layer)) for layer in masks.values()]),
+        "masks of their own": np.int64(len({mask.tobytes() for mask in kept})),
     }
 
 
-def masks_of(layer_sizes: Sizes, keep_probs: Shares, m: int, dtype: str, seed: int) -> Values:
-    """Return what our masks of a network are like."""
-    rng = np.random.default_rng(seed)
-    return described(ours.draw_masks(layer_sizes, keep_probs, m, rng, dtype))
-
-
-def masks_of_torch(layer_sizes: Sizes, keep_probs: Shares, m: int, dtype: str, seed: int) -> Values:
-    """Return what torch's are like."""
-    generator = torch.Generator().manual_seed(seed)
-    masks = theirs.draw_masks(layer_sizes, keep_probs, m, generator, torch_dtype(dtype))
-    return described({name: columns(mask) for name, mask in masks.items()})
-
-
-def sources(dtype: str, seed: int) -> Iterator[tuple[str, Case]]:
-    """Yield each side with its generator and dtype."""
-    yield "scratch", {"rng": np.random.default_rng(seed), "dtype": np.dtype(dtype)}
-    generator = torch.Generator().manual_seed(seed)
-    yield "torch_ref", {"generator": generator, "dtype": torch_dtype(dtype)}
-
-
-def network_calls(dtype: str, seed: int, **choices: Any) -> Iterator[Any]:
-    """Yield the draws of a network's masks."""
-    for side, source in sources(dtype, seed):
-        yield f"{side}.dropout.draw_masks", {**choices, **source}
-
-
-MASKS = FunctionTwin(
-    name="draw_masks",
-    formula='{"D1": (n_1, m), ...}, one mask for each hidden layer whose keep_prob is below 1',
-    source='Course 2, week 1, "Understanding dropout"; torch.Tensor.bernoulli_',
-    proves=("draw_masks",),
-    ours=masks_of,
-    theirs=masks_of_torch,
-    bridge=None,
-    wide=False,
-    budgets={"share kept": of_draws(20 * 500)},
-    gauges=lambda **_: {"share kept": 1.0},
-    draw=draw_choices,
-    cases={
-        "keep_probs": st.tuples(
-            *[st.sampled_from([1.0, 0.5, 0.3]) | st.floats(0.1, 1)] * 2, st.just(0.4)
-        ),
-        "dtype": st.sampled_from(["float32", "float64"]),
-    },
-    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
-    weight=0.2,
-    calls=network_calls,
-    mistakes=(
-        planted(
-            "mask-of-the-layer-before",
-            "",
-            "(layer_sizes[l], m)",
-            "(layer_sizes[l - 1], m)",
-        ),
-        planted_in_torch(
-            "mask-of-torch-keeps-the-others",
-            "",
-            "bernoulli_(keep_prob, generator",
-            "bernoulli_(1 - keep_prob, generator",
-        ),
-        planted_in_torch("mask-of-torch-not-inverted", "", ".div_(keep_prob)", ""),
-    ),
-)
-
-
-def streamed(stream: Any, shape: Any) -> Values:
-    """Return the shapes of every mask of a stream, and how many masks are alike."""
-    masks = [mask for step in stream for mask in step.values()]
-    kept = {str((mask > 0).tolist()) for mask in masks}
-    return {
-        "shapes": np.array([shape(mask) for mask in masks]),
-        "masks of their own": np.int64(len(kept)),
-    }
-
-
-def masks_streamed(dtype: str, seed: int, **choices: Any) -> Values:
-    """Return what two streams of ours and, from the same seed, the first of them again are like."""
-    rng, again = (np.random.default_rng(seed) for _ in range(2))
-    ours_of = partial(ours.mask_stream, **choices, dtype=dtype)
-    stream = [step for _ in range(2) for step in ours_of(rng=rng)]
-    return streamed([*stream, *ours_of(rng=again)], np.shape)
-
-
-def masks_streamed_by_torch(dtype: str, seed: int, **choices: Any) -> Values:
-    """Return what torch's are like."""
-    first, again = (torch.Generator().manual_seed(seed) for _ in range(2))
-    theirs_of = partial(theirs.mask_stream, **choices, dtype=torch_dtype(dtype))
-    stream = [step for _ in range(2) for step in theirs_of(generator=first)]
-    return streamed([*stream, *theirs_of(generator=again)], lambda mask: columns(mask).shape)
-
-
-def stream_calls(dtype: str, seed: int, **choices: Any) -> Iterator[Any]:
-    """Yield the streams."""
-    for side, source in sources(dtype, seed):
-        yield f"{side}.dropout.mask_stream", {**choices, **source}
+def stream_calls(
+    dtype: str, seed: int, batch_size: int, epochs: int, **network: Any
+) -> Iterator[Any]:
+    """Yield the draws of both sides."""
+    for side in SIDES:
+        source = source_of(side, dtype, seed)
+        yield f"{side}.dropout.draw_masks", {**network, **source}
+        run = {"batch_size": batch_size, "epochs": epochs}
+        yield f"{side}.dropout.mask_stream", {**network, **run, **source}
 
 
 STREAM = FunctionTwin(
     name="mask_stream",
-    formula="new masks in every step of every epoch, as many columns as the step has examples",
+    formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
     source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
-    proves=("mask_stream",),
-    ours=masks_streamed,
-    theirs=masks_streamed_by_torch,
+    proves=("draw_masks", "mask_stream"),
+    ours=partial(streamed, "scratch"),
+    theirs=partial(streamed, "torch_ref"),
     bridge=None,
-    exact=True,
-    draw=partial(draw_choices, m=10, batch_size=3, epochs=3),
-    cases={"dtype": st.sampled_from(["float32", "float64"])},
-    weight=0.1,
+    wide=False,
+    budgets={"share kept": of_draws(50 * 10 * 3)},
+    gauges=lambda **_: {"share kept": 1.0},
+    draw=draw_stream,
+    cases={
+        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
+        "dtype": st.sampled_from(["float32", "float64"]),
+    },
+    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
+    weight=0.2,
     calls=stream_calls,
     mistakes=(
+        planted_in_torch(
+            "mask-of-torch-keeps-the-others",
+            "bernoulli_(keep_prob, generator",
+            "bernoulli_(1 - keep_prob, generator",
+        ),
+        planted_in_torch("mask-of-torch-not-inverted", ".div_(keep_prob)", ""),
         planted(
             "same-masks-in-every-epoch",
-            "pengzhiliang/MAE-pytorch issue 28; PaddlePaddle/Paddle issue 7796",
             "    for _ in range(epochs):\n",
             "    state = rng.bit_generator.state\n"
             "    for _ in range(epochs):\n"
             "        rng.bit_generator.state = state\n",
+            "pengzhiliang/MAE-pytorch issue 28; PaddlePaddle/Paddle issue 7796",
         ),
         planted_in_torch(
             "masks-of-torch-from-one-seed",
-            "",
             "(layer_sizes, keep_probs, size, generator, dtype)",
             "(layer_sizes, keep_probs, size, generator.manual_seed(1), dtype)",
         ),
         planted_in_torch(
             "last-step-of-torch-as-long-as-the-others",
-            "",
             "size = min(batch_size, m - start)",
             "size = batch_size",
         ),
@@ -489,4 +410,4 @@ REPLAYED = FunctionTwin(
     ),
 )
 
-TWINS = (MASKED, DRAWN, MASKS, STREAM, REPLAYED)
+TWINS = (MASKED, DRAWN, STREAM, REPLAYED)
