@@ -171,6 +171,18 @@ def cost(name: str, row: str, letter: str, **others: Any) -> PairTwin:
 
 # --- from probabilities ---------------------------------------------------------------------------
 
+# fmt: off
+ABSOLUTE_ERROR_MISTAKES = (
+    planted("absolute-error-averaged-over-outputs", "np.abs(Y - A).sum() / divisor",
+        "np.abs(Y - A).mean()",
+        "jinglescode/time-series-forecasting-pytorch issue 13: reduction by the mean"),
+    planted("absolute-error-descends-upwards", "np.sign(A - Y)", "np.sign(Y - A)",
+        "math.techqa.club question 4158072: y - output for output - y"),
+    planted_in_torch("absolute-error-of-torch-made-smooth", "return functional.l1_loss",
+        "return functional.smooth_l1_loss"),
+)
+# fmt: on
+
 ABSOLUTE_ERROR = cost(
     "absolute_error",
     "absolute-error",
@@ -182,25 +194,7 @@ ABSOLUTE_ERROR = cost(
         "sum": {"reduction": "sum"},
         "right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)},
     },
-    mistakes=(
-        planted(
-            "absolute-error-averaged-over-outputs",
-            "np.abs(Y - A).sum() / divisor",
-            "np.abs(Y - A).mean()",
-            "jinglescode/time-series-forecasting-pytorch issue 13: reduction by the mean",
-        ),
-        planted(
-            "absolute-error-descends-upwards",
-            "np.sign(A - Y)",
-            "np.sign(Y - A)",
-            "math.techqa.club question 4158072: y - output for output - y",
-        ),
-        planted_in_torch(
-            "absolute-error-of-torch-made-smooth",
-            "return functional.l1_loss",
-            "return functional.smooth_l1_loss",
-        ),
-    ),
+    mistakes=ABSOLUTE_ERROR_MISTAKES,
 )
 
 #: settings of one output and one example, whose label is 0.
@@ -350,6 +344,28 @@ def off_by_a_little(honest: Any, **case: Any) -> Values:
     return {**results, "gradient of Z": results["gradient of Z"] + 1e-10}
 
 
+# fmt: off
+BINARY_LOGITS_MISTAKES = (
+    Mistake(name="BCELoss where A saturates",
+        why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
+        "the gradient dies",
+        wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction),
+        margin=0.1, at="large and wrong"),
+    planted("softplus-overflows", "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
+        "(np.log(1 + np.exp(Z)) - Y * Z).sum()", "borgwang/tinynn pull request 7"),
+    planted("softplus-overflows-below-0",
+        "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
+        "(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
+        "rushter/MLAlgorithms pull requests 30, which cures the other side, and 31"),
+    planted("sigmoid-derivative-behind-the-logits",
+        'networks".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (A - Y)}',
+        'networks".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (A - Y) * A * (1 - A)}',
+        "Kulbear/deep-learning-coursera pull request 42: the sigmoid used twice"),
+)
+# fmt: on
+
 BINARY_LOGITS = cost(
     "binary_cross_entropy_with_logits",
     "binary-cross-entropy",
@@ -384,36 +400,7 @@ BINARY_LOGITS = cost(
             },
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="BCELoss where A saturates",
-            why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
-            "the gradient dies",
-            wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction),
-            margin=0.1,
-            at="large and wrong",
-        ),
-        planted(
-            "softplus-overflows",
-            "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
-            "(np.log(1 + np.exp(Z)) - Y * Z).sum()",
-            "borgwang/tinynn pull request 7",
-        ),
-        planted(
-            "softplus-overflows-below-0",
-            "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
-            "(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
-            "rushter/MLAlgorithms pull requests 30, which cures the other side, and 31",
-        ),
-        planted(
-            "sigmoid-derivative-behind-the-logits",
-            'networks".\n    """\n    A, Y, divisor = cache\n'
-            '    return {"Z": dJ / divisor * (A - Y)}',
-            'networks".\n    """\n    A, Y, divisor = cache\n'
-            '    return {"Z": dJ / divisor * (A - Y) * A * (1 - A)}',
-            "Kulbear/deep-learning-coursera pull request 42: the sigmoid used twice",
-        ),
-    ),
+    mistakes=BINARY_LOGITS_MISTAKES,
 )
 
 
@@ -475,6 +462,35 @@ def without_the_shift(honest: Any, **case: Any) -> Values:
     return {**honest(**case), "output": J}
 
 
+# fmt: off
+CLASS_LOGITS_MISTAKES = (
+    Mistake(name="CrossEntropyLoss of A",
+        seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
+        why="CrossEntropyLoss holds the softmax already: this takes it twice",
+        wrong=lambda Z, Y, reduction: theirs.cross_entropy_with_logits(Z.softmax(dim=1), Y),
+        margin=0.1),
+    Mistake(name="NLLLoss of A", why="NLLLoss takes no logarithm: it wants log A",
+        wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1)),
+        margin=0.1),
+    Mistake(name="y - y_hat", why="the sign is turned: descent climbs",
+        values=lambda Z, Y, upstream, **_: {
+            "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]},
+        margin=1.9),
+    planted("y-minus-y-hat", 'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (A - Y)}',
+        'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (Y - A)}',
+        "deeplearning4j/deeplearning4j issue 349: labels.sub(output)"),
+    planted("softmax-twice", "CrossEntropyWithLogitsCache(_softmax(Z)[0], Y, divisor)",
+        "CrossEntropyWithLogitsCache(_softmax(_softmax(Z)[0])[0], Y, divisor)",
+        "tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654"),
+    planted("log-sum-exp-without-the-shift", "shifted = Z - Z.max(axis=0)", "shifted = Z",
+        "mlberkeley/scae-pytorch pull request 4"),
+    planted_in_torch("labels-of-torch-smoothed", 'functional.cross_entropy(Z, Y, reduction="sum")',
+        'functional.cross_entropy(Z, Y, reduction="sum", label_smoothing=0.1)'),
+)
+# fmt: on
+
 CLASS_LOGITS = cost(
     "cross_entropy_with_logits",
     "cross-entropy",
@@ -514,54 +530,7 @@ CLASS_LOGITS = cost(
             },
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="CrossEntropyLoss of A",
-            seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
-            why="CrossEntropyLoss holds the softmax already: this takes it twice",
-            wrong=lambda Z, Y, reduction: theirs.cross_entropy_with_logits(Z.softmax(dim=1), Y),
-            margin=0.1,
-        ),
-        Mistake(
-            name="NLLLoss of A",
-            why="NLLLoss takes no logarithm: it wants log A",
-            wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1)),
-            margin=0.1,
-        ),
-        Mistake(
-            name="y - y_hat",
-            why="the sign is turned: descent climbs",
-            values=lambda Z, Y, reduction, upstream: {
-                "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]
-            },
-            margin=1.9,
-        ),
-        planted(
-            "y-minus-y-hat",
-            'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
-            '    return {"Z": dJ / divisor * (A - Y)}',
-            'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
-            '    return {"Z": dJ / divisor * (Y - A)}',
-            "deeplearning4j/deeplearning4j issue 349: labels.sub(output)",
-        ),
-        planted(
-            "softmax-twice",
-            "CrossEntropyWithLogitsCache(_softmax(Z)[0], Y, divisor)",
-            "CrossEntropyWithLogitsCache(_softmax(_softmax(Z)[0])[0], Y, divisor)",
-            "tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
-        ),
-        planted(
-            "log-sum-exp-without-the-shift",
-            "shifted = Z - Z.max(axis=0)",
-            "shifted = Z",
-            "mlberkeley/scae-pytorch pull request 4",
-        ),
-        planted_in_torch(
-            "labels-of-torch-smoothed",
-            'functional.cross_entropy(Z, Y, reduction="sum")',
-            'functional.cross_entropy(Z, Y, reduction="sum", label_smoothing=0.1)',
-        ),
-    ),
+    mistakes=CLASS_LOGITS_MISTAKES,
 )
 
 

@@ -291,6 +291,17 @@ def descent_gauges(**case: Any) -> Values:
     return {"w": size, "b": size, "costs": np.max([*ends])}
 
 
+# fmt: off
+DESCENT_MISTAKES = (
+    planted("cost-of-the-step-after", '        b -= alpha * gradients["b"]\n',
+        '        b -= alpha * gradients["b"]\n'
+        "        costs[step] = unchecked(propagate)(w, b, X, Y)[0]\n",
+        "keras-team/keras issue 8578: costs shifted by one step"),
+    planted("descent-in-place", "alpha = w.copy(),", "alpha = w,"),
+    planted_in_torch("gradients-of-torch-add-up", "        optimizer.zero_grad()\n", ""),
+)
+# fmt: on
+
 DESCENT = FunctionTwin(
     name="logistic-regression-descends",
     formula="w = w - alpha dw, b = b - alpha db, each cost that before its step",
@@ -305,17 +316,7 @@ DESCENT = FunctionTwin(
     cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 30)},
     gauges=descent_gauges,
     weight=0.2,
-    mistakes=(
-        planted(
-            "cost-of-the-step-after",
-            '        b -= alpha * gradients["b"]\n',
-            '        b -= alpha * gradients["b"]\n'
-            "        costs[step] = unchecked(propagate)(w, b, X, Y)[0]\n",
-            "keras-team/keras issue 8578: costs shifted by one step",
-        ),
-        planted("descent-in-place", "alpha = w.copy(),", "alpha = w,"),
-        planted_in_torch("gradients-of-torch-add-up", "        optimizer.zero_grad()\n", ""),
-    ),
+    mistakes=DESCENT_MISTAKES,
 )
 
 PREDICT = FunctionTwin(
