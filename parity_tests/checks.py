@@ -292,9 +292,8 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
     for name, one in results.items():
         if np.asarray(one).dtype.kind == "f" and not getattr(row, "exact", False):
             budget = row.budget_of(name)
-            quantities[name] = Quantity(
-                np.asarray(one)[()], expected[name], gauges.get(name), budget
-            )
+            mine = np.asarray(one)[()]
+            quantities[name] = Quantity(mine, expected[name], gauges.get(name), budget)
         else:
             assert_equal(one, expected[name], name)
     with LEDGER.unrecorded():

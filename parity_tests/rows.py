@@ -179,6 +179,11 @@ def typed_mistake(module: str, name: str, seen: str, old: str, new: str) -> Mist
     return Mistake(name=name, seen=seen, change=Change(module, old, new))
 
 
+def mistake(module: str, name: str, old: str, new: str, seen: str = "", why: str = "") -> Mistake:
+    """Return a mistake that is typed into a module."""
+    return Mistake(name=name, seen=seen, why=why, change=Change(module, old, new))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.
@@ -205,6 +210,13 @@ class Pair(NamedTuple):
     backward: Callable[[Any, Any], dict[str, Any]]
 
 
+def assert_the_same(ours: Values, theirs: Values) -> None:
+    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
+    for name, one in ours.items():
+        assert_equal(one, theirs[name], name)
+        record_equal(name, np.asarray(one).dtype)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Twin:
     """What every kind of row has.
@@ -224,6 +236,7 @@ class Twin:
         typed: `typed(text, **case)` gives quantities of that expression, evaluated.
         topic: heading of the row among the conventions, its stem by default.
         budget: how far the quantities may be apart.
+        exact: whether both sides must give the same numbers to the bit.
         weight: share of the profile's examples that hypothesis draws.
         calls: `calls(**case)` yields (path of a public function, its arguments) beyond those that
             the row calls itself.
@@ -245,6 +258,7 @@ class Twin:
     typed: Callable[..., Values] | None = None
     topic: str = ""
     budget: Budget = FORWARD
+    exact: bool = False
     weight: float = 1.0
     calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
     overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -261,7 +275,7 @@ class Twin:
             [ENTROPY, settings.get("seed", 0), zlib.crc32(self.name.encode())]
         )
 
-    def case(self, dtype: Any = np.float64, **settings: Any) -> Case:
+    def case(self, dtype: Any = np.float64, /, **settings: Any) -> Case:
         """Return the arguments that these settings draw, in a precision."""
         chosen = {name: one for name, one in settings.items() if name != "seed"}
         return self.complete(cast(dict(self.draw(self.generator(settings), **chosen)), dtype))
@@ -293,6 +307,9 @@ class Twin:
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
+        if self.exact:
+            assert_the_same(ours, theirs)
+            return
         exact, gauges, proven = (
             self.run("torch_ref", cast(case, np.float64)),
             self.sizes(case),
@@ -365,13 +382,6 @@ def numbered(result: Any, name: str) -> dict[str, Any]:
     return {key: one for found in entries for key, one in found.items()}
 
 
-def _assert_the_same(ours: Values, theirs: Values) -> None:
-    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
-    for name, one in ours.items():
-        assert_equal(one, theirs[name], name)
-        record_equal(name, np.asarray(one).dtype)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PairTwin(Twin):
     """A forward and backward of `scratch` against a differentiable function of torch.
@@ -385,7 +395,6 @@ class PairTwin(Twin):
         constants: arguments without a gradient.
         gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and arguments.
         gradient_budget: how far gradients may be apart.
-        exact: whether both sides must give the same numbers to the bit.
         smooth: tells from the settings whether central differences can bear witness.
         float32: whether the case is also held in float32, against torch in float64.
         bridge: how arrays cross between the layouts.
@@ -396,7 +405,6 @@ class PairTwin(Twin):
     constants: tuple[str, ...] = ()
     gauges: Callable[[Mapping[str, Any], Any], Mapping[str, Any]] | None = None
     gradient_budget: Budget = GRADIENT
-    exact: bool = False
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
     bridge: Bridge = BY_NAME
@@ -474,7 +482,7 @@ class PairTwin(Twin):
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
-            _assert_the_same(ours, theirs)
+            assert_the_same(ours, theirs)
             return
         wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
         agree(
@@ -538,7 +546,6 @@ class FunctionTwin(Twin):
         names: of the quantities, where the results have no names of their own.
         gauges: `gauges(**case)` gives gauges by quantity, the largest entry where it gives none.
         budgets: of single quantities that need another budget than the row's.
-        exact: whether both sides must give the same numbers to the bit.
         wide: whether a longdouble run of ours bears witness.
         float32: whether the case is also held in float32, against a float64 run of torch.
         bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
@@ -549,7 +556,6 @@ class FunctionTwin(Twin):
     names: tuple[str, ...] = ("output",)
     gauges: Callable[..., Values] | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    exact: bool = False
     wide: bool = True
     float32: bool = False
     bridge: Bridge | None = BY_NAME
@@ -582,10 +588,12 @@ class FunctionTwin(Twin):
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
-            _assert_the_same(ours, theirs)
+            assert_the_same(ours, theirs)
             return
         wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
         gauges = self.sizes(case)
+        counts = {name for name, one in ours.items() if np.asarray(one).dtype.kind != "f"}
+        assert_the_same({name: ours[name] for name in counts}, theirs)
         agree(
             {
                 name: Quantity(
@@ -596,6 +604,7 @@ class FunctionTwin(Twin):
                     wide.get(name),
                 )
                 for name, one in ours.items()
+                if name not in counts
             }
         )
 
