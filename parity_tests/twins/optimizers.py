@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -395,7 +396,7 @@ ADAM_TWIN = OptimizerTwin(
         Relation(
             name="the first step is the learning rate, however large the gradient",
             holds=first_step,
-            broken_by="v for v_hat",
+            broken_by=lambda honest, **case: adam_by_hand(**case, v_corrected=False),
         ),
     ),
     mistakes=(
@@ -442,14 +443,26 @@ ADAM_TWIN = OptimizerTwin(
             wrong=adam_of(lr=0.001),
             margin=0.5,
         ),
+        *TYPED_ADAM,
+    ),
+)
+
+MOVES_ALONG = replace(
+    ADAM_TWIN,
+    name="adam-moves-along-v-hat",
+    topic="errata",
+    formula="W = W - alpha v_hat / (sqrt(s_hat) + epsilon)",
+    edges={},
+    relations=(),
+    mistakes=(
         Mistake(
             name="v for v_hat",
             why="the first step is a tenth, and many are too short",
             values=partial(adam_by_hand, v_corrected=False),
             margin=0.1,
         ),
-        *TYPED_ADAM,
     ),
+    weight=0.1,
 )
 
 TYPED_ADAM_INSIDE = (
@@ -583,6 +596,7 @@ TWINS = (
     RMSPROP_TWIN,
     RMSPROP_INSIDE,
     ADAM_TWIN,
+    MOVES_ALONG,
     ADAM_INSIDE,
     ADAM_UNCORRECTED,
     MINIMIZE,
