@@ -711,6 +711,16 @@ class OptimizerTwin(Twin):
             )
         agree(quantities)
 
+    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
+        """Yield what makes the rule and the optimizer, and what reads the latter's state."""
+        choices, theta = self.choices(case), torch.from_numpy(case["start"].copy())
+        yield self.ours, choices
+        yield self.theirs, {"parameters": [theta], **choices}
+        optimizer = self.theirs([theta], **choices)
+        theta.grad = torch.from_numpy(case["gradients"][0].copy())
+        optimizer.step()
+        yield self.state, {"optimizer": optimizer}
+
     def sizes(self, case: Case) -> Values:
         """Return the gauges of our path."""
         return dict(self.gauges(self.run("scratch", case), **case)) if self.gauges else {}
