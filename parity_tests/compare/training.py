@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -60,14 +61,16 @@ class Run:
     device: str = "cpu"
 
     def arguments(self, side: str, **left: Any) -> dict[str, Any]:
-        """Return all that `train` of a side takes, by name, on copies of what it overwrites.
+        """Return all that `train` of a side takes but for its defaults, on copies where it writes.
 
         A training goes on where another ended with what that has `left`: parameters and running
         averages, or a module.
         """
         shared = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
         make = self._ours if side == "scratch" else self._theirs
-        return {**{name: getattr(self, name) for name in shared}, **make(**left)}
+        given = {**{name: getattr(self, name) for name in shared}, **make(**left)}
+        defaults = inspect.signature(TRAINING[side].train).parameters
+        return {name: one for name, one in given.items() if one is not defaults[name].default}
 
     def _ours(self, **left: Any) -> dict[str, Any]:
         name, choices = self.optimizer
@@ -132,8 +135,8 @@ def evaluate(side: str, arguments: Mapping[str, Any], data: str = "") -> tuple[A
     """Return cost and accuracy of a side's network on (X, Y), or on `data` of the arguments."""
     X, Y = arguments[data] if data else (arguments["X"], arguments["Y"])
     if side == "scratch":
-        names = "network", "parameters", "running"
-        return ours.evaluate(X=X, Y=Y, **{name: arguments[name] for name in names})
+        network, parameters = arguments["network"], arguments["parameters"]
+        return ours.evaluate(parameters, X, Y, network, arguments.get("running"))
     cost, accuracy = theirs.evaluate(arguments["module"], X, Y)
     return cost.cpu().numpy()[()], accuracy
 
@@ -141,7 +144,7 @@ def evaluate(side: str, arguments: Mapping[str, Any], data: str = "") -> tuple[A
 def reached(side: str, arguments: Mapping[str, Any]) -> dict[str, Array]:
     """Return copies of the parameters and running averages that a side has come to, by name."""
     if side == "scratch":
-        named = {**arguments["parameters"], **(arguments["running"] or {})}
+        named = {**arguments["parameters"], **arguments.get("running", {})}
         return {name: np.copy(one) for name, one in named.items()}
     module, found = arguments["module"], dict(unload(arguments["module"]))
     return {**found, **(unload_running(module) if "gamma1" in found else {})}
