@@ -42,9 +42,6 @@ from parity_tests.twins import twin
 
 Check = Callable[..., None]
 
-#: largest gauge of an example, over the largest entry: sums of forty terms of either sign cancel.
-LOOSEST = 100
-
 #: arguments that are drawn from, wherever they come.
 GENERATORS = frozenset({"rng", "generator"})
 
@@ -305,7 +302,7 @@ def gauges_bound_something(row: Twin) -> None:
     values = row.run("scratch", case)
     for name, gauge in row.sizes(case).items():
         ratio = np.max(gauge) / np.abs(values[name]).max()
-        if not ratio <= LOOSEST:
+        if not ratio <= row.loosest:
             raise AssertionError(f"the gauge of {name} is {ratio:.3g} times its largest entry")
 
 

@@ -319,7 +319,7 @@ TRAIN = FunctionTwin(
             "epochs": 20,
         },
     },
-    weight=0.3,
+    weight=0.2,
     relations=RELATIONS,
     calls=training_calls,
     overwrites=OVERWRITES,
