@@ -13,7 +13,7 @@ from parity_tests import TRAINING, assert_close
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import ProvesNothingError, measure
 from parity_tests.compare.training import TRAINING as SIDES
-from parity_tests.compare.training import Run, evaluate, reached
+from parity_tests.compare.training import Run, evaluate_dev, reached
 from parity_tests.twins.training import CHOICES, EVALUATE, FEATURES, NORM, TRAIN
 from scratch import training as ours
 from scratch.dropout import mask_stream
@@ -56,7 +56,7 @@ def test_early_stopping_leaves_the_best(side):
         arguments = run.arguments(side)
         kept = [*map(id, arguments["module"].parameters())] if "module" in arguments else []
         history = SIDES[side].train(**arguments)
-        cost, _ = evaluate(side, arguments, "dev")
+        cost, _ = evaluate_dev(side, arguments)
         assert cost < history.dev_costs[-1]
         if epochs == 60:
             assert history.dev_costs.index(cost) == len(history.dev_costs) - 3 < 57
