@@ -243,6 +243,8 @@ class Twin:
         overwrites: arguments that a function is there to overwrite, by its path.
         stem: file of the row, set where the rows are gathered.
         float32_floor: eps that ours may err in float32 beside twice what torch does.
+        loosest: largest gauge of the example over the largest entry; sums of forty terms of either
+            sign cancel, quotients of differences much more.
     """
 
     name: str
@@ -264,6 +266,7 @@ class Twin:
     overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stem: str = ""
     float32_floor: Budget = FLOAT32_FLOOR
+    loosest: float = 100
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
         """Return the strategy of everything that a case is drawn from."""
