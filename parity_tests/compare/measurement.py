@@ -192,7 +192,7 @@ def verdict(
     elif mine < other:
         judged = f"contradicts theirs{ours and f', unless our {ours} itself is another'}"
         if ours and found.error > FORMULAS:
-            judged += ", as so large an error suggests"
+            judged = f"agrees with ours, no rounding is guilty: our {ours} is not theirs"
     else:
         judged = "contradicts ours"
     return f"{name} gives {third}: the third witness {judged}"

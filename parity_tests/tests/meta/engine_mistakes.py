@@ -335,8 +335,8 @@ ENGINE_MISTAKES: tuple[Mistake, ...] = (
     rows(
         "engine-equal-is-near",
         "an exact row is not held to the bit",
-        "                assert_equal(one, theirs[name], name)\n                record_equal",
-        "                record_equal",
+        "        assert_equal(one, theirs[name], name)\n        record_equal",
+        "        record_equal",
     ),
     rows(
         "engine-a-pair-by-its-output",
@@ -353,8 +353,8 @@ ENGINE_MISTAKES: tuple[Mistake, ...] = (
     rows(
         "engine-the-state-of-a-rule-unseen",
         "parameters alone are compared",
-        "for name, path in theirs.items():",
-        'for name, path in (("theta", theirs["theta"]),):',
+        "for name, path in ours.items():",
+        'for name, path in (("theta", ours["theta"]),):',
     ),
     checks(
         "engine-promotion-passes",

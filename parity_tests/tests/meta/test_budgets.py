@@ -13,6 +13,7 @@ import parity_tests
 from parity_tests import FORWARD, GRADIENT, STEP, Budget, assert_close, measure
 from parity_tests.compare import budgets
 from parity_tests.compare.budgets import ALARM, BUDGETS, of_draws
+from parity_tests.compare.functions import assert_no_worse
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import hold_both, verdict
@@ -145,10 +146,20 @@ def test_the_edge_of_what_proves_something(gauge, most):
             assert_close(reference, reference, "values", budget=outside, gauge=gauge)
 
 
-def test_only_what_proves_something_is_recorded():
-    begun, one, zero = len(LEDGER.entries), np.ones(2), np.zeros(2)
-    agree({"proof": Quantity(one, one), "drowned": Quantity(zero, zero, one)})
-    assert [entry.quantity for entry in LEDGER.entries[begun:]] == ["proof"]
+def test_comparisons_are_recorded_unless_they_drown():
+    """Those that fail too."""
+    one, tiny = np.ones(2), np.full(2, 1e-15)
+    with LEDGER.unrecorded():
+        begun = len(LEDGER.entries)
+        agree({"proof": Quantity(one, one), "drowned": Quantity(tiny, 0 * one, one)})
+        with pytest.raises(AssertionError):
+            assert_close(2 * one, one, "wrong")
+        single = one.astype("f4")
+        with pytest.raises(AssertionError):
+            assert_no_worse(2 * single, single, one, "narrow", None, budgets.FLOAT32_FLOOR, "step")
+        found = [(one.quantity, one.share > 1, one.kind) for one in LEDGER.entries[begun:]]
+    assert found[0] == ("proof", False, "forward")
+    assert found[1:] == [("wrong", True, "forward"), ("narrow", True, "step")]
 
 
 @pytest.mark.parametrize(
