@@ -39,7 +39,7 @@ def far_from_kinks(parameters: Parameters, X: Array, Y: Array, network: Network)
     return all((np.abs(one.Z) > 1e-3).all() for one in cache.activation if hasattr(one, "Z"))
 
 
-def draw_any(
+def draw_smooth(
     rng: np.random.Generator,
     hidden: str = "tanh",
     output: str = "softmax",
@@ -48,22 +48,19 @@ def draw_any(
     sizes: tuple[int, ...] = (4, 5, 3),
     **choices: Any,
 ) -> tuple[Parameters, Array, Array, Network]:
-    """Draw a network whose weights are away from 0, and data for it, on kinks or not."""
+    """Draw a network with weights away from 0, and data for it, far from every kink."""
     network = Network(layer_sizes=sizes, hidden=hidden, output=output, **choices)
-    parameters = initialize(sizes, "he", rng, dtype, batch_norm=network.batch_norm is not None)
-    drawn = rng.uniform(0.1, 1, parameters.theta.size) * rng.choice([-1, 1], parameters.theta.size)
-    parameters.theta[:] = drawn
-    X = rng.standard_normal((sizes[0], m)).astype(dtype)
-    labels = rng.integers(0, 3, m)
-    Y = np.eye(3)[:, labels] if output == "softmax" else rng.integers(0, 2, (sizes[-1], m))
-    return parameters, X, Y.astype(dtype), network
 
+    def draw() -> tuple[Parameters, Array, Array, Network]:
+        parameters = initialize(sizes, "he", rng, dtype, batch_norm=network.batch_norm is not None)
+        N = parameters.theta.size
+        parameters.theta[:] = rng.uniform(0.1, 1, N) * rng.choice([-1, 1], N)
+        X = rng.standard_normal((sizes[0], m)).astype(dtype)
+        labels = rng.integers(0, 3, m)
+        Y = np.eye(3)[:, labels] if output == "softmax" else rng.integers(0, 2, (sizes[-1], m))
+        return parameters, X, Y.astype(dtype), network
 
-def draw_smooth(
-    rng: np.random.Generator, *choices: Any, **named: Any
-) -> tuple[Parameters, Array, Array, Network]:
-    """Draw the same far from every kink."""
-    return draw_until(far_from_kinks, lambda: draw_any(rng, *choices, **named))
+    return draw_until(far_from_kinks, draw)
 
 
 #: layers normalized by nothing, by the biased and by the unbiased variance.
@@ -241,16 +238,6 @@ def adds_up(run: Any, **case: Any) -> tuple[Values, Values]:
     values, names = run("gradient_check", **case), case["touched"].split()
     summed = {name: np.sqrt(np.square(values[name]).sum()) for name in names}
     return summed, {name: values[f"{name} as a whole"] for name in names}
-
-
-def known(of_m: Callable[[int], float]) -> Callable[..., tuple[Values, Values]]:
-    """Return the relation of a mistake whose error is a number of m."""
-
-    def holds(run: Any, **case: Any) -> tuple[Values, Values]:
-        expected = np.float64(of_m(case["X"].shape[1]))
-        return {"difference": run("gradient_check", **case)["difference"]}, {"difference": expected}
-
-    return holds
 
 
 def unseen(honest: Any, **case: Any) -> Values:
