@@ -295,6 +295,36 @@ def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[s
         yield "None", None, TypeError
         yield "a number", 3, TypeError
         yield "a string", "cost", TypeError
+    elif kind == "_Rates":
+        yield "None", None, TypeError
+        yield "a list", list(value), TypeError
+        yield "a number", 0.1, TypeError
+        yield "none", (), ValueError
+        yield "zero", (0.1, 0.0), ValueError
+        yield "NaN", (float("nan"),), ValueError
+        yield "a string", (0.1, "0.1"), TypeError
+        yield "a boolean", (True,), TypeError
+    elif kind == "_Pieces":
+        yield "None", None, TypeError
+        yield "a mapping", dict(value), TypeError
+        yield "rates alone", (0.1, 0.2), TypeError
+        yield "three", ((1, 0.1, 0.2),), TypeError
+        yield "a count alone", ((1,),), TypeError
+        yield "none", (), ValueError
+        yield "a float as count", ((1.0, 0.1),), TypeError
+        yield "from 0", ((0, 0.1),), ValueError
+        yield "twice the same", ((3, 0.1), (3, 0.2)), ValueError
+        yield "falling", ((3, 0.1), (2, 0.2)), ValueError
+        yield "a rate of zero", ((1, 0.0),), ValueError
+        yield "a string", ((1, "0.1"),), TypeError
+    elif kind == "_Tensors":
+        yield "None", None, TypeError
+        yield "a number", 3, TypeError
+        yield "a string", "parameters", TypeError
+        yield "the class of a module", torch.nn.Linear, TypeError
+        yield "numbers", [1.0], TypeError
+        yield "no tensor", [], ValueError
+        yield "tensors without gradients", [torch.ones(2)], ValueError
     elif kind in DATA_KINDS:
         yield from DATA_KINDS[kind](expected, value)
     elif kind in OWN_KINDS:

@@ -108,6 +108,7 @@ class Change:
             name: value
             for name, value in vars(changed).items()
             if name not in vars(original)
+            or literal(value)
             or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
         }
         kept = {name: vars(original)[name] for name in constants if name in vars(original)}
@@ -124,10 +125,18 @@ class Change:
 
 
 #: what a module holds beside its own functions and classes: numbers, and objects made elsewhere.
-SWAPPED = (float, int, str, functools.partial, type)
+SWAPPED = (functools.partial, type)
 
 #: what makes a function do what it does.
 CODE = ("__code__", "__defaults__", "__kwdefaults__")
+
+
+def literal(value: Any) -> bool:
+    """Tell whether a value is made of numbers and strings alone."""
+    parts = value.values() if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping | tuple):
+        return all(literal(one) for one in parts)
+    return isinstance(value, float | int | str)
 
 
 def functions_of(module: ModuleType) -> dict[str, FunctionType]:
@@ -165,6 +174,16 @@ class Mistake:
     missing: Callable[[], str] = nothing_missing
 
 
+def typed_mistake(module: str, name: str, seen: str, old: str, new: str) -> Mistake:
+    """Return a mistake that was seen somewhere, or is plausible, typed into a module."""
+    return Mistake(name=name, seen=seen, change=Change(module, old, new))
+
+
+def mistake(module: str, name: str, old: str, new: str, seen: str = "", why: str = "") -> Mistake:
+    """Return a mistake that is typed into a module."""
+    return Mistake(name=name, seen=seen, why=why, change=Change(module, old, new))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.
@@ -191,6 +210,13 @@ class Pair(NamedTuple):
     backward: Callable[[Any, Any], dict[str, Any]]
 
 
+def assert_the_same(ours: Values, theirs: Values) -> None:
+    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
+    for name, one in ours.items():
+        assert_equal(one, theirs[name], name)
+        record_equal(name, np.asarray(one).dtype)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Twin:
     """What every kind of row has.
@@ -210,12 +236,15 @@ class Twin:
         typed: `typed(text, **case)` gives quantities of that expression, evaluated.
         topic: heading of the row among the conventions, its stem by default.
         budget: how far the quantities may be apart.
+        exact: whether both sides must give the same numbers to the bit.
         weight: share of the profile's examples that hypothesis draws.
         calls: `calls(**case)` yields (path of a public function, its arguments) beyond those that
             the row calls itself.
         overwrites: arguments that a function is there to overwrite, by its path.
         stem: file of the row, set where the rows are gathered.
         float32_floor: eps that ours may err in float32 beside twice what torch does.
+        loosest: largest gauge of the example over the largest entry; sums of forty terms of either
+            sign cancel, quotients of differences much more.
     """
 
     name: str
@@ -231,11 +260,13 @@ class Twin:
     typed: Callable[..., Values] | None = None
     topic: str = ""
     budget: Budget = FORWARD
+    exact: bool = False
     weight: float = 1.0
     calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
     overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
     stem: str = ""
     float32_floor: Budget = FLOAT32_FLOOR
+    loosest: float = 100
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
         """Return the strategy of everything that a case is drawn from."""
@@ -247,7 +278,7 @@ class Twin:
             [ENTROPY, settings.get("seed", 0), zlib.crc32(self.name.encode())]
         )
 
-    def case(self, dtype: Any = np.float64, **settings: Any) -> Case:
+    def case(self, dtype: Any = np.float64, /, **settings: Any) -> Case:
         """Return the arguments that these settings draw, in a precision."""
         chosen = {name: one for name, one in settings.items() if name != "seed"}
         return self.complete(cast(dict(self.draw(self.generator(settings), **chosen)), dtype))
@@ -279,6 +310,9 @@ class Twin:
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
+        if self.exact:
+            assert_the_same(ours, theirs)
+            return
         exact, gauges, proven = (
             self.run("torch_ref", cast(case, np.float64)),
             self.sizes(case),
@@ -351,13 +385,6 @@ def numbered(result: Any, name: str) -> dict[str, Any]:
     return {key: one for found in entries for key, one in found.items()}
 
 
-def _assert_the_same(ours: Values, theirs: Values) -> None:
-    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
-    for name, one in ours.items():
-        assert_equal(one, theirs[name], name)
-        record_equal(name, np.asarray(one).dtype)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PairTwin(Twin):
     """A forward and backward of `scratch` against a differentiable function of torch.
@@ -371,7 +398,6 @@ class PairTwin(Twin):
         constants: arguments without a gradient.
         gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and arguments.
         gradient_budget: how far gradients may be apart.
-        exact: whether both sides must give the same numbers to the bit.
         smooth: tells from the settings whether central differences can bear witness.
         float32: whether the case is also held in float32, against torch in float64.
         bridge: how arrays cross between the layouts.
@@ -382,7 +408,6 @@ class PairTwin(Twin):
     constants: tuple[str, ...] = ()
     gauges: Callable[[Mapping[str, Any], Any], Mapping[str, Any]] | None = None
     gradient_budget: Budget = GRADIENT
-    exact: bool = False
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
     bridge: Bridge = BY_NAME
@@ -460,7 +485,7 @@ class PairTwin(Twin):
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
-            _assert_the_same(ours, theirs)
+            assert_the_same(ours, theirs)
             return
         wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
         agree(
@@ -524,7 +549,6 @@ class FunctionTwin(Twin):
         names: of the quantities, where the results have no names of their own.
         gauges: `gauges(**case)` gives gauges by quantity, the largest entry where it gives none.
         budgets: of single quantities that need another budget than the row's.
-        exact: whether both sides must give the same numbers to the bit.
         wide: whether a longdouble run of ours bears witness.
         float32: whether the case is also held in float32, against a float64 run of torch.
         bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
@@ -535,7 +559,6 @@ class FunctionTwin(Twin):
     names: tuple[str, ...] = ("output",)
     gauges: Callable[..., Values] | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    exact: bool = False
     wide: bool = True
     float32: bool = False
     bridge: Bridge | None = BY_NAME
@@ -568,10 +591,12 @@ class FunctionTwin(Twin):
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
         if self.exact:
-            _assert_the_same(ours, theirs)
+            assert_the_same(ours, theirs)
             return
         wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
         gauges = self.sizes(case)
+        counts = {name for name, one in ours.items() if np.asarray(one).dtype.kind != "f"}
+        assert_the_same({name: ours[name] for name in counts}, theirs)
         agree(
             {
                 name: Quantity(
@@ -582,8 +607,16 @@ class FunctionTwin(Twin):
                     wide.get(name),
                 )
                 for name, one in ours.items()
+                if name not in counts
             }
         )
+
+    def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
+        """Hold both sides to the same bits where they must be; else ours to twice torch's error."""
+        if self.exact:
+            self.compare(case, device=device)
+        else:
+            super().compare_in_float32(case, device)
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
         """Yield both functions where they are public ones."""
@@ -680,6 +713,16 @@ class OptimizerTwin(Twin):
                 path, theirs[name], gauges.get(name), self.budget, wide.get(name)
             )
         agree(quantities)
+
+    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
+        """Yield what makes the rule and the optimizer, and what reads the latter's state."""
+        choices, theta = self.choices(case), torch.from_numpy(case["start"].copy())
+        yield self.ours, choices
+        yield self.theirs, {"parameters": [theta], **choices}
+        optimizer = self.theirs([theta], **choices)
+        theta.grad = torch.from_numpy(case["gradients"][0].copy())
+        optimizer.step()
+        yield self.state, {"optimizer": optimizer}
 
     def sizes(self, case: Case) -> Values:
         """Return the gauges of our path."""

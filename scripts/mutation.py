@@ -67,7 +67,7 @@ SWEEPS = ("bad_input", "course_bad_input", "course_vocabulary", "doors", "invari
 #: where the tests of a module without a stem of its own are.
 OWN = {
     "_blocks": ("optimizers", "clipping"),
-    "_checks": ("network_validation", "network", "training"),
+    "_checks": ("network", "training"),
     "_door": ("doors", "bad_input"),
     "_scales": ("search",),
     "_shapes": ("doors", "initializers", "dropout"),

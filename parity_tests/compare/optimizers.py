@@ -38,7 +38,7 @@ from parity_tests.compare.witnesses import cast
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
 
-#: what the wider path is called in messages.
+#: name of the wider path in messages.
 RUN = "our rule in longdouble"
 
 #: makes a torch optimizer of tensors; reads its state by our names.
@@ -48,7 +48,7 @@ Reader = Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
 #: a quantity by name, one row a step.
 Paths = Mapping[str, Array]
 
-#: the number of a step and what is wrong there.
+#: the number of a step and the message of its failure.
 Breach = tuple[int, str]
 
 
@@ -58,11 +58,7 @@ def draw_gradients(shape: Any, rng: np.random.Generator, scales: Array) -> Array
 
 
 def walk(
-    rule: Optimizer,
-    parameters: Mapping[str, Array],
-    gradients: Array,
-    *,
-    steps_taken: int = 0,
+    rule: Optimizer, parameters: Mapping[str, Array], gradients: Array, *, steps_taken: int = 0
 ) -> Paths:
     """Return theta and every named array of the state of one of our rules after each step.
 
@@ -260,12 +256,7 @@ def _is_count(name: str, mine: Array, other: Array) -> bool:
 
 
 def _part(
-    name: str,
-    mine: Array,
-    other: Array,
-    third: Array | None,
-    runs: list[int],
-    budget: Budget,
+    name: str, mine: Array, other: Array, third: Array | None, runs: list[int], budget: Budget
 ) -> Breach | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
     if _is_count(name, mine, other):
@@ -299,12 +290,7 @@ def _part(
 
 
 def _exceed(
-    name: str,
-    ours: Array,
-    theirs: Array,
-    exact: Array,
-    runs: list[int],
-    floor: Budget,
+    name: str, ours: Array, theirs: Array, exact: Array, runs: list[int], floor: Budget
 ) -> Breach | None:
     """Record a float32 quantity; return the first step at which ours errs too much."""
     ours, theirs, exact = map(np.asarray, (ours, theirs, exact))

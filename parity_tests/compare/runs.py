@@ -128,36 +128,36 @@ class _Watched:
     """An optimizer that lets its state be seen while a training loop holds it."""
 
     def __init__(self, rule: Optimizer) -> None:
-        self.rule, self.state = rule, None
+        self.rule, self.update = rule, rule.update
+        self.state: Any = None
 
     def init(self, parameters: Parameters) -> Any:
         self.state = self.rule.init(parameters)
         return self.state
 
-    def update(self, parameters: Parameters, gradients: Parameters, state: Any) -> None:
-        self.rule.update(parameters, gradients, state)
-
 
 def _record(
+    training: Training,
     steps: Iterator[Any],
-    count: int,
     theta: Array,
     state: Callable[[], Mapping[str, Any]],
-    edit: Callable[[int], None],
+    edited: Callable[[Callable[[Parameters], None]], None],
+    edits: Edits | None,
 ) -> Recorded:
-    """Copy theta, which the steps overwrite, after each of them."""
-    thetas = np.empty((count + 1, theta.size), theta.dtype)
+    """Copy theta, which the steps overwrite, after each of them and its edit."""
+    thetas = np.empty((training.steps + 1, theta.size), theta.dtype)
     thetas[0] = theta
     states: dict[str, list[Array]] = {}
     number = 0
-    for number, _ in enumerate(islice(steps, count), start=1):
-        edit(number)
+    for number, _ in enumerate(islice(steps, training.steps), start=1):
+        if edits is not None and number in edits:
+            edited(edits[number])
         thetas[number] = theta
         if number % STATE_EVERY == 0:
             for name, value in state().items():
                 states.setdefault(name, []).append(np.array(value))
-    if number < count:
-        raise ValueError(f"expected orders for {count} steps, got {number}")
+    if number < training.steps:
+        raise ValueError(f"expected orders for {training.steps} steps, got {number}")
     return Recorded(thetas, {name: np.array(values) for name, values in states.items()})
 
 
@@ -167,23 +167,16 @@ def record(
     """Train by hand, from the training's parameters or from `start`, and return the record."""
     parameters = (training.parameters if start is None else start).copy()
     watched = _Watched(OPTIMIZERS[training.optimizer](**training.choices))
-    steps = training_steps(
-        training.network,
-        parameters,
-        training.X,
-        training.Y,
-        optimizer=watched,
-        **training.run(),
+    sides = training.network, parameters, training.X, training.Y
+    steps = training_steps(*sides, optimizer=watched, **training.run())
+    return _record(
+        training,
+        steps,
+        parameters.theta,
+        lambda: watched.state._asdict(),
+        lambda edit: edit(parameters),
+        edits,
     )
-
-    def edit(number: int) -> None:
-        if edits is not None and number in edits:
-            edits[number](parameters)
-
-    def state() -> Mapping[str, Any]:
-        return watched.state._asdict()  # type: ignore[no-any-return, attr-defined]
-
-    return _record(steps, training.steps, parameters.theta, state, edit)
 
 
 def record_theirs(training: Training, *, edits: Edits | None = None) -> Recorded:
@@ -198,21 +191,24 @@ def record_theirs(training: Training, *, edits: Edits | None = None) -> Recorded
     for one, piece in zip(tensors, pieces, strict=True):
         one.data = piece.view(one.shape)
     optimizer = their_optimizers.OPTIMIZERS[training.optimizer](tensors, **training.choices)
-    steps = their_training_steps(
-        module, rows(training.X), rows(training.Y), optimizer=optimizer, **training.run()
+    read = getattr(their_optimizers, f"{training.optimizer}_state")
+    sides = module, rows(training.X), rows(training.Y)
+    steps = their_training_steps(*sides, optimizer=optimizer, **training.run())
+    return _record(
+        training,
+        steps,
+        theta.numpy(),
+        lambda: {name: one.numpy() for name, one in read(optimizer).items()},
+        partial(_edit, module),
+        edits,
     )
 
-    def edit(number: int) -> None:
-        if edits is not None and number in edits:
-            values = unload(module)
-            edits[number](values)
-            load(module, values)
 
-    def state() -> Mapping[str, Any]:
-        named = getattr(their_optimizers, f"{training.optimizer}_state")(optimizer)
-        return {name: one.numpy() for name, one in named.items()}
-
-    return _record(steps, training.steps, theta.numpy(), state, edit)
+def _edit(module: Any, edit: Callable[[Parameters], None]) -> None:
+    """Do to a module's parameters what is done to ours."""
+    values = unload(module)
+    edit(values)
+    load(module, values)
 
 
 def nudged(training: Training) -> Recorded:
@@ -419,9 +415,7 @@ def located(training: Training, met: Kink | None = None) -> Parting | None:
         for step in range(1, training.steps + 1):
             if met is not None and step == met.step:
                 met.ours[step - 1](ours.parameters)
-                values = unload(module)
-                met.theirs[step - 1](values)
-                load(module, values)
+                _edit(module, met.theirs[step - 1])
             chosen = training.batch(step)
             yield training.X[:, chosen], training.Y[:, chosen]
 

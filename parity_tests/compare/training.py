@@ -60,14 +60,18 @@ class Run:
     device: str = "cpu"
 
     def arguments(self, side: str, **left: Any) -> dict[str, Any]:
-        """Return all that `train` of a side takes, by name, on copies of what it overwrites.
+        """Return the arguments of a side's `train` by name, those at their defaults left out.
 
-        A training goes on where another ended with what that has `left`: parameters and running
-        averages, or a module.
+        Parameters are copied. `left` is where another training ended, to go on from there:
+        parameters and running averages, or a module.
         """
         shared = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
-        make = self._ours if side == "scratch" else self._theirs
-        return {**{name: getattr(self, name) for name in shared}, **make(**left)}
+        chosen = {name: getattr(self, name) for name in shared}
+        made = self._ours(**left) if side == "scratch" else self._theirs(**left)
+        return {
+            **{name: one for name, one in chosen.items() if one != getattr(Run, name, None)},
+            **{name: one for name, one in made.items() if one is not None},
+        }
 
     def _ours(self, **left: Any) -> dict[str, Any]:
         name, choices = self.optimizer
@@ -124,16 +128,16 @@ class Run:
         lists = {name: getattr(history, name) for name in HISTORY}
         values = {name: np.array(one, dtype) for name, one in lists.items() if one}
         if self.early_stopping is not None:
-            values["best dev cost"] = dtype.type(evaluate(side, arguments, "dev")[0])
+            values["best dev cost"] = dtype.type(evaluate_dev(side, arguments)[0])
         return {**values, **reached(side, arguments)}
 
 
-def evaluate(side: str, arguments: Mapping[str, Any], data: str = "") -> tuple[Any, float]:
-    """Return cost and accuracy of a side's network on (X, Y), or on `data` of the arguments."""
-    X, Y = arguments[data] if data else (arguments["X"], arguments["Y"])
+def evaluate_dev(side: str, arguments: Mapping[str, Any]) -> tuple[Any, float]:
+    """Return cost and accuracy of a side's network on its dev data."""
+    X, Y = arguments["dev"]
     if side == "scratch":
-        names = "network", "parameters", "running"
-        return ours.evaluate(X=X, Y=Y, **{name: arguments[name] for name in names})
+        network, parameters = arguments["network"], arguments["parameters"]
+        return ours.evaluate(parameters, X, Y, network, arguments.get("running"))
     cost, accuracy = theirs.evaluate(arguments["module"], X, Y)
     return cost.cpu().numpy()[()], accuracy
 
@@ -141,7 +145,7 @@ def evaluate(side: str, arguments: Mapping[str, Any], data: str = "") -> tuple[A
 def reached(side: str, arguments: Mapping[str, Any]) -> dict[str, Array]:
     """Return copies of the parameters and running averages that a side has come to, by name."""
     if side == "scratch":
-        named = {**arguments["parameters"], **(arguments["running"] or {})}
+        named = {**arguments["parameters"], **arguments.get("running", {})}
         return {name: np.copy(one) for name, one in named.items()}
     module, found = arguments["module"], dict(unload(arguments["module"]))
     return {**found, **(unload_running(module) if "gamma1" in found else {})}

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, reject, settings
+from hypothesis import Phase, given, reject, settings
 
 from parity_tests import checks
 from parity_tests.compare.ledger import LEDGER
@@ -19,6 +19,9 @@ from parity_tests.twins import all_twins
 ROWS = list(all_twins().values())
 PAIRS = [row for row in ROWS if isinstance(row, PairTwin)]
 WALKS = [row for row in ROWS if isinstance(row, OptimizerTwin)]
+
+#: a failure of a row whose cases are dear is told as it was drawn: to shrink it would take minutes.
+UNSHRUNK = tuple(one for one in Phase if one not in (Phase.shrink, Phase.explain))
 
 #: what is drawn in float32 is a fifth of what is drawn in float64.
 FLOAT32_SHARE = 0.2
@@ -62,7 +65,9 @@ def draw_and_ask(check: Callable[..., None], row: Twin, share: float = 1.0) -> N
     """Ask a check of the cases that hypothesis draws for a row; those that prove nothing go."""
     begun, examples = len(LEDGER.entries), settings().max_examples
 
-    @settings(max_examples=max(1, round(share * row.weight * examples)))
+    phases = settings().phases if row.weight >= 1 else UNSHRUNK
+
+    @settings(max_examples=max(1, round(share * row.weight * examples)), phases=phases)
     @given(row.settings())
     def run(drawn: dict[str, Any]) -> None:
         try:

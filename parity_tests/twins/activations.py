@@ -24,14 +24,16 @@ from parity_tests.rows import (
     PairTwin,
     Relation,
     Values,
+    mistake,
 )
 from scratch import activations as ours
 from scratch.parameters import Parameters
 from scratch.regularization import l1_penalty_gradient
 from torch_ref import activations as theirs
 
-typed_into = partial(Change, "scratch.activations")
-typed_into_torch = partial(Change, "torch_ref.activations")
+planted = partial(mistake, "scratch.activations")
+planted_in_torch = partial(mistake, "torch_ref.activations")
+
 
 SLOPES = 'Course 1, week 3, "Derivatives of activation functions"'
 
@@ -133,17 +135,42 @@ IDENTITY = activation(
     "torch.nn.Identity",
     relations=(homogeneous("identity", 6.0),),
     mistakes=(
-        Mistake(
-            name="identity-passes-its-input-itself",
+        planted(
+            "identity-passes-its-input-itself",
+            "return Z.copy(), IdentityCache(Z)",
+            "return Z, IdentityCache(Z)",
             why="A and Z are one array: what overwrites the one overwrites the other",
-            change=typed_into("return Z.copy(), IdentityCache(Z)", "return Z, IdentityCache(Z)"),
-        ),
-        Mistake(
-            name="identity-passes-the-upstream-gradient-itself",
-            change=typed_into('{"Z": dA.copy()}', '{"Z": dA}'),
         ),
     ),
 )
+
+# fmt: off
+RELU_MISTAKES = (
+    Mistake(name="Z.clamp(min=0)", why="clamp passes the gradient on at its bounds",
+        wrong=lambda Z: Z.clamp(min=0), margin=0.1, at="kinks"),
+    Mistake(name="torch.maximum(Z, 0)",
+        why="maximum shares the gradient of equal entries: 1/2 at 0",
+        wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z)), margin=0.1, at="kinks"),
+    planted("relu-backward-overwritten-by-0-or-1", '{"Z": dA * (Z > 0)}',
+        '{"Z": (Z > 0).astype(dA.dtype)}', "haifengl/smile issue 528"),
+    planted("relu-derivative-of-a-half-at-0", '{"Z": dA * (Z > 0)}',
+        '{"Z": dA * (1 + np.sign(Z)) / 2}', "DiffSharp/DiffSharp issue 16: (1 + sign) / 2"),
+    planted("relu-derivative-of-its-own-output", '{"Z": dA * (Z > 0)}',
+        '{"Z": dA * (np.maximum(Z, 0) >= 0)}',
+        "iamtrask/Grokking-Deep-Learning issue 56: relu2deriv(relu(x)) is 1 everywhere"),
+    planted("relu-with-the-sigmoid's-derivative", 'return {"Z": dA * (Z > 0)}',
+        'A = 1 / (1 + np.exp(-Z))\n    return {"Z": dA * A * (1 - A)}',
+        "jeffheaton/encog-dotnet-core issue 124"),
+    planted("relu-backward-in-place", 'return {"Z": dA * (Z > 0)}',
+        'dA[Z <= 0] = 0\n    return {"Z": dA}',
+        "oreilly-japan/deep-learning-from-scratch, common/layers.py: dout[self.mask] = 0"),
+    planted("NaN-swallowed-by-fmax", "np.maximum(Z, 0), ReluCache", "np.fmax(Z, 0), ReluCache",
+        why="fmax takes the number beside a NaN: a network that has blown up goes on with 0"),
+    planted("NaN-swallowed-by-a-comparison", "np.maximum(Z, 0), ReluCache",
+        "np.where(Z > 0, Z, Z.dtype.type(0)), ReluCache", why="NaN > 0 is false"),
+    planted_in_torch("relu-of-torch-ends-at-6", "relu = nn.ReLU\n", "relu = nn.ReLU6\n"),
+)
+# fmt: on
 
 RELU = activation(
     "relu",
@@ -152,73 +179,24 @@ RELU = activation(
     torch="torch.nn.ReLU()",
     source=f"{SLOPES}; torch.nn.ReLU",
     relations=(homogeneous("relu-at-0", 6.0),),
-    mistakes=(
-        Mistake(
-            name="Z.clamp(min=0)",
-            why="clamp passes the gradient on at its bounds",
-            wrong=lambda Z: Z.clamp(min=0),
-            margin=0.1,
-            at="kinks",
-        ),
-        Mistake(
-            name="torch.maximum(Z, 0)",
-            why="maximum shares the gradient of equal entries: 1/2 at 0",
-            wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z)),
-            margin=0.1,
-            at="kinks",
-        ),
-        Mistake(
-            name="relu-backward-overwritten-by-0-or-1",
-            seen="haifengl/smile issue 528",
-            change=typed_into('{"Z": dA * (Z > 0)}', '{"Z": (Z > 0).astype(dA.dtype)}'),
-        ),
-        Mistake(
-            name="relu-derivative-of-a-half-at-0",
-            seen="DiffSharp/DiffSharp issue 16: (1 + sign) / 2",
-            change=typed_into('{"Z": dA * (Z > 0)}', '{"Z": dA * (1 + np.sign(Z)) / 2}'),
-        ),
-        Mistake(
-            name="relu-derivative-of-its-own-output",
-            seen="iamtrask/Grokking-Deep-Learning issue 56: relu2deriv(relu(x)) is 1 everywhere",
-            change=typed_into('{"Z": dA * (Z > 0)}', '{"Z": dA * (np.maximum(Z, 0) >= 0)}'),
-        ),
-        Mistake(
-            name="relu-with-the-sigmoid's-derivative",
-            seen="jeffheaton/encog-dotnet-core issue 124",
-            change=typed_into(
-                'return {"Z": dA * (Z > 0)}',
-                'A = 1 / (1 + np.exp(-Z))\n    return {"Z": dA * A * (1 - A)}',
-            ),
-        ),
-        Mistake(
-            name="relu-backward-in-place",
-            seen="oreilly-japan/deep-learning-from-scratch, common/layers.py: dout[self.mask] = 0",
-            change=typed_into('return {"Z": dA * (Z > 0)}', 'dA[Z <= 0] = 0\n    return {"Z": dA}'),
-        ),
-        Mistake(
-            name="NaN-swallowed-by-fmax",
-            why="fmax takes the number beside a NaN: a network that has blown up goes on with 0",
-            change=typed_into("np.maximum(Z, 0), ReluCache", "np.fmax(Z, 0), ReluCache"),
-        ),
-        Mistake(
-            name="NaN-swallowed-by-a-comparison",
-            why="NaN > 0 is false",
-            change=typed_into(
-                "np.maximum(Z, 0), ReluCache", "np.where(Z > 0, Z, Z.dtype.type(0)), ReluCache"
-            ),
-        ),
-        Mistake(
-            name="infinity-clipped",
-            change=typed_into(
-                "np.maximum(Z, 0), ReluCache", "np.clip(Z, 0, np.finfo(Z.dtype).max), ReluCache"
-            ),
-        ),
-        Mistake(
-            name="relu-of-torch-ends-at-6",
-            change=typed_into_torch("relu = nn.ReLU\n", "relu = nn.ReLU6\n"),
-        ),
-    ),
+    mistakes=RELU_MISTAKES,
 )
+
+# fmt: off
+LEAKY_RELU_MISTAKES = (
+    Mistake(name="torch.maximum(Z, 0.01 * Z)",
+        why="maximum shares the gradient of equal entries: (1 + 0.01) / 2 at 0",
+        wrong=lambda Z: torch.maximum(Z, 0.01 * Z), margin=0.1, at="kinks"),
+    Mistake(name="torch.where(Z >= 0, Z, 0.01 * Z)",
+        why=">= counts 0 among the positive: derivative 1",
+        wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z), margin=0.1, at="kinks"),
+    planted("leaky-relu-backward-loses-the-upstream-gradient", "LEAKY_SLOPE * dA)",
+        "LEAKY_SLOPE).astype(dA.dtype)",
+        "SilasMarvin/dnns-from-scratch-in-zig issue 5: 0.01 for 0.01 * grads[i]"),
+    planted_in_torch("leaky-relu-of-torch-leaks-a-fifth", "negative_slope=LEAKY_SLOPE",
+        "negative_slope=0.2", why="0.2 is the slope of TensorFlow and of many papers"),
+)
+# fmt: on
 
 LEAKY_RELU = activation(
     "leaky_relu",
@@ -227,32 +205,7 @@ LEAKY_RELU = activation(
     torch="torch.nn.LeakyReLU(0.01)",
     source=f"{SLOPES}; torch.nn.LeakyReLU",
     relations=(homogeneous("leaky-relu-at-0", 6.0),),
-    mistakes=(
-        Mistake(
-            name="torch.maximum(Z, 0.01 * Z)",
-            why="maximum shares the gradient of equal entries: (1 + 0.01) / 2 at 0",
-            wrong=lambda Z: torch.maximum(Z, 0.01 * Z),
-            margin=0.1,
-            at="kinks",
-        ),
-        Mistake(
-            name="torch.where(Z >= 0, Z, 0.01 * Z)",
-            why=">= counts 0 among the positive: derivative 1",
-            wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z),
-            margin=0.1,
-            at="kinks",
-        ),
-        Mistake(
-            name="leaky-relu-backward-loses-the-upstream-gradient",
-            seen="SilasMarvin/dnns-from-scratch-in-zig issue 5: 0.01 for 0.01 * grads[i]",
-            change=typed_into("LEAKY_SLOPE * dA)", "LEAKY_SLOPE).astype(dA.dtype)"),
-        ),
-        Mistake(
-            name="leaky-relu-of-torch-leaks-a-fifth",
-            why="0.2 is the slope of TensorFlow and of many papers",
-            change=typed_into_torch("negative_slope=LEAKY_SLOPE", "negative_slope=0.2"),
-        ),
-    ),
+    mistakes=LEAKY_RELU_MISTAKES,
 )
 
 
@@ -260,6 +213,17 @@ def penalized(dA: Array, Z: Array) -> dict[str, Array]:
     """Return the gradient of sum |w|, that of the L1 penalty for lambda = m = 1, times upstream."""
     return {"Z": dA * l1_penalty_gradient(Parameters({"W1": Z}), 1.0, 1)["W1"]}
 
+
+# fmt: off
+ABSOLUTE_MISTAKES = (
+    Mistake(name="torch.where(w >= 0, w, -w)", why="derivative 1 at 0: L1 moves zeros",
+        wrong=lambda w: torch.where(w >= 0, w, -w), margin=0.1, at="kinks"),
+    Mistake(name="(w ** 2).sqrt()", why="the root has no derivative at 0: NaN",
+        wrong=lambda w: w.square().sqrt(), margin=math.inf, at="kinks"),
+    Mistake(name="L1-moves-zeros", why="sign(0) = 1",
+        change=Change("scratch.regularization", "np.sign(W)", "np.where(W >= 0, 1, -1)")),
+)
+# fmt: on
 
 ABSOLUTE = PairTwin(
     name="absolute-value-at-0",
@@ -274,27 +238,7 @@ ABSOLUTE = PairTwin(
     cases={"n": widths, "m": examples, "kind": kinds},
     edges={"kinks": {"values": ((0.0, -0.0, 1.0, -1.0),)}},
     weight=0.5,
-    mistakes=(
-        Mistake(
-            name="torch.where(w >= 0, w, -w)",
-            why="derivative 1 at 0: L1 moves zeros",
-            wrong=lambda w: torch.where(w >= 0, w, -w),
-            margin=0.1,
-            at="kinks",
-        ),
-        Mistake(
-            name="(w ** 2).sqrt()",
-            why="the root has no derivative at 0: NaN",
-            wrong=lambda w: w.square().sqrt(),
-            margin=math.inf,
-            at="kinks",
-        ),
-        Mistake(
-            name="L1-moves-zeros",
-            why="sign(0) = 1",
-            change=Change("scratch.regularization", "np.sign(W)", "np.where(W >= 0, 1, -1)"),
-        ),
-    ),
+    mistakes=ABSOLUTE_MISTAKES,
 )
 
 
@@ -313,6 +257,27 @@ def off_by_a_little(honest: Any, **case: Any) -> Values:
     return {**results, "output": results["output"] + 1e-12}
 
 
+# fmt: off
+SIGMOID_MISTAKES = (
+    planted("sigmoid-overflows", "    e = np.exp(-np.abs(Z))  # never overflows\n"
+        "    A = np.where(Z >= 0, 1, e) / (1 + e)\n", "    A = 1 / (1 + np.exp(-Z))\n",
+        "FederatedAI/FATE issue 65"),
+    planted("sigmoid-of-a-clipped-argument", "    e = np.exp(-np.abs(Z))  # never overflows\n",
+        "    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
+        "harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py"),
+    planted("sigmoid-derivative-of-its-own-output",
+        '    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
+        '    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
+        "davidrmiller/neural2d issue 40: the derivative is called with the output"),
+    planted("sigmoid-backward-without-the-upstream-gradient", '{"Z": dA * A * (1 - A)}',
+        '{"Z": A * (1 - A)}',
+        "DiffSharp/DiffSharp issue 16: the tangent is missing in the derivative"),
+    planted("NaN-taken-for-0", "    e = np.exp(-np.abs(Z))  # never overflows\n",
+        "    Z = np.nan_to_num(Z)\n    e = np.exp(-np.abs(Z))\n",
+        why="nan_to_num hides what has gone wrong before"),
+)
+# fmt: on
+
 SIGMOID = activation(
     "sigmoid",
     formula="A = 1 / (1 + e^-Z);  dA/dZ = A (1 - A)",
@@ -326,46 +291,7 @@ SIGMOID = activation(
             gauges=lambda **case: {"output": 1.0, "gradient of Z": np.abs(case["upstream"])},
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="sigmoid-overflows",
-            seen="FederatedAI/FATE issue 65",
-            change=typed_into(
-                "    e = np.exp(-np.abs(Z))  # never overflows\n"
-                "    A = np.where(Z >= 0, 1, e) / (1 + e)\n",
-                "    A = 1 / (1 + np.exp(-Z))\n",
-            ),
-        ),
-        Mistake(
-            name="sigmoid-of-a-clipped-argument",
-            seen="harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py",
-            change=typed_into(
-                "    e = np.exp(-np.abs(Z))  # never overflows\n",
-                "    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
-            ),
-        ),
-        Mistake(
-            name="sigmoid-derivative-of-its-own-output",
-            seen="davidrmiller/neural2d issue 40: the derivative is called with the output",
-            change=typed_into(
-                '    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
-                '    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
-            ),
-        ),
-        Mistake(
-            name="sigmoid-backward-without-the-upstream-gradient",
-            seen="DiffSharp/DiffSharp issue 16: the tangent is missing in the derivative",
-            change=typed_into('{"Z": dA * A * (1 - A)}', '{"Z": A * (1 - A)}'),
-        ),
-        Mistake(
-            name="NaN-taken-for-0",
-            why="nan_to_num hides what has gone wrong before",
-            change=typed_into(
-                "    e = np.exp(-np.abs(Z))  # never overflows\n",
-                "    Z = np.nan_to_num(Z)\n    e = np.exp(-np.abs(Z))\n",
-            ),
-        ),
-    ),
+    mistakes=SIGMOID_MISTAKES,
 )
 
 
@@ -388,6 +314,23 @@ def cut(honest: Any, Z: Array, upstream: Array) -> Values:
     return {**results, "output": np.maximum(results["output"], -0.999)}
 
 
+# fmt: off
+TANH_MISTAKES = (
+    planted("tanh-overflows", "A = np.tanh(Z)",
+        "A = (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))",
+        "BelfrySCAD/BOSL2 issue 1572; BVLC/caffe pull request 1455"),
+    planted("tanh-derivative-from-Z", "return A, TanhCache(A)", "return A, TanhCache(Z)",
+        "lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input"),
+    planted("tanh-backward-pulls-the-upstream-gradient-twice", '{"Z": dA * (1 - A**2)}',
+        '{"Z": dA * dA * (1 - A**2)}',
+        "elixir-nx/nx pull request 1779: unseen by tests whose upstream gradient is ones"),
+    planted("tanh-by-a-difference-of-two-sigmoids", "A = np.tanh(Z)",
+        "A = 2 / (1 + np.exp(-2 * np.clip(Z, -300, 300))) - 1",
+        why="2 sigmoid(2 Z) - 1 loses the digits of a small Z"),
+    planted_in_torch("tanh-of-torch-made-of-lines", "tanh = nn.Tanh\n", "tanh = nn.Hardtanh\n"),
+)
+# fmt: on
+
 TANH = activation(
     "tanh",
     formula="A = (e^Z - e^-Z) / (e^Z + e^-Z);  dA/dZ = 1 - A^2",
@@ -401,36 +344,7 @@ TANH = activation(
         ),
         Relation(name="tanh is odd", holds=mirrored, broken_by=cut, at={"scale": 5.0}),
     ),
-    mistakes=(
-        Mistake(
-            name="tanh-overflows",
-            seen="BelfrySCAD/BOSL2 issue 1572; BVLC/caffe pull request 1455",
-            change=typed_into(
-                "A = np.tanh(Z)", "A = (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))"
-            ),
-        ),
-        Mistake(
-            name="tanh-derivative-from-Z",
-            seen="lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input",
-            change=typed_into("return A, TanhCache(A)", "return A, TanhCache(Z)"),
-        ),
-        Mistake(
-            name="tanh-backward-pulls-the-upstream-gradient-twice",
-            seen="elixir-nx/nx pull request 1779: unseen by tests whose upstream gradient is ones",
-            change=typed_into('{"Z": dA * (1 - A**2)}', '{"Z": dA * dA * (1 - A**2)}'),
-        ),
-        Mistake(
-            name="tanh-by-a-difference-of-two-sigmoids",
-            why="2 sigmoid(2 Z) - 1 loses the digits of a small Z",
-            change=typed_into(
-                "A = np.tanh(Z)", "A = 2 / (1 + np.exp(-2 * np.clip(Z, -300, 300))) - 1"
-            ),
-        ),
-        Mistake(
-            name="tanh-of-torch-made-of-lines",
-            change=typed_into_torch("tanh = nn.Tanh\n", "tanh = nn.Hardtanh\n"),
-        ),
-    ),
+    mistakes=TANH_MISTAKES,
 )
 
 
@@ -485,6 +399,26 @@ def summed_to_l(Z: Array, upstream: Array) -> Values:
     return {"output": E / E[:2].sum(axis=0)}
 
 
+# fmt: off
+SOFTMAX_MISTAKES = (
+    Mistake(name="dim=0", why="the course's axis 0 is torch's axis 1: this sums over the examples",
+        wrong=torch.nn.Softmax(dim=0), margin=0.1,
+        change=Change("torch_ref.activations", "nn.Softmax, dim=1", "nn.Softmax, dim=0")),
+    Mistake(name="the sum ends at l", why="columns no longer sum to 1", values=summed_to_l,
+        margin=0.1),
+    planted("softmax-backward-by-the-diagonal", '{"Z": A * (dA - (A * dA).sum(axis=0))}',
+        '{"Z": dA * A * (1 - A)}', "deeplearning4j/libnd4j issue 440; RubixML/ML pull request 438"),
+    planted("softmax-without-the-shift", "np.exp(Z - Z.max(axis=0))", "np.exp(Z)",
+        "uTensor/uTensor issue 175"),
+    planted("softmax-shifted-by-the-largest-of-the-batch", "Z.max(axis=0))  # a shift",
+        "Z.max())  # a shift",
+        "lzx1413/PytorchSSD issue 22, whose log_sum_exp takes x.data.max() over all rows"),
+    planted("softmax-denominator-begins-after-the-first-class", "E / E.sum(axis=0)",
+        "E / E[min(1, len(E) - 1) :].sum(axis=0)",
+        "dmlc/minerva issue 40: the loop of the sum misses index 0"),
+)
+# fmt: on
+
 SOFTMAX = activation(
     "softmax",
     formula="A = e^Z / sum over all C classes of e^Z, down a column",
@@ -525,47 +459,7 @@ SOFTMAX = activation(
             gauges=summed,
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="dim=0",
-            why="the course's axis 0 is torch's axis 1: this sums over the examples",
-            wrong=torch.nn.Softmax(dim=0),
-            margin=0.1,
-            change=typed_into_torch("nn.Softmax, dim=1", "nn.Softmax, dim=0"),
-        ),
-        Mistake(
-            name="the sum ends at l",
-            why="columns no longer sum to 1",
-            values=summed_to_l,
-            margin=0.1,
-        ),
-        Mistake(
-            name="softmax-backward-by-the-diagonal",
-            seen="deeplearning4j/libnd4j issue 440; RubixML/ML pull request 438",
-            change=typed_into('{"Z": A * (dA - (A * dA).sum(axis=0))}', '{"Z": dA * A * (1 - A)}'),
-        ),
-        Mistake(
-            name="softmax-without-the-shift",
-            seen="uTensor/uTensor issue 175",
-            change=typed_into("np.exp(Z - Z.max(axis=0))", "np.exp(Z)"),
-        ),
-        Mistake(
-            name="softmax-shifted-by-the-largest-of-the-batch",
-            seen="lzx1413/PytorchSSD issue 22, whose log_sum_exp takes x.data.max() over all rows",
-            change=typed_into("Z.max(axis=0))  # a shift", "Z.max())  # a shift"),
-        ),
-        Mistake(
-            name="softmax-denominator-begins-after-the-first-class",
-            seen="dmlc/minerva issue 40: the loop of the sum misses index 0",
-            change=typed_into("E / E.sum(axis=0)", "E / E[min(1, len(E) - 1) :].sum(axis=0)"),
-        ),
-        Mistake(
-            name="NaN-left-out-of-the-sum",
-            change=typed_into(
-                "np.exp(Z - Z.max(axis=0))", "np.nan_to_num(np.exp(Z - np.nanmax(Z, axis=0)))"
-            ),
-        ),
-    ),
+    mistakes=SOFTMAX_MISTAKES,
 )
 
 
@@ -597,22 +491,18 @@ HARDMAX = FunctionTwin(
     weight=0.5,
     calls=hardmax_calls,
     mistakes=(
-        Mistake(
-            name="hardmax-of-the-whole-batch",
-            seen="lisa-lab/DeepLearningTutorials pull request 15: argmax without its axis",
-            change=typed_into(
-                "    A = np.zeros_like(Z)\n"
-                "    np.put_along_axis(A, Z.argmax(axis=0, keepdims=True), 1, axis=0)\n",
-                "    A = (Z == Z.max()).astype(Z.dtype)\n",
-            ),
+        planted(
+            "hardmax-of-the-whole-batch",
+            "    A = np.zeros_like(Z)\n"
+            "    np.put_along_axis(A, Z.argmax(axis=0, keepdims=True), 1, axis=0)\n",
+            "    A = (Z == Z.max()).astype(Z.dtype)\n",
+            "lisa-lab/DeepLearningTutorials pull request 15: argmax without its axis",
         ),
-        Mistake(
-            name="hardmax-of-torch-at-every-largest",
+        planted_in_torch(
+            "hardmax-of-torch-at-every-largest",
+            "nn.functional.one_hot(Z.argmax(dim=1), Z.shape[1]).to(Z.dtype)",
+            "(Z == Z.amax(dim=1, keepdim=True)).to(Z.dtype)",
             why="a tie gives two labels",
-            change=typed_into_torch(
-                "nn.functional.one_hot(Z.argmax(dim=1), Z.shape[1]).to(Z.dtype)",
-                "(Z == Z.amax(dim=1, keepdim=True)).to(Z.dtype)",
-            ),
         ),
     ),
 )

@@ -25,12 +25,15 @@ from parity_tests.rows import (
     Relation,
     Values,
     evaluate,
+    mistake,
 )
 from scratch import batch_norm as ours
 from torch_ref import batch_norm as theirs
 from torch_ref.network import Network
 
-typed_into = partial(Change, "scratch.batch_norm")
+planted = partial(mistake, "scratch.batch_norm")
+planted_in_torch = partial(mistake, "torch_ref.batch_norm")
+
 
 TAUGHT = 'Course 2, week 3, "Normalizing activations in a network"; torch.nn.functional.batch_norm'
 AT_TEST_TIME = 'Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d'
@@ -125,6 +128,46 @@ def detached(
     return {"gradient of Z": inv_std * (g - kept)}
 
 
+# fmt: off
+BATCH_NORM_MISTAKES = (
+    Mistake(name="(Z - mean) / (sigma^2 + epsilon)",
+        seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
+        why="without the root Z_norm has the variance 1 / sigma^2", values=without_root, margin=0.1,
+        change=Change("scratch.batch_norm", "1 / np.sqrt(variance + float(epsilon))\n    Z_norm",
+        "1 / (variance + float(epsilon))\n    Z_norm")),
+    Mistake(name="epsilon beside the deviation",
+        why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
+        values=epsilon_outside, margin=1e-7),
+    Mistake(name="the mean is taken for a constant", seen="mlpack/mlpack pull request 1327",
+        why="the way through the mean is missing", values=partial(detached, "mean"), margin=0.1,
+        change=Change("scratch.batch_norm", "(g - through_mean - through_variance)",
+        "(g - through_variance)")),
+    Mistake(name="the variance is taken for a constant",
+        seen="abhiskk/ladder issue 2: the variance is detached",
+        why="the way through the variance is missing", values=partial(detached, "variance"),
+        margin=0.1,
+        change=Change("scratch.batch_norm", "through_mean - through_variance)", "through_mean)")),
+    planted("batch-norm-backward-without-both-paths",
+        "inv_std * (g - through_mean - through_variance)", "inv_std * g / g.shape[1]",
+        "mlpack/mlpack pull request 1327, the lines it takes away"),
+    planted("batch-norm-backward-without-gamma", "g = gamma * dZ_tilde", "g = dZ_tilde",
+        "denizyuret/Knet.jl issue 288"),
+    planted("batch-norm-epsilon-typed-in", "variance + float(epsilon))\n    Z_norm",
+        "variance + 1e-5)\n    Z_norm",
+        "pjreddie/darknet issue 1723: .00001f in the formulas, whatever epsilon is"),
+    planted("batch-norm-variance-by-one-pass", "np.square(centred).mean(axis=1, keepdims=True)",
+        "np.square(Z).mean(axis=1, keepdims=True) - np.square(mean)",
+        "google/objax issue 182; tenstorrent/tt-metal issue 45968"),
+    planted("batch-norm-normalizes-by-m-minus-1", "np.square(centred).mean(axis=1, keepdims=True)",
+        "np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
+        "uxlfoundation/oneDNN issue 517: the moments of tiny-dnn"),
+    planted_in_torch("batch-norm-of-torch-with-its-own-epsilon", "True, 0.0, epsilon, True",
+        "True, 0.0, 1e-5, True"),
+    planted_in_torch("batch-norm-of-torch-without-beta", "(Z, gamma, beta, None",
+        "(Z, gamma, 0 * beta, None"),
+)
+# fmt: on
+
 BATCH_NORM = PairTwin(
     name="batch_norm",
     formula="Z_norm = (Z - mean) / sqrt(sigma^2 + epsilon);  Z~ = gamma Z_norm + beta",
@@ -187,76 +230,7 @@ BATCH_NORM = PairTwin(
             at={"epsilon": 1e-30},
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="(Z - mean) / (sigma^2 + epsilon)",
-            seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
-            why="without the root Z_norm has the variance 1 / sigma^2",
-            values=without_root,
-            margin=0.1,
-            change=typed_into(
-                "1 / np.sqrt(variance + float(epsilon))\n    Z_norm",
-                "1 / (variance + float(epsilon))\n    Z_norm",
-            ),
-        ),
-        Mistake(
-            name="epsilon beside the deviation",
-            why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
-            values=epsilon_outside,
-            margin=1e-7,
-        ),
-        Mistake(
-            name="the mean is taken for a constant",
-            seen="mlpack/mlpack pull request 1327",
-            why="the way through the mean is missing",
-            values=partial(detached, "mean"),
-            margin=0.1,
-            change=typed_into("(g - through_mean - through_variance)", "(g - through_variance)"),
-        ),
-        Mistake(
-            name="the variance is taken for a constant",
-            seen="abhiskk/ladder issue 2: the variance is detached",
-            why="the way through the variance is missing",
-            values=partial(detached, "variance"),
-            margin=0.1,
-            change=typed_into("(g - through_mean - through_variance)", "(g - through_mean)"),
-        ),
-        Mistake(
-            name="batch-norm-backward-without-both-paths",
-            seen="mlpack/mlpack pull request 1327, the lines it takes away",
-            change=typed_into(
-                "inv_std * (g - through_mean - through_variance)", "inv_std * g / g.shape[1]"
-            ),
-        ),
-        Mistake(
-            name="batch-norm-backward-without-gamma",
-            seen="denizyuret/Knet.jl issue 288",
-            change=typed_into("g = gamma * dZ_tilde", "g = dZ_tilde"),
-        ),
-        Mistake(
-            name="batch-norm-epsilon-typed-in",
-            seen="pjreddie/darknet issue 1723: .00001f in the formulas, whatever epsilon is",
-            change=typed_into(
-                "variance + float(epsilon))\n    Z_norm", "variance + 1e-5)\n    Z_norm"
-            ),
-        ),
-        Mistake(
-            name="batch-norm-variance-by-one-pass",
-            seen="google/objax issue 182; tenstorrent/tt-metal issue 45968",
-            change=typed_into(
-                "np.square(centred).mean(axis=1, keepdims=True)",
-                "np.square(Z).mean(axis=1, keepdims=True) - np.square(mean)",
-            ),
-        ),
-        Mistake(
-            name="batch-norm-normalizes-by-m-minus-1",
-            seen="uxlfoundation/oneDNN issue 517: the moments of tiny-dnn",
-            change=typed_into(
-                "np.square(centred).mean(axis=1, keepdims=True)",
-                "np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
-            ),
-        ),
-    ),
+    mistakes=BATCH_NORM_MISTAKES,
 )
 
 
@@ -312,6 +286,19 @@ def update_calls(mean: Array, variance: Array, Z: Array, **choices: Any) -> Iter
     yield "scratch.batch_norm.update_running_averages", arguments
 
 
+# fmt: off
+UPDATE_MISTAKES = (
+    planted("running-variance-unscaled", "m / (m - 1) if unbiased else 1.0", "1.0",
+        "callummcdougall/ARENA_3.0 issue 415"),
+    planted("running-variance-always-scaled", "m / (m - 1) if unbiased else 1.0",
+        "m / max(1, m - 1)",
+        "pytorch/pytorch issue 3122: training and evaluation divide by different numbers"),
+    planted("running-averages-decay-reversed", "kept, moved = float(decay), 1 - float(decay)",
+        "kept, moved = 1 - float(decay), float(decay)",
+        "r9y9/tacotron_pytorch issue 19; fastestimator/fastestimator pull request 1201"),
+)
+# fmt: on
+
 UPDATE = FunctionTwin(
     name="update_running_averages",
     formula="average = beta average + (1 - beta) batch's, of mean and variance",
@@ -337,26 +324,7 @@ UPDATE = FunctionTwin(
     gauges=update_gauges,
     weight=2,
     calls=update_calls,
-    mistakes=(
-        Mistake(
-            name="running-variance-unscaled",
-            seen="callummcdougall/ARENA_3.0 issue 415",
-            change=typed_into("m / (m - 1) if unbiased else 1.0", "1.0"),
-        ),
-        Mistake(
-            name="running-variance-always-scaled",
-            seen="pytorch/pytorch issue 3122: training and evaluation divide by different numbers",
-            change=typed_into("m / (m - 1) if unbiased else 1.0", "m / max(1, m - 1)"),
-        ),
-        Mistake(
-            name="running-averages-decay-reversed",
-            seen="r9y9/tacotron_pytorch issue 19; fastestimator/fastestimator pull request 1201",
-            change=typed_into(
-                "kept, moved = float(decay), 1 - float(decay)",
-                "kept, moved = 1 - float(decay), float(decay)",
-            ),
-        ),
-    ),
+    mistakes=UPDATE_MISTAKES,
 )
 
 #: sizes of the mini-batches of a short training, the last of them short.
@@ -381,6 +349,18 @@ def tracked(batches: Sequence[Array], Z: Array, decay: float) -> Values:
         values[name] = variance
     prediction = ours.batch_norm_predict(Z, one, 0 * one, mean, variance)
     return {**values, "mean": mean, "prediction": prediction}
+
+
+def tracked_gauges(batches: Sequence[Array], Z: Array, decay: float) -> Values:
+    """Return the gauges: a mean sums up entries of both signs, and the prediction takes it away.
+
+    A variance may be what little is left of a larger one that torch moves on from.
+    """
+    size = max(np.abs(one).max() for one in batches)
+    spread = max(one.var(axis=1, keepdims=True).max() for one in batches)
+    variance = tracked(batches, Z, decay)["variance"]
+    moved = (np.abs(Z) + size) / np.sqrt(variance) * np.maximum(1, spread / variance)
+    return {"mean": size, "prediction": moved}
 
 
 def tracked_by(layer: nn.BatchNorm1d, batches: Sequence[Array], Z: Array) -> Values:
@@ -414,6 +394,27 @@ def tracked_as_typed(text: str, batches: Sequence[Array], Z: Array, decay: float
     return {"mean": values["mean"], "unbiased variance": values["variance"]}
 
 
+# fmt: off
+RUNNING_MISTAKES = (
+    Mistake(name="momentum=beta",
+        why="torch's momentum weighs the new batch, the course's beta the past",
+        values=lambda batches, Z, decay: tracked_by(plain_layer(decay), batches, Z), margin=0.1),
+    Mistake(name="torch's variance for 1/m",
+        why="torch normalizes with 1/m but remembers m / (m - 1) of it",
+        values=lambda decay, **case: tracked_by(plain_layer(1 - decay), **case), margin=0.05),
+    Mistake(name="1/m for torch's variance",
+        why="the biased variance is smaller than torch's running_var",
+        values=lambda **case: {"unbiased variance": tracked(**case)["variance"]}, margin=0.05),
+    Mistake(name="eval() forgotten",
+        why="a module in training mode normalizes by the batch it predicts on",
+        values=lambda batches, Z, decay: {"prediction": columns(plain_layer(0.1)(rows(Z)))},
+        margin=0.1),
+    planted_in_torch("decay-taken-for-torch's-momentum", "momentum=1 - decay", "momentum=decay"),
+    planted_in_torch("running-variance-of-torch-by-its-default", "dim=0, correction=0", "dim=0",
+        why="torch.var_mean divides by m - 1 unless told otherwise"),
+)
+# fmt: on
+
 RUNNING = FunctionTwin(
     name="batch-norm-running-averages",
     formula="average = beta average + (1 - beta) batch's, of mean and variance with 1/m",
@@ -428,37 +429,8 @@ RUNNING = FunctionTwin(
     draw=draw_batches,
     cases={"decay": betas},
     edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}},
-    # a mean sums up entries of both signs, and the prediction takes it away
-    gauges=lambda batches, Z, decay: {
-        "mean": max(np.abs(one).max() for one in batches),
-        "prediction": 4 * np.abs(Z).max() + np.abs(np.asarray(batches[0])).max(),
-    },
-    mistakes=(
-        Mistake(
-            name="momentum=beta",
-            why="torch's momentum weighs the new batch, the course's beta the past",
-            values=lambda batches, Z, decay: tracked_by(plain_layer(decay), batches, Z),
-            margin=0.1,
-        ),
-        Mistake(
-            name="torch's variance for 1/m",
-            why="torch normalizes with 1/m but remembers m / (m - 1) of it",
-            values=lambda batches, Z, decay: tracked_by(plain_layer(1 - decay), batches, Z),
-            margin=0.05,
-        ),
-        Mistake(
-            name="1/m for torch's variance",
-            why="the biased variance is smaller than torch's running_var",
-            values=lambda **case: {"unbiased variance": tracked(**case)["variance"]},
-            margin=0.05,
-        ),
-        Mistake(
-            name="eval() forgotten",
-            why="a module in training mode normalizes by the batch it predicts on",
-            values=lambda batches, Z, decay: {"prediction": columns(plain_layer(0.1)(rows(Z)))},
-            margin=0.1,
-        ),
-    ),
+    gauges=tracked_gauges,
+    mistakes=RUNNING_MISTAKES,
 )
 
 
@@ -534,10 +506,11 @@ PREDICTION = FunctionTwin(
     gauges=prediction_gauges,
     float32=True,
     mistakes=(
-        Mistake(
-            name="batch-norm-predicts-without-epsilon",
-            seen="chainer/chainer pull request 2214",
-            change=typed_into("variance + float(epsilon))\n    Z_tilde", "variance)\n    Z_tilde"),
+        planted(
+            "batch-norm-predicts-without-epsilon",
+            "variance + float(epsilon))\n    Z_tilde",
+            "variance)\n    Z_tilde",
+            "chainer/chainer pull request 2214",
         ),
     ),
 )

@@ -13,7 +13,6 @@ from parity_tests.compare.gauges import linear_gauges
 from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
     Mistake,
     Pair,
@@ -21,12 +20,13 @@ from parity_tests.rows import (
     Values,
     crossed,
     evaluate,
+    mistake,
 )
 from scratch.linear import linear_backward, linear_forward
 from torch_ref.linear import linear
 
-typed_into = partial(Change, "scratch.linear")
-typed_into_torch = partial(Change, "torch_ref.linear")
+planted = partial(mistake, "scratch.linear")
+planted_in_torch = partial(mistake, "torch_ref.linear")
 
 
 def draw_layer(
@@ -111,6 +111,25 @@ FLOAT32_PRODUCTS = FunctionTwin(
     ),
 )
 
+# fmt: off
+LINEAR_MISTAKES = (
+    planted("db-without-keepdims", "dZ.sum(axis=1, keepdims=True)", "dZ.sum(axis=1)",
+        "Kulbear/deep-learning-coursera issue 8: the shape of db is not as expected"),
+    planted("1/m-twice", ",  # (n, m) @ (m, n_prev)", " / dZ.shape[1],  # (n, m) @ (m, n_prev)",
+        "jinglescode/time-series-forecasting-pytorch issue 13: divided once more"),
+    planted("W-not-transposed-where-it-is-square", "A_prev, W = cache\n",
+        "A_prev, W = cache\n    W = W.mT if len(W) == W.shape[1] else W\n",
+        why="NumPy itself refuses every other shape"),
+    planted("b-as-a-row-where-it-fits", "@ A_prev + b",
+        "@ A_prev + (b.mT if len(b) == A_prev.shape[1] else b)",
+        why="n = m examples let it pass, elsewhere NumPy does not"),
+    planted_in_torch("W-of-torch-not-transposed-where-it-is-square", "(A_prev, W, b)",
+        "(A_prev, W.mT if len(W) == W.shape[1] else W, b)",
+        why="torch itself refuses every other shape"),
+    planted_in_torch("linear-of-torch-without-b", "(A_prev, W, b)", "(A_prev, W, 0 * b)"),
+)
+# fmt: on
+
 TWINS = (
     PairTwin(
         name="linear",
@@ -131,46 +150,7 @@ TWINS = (
         },
         gauges=linear_gauges,
         weight=6,
-        mistakes=(
-            Mistake(
-                name="db-without-keepdims",
-                seen="Kulbear/deep-learning-coursera issue 8: the shape of db is not as expected",
-                change=typed_into("dZ.sum(axis=1, keepdims=True)", "dZ.sum(axis=1)"),
-            ),
-            Mistake(
-                name="1/m-twice",
-                seen="jinglescode/time-series-forecasting-pytorch issue 13: divided once more",
-                change=typed_into(
-                    ",  # (n, m) @ (m, n_prev)", " / dZ.shape[1],  # (n, m) @ (m, n_prev)"
-                ),
-            ),
-            Mistake(
-                name="W-not-transposed-where-it-is-square",
-                why="NumPy itself refuses every other shape",
-                change=typed_into(
-                    "A_prev, W = cache\n",
-                    "A_prev, W = cache\n    W = W.mT if len(W) == W.shape[1] else W\n",
-                ),
-            ),
-            Mistake(
-                name="b-as-a-row-where-it-fits",
-                why="n = m examples let it pass, elsewhere NumPy does not",
-                change=typed_into(
-                    "@ A_prev + b", "@ A_prev + (b.mT if len(b) == A_prev.shape[1] else b)"
-                ),
-            ),
-            Mistake(
-                name="W-of-torch-not-transposed-where-it-is-square",
-                why="torch itself refuses every other shape",
-                change=typed_into_torch(
-                    "(A_prev, W, b)", "(A_prev, W.mT if len(W) == W.shape[1] else W, b)"
-                ),
-            ),
-            Mistake(
-                name="linear-of-torch-without-b",
-                change=typed_into_torch("(A_prev, W, b)", "(A_prev, W, 0 * b)"),
-            ),
-        ),
+        mistakes=LINEAR_MISTAKES,
     ),
     FLOAT32_PRODUCTS,
 )

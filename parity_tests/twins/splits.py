@@ -132,13 +132,6 @@ def has_the_sizes_of_the_table(run: Any, **case: Any) -> tuple[Values, Values]:
     return {"parts": np.array(found)}, {"parts": np.array(expected)}
 
 
-def is_the_order_cut(run: Any, order: Array, ratios: tuple[float, ...]) -> None:
-    """Hold the parts to being the order, cut into pieces of the right sizes."""
-    parts = [*run("split", order=order, ratios=ratios).values()]
-    assert np.array_equal(np.concatenate(parts), order)
-    assert tuple(map(len, parts)) == ours.sizes(len(order), ratios)
-
-
 def has_each_class_in_proportion(
     run: Any, Y: Array, order: Array, ratios: tuple[float, ...]
 ) -> None:
@@ -151,18 +144,6 @@ def has_each_class_in_proportion(
         assert (np.diff(place[part]) > 0).all(), "the order is lost inside of a part"
         shares = np.bincount(label[part], minlength=label.max() + 1)
         assert np.abs(shares - ratio * np.bincount(label)).max() <= 1 + 1e-9, shares
-
-
-def holds_out_each_once(run: Any, order: Array, k: int) -> None:
-    """Hold the folds to being the order in pieces of nearly one size, trained on all others."""
-    indices = [*run("k_fold", order=order, k=k).values()]
-    trained, held_out = indices[::2], indices[1::2]
-    assert np.array_equal(np.concatenate(held_out), order)
-    lengths = [len(one) for one in held_out]
-    assert max(lengths) - min(lengths) <= 1
-    assert lengths == sorted(lengths, reverse=True)
-    for train, out in zip(trained, held_out, strict=True):
-        assert np.array_equal(train, order[~np.isin(order, out)])
 
 
 # --- mistakes -------------------------------------------------------------------------------------
@@ -221,12 +202,6 @@ TWINS = (
                 margin=0.1,
             ),
             Mistake(
-                name="each part rounded by itself",
-                why="0.6, 0.2 and 0.2 of 7 are 4, 1 and 1: an example is lost",
-                values=by_rounding,
-                margin=0.1,
-            ),
-            Mistake(
                 name="examples-lost-by-rounding",
                 seen="scikit-learn issue 7877: 400 and 100 of 1000",
                 change=typed_into("by_rest[: m - sum(counts)]", "by_rest[:0]"),
@@ -263,15 +238,6 @@ TWINS = (
             "one example each": {"m": 2, "shares": (1, 1)},
             "more than int8 counts": {"m": 300},
         },
-        relations=(
-            Relation(
-                name="the parts are the order",
-                holds=is_the_order_cut,
-                broken_by=lambda honest, **case: {
-                    name: np.sort(part) for name, part in honest(**case).items()
-                },
-            ),
-        ),
     ),
     FunctionTwin(
         name="stratified_split",
@@ -302,12 +268,6 @@ TWINS = (
                 name="every part has every class's share to within one example",
                 holds=has_each_class_in_proportion,
                 broken_by="class-shares-lost-in-the-second-cut",
-            ),
-            Relation(
-                name="every part of ten has every class's share to within one example",
-                holds=has_each_class_in_proportion,
-                broken_by="class-shares-lost-in-the-second-cut",
-                at={"shares": (12, 5, 3), "classes": 5, "m": 128},
             ),
         ),
         mistakes=(
@@ -340,17 +300,6 @@ TWINS = (
                 ),
             ),
             Mistake(
-                name="torch-class-shares-lost-in-the-second-cut",
-                seen="train_test_split called twice, the second time without stratify",
-                change=typed_into_torch(
-                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
-                    "    rest = part_of.nonzero().squeeze(1)\n"
-                    "    cut = torch.arange(1, len(wanted)).repeat_interleave(wanted[1:])\n"
-                    "    part_of[rest] = cut\n"
-                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
-                ),
-            ),
-            Mistake(
                 name="torch-labels-not-in-the-order",
                 why="classes stand in the order of the data, the parts in that of the order",
                 change=typed_into_torch(
@@ -371,16 +320,6 @@ TWINS = (
         draw=draw_folds,
         cases={"m": st.integers(2, 100), "k": st.integers(2, 12), "whole": whole},
         edges={"leaving one out": {"m": 5, "k": 5}, "folds of 2, 1 and 1": {"m": 4, "k": 3}},
-        relations=(
-            Relation(
-                name="each example is held out once",
-                holds=holds_out_each_once,
-                broken_by=lambda honest, order, k: {
-                    name: order if name.endswith(" 1") else fold
-                    for name, fold in honest(order=order, k=k).items()
-                },
-            ),
-        ),
         mistakes=(
             Mistake(
                 name="held-out-examples-in-the-training-set",

@@ -44,37 +44,24 @@ NARROW = Parameters({name: view.astype("f4") for name, view in LAYER.items()})
 SMALL = Parameters({"W1": np.ones((1, 2))})
 STATE = Adam().init(LAYER)
 
-MISFITS = {
-    "a dictionary for parameters": (({}, LAYER, STATE), TypeError, "Parameters, got dict"),
-    "a list for gradients": ((LAYER, [], STATE), TypeError, "Parameters, got list"),
-    "gradients of a smaller network": ((LAYER, SMALL, STATE), ValueError, "gradients like"),
-    "gradients of a larger network": (
-        (SMALL, LAYER, Adam().init(SMALL)),
-        ValueError,
-        "gradients like",
-    ),
-    "no state": ((LAYER, LAYER, None), TypeError, "state to be AdamState"),
-    "narrow gradients": ((LAYER, NARROW, STATE), TypeError, "dtype float64, got float32"),
-    "wide gradients": (
-        (NARROW, LAYER, Adam().init(NARROW)),
-        TypeError,
-        "dtype float32, got float64",
-    ),
-    **{
-        f"{name}: {array.dtype} {array.shape}": (
-            (LAYER, LAYER, STATE._replace(**{name: array})),
-            ValueError,
-            f"state.{name} of shape",
-        )
+MISFITS = [
+    (({}, LAYER, STATE), TypeError, "Parameters, got dict"),
+    ((LAYER, [], STATE), TypeError, "Parameters, got list"),
+    ((LAYER, SMALL, STATE), ValueError, "gradients like"),
+    ((SMALL, LAYER, Adam().init(SMALL)), ValueError, "gradients like"),
+    ((LAYER, LAYER, None), TypeError, "state to be AdamState"),
+    ((LAYER, NARROW, STATE), TypeError, "dtype float64, got float32"),
+    ((NARROW, LAYER, Adam().init(NARROW)), TypeError, "dtype float32, got float64"),
+    *(
+        ((LAYER, LAYER, STATE._replace(**{name: array})), ValueError, f"state.{name} of shape")
         for name in ("v", "s")
         for array in (np.zeros(7), np.zeros(5), STATE.v.astype("f4"))
-    },
-}
+    ),
+]
 
 
-@pytest.mark.parametrize("misfit", MISFITS)
-def test_an_update_names_what_does_not_belong(misfit):
-    arguments, error, message = MISFITS[misfit]
+@pytest.mark.parametrize(("arguments", "error", "message"), MISFITS)
+def test_an_update_names_what_does_not_belong(arguments, error, message):
     with pytest.raises(error, match=f"expected .*{re.escape(message)}"):
         Adam().update(*arguments)
 
@@ -116,19 +103,6 @@ def test_a_state_that_is_not_there_is_refused(state):
     for rule in rules:
         with pytest.raises(ValueError, match=r"expected an optimizer with .* for each parameter"):
             getattr(theirs, f"{state}_state")(rule([tensor], learning_rate=0.1))
-
-
-def test_torchs_count_is_that_of_the_first_tensor():
-    """A tensor that had no gradient at first has taken fewer steps."""
-    first, second = torch.ones(2, requires_grad=True), torch.ones(3, requires_grad=True)
-    for choices in ({}, {"bias_correction": False}):
-        optimizer = theirs.adam([first, second], **choices)
-        for tensors in ((first,), (first, second)):
-            optimizer.zero_grad()
-            for tensor in tensors:
-                tensor.grad = torch.ones_like(tensor)
-            optimizer.step()
-        assert theirs.adam_state(optimizer)["t"] == 2
 
 
 def test_torchs_count_in_float32_stands_still():

@@ -1,6 +1,7 @@
-"""What worker processes are sent on: of the standard library alone, for them to start at once.
+"""Cost functions that worker processes run: of the standard library alone, to be there at once.
 
-A test copies this module to where they find it without `parity_tests`, whose imports take seconds.
+A test copies this module to a folder of its own: workers import it without `parity_tests`, which
+takes seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 PATIENCE = 120.0
 
 
-def errand(point: dict[str, Any]) -> float:
+def waiting_cost(point: dict[str, Any]) -> float:
     """Wait for the point's file to be there, make another, fail if it says so, return a cost."""
     deadline = time.monotonic() + PATIENCE
     while not Path(point["waits_for"]).exists():

@@ -1,0 +1,260 @@
+"""Networks whose gradients are checked on both sides: right ones, and wrong ones on purpose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from parity_tests.compare.bridge import rows, to_numpy, to_torch, twin
+from parity_tests.compare.budgets import GRADIENT
+from parity_tests.compare.functions import draw_until
+from parity_tests.compare.measurement import Array
+from parity_tests.rows import Case, Values
+from scratch import gradient_checking as ours
+from scratch.batch_norm import BatchNorm
+from scratch.initializers import initialize
+from scratch.network import Network, cost_and_gradients, network_forward
+from scratch.parameters import Parameters
+from torch_ref import gradient_checking as theirs
+from torch_ref.network import objective
+from torch_ref.parameters import parameters as parameters_of
+
+
+def tensors(named: Mapping[str, Array]) -> dict[str, torch.Tensor]:
+    """Return arrays as torch's."""
+    return {name: to_torch(name, one) for name, one in named.items()}
+
+
+def arrays(named: Mapping[str, torch.Tensor]) -> dict[str, Array]:
+    """Return torch's tensors as arrays."""
+    return {name: to_numpy(name, one) for name, one in named.items()}
+
+
+def far_from_kinks(parameters: Parameters, X: Array, Y: Array, network: Network) -> bool:
+    """Tell whether no rectified Z is so near 0 that a step may lead across."""
+    _, cache = network_forward(X, parameters, network)
+    return all((np.abs(one.Z) > 1e-3).all() for one in cache.activation if hasattr(one, "Z"))
+
+
+def draw_any(
+    rng: np.random.Generator,
+    hidden: str = "tanh",
+    output: str = "softmax",
+    m: int = 20,
+    dtype: Any = np.float64,
+    sizes: tuple[int, ...] = (4, 5, 3),
+    **choices: Any,
+) -> tuple[Parameters, Array, Array, Network]:
+    """Draw a network whose weights are away from 0, and data for it, on kinks or not."""
+    network = Network(layer_sizes=sizes, hidden=hidden, output=output, **choices)
+    parameters = initialize(sizes, "he", rng, dtype, batch_norm=network.batch_norm is not None)
+    drawn = rng.uniform(0.1, 1, parameters.theta.size) * rng.choice([-1, 1], parameters.theta.size)
+    parameters.theta[:] = drawn
+    X = rng.standard_normal((sizes[0], m)).astype(dtype)
+    labels = rng.integers(0, 3, m)
+    Y = np.eye(3)[:, labels] if output == "softmax" else rng.integers(0, 2, (sizes[-1], m))
+    return parameters, X, Y.astype(dtype), network
+
+
+def draw_smooth(
+    rng: np.random.Generator, *choices: Any, **named: Any
+) -> tuple[Parameters, Array, Array, Network]:
+    """Draw the same far from every kink."""
+    return draw_until(far_from_kinks, lambda: draw_any(rng, *choices, **named))
+
+
+#: layers normalized by nothing, by the biased and by the unbiased variance.
+NORMS = {"": None, "biased": BatchNorm(), "unbiased": BatchNorm(unbiased=True)}
+
+
+def draw_check(
+    rng: np.random.Generator,
+    hidden: str = "tanh",
+    output: str = "softmax",
+    norm: str = "",
+    l1: float = 0.3,
+    l2: float = 0.7,
+    epsilon: float | None = None,
+    two_sided: bool = True,
+    layers: int = 1,
+) -> Case:
+    """Draw a network far from kinks, data and penalties."""
+    sizes = (4, *(5, 6)[:layers], 3)
+    drawn = draw_smooth(rng, hidden, output, sizes=sizes, batch_norm=NORMS[norm])
+    case = dict(zip(("parameters", "X", "Y", "network"), drawn, strict=True))
+    return {**case, "l1": l1, "l2": l2, "epsilon": epsilon, "two_sided": two_sided}
+
+
+def check_gauges(
+    parameters: Parameters, X: Array, Y: Array, network: Network, l1: float, l2: float, **step: Any
+) -> Values:
+    """Return the round-off of J over the step, for every quotient."""
+    J, _ = cost_and_gradients(parameters, X, Y, network, l1=l1, l2=l2)
+    root = float(np.finfo(X.dtype).eps) ** (1 / 3 if step["two_sided"] else 1 / 2)
+    return dict.fromkeys(parameters, J / (step["epsilon"] or root))
+
+
+def verdicts(found: Any, quotients: Values, agrees: bool, case: Case) -> Values:
+    """Return the quotients, and whether gradients are right up to the round-off of J, and agree.
+
+    It is told of all together, and of each tensor, whose own gradient may nearly vanish.
+    """
+    eps = float(np.finfo(case["X"].dtype).eps)
+    lost = GRADIENT.eps * eps * max(check_gauges(**case).values())
+    norms = {name: np.linalg.norm(one) for name, one in quotients.items()}
+    return {
+        **quotients,
+        "all are right": bool(found.difference * np.linalg.norm([*norms.values()]) < lost),
+        "each is right": all(found.by_tensor[name] * norms[name] < lost for name in quotients),
+        "agrees": agrees,
+    }
+
+
+def checked(**case: Any) -> Values:
+    """Return our check of a network."""
+    found = ours.check_network(**case)
+    return verdicts(found, dict(found.approximation), found.difference < 1e-5, case)
+
+
+def checked_by_torch(**case: Any) -> Values:
+    """Return torch's, with gradcheck's verdict."""
+    module = twin(case["network"], case["parameters"])
+    choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
+    found = theirs.check_network(module, rows(case["X"]), rows(case["Y"]), **choices)
+    return verdicts(found, arrays(found.approximation), found.agrees, case)
+
+
+def check_calls(**case: Any) -> Iterator[Any]:
+    """Yield the checks of both sides; torch's module is in the mode of predictions, and stays."""
+    yield "scratch.gradient_checking.check_network", case
+    choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
+    module = twin(case["network"], case["parameters"]).eval()
+    data = {"module": module, "X": rows(case["X"]), "Y": rows(case["Y"])}
+    yield "torch_ref.gradient_checking.check_network", {**data, **choices}
+
+
+def one_entry(gradients: Parameters, parameters: Parameters, m: int) -> None:
+    """Get one entry of W2 wrong by a tenth of the largest."""
+    gradients["W2"][1, 2] += 0.1 * np.abs(gradients["W2"]).max()
+
+
+def decayed_biases(gradients: Parameters, parameters: Parameters, m: int) -> None:
+    """Penalize the biases as well."""
+    for name in ("b1", "b2"):
+        gradients[name] += L2 / m * parameters[name]
+
+
+def scaled(name: str, factor: float) -> Callable[..., None]:
+    """Return the mistake that multiplies one tensor."""
+    return lambda gradients, parameters, m: gradients[name].__imul__(factor)
+
+
+#: a mistake, and the tensors that it touches.
+WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
+    "a weight scaled by 1.01": (scaled("W1", 1.01), "W1"),
+    "a bias scaled by 1.01": (scaled("b2", 1.01), "b2"),
+    "a sign flipped": (scaled("b1", -1), "b1"),
+    "one entry": (one_entry, "W2"),
+    "L2 on the biases": (decayed_biases, "b1 b2"),
+    "1/m forgotten": (lambda gradients, _, m: gradients.theta.__imul__(m), "W1 b1 W2 b2"),
+    "zeros": (lambda gradients, _, m: gradients.theta.__imul__(0), "W1 b1 W2 b2"),
+}
+
+L2 = 0.7
+
+
+def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
+    """Draw a network and its gradients, with a mistake in them."""
+    parameters, X, Y, network = draw_smooth(rng)
+    _, gradients = cost_and_gradients(parameters, X, Y, network, l2=L2)
+    WRONG[wrong][0](gradients, parameters, X.shape[1])
+    case = {"parameters": parameters, "X": X, "Y": Y, "network": network}
+    return {**case, "gradients": gradients, "touched": WRONG[wrong][1]}
+
+
+def judged(found: Any, errors: Values, gradients: Parameters, touched: str) -> Values:
+    """Return the error of all gradients and of those touched, and which ones are at fault."""
+    names, dtype = touched.split(), gradients.theta.dtype.type
+    culprit, place = found.culprit
+    return {
+        "difference": dtype(found.difference),
+        **{name: errors[name] for name in names},
+        **{f"{name} as a whole": dtype(found.by_tensor[name]) for name in names},
+        "at fault": " ".join(name for name, error in found.by_tensor.items() if error > 1e-3),
+        # a bias is a column here and a vector there; of several the worst may tie
+        "culprit": f"{culprit} {place[: 1 + (culprit[0] == 'W')]}" if len(names) == 1 else "",
+    }
+
+
+def judged_by_us(gradients: Parameters, touched: str, **case: Any) -> Values:
+    """Return our judgement."""
+    X, Y, network = (case[name] for name in ("X", "Y", "network"))
+    found = ours.gradient_check(
+        lambda moved: cost_and_gradients(moved, X, Y, network, l2=L2)[0],
+        case["parameters"],
+        gradients,
+    )
+    values = judged(found, dict(found.errors), gradients, touched)
+    return {**values, "agrees": found.difference < 1e-7}
+
+
+def judged_by_torch(gradients: Parameters, touched: str, **case: Any) -> Values:
+    """Return torch's."""
+    module, X, Y = twin(case["network"], case["parameters"]), rows(case["X"]), rows(case["Y"])
+
+    def cost(named: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad():
+            for name, parameter in parameters_of(module).items():
+                parameter.copy_(named[name])
+            return objective(module, X, Y, l1=0.0, l2=L2, m=len(X))[0]
+
+    found = theirs.gradient_check(cost, tensors(case["parameters"]), tensors(gradients))
+    return {**judged(found, arrays(found.errors), gradients, touched), "agrees": found.agrees}
+
+
+def judgement_gauges(gradients: Parameters, touched: str, **case: Any) -> Values:
+    """Return the round-off of J over the step and the two norms."""
+    lost = max(check_gauges(**case, l1=0.0, l2=L2, epsilon=None, two_sided=True).values())
+    right = cost_and_gradients(*(case[n] for n in ("parameters", "X", "Y", "network")), l2=L2)[1]
+    norm, names = np.linalg.norm, touched.split()
+    by_name = {name: lost / (norm(right[name]) + norm(gradients[name])) for name in names}
+    return {
+        "difference": lost / (norm(right.theta) + norm(gradients.theta)),
+        **by_name,
+        **{f"{name} as a whole": one for name, one in by_name.items()},
+    }
+
+
+def names_the_fault(run: Any, **case: Any) -> None:
+    """Hold a mistake to being seen, in the tensors that it touches and no others."""
+    values = run("gradient_check", **case)
+    assert not values["agrees"], "the gradients agree"
+    assert values["at fault"] == case["touched"], values["at fault"]
+    assert case["touched"] != "W2" or values["culprit"] == "W2 (1, 2)", values["culprit"]
+
+
+def adds_up(run: Any, **case: Any) -> tuple[Values, Values]:
+    """Return the root of the summed squares of a tensor's errors, and its error as a whole."""
+    values, names = run("gradient_check", **case), case["touched"].split()
+    summed = {name: np.sqrt(np.square(values[name]).sum()) for name in names}
+    return summed, {name: values[f"{name} as a whole"] for name in names}
+
+
+def known(of_m: Callable[[int], float]) -> Callable[..., tuple[Values, Values]]:
+    """Return the relation of a mistake whose error is a number of m."""
+
+    def holds(run: Any, **case: Any) -> tuple[Values, Values]:
+        expected = np.float64(of_m(case["X"].shape[1]))
+        return {"difference": run("gradient_check", **case)["difference"]}, {"difference": expected}
+
+    return holds
+
+
+def unseen(honest: Any, **case: Any) -> Values:
+    """Return a judgement that finds nothing."""
+    values = honest(**case)
+    nothing = {name: 0.9 * one for name, one in values.items() if isinstance(one, np.ndarray)}
+    return {**values, **nothing, "difference": 0.9 * values["difference"], "agrees": True}

@@ -1,0 +1,619 @@
+"""Costs: from logits and from probabilities, where both keep their digits, and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from scipy.special import expit, softmax
+from torch.nn import functional
+
+from parity_tests.compare.bridge import BY_NAME, rows
+from parity_tests.compare.functions import pull_back
+from parity_tests.compare.gauges import softmax_gauges
+from parity_tests.compare.measurement import Array
+from parity_tests.compare.quantities import floored
+from parity_tests.drawing import SMOOTH, classes, draw, examples, kinds, widths
+from parity_tests.rows import (
+    Case,
+    Change,
+    FunctionTwin,
+    Mistake,
+    Pair,
+    PairTwin,
+    Relation,
+    Values,
+    evaluate,
+    mistake,
+)
+from scratch import costs as ours
+from torch_ref import costs as theirs
+
+planted = partial(mistake, "scratch.costs")
+planted_in_torch = partial(mistake, "torch_ref.costs")
+
+Table = Sequence[Sequence[float]]
+Tensor = torch.Tensor
+
+BINARY = 'Course 1, week 2, "Logistic regression cost function"'
+CLASSES = 'Course 2, week 3, "Training a softmax classifier"'
+
+#: probabilities stay so far from 0 and 1: nearer to 0 torch divides by 1e-12, and 1 - A of a
+#: float32 nearer to 1 is 0.
+CLAMPED = 1e-11, 1 - 1e-6
+
+reductions = st.sampled_from(list(ours.REDUCTIONS))
+
+
+def draw_cost(
+    rng: np.random.Generator,
+    letter: str,
+    one_hot: bool,
+    n: int = 3,
+    m: int = 9,
+    kind: str = "normal",
+    reduction: str = "mean",
+    given: Table = (),
+    labels: Table = (),
+) -> Case:
+    """Draw logits or probabilities, the first example undecided, and labels; or take them."""
+    if given:
+        return {letter: np.array(given), "Y": np.array(labels), "reduction": reduction}
+    Z = draw(kind, (n, m), rng)
+    Z[:, 0] = rng.uniform(0.25, 0.75, n)
+    if one_hot:
+        Y = np.eye(n)[:, rng.permutation(np.resize(np.arange(n), m))]
+    else:
+        Y = rng.permutation(np.resize([0.0, 1.0], n * m)).reshape(n, m)
+    if letter == "A":
+        Z = np.clip(softmax(Z, axis=0) if one_hot else expit(Z), *CLAMPED)
+    return {letter: Z, "Y": Y, "reduction": reduction}
+
+
+def smooth(kind: str = "normal", given: Table = (), **_: Any) -> bool:
+    """Tell whether differences can bear witness."""
+    return kind in SMOOTH and not given
+
+
+def as_typed(text: str, Z: Array, Y: Array, reduction: str, upstream: Array) -> Values:
+    """Return a cost of logits and its gradient by a text."""
+    cost: Callable[..., Any] = lambda one, Y: evaluate(text, Z=one, Y=Y, m=len(Y))  # noqa: E731
+    J, gradients = pull_back(cost, {"Z": Z}, {"Y": Y}, upstream, "cpu", BY_NAME)
+    return {"output": J, "gradient of Z": gradients["Z"]}
+
+
+def divisor_of(arguments: Mapping[str, Any]) -> int:
+    """Return the number that the sum is divided by."""
+    return ours.REDUCTIONS[arguments["reduction"]](arguments["Y"].shape[1])
+
+
+def cost_of(name: str, arguments: Mapping[str, Any]) -> Any:
+    """Return our cost: the terms of its sum have one sign, and each keeps its digits."""
+    return np.asarray(ours.COSTS[name].forward(**arguments)[0])
+
+
+#: size of the gradient's entries, for dJ = 1 and a sum.
+SLOPES: Mapping[str, Callable[[Array, Array], Array]] = {
+    "absolute_error": lambda A, Y: np.ones_like(A),
+    "binary_cross_entropy": lambda A, Y: 1 / np.where(Y == 1, A, 1 - A),
+    "cross_entropy": lambda A, Y: Y / np.where(Y == 1, A, 1),
+}
+
+
+def of_probabilities(name: str, arguments: Mapping[str, Any], dJ: Any) -> dict[str, Array]:
+    """Return the gauges of a cost and, entry by entry, of its gradient."""
+    slope = SLOPES[name](arguments["A"], arguments["Y"]) / divisor_of(arguments)
+    return {"output": cost_of(name, arguments), "A": np.abs(dJ) * slope}
+
+
+def of_logits(arguments: Mapping[str, Any], dJ: Any) -> dict[str, Array]:
+    """Return the gauges of binary costs, of which torch takes two numbers like Z apart."""
+    Z, Y = arguments["Z"], arguments["Y"]
+    divisor, A = divisor_of(arguments), expit(Z)
+    J = cost_of("binary_cross_entropy_with_logits", arguments)
+    return {
+        "output": J + np.abs((1 - Y) * Z).sum() / divisor,
+        "Z": np.abs(dJ) / divisor * (A + np.abs(A - Y)),
+    }
+
+
+def of_class_logits(arguments: Mapping[str, Any], dJ: Any) -> dict[str, Array]:
+    """Return the gauges of class costs: the log of a sum near 1 keeps its absolute error."""
+    Z, Y, divisor = arguments["Z"], arguments["Y"], divisor_of(arguments)
+    pulled = softmax_gauges({"Z": Z}, np.ones_like(Y))["output"] + Y
+    J = cost_of("cross_entropy_with_logits", arguments)
+    return {
+        "output": J + Y.shape[1] / divisor,
+        "Z": floored(np.abs(dJ) / divisor * pulled, Z.dtype),
+    }
+
+
+def m_times(row: str) -> Relation:
+    """Return the relation of both reductions, broken by a mean over entries."""
+
+    def holds(run: Any, **case: Any) -> tuple[Values, Values]:
+        mean, total = (run(row, **{**case, "reduction": one})["output"] for one in ("mean", "sum"))
+        return {"mean times m": mean * case["Y"].shape[1]}, {"mean times m": total}
+
+    def over_entries(honest: Any, **case: Any) -> Values:
+        share = len(case["Y"]) if case["reduction"] == "mean" else 1
+        return {name: one / share for name, one in honest(**case).items()}
+
+    return Relation(name="the mean is the sum over m", holds=holds, broken_by=over_entries)
+
+
+def cost(name: str, row: str, letter: str, **others: Any) -> PairTwin:
+    """Return the row of a cost of the table."""
+    one_hot, pair = name.startswith("cross"), ours.COSTS[name]
+    relations = (m_times(row), *others.pop("relations", ()))
+    return PairTwin(
+        name=row,
+        proves=(f"{name}_forward", f"{name}_backward"),
+        ours=Pair(pair.forward, pair.backward),
+        theirs=theirs.COSTS[name],
+        constants=("Y", "reduction"),
+        draw=partial(draw_cost, letter=letter, one_hot=one_hot),
+        cases={
+            "n": classes if one_hot else widths,
+            "m": examples,
+            "kind": kinds,
+            "reduction": reductions,
+        },
+        smooth=smooth,
+        relations=relations,
+        **others,
+    )
+
+
+# --- from probabilities ---------------------------------------------------------------------------
+
+# fmt: off
+ABSOLUTE_ERROR_MISTAKES = (
+    planted("absolute-error-averaged-over-outputs", "np.abs(Y - A).sum() / divisor",
+        "np.abs(Y - A).mean()",
+        "jinglescode/time-series-forecasting-pytorch issue 13: reduction by the mean"),
+    planted("absolute-error-descends-upwards", "np.sign(A - Y)", "np.sign(Y - A)",
+        "math.techqa.club question 4158072: y - output for output - y"),
+    planted_in_torch("absolute-error-of-torch-made-smooth", "return functional.l1_loss",
+        "return functional.smooth_l1_loss"),
+)
+# fmt: on
+
+ABSOLUTE_ERROR = cost(
+    "absolute_error",
+    "absolute-error",
+    "A",
+    formula="J = 1/m sum |Y - A|;  dA = 1/m sign(A - Y), 0 at A = Y",
+    source='Course 1, week 2, "Python basics with NumPy", the L1 loss; torch.nn.functional.l1_loss',
+    gauges=partial(of_probabilities, "absolute_error"),
+    edges={
+        "sum": {"reduction": "sum"},
+        "right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)},
+    },
+    mistakes=ABSOLUTE_ERROR_MISTAKES,
+)
+
+#: settings of one output and one example, whose label is 0.
+SURE = {"labels": ((0.0,),)}
+
+TAUGHT = cost(
+    "binary_cross_entropy",
+    "binary-cross-entropy-from-A",
+    "A",
+    formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dA = 1/m ((1 - Y) / (1 - A) - Y / A)",
+    source=f"{BINARY}; torch.nn.functional.binary_cross_entropy",
+    gauges=partial(of_probabilities, "binary_cross_entropy"),
+    edges={
+        "sum": {"reduction": "sum"},
+        **{f"A = {A:g}": {"given": ((A,),), **SURE} for A in (1e-3, 1e-6, 1e-9)},
+    },
+    mistakes=(
+        Mistake(
+            name='reduction="mean"',
+            why="torch's mean divides by all n m entries, the course by the m examples",
+            wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y),
+            margin=0.1,
+        ),
+        planted_in_torch(
+            "probabilities-of-torch-taken-for-logits",
+            "functional.binary_cross_entropy(A",
+            "functional.binary_cross_entropy_with_logits(A",
+        ),
+    ),
+)
+
+
+def tiny(A: Tensor, Y: Tensor, reduction: str) -> Tensor:
+    """Return the cost of labels 0."""
+    return -torch.log1p(-A).sum()
+
+
+TINY = PairTwin(
+    name="binary-cross-entropy-where-A-is-tiny",
+    topic="costs",
+    formula="J = -log(1 - A) = A + A^2 / 2 + ...;  dA = 1 / (1 - A), for label 0",
+    torch="-torch.log1p(-A); BCELoss costs the same, but divides its gradient by 1e-12 at least",
+    typed=lambda text, A, **case: {"output": evaluate(text, A=rows(A)).sum().numpy()},
+    source=f"{BINARY}; torch.log1p",
+    proves=("binary_cross_entropy_forward", "binary_cross_entropy_backward"),
+    ours=Pair(ours.binary_cross_entropy_forward, ours.binary_cross_entropy_backward),
+    theirs=tiny,
+    constants=("Y", "reduction"),
+    draw=lambda rng, power=2.0: {
+        "A": np.array([[10.0**-power]]),
+        "Y": np.zeros((1, 1)),
+        "reduction": "sum",
+    },
+    smooth=lambda power=2.0, **_: power < 4,
+    cases={"power": st.floats(0.01, 30)},
+    edges={f"A = 1e-{power}": {"power": float(power)} for power in (3, 6, 9, 17, 300)},
+    gauges=partial(of_probabilities, "binary_cross_entropy"),
+    mistakes=(
+        Mistake(
+            name="(1 - A).log()",
+            why="1 - A rounds to 1: a rare error costs nothing",
+            wrong=lambda A, Y, reduction: -(1 - A).log().sum(),
+            margin=0.9,
+            at="A = 1e-17",
+            change=Change(
+                "scratch.costs",
+                "np.log1p(-A, out=log_rest, where=Y != 1)",
+                "np.log(1 - A, out=log_rest, where=Y != 1)",
+            ),
+        ),
+        Mistake(
+            name="the gradient of BCELoss",
+            why="it divides by A (1 - A), but by 1e-12 at least",
+            wrong=theirs.binary_cross_entropy,
+            margin=0.9,
+            at="A = 1e-17",
+        ),
+    ),
+)
+
+CLASSES_FROM_A = cost(
+    "cross_entropy",
+    "cross-entropy-from-A",
+    "A",
+    formula="J = -1/m sum of Y log A;  dA = -1/m Y / A",
+    source=f"{CLASSES}; torch.gather, torch.log",
+    gauges=partial(of_probabilities, "cross_entropy"),
+    edges={
+        "sum": {"reduction": "sum"},
+        "certain and right": {
+            "given": ((1.0, 0.0, 0.5), (0.0, 1.0, 0.5)),
+            "labels": ((1.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
+        },
+        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))},
+    },
+    mistakes=(
+        planted(
+            "0-log-0-is-NaN",
+            "    log_A = np.zeros_like(A)\n"
+            "    np.log(A, out=log_A, where=Y != 0)\n"
+            "    return Y * log_A\n",
+            "    return Y * np.log(A)\n",
+            "tensorflow/models pull request 181: a cross-entropy by hand becomes NaN",
+        ),
+        planted(
+            "log-of-clipped-probabilities",
+            "np.log(A, out=log_A, where=Y != 0)",
+            "np.log(np.clip(A, 1e-15, 1 - 1e-15), out=log_A, where=Y != 0)",
+            "rohitg00/ai-engineering-from-scratch pull request 17: eps = 1e-15",
+        ),
+    ),
+)
+
+
+# --- from logits ----------------------------------------------------------------------------------
+
+
+def of_two_classes(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
+    """Return the cost of two classes, and that of their difference."""
+    one = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case)
+    dZ = one["gradient of Z"]
+    mine = run("cross-entropy", Z=Z, Y=Y, **case)
+    return (
+        {"two classes": mine["output"], "gradient of Z": mine["gradient of Z"]},
+        {"two classes": one["output"], "gradient of Z": np.concatenate([dZ, -dZ])},
+    )
+
+
+def turned_round(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
+    """Return the cost of logits and labels turned round, and as they are."""
+    first, second = (
+        run("binary-cross-entropy", Z=z, Y=y, **case) for z, y in ((Z, Y), (-Z, 1 - Y))
+    )
+    return {**second, "gradient of Z": -second["gradient of Z"]}, first
+
+
+def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
+    """Return the cost over the number of outputs, and torch's own mean."""
+    J = run("binary-cross-entropy", Z=Z, Y=Y, **case)["output"]
+    mean = functional.binary_cross_entropy_with_logits(rows(Z), rows(Y))
+    return {"mean over entries": J / len(Y)}, {"mean over entries": mean.numpy()}
+
+
+def off_by_a_little(honest: Any, **case: Any) -> Values:
+    """Return results whose gradient is off by 1e-10."""
+    results = honest(**case)
+    return {**results, "gradient of Z": results["gradient of Z"] + 1e-10}
+
+
+# fmt: off
+BINARY_LOGITS_MISTAKES = (
+    Mistake(name="BCELoss where A saturates",
+        why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
+        "the gradient dies",
+        wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction),
+        margin=0.1, at="large and wrong"),
+    planted("softplus-overflows", "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
+        "(np.log(1 + np.exp(Z)) - Y * Z).sum()", "borgwang/tinynn pull request 7"),
+    planted("softplus-overflows-below-0",
+        "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
+        "(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
+        "rushter/MLAlgorithms pull requests 30, which cures the other side, and 31"),
+    planted("sigmoid-derivative-behind-the-logits",
+        'networks".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (A - Y)}',
+        'networks".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (A - Y) * A * (1 - A)}',
+        "Kulbear/deep-learning-coursera pull request 42: the sigmoid used twice"),
+)
+# fmt: on
+
+BINARY_LOGITS = cost(
+    "binary_cross_entropy_with_logits",
+    "binary-cross-entropy",
+    "Z",
+    formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), A = sigmoid(Z);  dZ = 1/m (A - Y)",
+    torch='torch.nn.BCEWithLogitsLoss(reduction="sum")(Z, Y) / m',
+    typed=as_typed,
+    source=f"{BINARY}; torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss",
+    gauges=of_logits,
+    edges={
+        "sum": {"reduction": "sum"},
+        "large and wrong": {
+            "given": ((200.0, -300.0, 0.5), (0.5, 1.0, -1.0)),
+            "labels": ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0)),
+        },
+        "saturated": {
+            "given": ((1e4, -1e4, 1e4, -1e4, 40.0),),
+            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),),
+        },
+    },
+    relations=(
+        Relation(
+            name="turning logits and labels round costs the same",
+            holds=turned_round,
+            broken_by=off_by_a_little,
+        ),
+        Relation(
+            name="torch's own mean is the course's over the number of outputs",
+            holds=over_entries,
+            broken_by=lambda honest, **case: {
+                name: one / len(case["Y"]) for name, one in honest(**case).items()
+            },
+        ),
+    ),
+    mistakes=BINARY_LOGITS_MISTAKES,
+)
+
+
+def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
+    """Draw logits that are right, and from 20 up."""
+    case = dict(draw_cost(rng, "Z", one_hot=False, **settings))
+    if not settings.get("given"):
+        case["Z"] = (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)
+    return case
+
+
+CERTAIN = FunctionTwin(
+    name="binary-cross-entropy-where-Z-is-right",
+    formula="J = 1/m sum log(1 + e^-|Z|): a tiny cost, to its last digit",
+    source=f"{BINARY}; torch.nn.functional.logsigmoid",
+    proves=("binary_cross_entropy_with_logits_forward",),
+    ours=lambda **case: ours.binary_cross_entropy_with_logits_forward(**case)[0],
+    theirs=lambda Z, Y, reduction: (
+        -functional.logsigmoid((2 * Y - 1) * Z).sum() / theirs.REDUCTIONS[reduction](len(Z))
+    ),
+    names=("tiny cost",),
+    float32=True,
+    draw=draw_certain,
+    cases=BINARY_LOGITS.cases,
+    edges={"one example": {"given": ((40.0,),), "labels": ((1.0,),)}},
+    gauges=lambda **case: {
+        "tiny cost": floored(cost_of("binary_cross_entropy_with_logits", case), case["Z"].dtype)
+    },
+    weight=0.5,
+    mistakes=(
+        Mistake(
+            name="log(1 + e^-|Z|) as it is typed",
+            why="1 + e^-40 rounds to 1",
+            values=lambda Z, **_: {"tiny cost": np.log(1 + np.exp(-np.abs(Z))).sum()},
+            margin=0.9,
+            at="one example",
+            change=Change("scratch.costs", "+ np.log1p(np.exp(", "+ np.log(1 + np.exp("),
+        ),
+    ),
+)
+
+
+def shifted(run: Any, Z: Array, **case: Any) -> tuple[Values, Values]:
+    """Return the cost of logits moved by 32, and as they are, halves."""
+    moved, first = (run("cross-entropy", Z=one, **case) for one in (Z + 32, Z))
+    return moved, first
+
+
+def sums_to_nothing(run: Any, **case: Any) -> tuple[Values, Values]:
+    """Return the gradient less its mean over the classes, and as it is."""
+    dZ = run("cross-entropy", **case)["gradient of Z"]
+    return {"gradient of Z": dZ - dZ.mean(axis=0)}, {"gradient of Z": dZ}
+
+
+def without_the_shift(honest: Any, **case: Any) -> Values:
+    """Return results with a 1 added to the denominator."""
+    E = np.exp(case["Z"])
+    J = -(case["Y"] * np.log(E / (1 + E.sum(axis=0)))).sum() / E.shape[1]
+    return {**honest(**case), "output": J}
+
+
+# fmt: off
+CLASS_LOGITS_MISTAKES = (
+    Mistake(name="CrossEntropyLoss of A",
+        seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
+        why="CrossEntropyLoss holds the softmax already: this takes it twice",
+        wrong=lambda Z, Y, reduction: theirs.cross_entropy_with_logits(Z.softmax(dim=1), Y),
+        margin=0.1),
+    Mistake(name="NLLLoss of A", why="NLLLoss takes no logarithm: it wants log A",
+        wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1)),
+        margin=0.1),
+    Mistake(name="y - y_hat", why="the sign is turned: descent climbs",
+        values=lambda Z, Y, upstream, **_: {
+            "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]},
+        margin=1.9),
+    planted("y-minus-y-hat", 'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (A - Y)}',
+        'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
+        '    return {"Z": dJ / divisor * (Y - A)}',
+        "deeplearning4j/deeplearning4j issue 349: labels.sub(output)"),
+    planted("softmax-twice", "CrossEntropyWithLogitsCache(_softmax(Z)[0], Y, divisor)",
+        "CrossEntropyWithLogitsCache(_softmax(_softmax(Z)[0])[0], Y, divisor)",
+        "tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654"),
+    planted("log-sum-exp-without-the-shift", "shifted = Z - Z.max(axis=0)", "shifted = Z",
+        "mlberkeley/scae-pytorch pull request 4"),
+    planted_in_torch("labels-of-torch-smoothed", 'functional.cross_entropy(Z, Y, reduction="sum")',
+        'functional.cross_entropy(Z, Y, reduction="sum", label_smoothing=0.1)'),
+)
+# fmt: on
+
+CLASS_LOGITS = cost(
+    "cross_entropy_with_logits",
+    "cross-entropy",
+    "Z",
+    formula="J = -1/m sum of Y log A, A = softmax(Z);  dZ = 1/m (A - Y)",
+    torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m; Z are logits',
+    typed=as_typed,
+    source=f"{CLASSES}; torch.nn.CrossEntropyLoss",
+    gauges=of_class_logits,
+    edges={
+        "sum": {"reduction": "sum"},
+        "saturated": {
+            "given": ((1e4, -1e4, 1e4, -1e4, 40.0), (0.0,) * 5),
+            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0, 1.0)),
+        },
+        "saturated draws": {"n": 5, "m": 8, "kind": "saturated", "reduction": "sum"},
+    },
+    relations=(
+        Relation(
+            name="the cost of two classes is that of the difference",
+            holds=of_two_classes,
+            broken_by=lambda honest, **case: {k: v / 2 for k, v in honest(**case).items()},
+            at={"n": 2},
+        ),
+        Relation(
+            name="cross-entropy ignores what is added to all logits of an example",
+            holds=shifted,
+            broken_by=without_the_shift,
+            at={"kind": "grid"},
+            gauges=lambda **case: {"output": 33.0},
+        ),
+        Relation(
+            name="the gradients of cross-entropy sum to 0 over the classes",
+            holds=sums_to_nothing,
+            broken_by=lambda honest, **case: {
+                name: one + 0.1 * case["Y"] for name, one in honest(**case).items()
+            },
+        ),
+    ),
+    mistakes=CLASS_LOGITS_MISTAKES,
+)
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+def draw_predicted(
+    rng: np.random.Generator, n: int = 3, m: int = 25, kind: str = "normal", **others: Any
+) -> Case:
+    """Draw probabilities; some are at a threshold exactly, and some are 0 and 1."""
+    A = expit(draw(kind, (n, m), rng))
+    A.flat[rng.integers(0, A.size, 3)] = [others.get("threshold", 0.5), 0.0, 1.0]
+    return {"A": A, **others}
+
+
+def draw_judged(rng: np.random.Generator, n: int = 3, m: int = 25, right: float = 0.8) -> Case:
+    """Draw labels, and predictions of which each entry is right with a probability."""
+    Y = rng.integers(0, 2, (n, m)).astype(float)
+    return {"prediction": np.abs(Y - (rng.random((n, m)) > right)), "Y": Y}
+
+
+THRESHOLD = FunctionTwin(
+    name="predict_by_threshold",
+    formula="1 where A > threshold, else 0",
+    source='Course 1, week 2, "Logistic regression"; torch.gt',
+    proves=("predict_by_threshold",),
+    ours=ours.predict_by_threshold,
+    theirs=theirs.predict_by_threshold,
+    names=("prediction",),
+    exact=True,
+    draw=partial(draw_predicted, threshold=0.5),
+    cases={"n": widths, "m": examples, "threshold": st.sampled_from([0.5, 0.3]) | st.floats(0, 1)},
+    edges={"0.3": {"threshold": 0.3}, "0": {"threshold": 0.0}, "1": {"threshold": 1.0}},
+    float32=True,
+    weight=0.3,
+    mistakes=(
+        planted("half-taken-for-label-1", "np.greater(A", "np.greater_equal(A"),
+        planted_in_torch("half-taken-for-label-1-by-torch", "A.gt(", "A.ge("),
+    ),
+)
+
+ARGMAX = FunctionTwin(
+    name="predict_by_argmax",
+    formula="1 at the first largest A of a column, else 0",
+    source='Course 2, week 3, "Softmax regression"; torch.argmax',
+    proves=("predict_by_argmax",),
+    ours=ours.predict_by_argmax,
+    theirs=theirs.predict_by_argmax,
+    names=("prediction",),
+    exact=True,
+    draw=draw_predicted,
+    cases={"n": widths, "m": examples, "kind": kinds},
+    edges={"ties": {"kind": "grid"}, "one class": {"n": 1}},
+    weight=0.3,
+    mistakes=(),
+)
+
+ACCURACY = FunctionTwin(
+    name="accuracy",
+    formula="the fraction of the m columns in which every one of the n labels is right",
+    source='Course 1, week 3, "Planar data classification with one hidden layer"; torch.eq',
+    proves=("accuracy",),
+    ours=ours.accuracy,
+    theirs=theirs.accuracy,
+    names=("accuracy",),
+    exact=True,
+    draw=draw_judged,
+    cases={"n": widths, "m": examples, "right": st.sampled_from([0.0, 0.5, 0.9, 1.0])},
+    edges={"all right": {"right": 1.0}, "one output": {"n": 1}},
+    weight=0.3,
+    mistakes=(
+        planted(
+            "accuracy-by-entries",
+            "(prediction == Y).all(axis=0).mean()",
+            "(prediction == Y).mean()",
+            "tensorflow/tensorflow issue 19927, an accuracy over one-hot labels without its axis",
+        ),
+        planted_in_torch("accuracy-of-torch-by-any-label", ".all(dim=1)", ".any(dim=1)"),
+    ),
+)
+
+TWINS = (
+    *(ABSOLUTE_ERROR, TAUGHT, TINY, CLASSES_FROM_A),
+    *(BINARY_LOGITS, CERTAIN, CLASS_LOGITS),
+    *(THRESHOLD, ARGMAX, ACCURACY),
+)

@@ -1,0 +1,269 @@
+"""Bias and variance: the gaps between errors, and learning curves over the training set's size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import draw, kinds, widths
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from scratch import diagnosis as ours
+from torch_ref import diagnosis as theirs
+
+typed_into = partial(Change, "scratch.diagnosis")
+typed_into_torch = partial(Change, "torch_ref.diagnosis")
+
+#: train, dev and Bayes error of the lecture's cat classifiers, and what is wrong with each.
+CATS = {
+    "high variance": (0.01, 0.11, 0.0),
+    "high bias": (0.15, 0.16, 0.0),
+    "high bias and high variance": (0.15, 0.30, 0.0),
+    "neither": (0.005, 0.01, 0.0),
+}
+
+#: fractions, whole percents and exact ties with a tolerance among them.
+errors = st.sampled_from([0.0, 0.005, 0.02, 0.125, 0.14, 0.25, 1.0]) | st.floats(0, 1)
+errors |= st.integers(0, 100).map(lambda percent: percent / 100)
+
+
+def draw_errors(
+    rng: np.random.Generator,
+    train_error: float = 0.15,
+    dev_error: float = 0.16,
+    optimal_error: float = 0.14,
+    tolerance: float = 0.02,
+) -> Case:
+    """Return the errors as they are given."""
+    named = {"train_error": train_error, "dev_error": dev_error}
+    return {**named, "optimal_error": optimal_error, "tolerance": tolerance}
+
+
+def calls_the_cats_by_name(run: Any, **case: Any) -> tuple[Values, Values]:
+    """Return the gaps of the lecture's cats and by the formula; hold their names to the lecture."""
+    found, formula = [], []
+    for name, (train, dev, optimal) in CATS.items():
+        for human in (optimal, train):  # where train is as good as it gets, there is no bias
+            given = {"train_error": train, "dev_error": dev, "optimal_error": human}
+            values = run("diagnose", **given, tolerance=0.02)
+            high = {one for one in ("high bias", "high variance") if values[one.replace(" ", "_")]}
+            expected = set() if name == "neither" else {*name.split(" and ")}
+            assert high == (expected if human == optimal else expected - {"high bias"})
+            assert values["name"] == (" and ".join(sorted(high)) or "neither")
+            assert ("more data" in values["remedies"]) == ("high variance" in high)
+            assert ("bigger network" in values["remedies"]) == ("high bias" in high)
+            assert len({*values["remedies"]}) == len(values["remedies"])
+            found.append([values["avoidable_bias"], values["variance"]])
+            formula.append([train - human, dev - train])
+    return {"gaps": np.array(found)}, {"gaps": np.array(formula)}
+
+
+def calls_ties_low(run: Any, **case: Any) -> None:
+    """Hold gaps that are the tolerance, but for round-off, to being low, and larger ones to high.
+
+    0.05 - 0.03 is more than 0.02 in floats, 0.03 - 0.01 less.
+    """
+    beyond = float(np.nextafter(1e-12, 1))
+    ties = [(p / 100, (p + 2) / 100, 1e-9, 0.02) for p in range(98)]
+    for low, high, more, tolerance in (*ties, (0.0, 1e-12, beyond - 1e-12, 0.0)):
+        for gap, name in (("variance", "dev_error"), ("bias", "train_error")):
+            rest = {"dev_error": 0.0, "train_error": low, "optimal_error": low}
+            given = {**rest, name: high, "tolerance": tolerance}
+            assert not run("diagnose", **given)[f"high_{gap}"]
+            assert run("diagnose", **{**given, name: high + more})[f"high_{gap}"]
+
+
+def without_round_off(honest: Any, **case: Any) -> Values:
+    """Return a diagnosis that compares the gaps with the tolerance as they are."""
+    values = honest(**case)
+    high = {name: values[name] > case["tolerance"] for name in ("avoidable_bias", "variance")}
+    return {**values, "high_bias": high["avoidable_bias"], "high_variance": high["variance"]}
+
+
+# --- learning curves ------------------------------------------------------------------------------
+
+
+def weigh(X: Array, Y: Array) -> tuple[float, float]:
+    """Return numbers that tell which examples came, with which labels, in which order; spoil both.
+
+    A part is a copy: whatever a fit does to it, the data stay.
+    """
+    place = np.arange(1, X.shape[1] + 1)
+    found = float((X * place).sum()), float((X.sum(axis=0) * Y.sum(axis=0) * place).sum())
+    X[:], Y[:] = 0, 0
+    return found
+
+
+def weigh_torch(X: Any, Y: Any) -> tuple[float, float]:
+    """Return the same numbers of rows, as tensors; spoil both."""
+    found = weigh(columns(X), columns(Y))
+    X.zero_(), Y.zero_()
+    return found
+
+
+def draw_data(
+    rng: np.random.Generator,
+    n: int = 3,
+    m: int = 7,
+    sizes: Sequence[int] = (1, 2, 7),
+    kind: str = "normal",
+    whole: str = "int64",
+) -> Case:
+    """Draw data, labels, an order, and sizes up to m."""
+    return {
+        "fit": weigh,
+        "X": draw(kind, (n, m), rng),
+        "Y": rng.standard_normal((2, m)),
+        "sizes": sorted({min(one, m) for one in sizes}),
+        "order": rng.permutation(m).astype(whole),
+    }
+
+
+def curves_of_torch(fit: Any, X: Any, Y: Any, sizes: Any, order: Any) -> Any:
+    """Return torch's curves of a fit that takes columns."""
+    by_rows = weigh_torch if fit is weigh else lambda *parts: fit(*map(columns, parts))
+    return theirs.learning_curves(by_rows, X, Y, sizes, order)
+
+
+def curve_calls(
+    fit: Callable[..., Any], X: Array, Y: Array, sizes: Any, order: Array
+) -> Iterator[Any]:
+    """Yield the call of torch's curves."""
+    given = {"fit": weigh_torch, "X": rows(X), "Y": rows(Y), "sizes": sizes, "order": order}
+    yield "torch_ref.diagnosis.learning_curves", given
+
+
+def trains_on_the_first(
+    run: Any, fit: Any, X: Array, Y: Array, sizes: Any, order: Array
+) -> tuple[Values, Values]:
+    """Return the parts that the fit is given, and the first examples of the order."""
+    parts: dict[str, Array] = {}
+
+    def keep(X_part: Array, Y_part: Array) -> tuple[float, float]:
+        parts[f"first {X_part.shape[1]}"] = np.concatenate([X_part, Y_part])
+        return X_part.shape[1], 0.25
+
+    values = run("learning_curves", fit=keep, X=X, Y=Y, sizes=sizes, order=order)
+    assert values["train"].tolist() == values["sizes"].tolist() == sizes
+    assert values["dev"].tolist() == [0.25] * len(sizes)
+    both = np.concatenate([X, Y])
+    return parts, {f"first {size}": both[:, order[:size]] for size in sizes}
+
+
+def without_the_order(
+    honest: Any, fit: Any, X: Array, Y: Array, sizes: Any, order: Array
+) -> Values:
+    """Return the curves of the first examples of the data."""
+    return {**honest(fit=fit, X=X, Y=Y, sizes=sizes, order=np.arange(len(order)))}
+
+
+TWINS = (
+    FunctionTwin(
+        name="diagnose",
+        formula="avoidable bias = train - optimal error, variance = dev - train error",
+        source='Course 2, week 1, "Bias / variance", "Basic recipe for machine learning"; '
+        "torch.diff",
+        proves=("diagnose",),
+        ours=ours.diagnose,
+        theirs=theirs.diagnose,
+        bridge=None,
+        exact=True,
+        draw=draw_errors,
+        cases=dict.fromkeys(("train_error", "dev_error", "optimal_error", "tolerance"), errors),
+        edges={
+            **{
+                name: {"train_error": train, "dev_error": dev, "optimal_error": optimal}
+                for name, (train, dev, optimal) in CATS.items()
+            },
+            "a tie of decimals": {"train_error": 0.03, "dev_error": 0.05, "optimal_error": 0.01},
+            "no tolerance": {"tolerance": 0.0},
+        },
+        relations=(
+            Relation(
+                name="the lecture's cats",
+                holds=calls_the_cats_by_name,
+                broken_by="bias-without-the-optimal-error",
+            ),
+            Relation(name="a tie is low", holds=calls_ties_low, broken_by=without_round_off),
+        ),
+        mistakes=(
+            Mistake(
+                name="bias-without-the-optimal-error",
+                seen="martinapugliese/tales-science-data issue 65: bias is the error on the "
+                "training set",
+                why="the Bayes error is no fault of the network",
+                values=lambda train_error, **others: {"avoidable_bias": train_error},
+                margin=0.1,
+                change=typed_into(
+                    "float(train_error) - float(optimal_error)", "float(train_error)"
+                ),
+            ),
+            Mistake(
+                name="variance from the optimal error",
+                why="dev - optimal holds the bias as well",
+                values=lambda dev_error, optimal_error, **others: {
+                    "variance": dev_error - optimal_error
+                },
+                margin=0.1,
+            ),
+            Mistake(
+                name="torch-bias-for-variance",
+                why="names stand in the order neither, bias, variance, both",
+                change=typed_into_torch(
+                    "high_bias + 2 * high_variance", "2 * high_bias + high_variance"
+                ),
+            ),
+            Mistake(
+                name="torch-tie-is-high",
+                why="a gap is high when it is larger than the tolerance",
+                change=typed_into_torch(
+                    "gaps > float(tolerance) + _ROUND_OFF", "gaps >= float(tolerance)"
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="learning_curves",
+        formula="train and dev cost of a fit on the first n examples of an order, for each n",
+        source='Course 2, week 1, "Bias / variance"; torch.Tensor.index_select',
+        proves=("learning_curves",),
+        ours=ours.learning_curves,
+        theirs=curves_of_torch,
+        exact=True,
+        float32=True,
+        draw=draw_data,
+        cases={
+            "n": widths,
+            "m": st.integers(1, 40),
+            "sizes": st.sets(st.integers(1, 40), min_size=1, max_size=4),
+            "kind": kinds,
+            "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"]),
+        },
+        edges={"one example": {"m": 1}},
+        calls=curve_calls,
+        relations=(
+            Relation(
+                name="each part is the first of the order",
+                holds=trains_on_the_first,
+                broken_by=without_the_order,
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="labels-of-the-curve-in-another-order",
+                seen="DrexelChatbotGroup/DrexelChatbot issue 15: x in another order than y",
+                change=typed_into("np.take(Y, part, axis=1)", "Y[:, :size].copy()"),
+            ),
+            Mistake(
+                name="torch-labels-of-the-curve-in-another-order",
+                seen="DrexelChatbotGroup/DrexelChatbot issue 15: x in another order than y",
+                change=typed_into_torch("Y.index_select(0, order[:size])", "Y[:size].clone()"),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,367 @@
+"""Dropout: a mask applied, the masks that are drawn, and torch's own mask replayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from torch import nn
+
+from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.budgets import of_draws
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import draw, examples, kinds
+from parity_tests.rows import (
+    SIDES,
+    Case,
+    Change,
+    FunctionTwin,
+    Mistake,
+    Pair,
+    PairTwin,
+    Values,
+    evaluate,
+    mistake,
+)
+from scratch import dropout as ours
+from scratch.network import Network, outputs
+from scratch.parameters import Parameters
+from torch_ref import dropout as theirs
+
+planted = partial(mistake, "scratch.dropout")
+planted_in_torch = partial(mistake, "torch_ref.dropout")
+
+TAUGHT = 'Course 2, week 1, "Dropout regularization"'
+
+keep_probs = st.sampled_from([0.125, 0.5, 0.8, 0.95]) | st.floats(0.01, 1)
+
+
+# --- a mask applied -------------------------------------------------------------------------------
+
+
+def draw_masked(
+    rng: np.random.Generator,
+    n: int = 4,
+    m: int = 6,
+    kind: str = "normal",
+    kept: float = 0.5,
+    keep_prob: float = 0.8,
+) -> Case:
+    """Draw activations, and a mask that keeps a share of them."""
+    mask = (rng.random((n, m)) < kept) / keep_prob
+    return {"A": draw(kind, (n, m), rng), "mask": mask}
+
+
+# fmt: off
+MASKED_MISTAKES = (
+    planted("dropout-backward-without-the-mask", "dA * cache.mask}", "dA * cache.mask.max()}",
+        "ddbourgin/numpy-ml issue 94: divided by the probability, not masked"),
+    planted("dropout-mask-drawn-again-in-backward", "dA * cache.mask}",
+        "dA * np.random.default_rng().permuted(cache.mask)}", "Benny-Nottonson/voodoo issue 19"),
+    planted("dropout-mask-guessed-from-the-output", "DropoutCache(mask)\n",
+        "DropoutCache(mask * (A * mask != 0))\n",
+        "ROCm/tensorflow-upstream pull request 1012; kaldi-asr/kaldi issue 3890"),
+    planted("dropout-in-place", "return A * mask, D", "A *= mask\n    return A, D",
+        "luigibonati/mlcolvar pull request 119"),
+    planted_in_torch("dropout-of-torch-outside-of-the-graph", "A * mask", "A.data * mask + 0 * A"),
+)
+# fmt: on
+
+MASKED = PairTwin(
+    name="dropout-by-a-mask",
+    formula="A = A * D, dA = dA * D: what is dropped passes nothing on, either way",
+    source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
+    proves=("dropout_forward", "dropout_backward"),
+    ours=Pair(ours.dropout_forward, ours.dropout_backward),
+    theirs=theirs.dropout,
+    constants=("mask",),
+    exact=True,
+    draw=draw_masked,
+    cases={
+        "n": st.integers(1, 4),
+        "m": examples,
+        "kind": kinds,
+        "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1),
+        "keep_prob": keep_probs,
+    },
+    edges={
+        "all dropped": {"kept": 0.0},
+        "nothing dropped": {"kept": 1.0},
+        "the identity": {"kept": 1.0, "keep_prob": 1.0},
+        "kept units that are 0": {"kind": "zeros", "m": 20},
+    },
+    mistakes=MASKED_MISTAKES,
+)
+
+
+# --- a mask drawn ---------------------------------------------------------------------------------
+
+
+def draw_units(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
+    """Draw activations of many units, a keep_prob and the seed of a mask."""
+    seed = int(rng.integers(2**31))
+    return {"A": rng.standard_normal((40, 25)), "keep_prob": keep_prob, "seed": seed}
+
+
+def uniform(A: Array, seed: int) -> Array:
+    """Return the uniform draws of a seed."""
+    return np.random.default_rng(seed).random(A.shape)
+
+
+def share(mask: Any) -> Any:
+    """Return the share of units that a mask keeps, in its precision."""
+    mask = np.asarray(mask)
+    return (mask > 0).mean(dtype=mask.dtype if mask.dtype.kind == "f" else float)
+
+
+def dropped(A: Array, keep_prob: float, seed: int) -> Values:
+    """Return our dropout by the mask of a seed, and the share of units that it keeps."""
+    mask = ours.draw_mask(A.shape, keep_prob, np.random.default_rng(seed), A.dtype)
+    return {"output": ours.dropout_forward(A, mask)[0], "share kept": share(mask)}
+
+
+def dropped_by(layer: theirs.Dropout, mask: torch.Tensor, A: Array) -> Values:
+    """Return torch's module under a mask handed in."""
+    layer.mask = mask
+    return {"output": columns(layer(rows(A))), "share kept": share(mask)}
+
+
+def dropped_by_torch(A: Array, keep_prob: float, seed: int) -> Values:
+    """Return the same of torch's module."""
+    mask = (rows(uniform(A, seed)) < keep_prob).to(rows(A).dtype) / keep_prob
+    return dropped_by(theirs.Dropout(keep_prob), mask, A)
+
+
+def dropped_as_typed(text: str, A: Array, keep_prob: float, seed: int) -> Values:
+    """Return the same under the mask of a text."""
+    mask = evaluate(text, D=rows(uniform(A, seed)), keep_prob=keep_prob)
+    return dropped_by(theirs.Dropout(keep_prob), mask.to(rows(A).dtype), A)
+
+
+def mask_calls(A: Array, keep_prob: float, seed: int) -> Iterator[Any]:
+    """Yield the draws of both sides."""
+    drawn = {"shape": A.shape, "keep_prob": keep_prob}
+    source = np.random.default_rng(seed)
+    yield "scratch.dropout.draw_mask", {**drawn, "rng": source, "dtype": np.float32}
+    generator = torch.Generator().manual_seed(seed)
+    yield "torch_ref.dropout.draw_mask", {**drawn, "generator": generator, "dtype": torch.float32}
+
+
+# fmt: off
+DRAWN_MISTAKES = (
+    Mistake(name="0 where D is below keep_prob",
+        why="it keeps the other units: one in five for keep_prob 0.8",
+        values=lambda A, keep_prob, seed: {"share kept": share(uniform(A, seed) >= keep_prob)},
+        margin=0.5),
+    Mistake(name="D = randn",
+        why="a normal draw is below 0.5 with probability 0.69: too many units are kept",
+        values=lambda A, keep_prob, seed: {
+            "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)},
+        margin=0.2, at="half"),
+    planted("mask-inverted", "rng.random(shape) < keep_prob", "rng.random(shape) >= keep_prob",
+        "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: those below 0.8 are dropped"),
+    planted("keep-prob-taken-for-the-drop-rate", "    mask: Array = (rng",
+        "    keep_prob = 1 - keep_prob if keep_prob < 1 else keep_prob\n    mask: Array = (rng",
+        "lucidrains/DALLE2-pytorch issue 35; titu1994/Inception-v4 issue 5"),
+    planted("mask-of-normal-draws", "rng.random(shape) < keep_prob",
+        "rng.standard_normal(shape) < keep_prob",
+        "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: np.random.randn"),
+    planted("dropout-not-inverted",
+        "    mask /= keep_prob  # in place: a float64 scalar keep_prob must not promote it\n", "",
+        "nelson-liu/paraphrase-id-tensorflow pull request 33: nothing made up for the dropped"),
+    planted_in_torch("mask-handed-to-torch-left-unused", "input * self.mask", "input"),
+)
+# fmt: on
+
+DRAWN = FunctionTwin(
+    name="dropout-keeps-below",
+    topic="errata",
+    formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
+    torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
+    "torch.nn.Dropout(p=1 - keep_prob) draws",
+    typed=dropped_as_typed,
+    source=f"{TAUGHT}; torch.nn.Dropout",
+    proves=("draw_mask",),
+    ours=dropped,
+    theirs=dropped_by_torch,
+    bridge=None,
+    exact=True,
+    draw=draw_units,
+    cases={"keep_prob": keep_probs},
+    edges={"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0}},
+    weight=0.5,
+    calls=mask_calls,
+    mistakes=DRAWN_MISTAKES,
+)
+
+
+# --- the masks of a network -----------------------------------------------------------------------
+
+
+def draw_stream(
+    rng: np.random.Generator,
+    keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
+    dtype: str = "float64",
+) -> Case:
+    """Draw the seed of the masks of a training, whose last step in an epoch is short."""
+    network = {"layer_sizes": (5, 60, 40, 50, 3), "keep_probs": keep_probs, "m": 10}
+    seed = int(rng.integers(2**31))
+    return {**network, "batch_size": 3, "epochs": 3, "dtype": dtype, "seed": seed}
+
+
+def source_of(side: str, dtype: str, seed: int) -> Case:
+    """Return the generator of a side, and its dtype."""
+    if side == "scratch":
+        return {"rng": np.random.default_rng(seed), "dtype": np.dtype(dtype)}
+    return {"generator": torch.Generator().manual_seed(seed), "dtype": getattr(torch, dtype)}
+
+
+def streamed(side: str, dtype: str, seed: int, **choices: Any) -> Values:
+    """Return what two streams from one generator, and the first again from its seed, are like."""
+    stream: Any = {"scratch": ours.mask_stream, "torch_ref": theirs.mask_stream}[side]
+    first, again = (source_of(side, dtype, seed) for _ in range(2))
+    masks: dict[str, list[Any]] = {}
+    for source in (first, first, again):
+        for name, mask in (pair for step in stream(**choices, **source) for pair in step.items()):
+            masks.setdefault(name, []).append(mask if side == "scratch" else columns(mask))
+    kept = [each > 0 for layer in masks.values() for each in layer]
+    return {
+        "layers": np.array([int(name[1:]) for name in masks]),
+        "shapes": np.array([mask.shape for mask in kept]),
+        "scale": np.array([max(mask.max() for mask in layer) for layer in masks.values()]),
+        "share kept": np.array([share(np.hstack(layer)) for layer in masks.values()]),
+        "masks of their own": np.int64(len({mask.tobytes() for mask in kept})),
+    }
+
+
+def stream_calls(
+    dtype: str, seed: int, batch_size: int, epochs: int, **network: Any
+) -> Iterator[Any]:
+    """Yield the draws of both sides."""
+    for side in SIDES:
+        source = source_of(side, dtype, seed)
+        yield f"{side}.dropout.draw_masks", {**network, **source}
+        run = {"batch_size": batch_size, "epochs": epochs}
+        yield f"{side}.dropout.mask_stream", {**network, **run, **source}
+
+
+# fmt: off
+STREAM_MISTAKES = (
+    planted_in_torch("mask-of-torch-keeps-the-others", "bernoulli_(keep_prob, generator",
+        "bernoulli_(1 - keep_prob, generator"),
+    planted_in_torch("mask-of-torch-not-inverted", ".div_(keep_prob)", ""),
+    planted("same-masks-in-every-epoch", "    for _ in range(epochs):\n",
+        "    state = rng.bit_generator.state\n" "    for _ in range(epochs):\n"
+        "        rng.bit_generator.state = state\n",
+        "pengzhiliang/MAE-pytorch issue 28; PaddlePaddle/Paddle issue 7796"),
+    planted_in_torch("masks-of-torch-from-one-seed",
+        "(layer_sizes, keep_probs, size, generator, dtype)",
+        "(layer_sizes, keep_probs, size, generator.manual_seed(1), dtype)"),
+    planted_in_torch("last-step-of-torch-as-long-as-the-others",
+        "size = min(batch_size, m - start)", "size = batch_size"),
+)
+# fmt: on
+
+STREAM = FunctionTwin(
+    name="mask_stream",
+    formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
+    source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
+    proves=("draw_masks", "mask_stream"),
+    ours=partial(streamed, "scratch"),
+    theirs=partial(streamed, "torch_ref"),
+    bridge=None,
+    wide=False,
+    budgets={"share kept": of_draws(50 * 10 * 3)},
+    gauges=lambda **_: {"share kept": 1.0},
+    draw=draw_stream,
+    cases={
+        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
+        "dtype": st.sampled_from(["float32", "float64"]),
+    },
+    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
+    weight=0.2,
+    calls=stream_calls,
+    mistakes=STREAM_MISTAKES,
+)
+
+
+# --- torch's own mask -----------------------------------------------------------------------------
+
+
+def draw_replayed(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
+    """Draw activations, an upstream gradient and the seed of torch's own mask."""
+    shape = (6, 8)
+    arrays = {"A": rng.standard_normal(shape), "upstream": rng.standard_normal(shape)}
+    return {**arrays, "keep_prob": keep_prob, "seed": int(rng.integers(2**31))}
+
+
+def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
+    """Return a layer's output and gradient, its mask drawn by torch from that seed."""
+    tensor = rows(A).requires_grad_()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        output = layer(tensor)
+    (gradient,) = torch.autograd.grad(output, tensor, rows(upstream))
+    return {"output": columns(output), "gradient of A": columns(gradient)}
+
+
+def predicted(A: Array, keep_prob: float) -> Array:
+    """Return what our network passes on at prediction from a hidden layer that is A itself."""
+    units = len(A)
+    network = Network(
+        layer_sizes=(units,) * 3, hidden="identity", output="identity", keep_probs=(keep_prob,)
+    )
+    one, zeros = np.eye(units, dtype=A.dtype), np.zeros((units, 1), A.dtype)
+    return outputs(A, Parameters({"W1": one, "b1": zeros, "W2": one, "b2": zeros}), network)
+
+
+def replayed(A: Array, upstream: Array, keep_prob: float, seed: int) -> Values:
+    """Return our dropout by the mask that torch draws from the seed, and our prediction."""
+    narrow = A if A.dtype == np.float32 else A.astype(np.float64)
+    mask = seeded(nn.Dropout(p=1 - keep_prob), np.ones_like(narrow), narrow, seed)["output"]
+    output, cache = ours.dropout_forward(A, np.asarray(mask, A.dtype))
+    gradient = ours.dropout_backward(upstream, cache)["A"]
+    return {"output": output, "gradient of A": gradient, "prediction": predicted(A, keep_prob)}
+
+
+# fmt: off
+REPLAYED_MISTAKES = (
+    Mistake(name="p=keep_prob",
+        why="torch's p is the chance to lose a unit: one in five is left, five times as large",
+        values=lambda keep_prob, **case: seeded(nn.Dropout(p=keep_prob), **case), margin=0.5,
+        change=Change("torch_ref.dropout", "p=1 - keep_prob)\n", "p=keep_prob)\n")),
+    Mistake(name="not divided by keep_prob",
+        why="without inversion the next layer sees keep_prob times as much as later",
+        values=lambda A, **case: {"output": A * (replayed(A, **case)["output"] != 0)}, margin=0.1),
+    Mistake(name="eval() forgotten", why="a module in training mode drops units when it predicts",
+        values=lambda keep_prob, **case: {
+            "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]},
+        margin=0.1),
+)
+# fmt: on
+
+REPLAYED = FunctionTwin(
+    name="dropout",
+    formula="A = A * D / keep_prob, D = rand < keep_prob; nothing dropped at prediction",
+    torch="torch.nn.Dropout(p=1 - keep_prob); its mask is its output for ones",
+    typed=lambda text, keep_prob, **case: seeded(evaluate(text, keep_prob=keep_prob), **case),
+    source=f"{TAUGHT}; torch.nn.Dropout",
+    proves=("dropout_forward", "dropout_backward"),
+    ours=replayed,
+    theirs=lambda A, upstream, keep_prob, seed: {
+        **seeded(theirs.Dropout(keep_prob), A, upstream, seed),
+        "prediction": columns(theirs.Dropout(keep_prob).eval()(rows(A))),
+    },
+    bridge=None,
+    exact=True,
+    draw=draw_replayed,
+    cases={"keep_prob": keep_probs},
+    edges={"nothing dropped": {"keep_prob": 1.0}},
+    mistakes=REPLAYED_MISTAKES,
+)
+
+TWINS = (MASKED, DRAWN, STREAM, REPLAYED)

@@ -1,0 +1,354 @@
+"""Logistic regression: the pair, its cost at once and by loops, descent and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from scipy.special import expit, log_expit
+from torch.nn import functional
+
+from parity_tests.compare.bridge import BY_NAME, rows
+from parity_tests.compare.budgets import GRADIENT, STEP
+from parity_tests.compare.gauges import product
+from parity_tests.compare.measurement import Array
+from parity_tests.compare.quantities import floored
+from parity_tests.drawing import KINDS, SMOOTH, draw, examples
+from parity_tests.rows import (
+    Case,
+    FunctionTwin,
+    Mistake,
+    Pair,
+    PairTwin,
+    Relation,
+    Values,
+    crossed,
+    mistake,
+)
+from scratch import logistic_regression as ours
+from scratch.network import Network, cost_and_gradients
+from scratch.parameters import Parameters
+from torch_ref import logistic_regression as theirs
+
+planted = partial(mistake, "scratch.logistic_regression")
+planted_in_torch = partial(mistake, "torch_ref.logistic_regression")
+
+VECTORIZED = 'Course 1, week 2, "Vectorizing logistic regression\'s gradient output"'
+
+kinds = st.sampled_from([one for one in KINDS if one not in ("all magnitudes", "saturated")])
+
+
+def draw_data(
+    rng: np.random.Generator,
+    n_x: int = 5,
+    m: int = 12,
+    kind: str = "normal",
+    scale: float = 1.0,
+    b: float = 0.5,
+    given: Mapping[str, Any] | None = None,
+) -> Case:
+    """Draw w, some of it 0, X and labels of both kinds where there is room; or take them."""
+    if given:
+        return {name: np.array(one)[()] for name, one in given.items()}
+    w = draw("zeros", (n_x, 1), rng, scale)
+    w[0] = scale  # a single certain example costs and pulls as good as nothing
+    X, Y = draw(kind, (n_x, m), rng), rng.permutation(np.resize([0.0, 1.0], m))[None]
+    return {"w": w, "b": np.float64(b), "X": X, "Y": Y}
+
+
+def draw_inputs(rng: np.random.Generator, **settings: Any) -> Case:
+    """Draw the same without labels, in the order of the forward function."""
+    data = draw_data(rng, **settings)
+    return {name: data[name] for name in ("X", "w", "b")}
+
+
+def smooth(kind: str = "normal", scale: float = 1.0, given: Any = None, **_: Any) -> bool:
+    """Tell whether differences can bear witness."""
+    return kind in SMOOTH and scale <= 1 and not given
+
+
+CASES: dict[str, Any] = {
+    "n_x": st.integers(1, 6),
+    "m": examples,
+    "kind": kinds,
+    "scale": st.sampled_from([1.0, 0.01, 100.0]),
+    "b": st.just(0.0) | st.floats(-5, 5),
+}
+SHAPES: dict[str, Any] = {
+    "one feature": {"n_x": 1},
+    "one example": {"n_x": 6, "m": 1},
+    "one of both": {"n_x": 1, "m": 1},
+}
+
+
+def table(w: float, X: Sequence[float], Y: Sequence[float]) -> Mapping[str, Any]:
+    """Return the settings of one feature."""
+    return {"given": {"w": [[w]], "b": 0.0, "X": [X], "Y": [Y]}}
+
+
+#: logits of 1e4, of which none, one or all are right, and one of 40 that is surely right.
+CERTAIN = {
+    "certain and right": table(1e4, [1.0, -1.0, 1e-4], [1.0, 0.0, 1.0]),
+    "certain and wrong": table(1e4, [1.0, -1.0], [0.0, 1.0]),
+    "half right": table(1e4, [1.0, -1.0], [0.0, 0.0]),
+    "a tiny cost": table(4.0, [10.0], [1.0]),
+    "a tiny gradient": table(-4.0, [10.0], [0.0]),
+}
+
+
+def summed(case: Mapping[str, Any]) -> tuple[Array, Array]:
+    """Return the logits, (1, m), and the sizes that they sum up."""
+    w, b, X = case["w"], case["b"], case["X"]
+    Z = np.einsum("ko,km->om", w, X) + b
+    return Z, product("ko,km->om", w, X) + np.abs(b)
+
+
+def pulled(E_dZ: Array, X: Array) -> dict[str, Any]:
+    """Return the gauges of w and b for a dZ, (1, m), that errs by this much."""
+    found = {"w": product("om,km->ko", E_dZ, X), "b": E_dZ.sum()}
+    return {name: floored(gauge, X.dtype) for name, gauge in found.items()}
+
+
+def pair_gauges(case: Mapping[str, Any], dA: Array) -> dict[str, Any]:
+    """Return the gauges of A and its gradients."""
+    Z, E_Z = summed(case)
+    A = expit(Z)
+    E_Z = A * (1 - A) * E_Z
+    E_dZ = np.abs(dA) * (np.abs(1 - 2 * A) * E_Z + A * (1 - A) + A)
+    return {
+        "output": floored(E_Z + A, A.dtype),
+        "X": floored(product("ko,om->km", case["w"], E_dZ), A.dtype),
+        **pulled(E_dZ, case["X"]),
+    }
+
+
+def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0) -> dict[str, Any]:
+    """Return the gauges of J and its gradients; torch takes two numbers like Z apart where Y = 0.
+
+    The costs of the examples have one sign, and each keeps its digits.
+    """
+    (Z, E_Z), Y = summed(case), case["Y"]
+    m, wrong = Y.shape[1], expit((1 - 2 * Y) * Z)
+    E_J = wrong * E_Z + np.maximum(-log_expit((2 * Y - 1) * Z), (1 - Y) * np.abs(Z))
+    A = expit(Z)
+    E_dZ = np.abs(dJ) * (A * (1 - A) * E_Z + A + np.abs(A - Y)) / m
+    return {"output": floored(E_J.sum() / m, Y.dtype), **pulled(E_dZ, case["X"])}
+
+
+# --- the pair -------------------------------------------------------------------------------------
+
+FORWARD = PairTwin(
+    name="logistic_regression",
+    formula="A = sigmoid(w^T X + b)",
+    source='Course 1, week 2, "Logistic regression"; torch.nn.functional.linear, torch.sigmoid',
+    proves=("logistic_regression_forward", "logistic_regression_backward"),
+    ours=Pair(ours.logistic_regression_forward, ours.logistic_regression_backward),
+    theirs=theirs.logistic_regression,
+    draw=draw_inputs,
+    cases=CASES,
+    edges=SHAPES,
+    smooth=smooth,
+    gauges=pair_gauges,
+    mistakes=(
+        planted_in_torch(
+            "logistic-regression-of-torch-by-tanh", "(X, w, b).sigmoid()", "(X, w, b).tanh()"
+        ),
+    ),
+)
+
+
+# --- cost and gradients ---------------------------------------------------------------------------
+
+
+def mean_cost(w: torch.Tensor, b: torch.Tensor, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
+    """Return torch's cost of the logits, of which autograd makes the gradients."""
+    return functional.binary_cross_entropy_with_logits(functional.linear(X, w, b), Y)
+
+
+def scaled(dJ: Any, gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the gradients of dJ J."""
+    return {name: dJ * one for name, one in gradients.items()}
+
+
+def flat(J: Any, gradients: Mapping[str, Any]) -> Values:
+    """Return a cost and its gradients as quantities."""
+    return {"J": J, **gradients}
+
+
+def of_the_network(run: Any, w: Array, b: Any, X: Array, Y: Array, **_: Any) -> Any:
+    """Return J and its gradients, and those of the network of one unit with a sigmoid."""
+    found = run("propagate", w=w, b=b, X=X, Y=Y)
+    network = Network(layer_sizes=(len(w), 1))
+    parameters = Parameters({"W1": rows(w).numpy(), "b1": np.reshape(b, (1, 1))})
+    J, gradients = cost_and_gradients(parameters, X, Y, network)
+    W1 = rows(gradients["W1"]).numpy()
+    return found, {"J": J, "w": W1, "b": gradients["b1"][0, 0]}
+
+
+def own_gauges(**case: Any) -> Values:
+    """Return the gauges of a case, J by its name."""
+    found = cost_gauges(case)
+    return {"J": found.pop("output"), **found}
+
+
+def propagated(name: str, *mistakes: Mistake) -> tuple[PairTwin, FunctionTwin]:
+    """Return the rows of a form of propagate: against autograd and differences, and torch's own."""
+    function, other = getattr(ours, name), getattr(theirs, name)
+    shared: dict[str, Any] = {
+        "formula": "J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dw = 1/m X (A - Y)^T, "
+        "db = 1/m sum (A - Y)",
+        "proves": (name,),
+        "draw": draw_data,
+        "cases": CASES,
+        "edges": {**SHAPES, **CERTAIN},
+        "weight": 0.5,
+    }
+    relation = Relation(
+        name="it is the network of one unit",
+        holds=of_the_network,
+        broken_by=lambda honest, **case: {**honest(**case), "b": np.float64(1)},
+        gauges=own_gauges,
+    )
+    pair = PairTwin(
+        name=f"{name}-by-autograd",
+        source=f"{VECTORIZED}; torch.autograd.grad",
+        ours=Pair(function, scaled),
+        theirs=mean_cost,
+        constants=("X", "Y"),
+        smooth=smooth,
+        gauges=cost_gauges,
+        **shared,
+    )
+    return pair, FunctionTwin(
+        name=name,
+        source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
+        ours=lambda **case: flat(*function(**case)),
+        theirs=lambda **case: flat(*other(**case)),
+        budgets={"w": GRADIENT, "b": GRADIENT},
+        gauges=own_gauges,
+        calls=partial(calls_of, name),
+        relations=(relation,) * (name == "propagate"),
+        mistakes=mistakes,
+        **shared,
+    )
+
+
+def calls_of(name: str, **case: Any) -> Iterator[Any]:
+    """Yield a function of both sides."""
+    yield f"scratch.logistic_regression.{name}", case
+    yield f"torch_ref.logistic_regression.{name}", crossed(case, BY_NAME)
+
+
+PROPAGATE = propagated(
+    "propagate",
+    planted(
+        "logistic-regression-without-1/m",
+        "_cost_backward(1.0, cache)",
+        "_cost_backward(float(X.shape[1]), cache)",
+        "eriklindernoren/ML-From-Scratch pull requests 126 and 135",
+    ),
+    planted_in_torch(
+        "cost-of-torch-summed",
+        "functional.linear(X, w, b), Y)",
+        'functional.linear(X, w, b), Y, reduction="sum")',
+    ),
+)
+LOOPS = propagated(
+    "propagate_with_loops",
+    planted(
+        "db-of-the-loops-without-1/m",
+        '"b": db / m}',
+        '"b": db}',
+        "eriklindernoren/ML-From-Scratch pull request 136, for the bias",
+    ),
+    planted_in_torch(
+        "loops-of-torch-leave-the-last-example-out",
+        "for x, y in examples]",
+        "for x, y in [*examples][: max(1, len(X) - 1)]]",
+    ),
+)
+
+
+# --- descent and predictions ----------------------------------------------------------------------
+
+
+def draw_descent(
+    rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 60, **settings: Any
+) -> Case:
+    """Draw data and how to descend."""
+    return {**draw_data(rng, **settings), "learning_rate": learning_rate, "steps": steps}
+
+
+def descent_gauges(**case: Any) -> Values:
+    """Return the gauges: a gradient depends on w and b alike, and a cost may be small at an end."""
+    w, b, _ = ours.gradient_descent(**case)
+    size = max(np.abs(one).max() for one in (w, b, case["w"], case["b"]))
+    ends = (cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
+    return {"w": size, "b": size, "costs": np.max([*ends])}
+
+
+# fmt: off
+DESCENT_MISTAKES = (
+    planted("cost-of-the-step-after", '        b -= alpha * gradients["b"]\n',
+        '        b -= alpha * gradients["b"]\n'
+        "        costs[step] = unchecked(propagate)(w, b, X, Y)[0]\n",
+        "keras-team/keras issue 8578: costs shifted by one step"),
+    planted("descent-in-place", "alpha = w.copy(),", "alpha = w,"),
+    planted_in_torch("gradients-of-torch-add-up", "        optimizer.zero_grad()\n", ""),
+)
+# fmt: on
+
+DESCENT = FunctionTwin(
+    name="logistic-regression-descends",
+    formula="w = w - alpha dw, b = b - alpha db, each cost that before its step",
+    source='Course 1, week 2, "Gradient descent"; torch.optim.SGD',
+    proves=("gradient_descent",),
+    ours=ours.gradient_descent,
+    theirs=theirs.gradient_descent,
+    names=("w", "b", "costs"),
+    budget=STEP,
+    draw=draw_descent,
+    edges={**SHAPES, "a long way": {"steps": 300}},
+    cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 30)},
+    gauges=descent_gauges,
+    weight=0.2,
+    mistakes=DESCENT_MISTAKES,
+)
+
+PREDICT = FunctionTwin(
+    name="logistic-regression-predicts",
+    formula="1 where A > 0.5, else 0",
+    source='Course 1, week 2, "Logistic regression with a neural network mindset"; torch.gt',
+    proves=("predict",),
+    ours=ours.predict,
+    theirs=theirs.predict,
+    names=("predictions",),
+    exact=True,
+    draw=lambda rng, **settings: {
+        name: one for name, one in draw_data(rng, **settings).items() if name != "Y"
+    },
+    cases={**CASES, "kind": st.just("normal")},
+    edges={
+        **SHAPES,
+        "even odds": {"given": {"w": [[1.0]], "b": 0.0, "X": [[0.0, 1.0, -1.0]]}},
+    },
+    weight=0.3,
+    mistakes=(
+        planted(
+            "logits-taken-for-probabilities",
+            "(unchecked(logistic_regression_forward)(X, w, b)[0])",
+            "(w.mT @ X + b)",
+        ),
+        planted_in_torch(
+            "logits-of-torch-taken-for-probabilities",
+            "(unchecked(logistic_regression)(X, w, b))",
+            "(functional.linear(X, w, b))",
+        ),
+    ),
+)
+
+TWINS = (FORWARD, *PROPAGATE, *LOOPS, DESCENT, PREDICT)

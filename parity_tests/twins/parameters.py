@@ -1,0 +1,238 @@
+"""Parameters: named views of one vector, vectors of them and back, and copies."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import twin, unload
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import LAYOUTS
+from parity_tests.networks import draw_network, layer_sizes
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from scratch import parameters as ours
+from scratch.network import Network
+from scratch.parameters import Parameters
+from torch_ref import parameters as theirs
+
+typed_into = partial(Change, "scratch.parameters")
+
+CHECKING = 'Course 2, week 1, "Gradient checking"; torch.nn.utils.parameters_to_vector'
+
+SIZES: dict[str, st.SearchStrategy[Any]] = {"layer_sizes": layer_sizes, "normalized": st.booleans()}
+EDGES: dict[str, dict[str, Any]] = {
+    "one weight": {"layer_sizes": (1, 1)},
+    "square weights": {"layer_sizes": (3, 3, 3)},
+    "batch norm": {"normalized": True},
+}
+
+
+def draw_parameters(
+    rng: np.random.Generator,
+    layer_sizes: tuple[int, ...] = (5, 4, 3, 2),
+    normalized: bool = False,
+) -> Case:
+    """Draw parameters, biases too, and a vector as long as they are."""
+    epsilon = 1e-5 if normalized else None
+    network, parameters, _, _ = draw_network(rng, layer_sizes, epsilon=epsilon)
+    parameters.theta[:] = rng.standard_normal(parameters.theta.size)
+    vector = rng.standard_normal(parameters.theta.size)
+    return {"parameters": parameters, "vector": vector, "network": network}
+
+
+def there_and_back(parameters: Parameters, vector: Array, network: Network) -> Values:
+    """Return parameters as a vector and a vector as parameters; what they came from is zero."""
+    like, handed = parameters.copy(), vector.copy()
+    theta, restored = ours.to_vector(like), ours.from_vector(handed, like)
+    like.theta[:], handed[:] = 0, 0
+    return {"theta": theta, **restored}
+
+
+def their_there_and_back(parameters: Parameters, vector: Array, network: Network) -> Values:
+    """Return the same of torch."""
+    module, handed = twin(network, parameters), torch.from_numpy(vector.copy())
+    theta = theirs.to_vector(module)
+    theirs.from_vector(handed, module)
+    handed.zero_()
+    return {"theta": theta.numpy(), **unload(module)}
+
+
+def vector_calls(parameters: Parameters, vector: Array, network: Network) -> Iterator[Any]:
+    """Yield calls of the functions of either side."""
+    yield "scratch.parameters.to_vector", {"parameters": parameters}
+    yield "scratch.parameters.from_vector", {"vector": vector, "like": parameters}
+    module = twin(network, parameters)
+    yield "torch_ref.parameters.parameters", {"module": module}
+    yield "torch_ref.parameters.to_vector", {"module": module}
+    handed = torch.from_numpy(vector)
+    yield "torch_ref.parameters.from_vector", {"vector": handed, "module": module}
+
+
+VECTORS = FunctionTwin(
+    name="to_vector and from_vector",
+    formula="theta = (W1 row by row, b1, W2, ...), and back",
+    source=CHECKING,
+    proves=("to_vector", "from_vector"),
+    ours=there_and_back,
+    theirs=their_there_and_back,
+    bridge=None,
+    exact=True,
+    draw=draw_parameters,
+    cases=SIZES,
+    edges=EDGES,
+    weight=0.5,
+    calls=vector_calls,
+    overwrites={"torch_ref.parameters.from_vector": frozenset({"module"})},
+    mistakes=(
+        Mistake(
+            name="vector-shares-its-memory",
+            seen="pytorch/pytorch issue 34765: what looks like a copy keeps being updated",
+            change=typed_into(
+                "_restore(vector.copy(), like.shapes)", "_restore(vector, like.shapes)"
+            ),
+        ),
+        Mistake(
+            name="theta handed out",
+            seen="numpy, whose views look like copies",
+            change=typed_into("return parameters.theta.copy()", "return parameters.theta"),
+        ),
+        Mistake(
+            name="torch's vector shares its memory",
+            seen="torch.nn.utils.vector_to_parameters, which takes views of the vector",
+            change=Change("torch_ref.parameters", "vector.clone(), module", "vector, module"),
+        ),
+        Mistake(
+            name="torch's vector from the last layer on",
+            change=Change(
+                "torch_ref.parameters",
+                "parameters_to_vector(module.parameters()).detach().clone()",
+                "parameters_to_vector(reversed([*module.parameters()])).detach()",
+            ),
+        ),
+    ),
+)
+
+
+# --- names and theta ------------------------------------------------------------------------------
+
+
+CLONES: Mapping[str, Callable[[Any], Any]] = {
+    "copy": Parameters.copy,
+    "copy.copy": copy.copy,
+    "copy.deepcopy": copy.deepcopy,
+    "pickle": lambda parameters: pickle.loads(pickle.dumps(parameters)),
+}
+
+
+def draw_arrays(
+    rng: np.random.Generator, layout: str = "in rows", clone: str = "copy", **settings: Any
+) -> Case:
+    """Draw arrays by name, in any layout of memory, and a way to copy."""
+    parameters = draw_parameters(rng, **settings)["parameters"]
+    return {
+        "arrays": {name: LAYOUTS[layout](one) for name, one in parameters.items()},
+        "clone": clone,
+    }
+
+
+def laid(arrays: Mapping[str, Array], clone: str) -> Values:
+    """Return theta and its views, those of a copy that is written to by either, and zeros."""
+    handed = {name: one.copy() for name, one in arrays.items()}
+    parameters = Parameters(handed)
+    handed["W1"][:] = 0
+    other = CLONES[clone](parameters)
+    other["W1"] = 3 * other["W1"]
+    other.theta[:] -= 1
+    return {
+        "theta": parameters.theta,
+        **parameters,
+        "theta of the copy": other.theta,
+        **{f"{name} of the copy": one for name, one in other.items()},
+        "zeros": parameters.zeros_like().theta,
+    }
+
+
+def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
+    """Return the same of tensors and of torch's vectors of them."""
+    tensors = {name: torch.from_numpy(np.array(one, order="C")) for name, one in arrays.items()}
+    others = copy.deepcopy(tensors)
+    others["W1"].mul_(3)
+    for one in others.values():
+        one.sub_(1)
+    theta, other = (
+        torch.nn.utils.parameters_to_vector(list(one.values())) for one in (tensors, others)
+    )
+    return {
+        "theta": theta,
+        **tensors,
+        "theta of the copy": other,
+        **{f"{name} of the copy": one for name, one in others.items()},
+        "zeros": torch.zeros_like(theta),
+    }
+
+
+VIEWS = FunctionTwin(
+    name="parameters",
+    formula="theta holds W1, b1, W2, ... side by side, row by row, and each name is a view of it; "
+    "a copy has a theta of its own",
+    source=CHECKING,
+    proves=("Parameters",),
+    ours=laid,
+    theirs=lambda **case: {name: one.numpy() for name, one in their_laid(**case).items()},
+    bridge=None,
+    exact=True,
+    draw=draw_arrays,
+    cases={**SIZES, "layout": st.sampled_from([*LAYOUTS]), "clone": st.sampled_from([*CLONES])},
+    edges={
+        **EDGES,
+        **{name: {"clone": name} for name in CLONES},
+        "in columns": {"layout": "in columns"},
+    },
+    weight=0.5,
+    mistakes=(
+        Mistake(
+            name="theta-column-by-column",
+            seen="tuwien-musicir/rp_extract issue 16; keras-team/keras issue 13830: MATLAB's order",
+            change=typed_into(
+                "[array.ravel() for array in arrays.values()]",
+                '[array.ravel(order="F") for array in arrays.values()]',
+            ),
+        ),
+        Mistake(
+            name="W transposed where it is square",
+            why="the shape is right, so nothing but numbers can tell",
+            change=typed_into(
+                "name: piece.reshape(shape)",
+                'name: piece.reshape(shape, order="F" if shape[0] == shape[-1] else "C")',
+            ),
+        ),
+        Mistake(
+            name="views of a copy",
+            change=typed_into("pieces = np.split(theta,", "pieces = np.split(theta.copy(),"),
+        ),
+        Mistake(
+            name="copy-is-a-reference",
+            seen="pytorch/tutorials pull request 188; zhangj111/astnn issue 8",
+            change=typed_into(
+                "        made = self.zeros_like()\n"
+                "        made.theta[:] = self.theta\n"
+                "        return made\n",
+                "        return self\n",
+            ),
+        ),
+        Mistake(
+            name="copies share their theta",
+            seen="numpy, whose reduce protocol copies nothing by itself",
+            change=typed_into("(self.theta.copy(), self.shapes)", "(self.theta, self.shapes)"),
+        ),
+    ),
+)
+
+TWINS = (VECTORS, VIEWS)

@@ -1,0 +1,433 @@
+"""Search for hyper-parameters: scales, points, coarse to fine, one model babysat, many trained."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import scipy.stats
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import AS_IT_IS, rows, to_numpy, to_torch
+from parity_tests.compare.budgets import GRADIENT, TRAINING
+from parity_tests.compare.measurement import Array
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.twins._search_runs import (
+    RANGES,
+    Ranges,
+    babysat,
+    keeps_what_beats_all_before,
+    space,
+    table,
+    trained,
+    trials_of,
+)
+from scratch import search as ours
+from torch_ref import search as theirs
+
+typed_into = partial(Change, "scratch.search")
+typed_into_scales = partial(Change, "scratch._scales")
+typed_into_torch = partial(Change, "torch_ref.search")
+typed_into_torch_scales = partial(Change, "torch_ref._scales")
+
+SCALES = 'Course 2, week 3, "Using an appropriate scale to pick hyperparameters"'
+TUNING = 'Course 2, week 3, "Tuning process"; '
+PANDAS = 'Course 2, week 3, "Hyperparameters tuning in practice: pandas vs. caviar"; '
+
+#: SciPy's distribution of each scale's values, or of 1 - its values.
+WITNESSES: Mapping[str, Any] = {
+    "uniform": scipy.stats.uniform(-3, 8),
+    "log_uniform": scipy.stats.loguniform(1e-5, 1),
+    "one_minus_log_uniform": scipy.stats.loguniform(0.001, 0.1),
+    "integers": scipy.stats.randint(-2, 5),
+}
+
+#: other ranges of the same scales.
+OTHERS: Mapping[str, Ranges] = {
+    name: dict(zip(RANGES, ends, strict=True))
+    for name, ends in {
+        "from 0": ((0.0, 1e6), (1e-3, 1e2), (0.0, 0.9), (0, 1)),
+        "one value": ((0.5, 0.5), (1e-3, 1e-3), (0.5, 0.5), (3, 3)),
+        "whole numbers beyond 32 bits": ((1.0, 2.0), (1e-5, 0.1), (0.99, 0.9999), (0, 2**53 - 1)),
+    }.items()
+}
+
+
+def draw_fractions(rng: np.random.Generator, n: int = 20, ranges: Ranges = RANGES) -> Case:
+    """Draw uniform numbers, sorted, from 0 to the largest float32 below 1."""
+    largest = float(np.nextafter(np.float32(1), np.float32(0)))
+    return {"u": np.sort(np.minimum([0, largest, *rng.random(n)], largest)), "ranges": ranges}
+
+
+def sampled(u: Array, ranges: Ranges) -> Values:
+    """Return the values of our scales, one by one and as points."""
+    values = {name: scale.sample(u).astype(u.dtype) for name, scale in space(ours, ranges).items()}
+    points = ours.sample_points(space(ours, ranges), np.stack([u] * len(ranges)))
+    return {**values, "points": table(points, u.dtype)}
+
+
+def sampled_by_torch(u: Array, ranges: Ranges) -> Values:
+    """Return the values of torch's."""
+    scales = space(theirs, ranges)
+    values = {name: to_numpy("u", one.sample(to_torch("u", u))) for name, one in scales.items()}
+    points = theirs.sample_points(scales, rows(np.stack([u] * len(ranges))))
+    return {name: one.astype(u.dtype) for name, one in values.items()} | {
+        "points": table(points, u.dtype)
+    }
+
+
+def sizes_of_values(u: Array, ranges: Ranges) -> Values:
+    """Return the size of each value, as a log scale spans decades, and the terms of 1 - 10^r."""
+    values = sampled(u.astype(np.float64), ranges)
+    sizes = {name: np.maximum(np.abs(values[name]), 1e-300) for name in ranges}
+    betas = values["one_minus_log_uniform"]
+    sizes["one_minus_log_uniform"] = np.maximum(betas, 1 - betas)
+    return {**sizes, "points": np.stack([*sizes.values()], axis=1)}
+
+
+def is_scipys_quantile(run: Any, u: Array, ranges: Ranges) -> tuple[Values, Values]:
+    """Return the values, rising, and SciPy's quantiles, of which the whole one at 0 is too low."""
+    values, expected = run("scales", u=u, ranges=ranges), {}
+    for name, (low, high) in ranges.items():
+        assert (np.diff(values[name]) >= 0).all()
+        assert low <= values[name].min() <= values[name].max() <= high
+        ppf = WITNESSES[name].ppf
+        expected[name] = np.clip(1 - ppf(1 - u) if name.startswith("one") else ppf(u), low, high)
+    found = np.concatenate([values[name] for name in ranges])
+    return {"scipy": found}, {"scipy": np.concatenate([*expected.values()])}
+
+
+BETAS = {"low": 0.9, "high": 0.999}
+
+
+def log_betas(side: ModuleType, u: Any) -> Any:
+    """Return 1 - beta of one side's scale."""
+    return 1 - side.OneMinusLogUniform(**BETAS).sample(u)
+
+
+# --- coarse to fine -------------------------------------------------------------------------------
+
+
+def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int = 1) -> Case:
+    """Draw points, costs of which some are NaN and some are equal, and how many to keep."""
+    points = ours.sample_points(space(ours), np.minimum(rng.random((4, n)), 0.999))
+    costs = rng.integers(-5, 5, n) + 0.5 * rng.integers(0, 2, n)
+    costs[: min(none, n - 1)] = math.nan
+    return {"points": points, "costs": rng.permuted(costs).tolist(), "keep": min(keep, n)}
+
+
+def searched(side: ModuleType, points: Any, costs: Any, keep: int) -> Values:
+    """Return the zoomed ends of one side's scales, its best trial, and a grid of so many values."""
+    scales = space(side)
+    narrowed = side.zoom(scales, trials_of(side, points, costs), keep)
+    assert [*narrowed] == [*scales]
+    assert all(type(narrowed[name]) is type(scale) for name, scale in scales.items())
+    numbered = [{"n": n} for n in range(1, len(costs) + 1)]
+    found = side.best(trials_of(side, numbered, costs))
+    two = {name: scales[name] for name in ("uniform", "integers")}
+    return {
+        "ends": np.array([[one.low, one.high] for one in narrowed.values()], float),
+        "winner": np.array([found.point["n"], found.cost], float),
+        "grid": table(side.grid_points(two, keep)),
+    }
+
+
+def search_gauges(points: Any, costs: Any, keep: int) -> Values:
+    """Return the gauges: halfway may be near 0, and a power of a rounded place loses its size."""
+    gauge = np.abs(searched(ours, points, costs, keep)["ends"])
+    gauge[0] = max(map(abs, RANGES["uniform"]))
+    gauge[1] *= 1 + np.abs(np.log(gauge[1]))
+    return {"ends": gauge}
+
+
+def holds_the_best(run: Any, points: Any, costs: Any, keep: int) -> tuple[Values, Values]:
+    """Hold the box to the best trials and to none beyond them; return the grid, by the formula."""
+    values = run("coarse-to-fine", points=points, costs=costs, keep=keep)
+    numbers = [i for i in np.argsort(costs, kind="stable") if not math.isnan(costs[i])]
+    assert values["winner"].tolist() == [numbers[0] + 1, costs[numbers[0]]]
+    for (name, limits), (low, high) in zip(RANGES.items(), values["ends"], strict=True):
+        inside = [points[i][name] for i in numbers[:keep]]
+        outside = [one[name] for one in points if not min(inside) <= one[name] <= max(inside)]
+        assert limits[0] <= low <= min(inside) <= max(inside) <= high <= limits[1]
+        assert not any(low <= value <= high for value in outside)
+    fractions = (np.arange(keep) + 0.5) / keep
+    whole = np.unique(-2 + np.floor(7 * fractions))
+    grid = [[-3 + 8 * one, other] for one in fractions for other in whole]
+    return {"formula": values["grid"]}, {"formula": np.array(grid)}
+
+
+def search_calls(u: Array, ranges: Ranges) -> Iterator[Any]:
+    """Yield one valid call of each function of both sides."""
+    point, module = {"learning_rate": 0.1, "beta": 0.9}, torch.nn.Linear(1, 1)
+    quiet, U = {"on_result": lambda result: None}, np.stack([u, u])
+    optimizer = torch.optim.SGD(module.parameters())
+    own: tuple[tuple[ModuleType, Any, dict[str, Any], dict[str, Any]], ...] = (
+        (
+            ours,
+            U,
+            {"rng": np.random.default_rng(0)},
+            {"train_for": lambda state, point: (state, 0.5), "state": [1.0]},
+        ),
+        (
+            theirs,
+            rows(U),
+            {"generator": torch.Generator().manual_seed(0)},
+            {"train_for": lambda *given: 0.5, "module": module, "optimizer": optimizer},
+        ),
+    )
+    for side, draws, source, model in own:
+        rates = {"learning_rate": side.LogUniform(low=1e-5, high=1.0)}
+        given = {"space": {**rates, "beta": side.OneMinusLogUniform(**BETAS)}}
+        tried = trials_of(side, [point, point], [0.5, 0.7])
+        many = {"objective": lambda point: 0.5, "points": [point], "workers": 1, "trials": []}
+        calls: dict[str, dict[str, Any]] = {
+            "sample_points": {**given, "U": draws},
+            "draw_points": {**given, "n": 3, **source},
+            "grid_points": {**given, "n_per_axis": 3},
+            "zoom": {**given, "trials": tried, "keep": 1},
+            "best": {"trials": tried},
+            "panda": {**model, "point": point, "changes": [{"beta": 0.8}], **quiet},
+            "caviar": {**many, **quiet},
+        }
+        yield from ((f"{side.__name__}.{name}", arguments) for name, arguments in calls.items())
+
+
+TWINS = (
+    FunctionTwin(
+        name="scales",
+        formula="low + u (high - low) on the scale's axis; low + floor(u (high - low + 1))",
+        source=SCALES + "; torch.distributions.Distribution.icdf",
+        proves=(
+            "Scale",
+            "Uniform",
+            "LogUniform",
+            "OneMinusLogUniform",
+            "Integers",
+            "sample_points",
+        ),
+        ours=sampled,
+        theirs=sampled_by_torch,
+        bridge=None,
+        wide=False,
+        float32=True,
+        draw=draw_fractions,
+        cases={"n": st.integers(1, 100), "ranges": st.sampled_from([RANGES, *OTHERS.values()])},
+        edges={name: {"ranges": one} for name, one in OTHERS.items()},
+        gauges=sizes_of_values,
+        weight=0.5,
+        calls=search_calls,
+        overwrites={
+            f"{one}.search.caviar": frozenset({"trials"}) for one in ("scratch", "torch_ref")
+        },
+        relations=(
+            Relation(
+                name="SciPy's quantiles",
+                holds=is_scipys_quantile,
+                broken_by="the last whole number is never drawn",
+                gauges=lambda **case: {
+                    "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])
+                },
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="the last whole number is never drawn",
+                why="high - low counts one too few",
+                values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)},
+                margin=0.1,
+            ),
+            Mistake(
+                name="scale-added-to-the-wrong-end",
+                seen="mbadry1/DeepLearning.ai-Summary pull request 22: one end for the other",
+                change=typed_into_scales("start + u * (stop - start)", "stop + u * (stop - start)"),
+            ),
+            Mistake(
+                name="natural-logarithm-on-one-side",
+                seen="wandb/wandb issue 507; microsoft/nni pull request 395",
+                change=typed_into_scales("return np.power(10, places)", "return np.exp(places)"),
+            ),
+            Mistake(
+                name="log-uniform-drawn-uniformly",
+                seen="e-sensing/sits pull request 998",
+                change=typed_into_scales(
+                    '        """Return log10(values)."""\n        return np.log10(values)\n\n'
+                    "    def from_axis(self, places: Array) -> Array:\n"
+                    '        """Return 10^places."""\n        return np.power(10, places)\n',
+                    '        """Return log10(values)."""\n        return values\n\n'
+                    "    def from_axis(self, places: Array) -> Array:\n"
+                    '        """Return 10^places."""\n        return places\n',
+                ),
+            ),
+            Mistake(
+                name="torch-beta-itself-on-a-log-scale",
+                why="without 1 - x on either side the transform is that of a learning rate",
+                change=typed_into_torch_scales(
+                    "[AffineTransform(0, -1), ExpTransform(), AffineTransform(1, -1)]",
+                    "[ExpTransform()]",
+                ),
+            ),
+            Mistake(
+                name="torch-last-whole-number-never-drawn",
+                why="high - low counts one too few",
+                change=typed_into_torch_scales(
+                    "u.new_tensor(self.high - self.low + 1)",
+                    "u.new_tensor(max(1, self.high - self.low))",
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="beta-on-a-log-scale",
+        topic="data",
+        formula="beta = 1 - 10^r, r uniform: 0.9..0.99 as likely as 0.99..0.999",
+        torch="1 - 10 ** -Uniform(1, 3).sample(), of torch.distributions",
+        source=SCALES,
+        proves=("OneMinusLogUniform",),
+        ours=partial(log_betas, ours),
+        theirs=partial(log_betas, theirs),
+        names=("1 - beta",),
+        bridge=AS_IT_IS,
+        wide=False,
+        budget=GRADIENT,
+        draw=lambda rng, n=20: {"u": rng.random(n)},
+        cases={"n": st.integers(1, 100)},
+        weight=0.2,
+        mistakes=(
+            Mistake(
+                name="beta uniform",
+                why="nine of ten draws lie below 0.99",
+                values=lambda u: {"1 - beta": 0.1 - 0.099 * u},
+                margin=0.1,
+            ),
+            Mistake(
+                name="beta itself on a log scale",
+                why="from 0.9 to 0.999 beta is as good as uniform on it",
+                values=lambda u: {"1 - beta": 1 - 0.9 * (0.999 / 0.9) ** u},
+                margin=0.1,
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="coarse-to-fine",
+        formula="a grid; the trial of lowest cost; the box of the best, opened halfway to the next",
+        source=TUNING + "torch.meshgrid, torch.distributions.transforms.Transform.inv",
+        proves=("grid_points", "zoom", "best"),
+        ours=partial(searched, ours),
+        theirs=partial(searched, theirs),
+        bridge=None,
+        wide=False,
+        draw=draw_trials,
+        cases={"n": st.integers(1, 15), "keep": st.integers(1, 15), "none": st.integers(0, 14)},
+        edges={"one trial": {"n": 1}, "all": {"keep": 12}, "one number": {"n": 5, "none": 4}},
+        gauges=search_gauges,
+        relations=(
+            Relation(
+                name="the box holds the best, and leaves the next",
+                holds=holds_the_best,
+                broken_by=lambda honest, **case: {
+                    **honest(**case),
+                    "ends": np.array([*RANGES.values()], float),
+                },
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="lowest-of-costs-with-NaN",
+                seen="hyperopt/hyperopt issue 662; keras-team/keras-tuner issue 656",
+                change=typed_into(
+                    "sorted((one for one in trials if not math.isnan(one.cost)), "
+                    "key=lambda one: one.cost)",
+                    "sorted(trials, key=lambda one: one.cost)",
+                ),
+            ),
+            Mistake(
+                name="torch-argmin-of-costs-with-NaN",
+                why="torch.argmin takes NaN for the smallest, and any of equals",
+                change=typed_into_torch(
+                    "trials[int(costs.argsort(stable=True)[0])]", "trials[int(costs.argmin())]"
+                ),
+            ),
+            Mistake(
+                name="torch-first-name-fastest",
+                why='indexing="xy" meshes the first two axes the other way round',
+                change=typed_into_torch('indexing="ij"', 'indexing="xy"'),
+            ),
+            Mistake(
+                name="torch-halfway-between-the-values",
+                why="between 1e-4 and 1e-2 halfway is 1e-3 on the axis, 5e-3 off it",
+                change=typed_into_torch_scales(
+                    "self.transform(self.transform.inv(ends).mean())", "ends.mean()"
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="panda",
+        formula="a round is kept if its dev cost is below all before, else rolled back",
+        source=PANDAS + "torch.nn.Module.load_state_dict",
+        proves=("panda",),
+        ours=partial(babysat, ours),
+        theirs=partial(babysat, theirs),
+        bridge=None,
+        exact=True,
+        draw=lambda rng, costs=(3.0, 2.0, 4.0, 1.0): {"costs": tuple(costs)},
+        cases={
+            "costs": st.lists(
+                st.sampled_from([1.0, 2.0, 2.5, 3.0, -1.0, math.nan, math.inf]), min_size=1
+            )
+        },
+        edges={
+            "equal costs": {"costs": (3.0, 3.0, 3.5, 3.2)},
+            "NaN": {"costs": (math.nan, 2.0, math.nan)},
+            "nothing kept": {"costs": (math.nan, math.inf)},
+        },
+        weight=0.5,
+        relations=(
+            Relation(
+                name="a round is kept if it beats all before",
+                holds=keeps_what_beats_all_before,
+                broken_by=lambda honest, costs: {
+                    **honest(costs=costs),
+                    "kept": np.diff([math.inf, *costs]) < 0,
+                },
+                at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)},
+            ),
+        ),
+        mistakes=(
+            Mistake(
+                name="state-of-a-round-not-copied",
+                seen="zhangj111/astnn issue 8: a shallow copy",
+                change=typed_into(
+                    "train_for(copy.deepcopy(result.state), dict(candidate))",
+                    "train_for(result.state, dict(candidate))",
+                ),
+            ),
+            Mistake(
+                name="torch-state-of-a-round-not-copied",
+                why="state_dict holds the module's own tensors, which the round overwrites",
+                change=typed_into_torch(
+                    "copy.deepcopy(one.state_dict()) for one", "one.state_dict() for one"
+                ),
+            ),
+        ),
+    ),
+    FunctionTwin(
+        name="search-of-networks",
+        formula="networks trained at drawn points, and one babysat: dev costs, theta, the best",
+        source=PANDAS + "torch.multiprocessing",
+        proves=("caviar", "panda", "best"),
+        ours=partial(trained, ours),
+        theirs=partial(trained, theirs),
+        bridge=None,
+        wide=False,
+        budget=TRAINING,
+        draw=lambda rng, units=5: {"u": rng.random((3, 6)).tolist(), "units": units},
+        cases={"units": st.integers(3, 9)},
+        weight=0.05,
+    ),
+)
