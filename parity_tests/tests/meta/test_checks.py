@@ -137,6 +137,10 @@ def related(check, **changes):
     return partial(check, relation=replace(DOUBLED, **changes))
 
 
+def output_right(x, upstream):
+    return {"output": np.tanh(x), "gradient of x": upstream}
+
+
 MODIFIED, WRONG_GRADIENT = "x: the input was modified in place", "gradient of x differs"
 EXACT = {"exact": True, "theirs": lambda x: x.tanh()}
 NOTHING = Mistake(name="no", change=Change("scratch.linear", "W @ A_prev + b", "b + W @ A_prev"))
@@ -230,6 +234,7 @@ HONEST = {
     "broken": (related(is_broken), PLAIN),
     "typed": (is_right_as_typed, PLAIN),
     "off": (mistaken(), PLAIN),
+    "off in one quantity": (mistaken(values=output_right), PAIR),
     "gauge": (gauges_bound_something, replace(PLAIN, gauges=lambda x: {"output": 2.0})),
 }
 

@@ -77,7 +77,7 @@ WRONG = {
 }
 
 #: how a message ends that blames a side, where longdouble has more digits than both.
-THEIRS = "contradicts theirs, unless our training itself is another" if WIDE else ""
+THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
 OURS = "contradicts ours" if WIDE else ""
 
 
