@@ -177,6 +177,8 @@ def globals_untouched() -> Iterator[None]:
         "numpy.random": lambda: pickle.dumps(np.random.get_state()),  # noqa: NPY002
         "torch": lambda: torch.get_rng_state().numpy().tobytes(),
     }
+    # a call that seeds must not find what the same call has left behind
+    random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
     before = {name: look() for name, look in looks.items()}
     yield
     moved = [name for name, look in looks.items() if look() != before[name]]
@@ -184,17 +186,38 @@ def globals_untouched() -> Iterator[None]:
         raise AssertionError(f"the global generator of {', '.join(moved)} was drawn from")
 
 
+@contextmanager
+def numpy_drawn_from() -> Iterator[None]:
+    """Raise AssertionError unless NumPy's global generator, seeded here, is drawn from."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        with globals_untouched():
+            yield
+    except AssertionError as error:
+        if "numpy.random was drawn" not in str(error):
+            raise
+    else:
+        raise AssertionError("the global generator of numpy.random was not drawn from")
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
 def assert_pure(
     function: Callable[..., Any],
     example: Mapping[str, Any],
     overwritten: frozenset[str] = frozenset(),
+    draws: bool = False,
 ) -> None:
-    """Raise AssertionError unless a call changes only what it should, and again does the same."""
+    """Raise AssertionError unless a call changes only what it should, and again does the same.
+
+    With `draws` it must draw from NumPy's global generator, which stands at one seed each time.
+    """
     results = []
     for _ in range(2):
         arguments = copy.deepcopy(dict(example))
         before = {name: fingerprint(value) for name, value in arguments.items()}
-        with globals_untouched():
+        with numpy_drawn_from() if draws else globals_untouched():
             results.append(walked(function(**arguments)))
         changed = {name for name, value in arguments.items() if fingerprint(value) != before[name]}
         if changed - GENERATORS != overwritten:
@@ -210,7 +233,8 @@ def leaves_no_trace(row: Twin) -> None:
     """Call every public function twice: inputs untouched, no global generator, the same bits."""
     for path, function, arguments in calls_of(row):
         try:
-            assert_pure(function, arguments, row.overwrites.get(path, frozenset()))
+            overwritten = row.overwrites.get(path, frozenset())
+            assert_pure(function, arguments, overwritten, path in row.draws_from_numpy)
         except AssertionError as error:
             raise AssertionError(f"{path}: {error}") from error
 
@@ -227,7 +251,7 @@ def refuses(row: Twin) -> None:
                 one
                 for other, rest in table.items()
                 if other != name
-                for one in lengths_of(rest)
+                for one in lengths_of(rest, arguments.get(other))
                 if not one.isdigit()
             ]
             for how, bad, error in bad_values(expected, arguments[name], others):
@@ -264,6 +288,8 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
         if isinstance(one, np.ndarray):
             one.flags.writeable = False
             memory[name] = np.copy(one if one.base is None else one.base)
+    if not memory:
+        return
     expected, results = row.run("scratch", case), row.run("scratch", laid)
     for name, before in memory.items():
         array = laid[name]
@@ -395,17 +421,14 @@ def is_off(row: Twin, mistake: Mistake) -> None:
 
 @asked
 def is_seen(row: Twin, mistake: Mistake) -> None:
-    """Type a mistake into a copy of the module: some check of the row must fail."""
+    """Type a mistake into the module: some check of the row must fail."""
     assert mistake.change is not None
-    wrong = row.planted(mistake.change.load())
-    if wrong is None:
-        return
-    with LEDGER.unrecorded():
-        if not any(_fails(check, wrong) for check in _quick_checks(wrong)):
+    with LEDGER.unrecorded(), mistake.change.planted():
+        if not any(_fails(check) for check in _quick_checks(row)):
             raise AssertionError(f"no check of the row notices {mistake.name!r}")
 
 
-def _fails(check: Callable[[], None], row: Twin) -> bool:
+def _fails(check: Callable[[], None]) -> bool:
     """Tell whether a check fails; a wrong program may raise anything."""
     try:
         check()
@@ -429,8 +452,13 @@ def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
     for dtype in (np.float32, np.longdouble):
         yield functools.partial(keeps_the_dtype, row, dtype)
     yield functools.partial(_runs_leave_no_trace, row)
+    yield functools.partial(leaves_no_trace, row)
     for layout in LAYOUTS:
         yield functools.partial(takes_any_layout, row, layout)
+    for relation in row.relations:
+        for side in SIDES:
+            yield functools.partial(holds, row, relation, side)
+    yield functools.partial(refuses, row)
 
 
 def _runs_leave_no_trace(row: Twin) -> None:
