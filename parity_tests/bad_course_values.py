@@ -10,6 +10,9 @@ import numpy as np
 from scratch._door import Seen
 from scratch.course import _kinds
 
+#: module of the kinds that are spoilt here.
+KINDS = _kinds.__name__
+
 #: (how, bad value, error).
 Spoilt = Iterator[tuple[str, Any, type]]
 
@@ -90,7 +93,7 @@ def _shapes(expected: Any, value: Mapping[str, Any]) -> dict[str, list[str]]:
         return {name: shape.split() for name, shape in expected.shapes.items()}
     prefix = "d" if isinstance(expected, _kinds.Gradients) else ""
     chained = getattr(expected, "chained", False)
-    shapes = {}
+    shapes: dict[str, list[str]] = {}
     for l in range(1, sum(name.startswith(f"{prefix}W") for name in value) + 1):
         width = f"n_{l - 1}" if chained else f"n_prev_{l}"
         shapes |= {f"{prefix}W{l}": [f"n_{l}", width], f"{prefix}b{l}": [f"n_{l}", "1"]}

@@ -20,7 +20,7 @@ _ORDER = np.array([2, 0, 3, 1])
 
 def lengths_of(expected: Any, value: Any) -> list[str]:
     """Return the lengths that an argument binds, of an array or of a cache's fields."""
-    if type(expected).__module__ == course._kinds.__name__:
+    if type(expected).__module__ == course.KINDS:
         return course.lengths(expected, value)
     shapes = [getattr(expected, "shape", ""), *getattr(expected, "shapes", {}).values()]
     return " ".join(one for one in shapes if isinstance(one, str)).split()
@@ -108,7 +108,7 @@ def spoil_number(expected: Any) -> Iterator[tuple[str, Any, type]]:
 def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
     """Yield (how, bad value, error) for whatever an argument is expected to be."""
     kind = type(expected).__name__
-    if type(expected).__module__ == course._kinds.__name__:
+    if type(expected).__module__ == course.KINDS:
         yield from course.spoil(expected, value, others)
     elif kind == "Optional":
         bad = bad_values(expected.expected, value, others)

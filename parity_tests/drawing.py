@@ -78,7 +78,8 @@ def draw(kind: str, shape: Shape, rng: np.random.Generator, scale: float = 1.0) 
 def _every_other(array: Array) -> Array:
     """Return a view of every other entry along each axis, the rest of its memory full of NaN."""
     wide = np.full([2 * length for length in array.shape], np.nan)
-    view: Array = wide[(..., *(slice(None, None, 2),) * array.ndim)]  # a view of a number too
+    every_other: Any = (..., *(slice(None, None, 2),) * array.ndim)  # a view of a number too
+    view: Array = wide[every_other]
     view[...] = array
     return view
 

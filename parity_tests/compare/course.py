@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import pairwise
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from parity_tests.compare.bridge import columns, load, rows, to_numpy
+from parity_tests.compare.bridge import columns, load, rows, to_numpy, to_torch, unload
 from parity_tests.compare.gauges import network_gauges, product
 from parity_tests.compare.measurement import Array
+from parity_tests.compare.witnesses import cast
 from scratch.network import Network as OurNetwork
+from torch_ref.linear import linear
+from torch_ref.mini_batches import mini_batches
 from torch_ref.network import Network
-from torch_ref.parameters import parameters as parameters_of
 
 Arrays = dict[str, Array]
+
+
+# --- NumPy's generator of old ---------------------------------------------------------------------
 
 
 @contextmanager
@@ -32,124 +40,210 @@ def numpy_seed(seed: int) -> Iterator[None]:
         np.random.set_state(before)  # noqa: NPY002
 
 
-def notebook_layers(layer_sizes: tuple[int, ...], seed: int, factor: Any) -> Arrays:
+def notebook_layers(layer_sizes: Sequence[int], seed: int, factor: Any) -> Arrays:
     """Return {"W1", "b1", ...} as a notebook draws: `factor(randn, n_prev)`, W1 first, b zero."""
     found = {}
     with numpy_seed(seed):
         for l, (n_prev, n) in enumerate(pairwise(layer_sizes), start=1):
-            found[f"W{l}"] = factor(np.random.randn(n, n_prev), n_prev)  # noqa: NPY002
+            found[f"W{l}"] = np.asarray(factor(np.random.randn(n, n_prev), n_prev))  # noqa: NPY002
             found[f"b{l}"] = np.zeros((n, 1))
     return found
 
 
+def notebook_masks(keep_prob: float, X: Array, parameters: Mapping[str, Array]) -> list[Array]:
+    """Return D1, D2, ... of a notebook: rand < keep_prob of seed 1, hidden layers only."""
+    with numpy_seed(1):
+        return [
+            np.random.rand(len(parameters[f"W{l}"]), X.shape[1]) < keep_prob  # noqa: NPY002
+            for l in range(1, len(parameters) // 2)
+        ]
+
+
+# --- draws ----------------------------------------------------------------------------------------
+
+
 def draw_layers(
-    layer_sizes: tuple[int, ...], rng: np.random.Generator, kind: str = "normal"
+    layer_sizes: Sequence[int], rng: np.random.Generator, kind: str = "normal", loose: int = 0
 ) -> Arrays:
     """Draw {"W1", "b1", ...}, hidden biases positive so that ReLUs are alive.
 
-    Of the kind "grid" in quarters, which sum up exactly and tie at 0.
+    Of the kind "grid" in quarters, which sum up exactly and tie at 0. Of a `loose` network W2 is so
+    much wider than layer 1, as in an assignment that updates each layer on its own.
     """
     found = {}
     for l, (n_prev, n) in enumerate(pairwise(layer_sizes), start=1):
-        found[f"W{l}"] = rng.standard_normal((n, n_prev)) / np.sqrt(n_prev)
+        width = n_prev + loose * (l == 2)
+        found[f"W{l}"] = rng.standard_normal((n, width)) / np.sqrt(n_prev)
         bias = rng.standard_normal((n, 1))
         found[f"b{l}"] = np.abs(bias) if l < len(layer_sizes) - 1 else bias
     return {name: np.round(4 * one) / 4 if kind == "grid" else one for name, one in found.items()}
 
 
 def draw_data(
-    layer_sizes: tuple[int, ...], m: int, rng: np.random.Generator, kind: str = "normal"
-) -> Arrays:
-    """Draw inputs and integer labels, both kinds among them, and the layers of a network."""
-    X = rng.standard_normal((layer_sizes[0], m))
-    n_y = layer_sizes[-1]
+    rng: np.random.Generator,
+    sizes: Sequence[int] = (5, 6, 5, 1),
+    m: int = 9,
+    kind: str = "normal",
+    **choices: Any,
+) -> dict[str, Any]:
+    """Draw inputs, integer labels, both kinds among them, the layers of a network, and choices."""
+    X, n_y = rng.standard_normal((sizes[0], m)), sizes[-1]
     Y = rng.permutation(np.resize([0, 1], n_y * m)).reshape(n_y, m)
     X = np.round(2 * X) / 2 if kind == "grid" else X
-    return {"X": X, "Y": Y, **draw_layers(layer_sizes, rng, kind)}
+    return {"X": X, "Y": Y, **draw_layers(sizes, rng, kind), **choices}
 
 
-def training_gauges(found: Mapping[str, Array], learning_rate: float) -> Arrays:
-    """Return the size of each parameter after a training, where gradients may have cancelled."""
-    return {name: np.abs(one).max() + learning_rate / 1000 for name, one in found.items()}
+def layers_of(case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"W1", "b1", ...} of a case."""
+    return {name: one for name, one in case.items() if name[0] in "Wb" and name[1:].isdigit()}
 
 
-def layers_of(case: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return {"W1", "b1", ...} of a case, or what stands there behind a prefix."""
-    names = [name for name in case if name.removeprefix(prefix)[1:].isdigit()]
-    return {name: case[name] for name in names if name.startswith((f"{prefix}W", f"{prefix}b"))}
+def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
+    """Return what yields the first call of each public function of a module in a run of a case."""
+
+    def calls(**case: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+        found: dict[str, dict[str, Any]] = {}
+
+        def recorder(name: str) -> Callable[..., Any]:
+            function = getattr(module, name)
+
+            def record(*args: Any, **kwargs: Any) -> Any:
+                bound = inspect.signature(function).bind(*args, **kwargs)
+                bound.apply_defaults()
+                found.setdefault(name, dict(bound.arguments))
+                return function(*args, **kwargs)
+
+            record.__wrapped__ = function.__wrapped__  # type: ignore[attr-defined]
+            return record
+
+        with ExitStack() as patched:
+            for name in module.__all__:
+                patched.enter_context(mock.patch.object(module, name, recorder(name)))
+            run(**case)
+        yield from ((f"{module.__name__}.{name}", given) for name, given in found.items())
+
+    return calls
 
 
-def reference(parameters: Mapping[str, Array], hidden: str) -> Network:
+# --- torch's side ---------------------------------------------------------------------------------
+
+
+def reference(parameters: Mapping[str, Array], hidden: str = "relu") -> Network:
     """Return torch's network with these parameters and a sigmoid output."""
     weights = [array for name, array in parameters.items() if name.startswith("W")]
     sizes = (weights[0].shape[1], *(len(W) for W in weights))
-    dtype = torch.from_numpy(weights[0]).dtype
-    module = Network(layer_sizes=sizes, hidden=hidden, output="sigmoid", dtype=dtype)
-    return load(module, parameters)
+    return load(Network(layer_sizes=sizes, hidden=hidden, output="sigmoid"), parameters)
+
+
+def torch_cost(
+    X: torch.Tensor, *layers: torch.Tensor, Y: torch.Tensor, lambd: float = 0.0
+) -> torch.Tensor:
+    """Return the cost of hidden layers of ReLU and a sigmoid on top, with its L2 penalty."""
+    A = X
+    for W, b in zip(layers[::2], layers[1::2], strict=True):
+        Z = linear(A, W, b)
+        A = torch.relu(Z)
+    penalty = sum(W.square().sum() for W in layers[::2])
+    cost = functional.binary_cross_entropy_with_logits(Z, Y.to(Z.dtype), reduction="sum")
+    return (cost + lambd / 2 * penalty) / len(X)
 
 
 def torch_pass(
-    parameters: Mapping[str, Array], hidden: str, X: Array, Y: Array, lambd: float = 0.0
+    X: Array,
+    Y: Array,
+    parameters: Mapping[str, Array],
+    hidden: str = "relu",
+    lambd: float = 0.0,
+    masks: Sequence[Array] = (),
 ) -> Arrays:
-    """Return {"Z1", "A1", ..., "J", "dW1", "db1", ...} of torch, and "dZ1", "dA1", ...
+    """Return {"W1", "b1", "Z1", "A1", ..., "J", "dW1", "db1", "dZ1", "dA1", ...} of torch.
 
-    J and its gradients are of the mean cost with the L2 penalty, dZ and dA of the sum of the costs.
+    J and its gradients are of the mean cost with the L2 penalty, dZ and dA of the sum of the costs;
+    dA comes back through a mask, of 0 and 1 / keep_prob.
     """
-    module, m = reference(parameters, hidden), X.shape[1]
-    signals, labels = [rows(X)], rows(Y.astype(X.dtype))
-    for layer in (*module.logits, module.activation):
-        signals.append(layer(signals[-1]))
-    names = [f"{letter}{l}" for l in range(1, len(parameters) // 2 + 1) for letter in "ZA"]
-    found = {name: columns(one) for name, one in zip(names, signals[1:], strict=True)}
-    named = parameters_of(module)
-    squares = sum(one.square().sum() for name, one in named.items() if name.startswith("W"))
-    penalty = lambd / (2 * m) * squares
-    total = functional.binary_cross_entropy_with_logits(signals[-2], labels, reduction="sum")
-    found["J"] = (total / m + penalty).detach().numpy()
-    pulled = torch.autograd.grad(total / m + penalty, list(named.values()), retain_graph=True)
-    for name, one in zip(named, pulled, strict=True):
-        found[f"d{name}"] = to_numpy(name, one)
-    inner = torch.autograd.grad(total, signals[1:-1])
-    return found | {f"d{name}": columns(one) for name, one in zip(names[:-1], inner, strict=True)}
+    tensors = {name: to_torch(name, one).requires_grad_() for name, one in parameters.items()}
+    A, depth, inner, found = rows(X), len(parameters) // 2, {}, dict(parameters)
+    for l in range(1, depth + 1):
+        Z = inner[f"Z{l}"] = linear(A, tensors[f"W{l}"], tensors[f"b{l}"])
+        A = getattr(torch, hidden if l < depth else "sigmoid")(Z)
+        if l < depth:
+            inner[f"A{l}"] = A
+        if l <= len(masks):
+            A = A * rows(masks[l - 1].astype(X.dtype))
+        found |= {f"Z{l}": columns(Z), f"A{l}": columns(A)}
+    labels = rows(np.atleast_2d(Y).astype(X.dtype))
+    total = functional.binary_cross_entropy_with_logits(Z, labels, reduction="sum")
+    squares = sum(tensors[f"W{l}"].square().sum() for l in range(1, depth + 1))
+    J = (total + lambd / 2 * squares) / len(labels)
+    found["J"] = J.detach().numpy()
+    pulled = torch.autograd.grad(J, list(tensors.values()), retain_graph=True)
+    found |= {f"d{n}": to_numpy(n, one) for n, one in zip(tensors, pulled, strict=True)}
+    pulled = torch.autograd.grad(total, list(inner.values()))
+    return found | {f"d{n}": columns(one) for n, one in zip(inner, pulled, strict=True)}
 
 
 def pass_gauges(
-    parameters: Mapping[str, Array],
-    hidden: str,
     X: Array,
     Y: Array,
+    parameters: Mapping[str, Array],
+    hidden: str = "relu",
     lambd: float = 0.0,
-    A: Array | None = None,
-    masks: Mapping[str, Array] | None = None,
+    masks: Sequence[Array] = (),
 ) -> Arrays:
-    """Return running-error gauges of "J", "dX", "dW1", ... of the mean cost, whose sums may cancel.
+    """Return running-error gauges of "J", "dX", "dW1", ..., whose sums may cancel, and of the rest.
 
-    `A` is the output under masks {"D1": ...}. The taught J is the log of a probability, and little
-    is left of 1 - A where A is near 1.
+    The taught J is the log of a probability, and little is left of 1 - A where A is near 1. Those
+    of Z, A, dZ and dA are the sizes of the terms of their sums.
     """
-    module = reference(parameters, hidden)
-    A = columns(module(rows(X))) if A is None else A
-    dA = ((1 - Y) / (1 - A) - Y / A) / X.shape[1]
-    network = OurNetwork(layer_sizes=module.layer_sizes, hidden=hidden, output="sigmoid")
-    bounds = network_gauges(network, {"X": X, **parameters}, dA, masks)
-    J = np.abs(np.log(np.where(Y == 1, A, 1 - A))).sum() / X.shape[1]
-    J = J + (np.abs(dA) * bounds["output"]).sum()
-    for name in parameters:
-        if name.startswith("W"):
-            J = J + lambd / 2 / X.shape[1] * np.square(parameters[name]).sum()
-            bounds[name] = bounds[name] + lambd / X.shape[1] * np.abs(parameters[name])
-    return {"J": J, **{f"d{name}": bounds[name] for name in ("X", *parameters)}}
-
-
-def signal_gauges(parameters: Mapping[str, Array], X: Array, passed: Mapping[str, Array]) -> Arrays:
-    """Return gauges of Z, A, dZ and dA of a pass: the sizes of the terms of their sums."""
-    depth, found, below = len(parameters) // 2, {}, np.abs(X)
+    depth, Y = len(parameters) // 2, np.atleast_2d(Y)
+    X, parameters, masks = cast((X, dict(parameters), [*masks]), np.float64)
+    found, m = torch_pass(X, Y, parameters, hidden, lambd, masks), X.shape[1]
+    A = found[f"A{depth}"]
+    dA = ((1 - Y) / (1 - A) - Y / A) / m
+    sizes = (len(X), *(len(parameters[f"W{l}"]) for l in range(1, depth + 1)))
+    network = OurNetwork(layer_sizes=sizes, hidden=hidden, output="sigmoid")
+    shared = {f"D{l}": mask for l, mask in enumerate(masks, start=1)}
+    bounds = network_gauges(network, {"X": X, **parameters}, dA, shared)
+    J = np.abs(np.log(np.where(Y == 1, A, 1 - A))).sum() / m + (np.abs(dA) * bounds["output"]).sum()
+    below = np.abs(X)
     for l in range(1, depth + 1):
-        Z = product("nk,km->nm", parameters[f"W{l}"], below) + np.abs(parameters[f"b{l}"])
-        below = np.abs(passed[f"A{l}"]) + (Z if l < depth else Z / 4)
+        W, scale = parameters[f"W{l}"], masks[l - 1].max() if l <= len(masks) else 1.0
+        J = J + lambd / 2 / m * np.square(W).sum()
+        bounds[f"W{l}"] = bounds[f"W{l}"] + lambd / m * np.abs(W)
+        Z = product("nk,km->nm", W, below) + np.abs(parameters[f"b{l}"])
+        below = np.abs(found[f"A{l}"]) + (Z * max(scale, 1) if l < depth else Z / 4)
         found |= {f"Z{l}": Z, f"A{l}": below}
-    pulled = np.abs(passed[f"dZ{depth}"]) + below
-    for l in range(depth, 1, -1):
+    pulled = np.abs(found[f"dZ{depth}"]) + below
+    for l in range(depth, 0, -1):
         found[f"dZ{l}"] = pulled
-        pulled = found[f"dA{l - 1}"] = product("nk,nm->km", parameters[f"W{l}"], pulled)
-    return found | {"dZ1": pulled}
+        scale = masks[l - 2].max() if 1 < l <= len(masks) + 1 else 1.0
+        pulled = product("nk,nm->km", parameters[f"W{l}"], pulled) * max(scale, 1)
+        found[f"dA{l - 1}"] = pulled
+    signals = {name: one for name, one in found.items() if name not in parameters}
+    return {**signals, "J": J, **{f"d{name}": bounds[name] for name in ("X", *parameters)}}
+
+
+def torch_training(
+    start: Arrays,
+    data: tuple[Array, Array],
+    make: Callable[..., torch.optim.Optimizer],
+    epochs: int,
+    hidden: str = "relu",
+    size: int = 0,
+) -> dict[str, Any]:
+    """Return the parameters after a training on the mean cost by torch.
+
+    With a size of mini-batches they are those of NumPy's permutations of the seeds 11, 12, ...
+    """
+    module, (X, Y) = reference(start, hidden), (rows(data[0]), rows(data[1].astype(float)))
+    optimizer = make(module.parameters())
+    for epoch in range(epochs):
+        with numpy_seed(11 + epoch):
+            order = np.random.permutation(len(X)) if size else np.arange(len(X))  # noqa: NPY002
+        for inputs, labels in mini_batches(X, Y, order, size or len(X)):
+            optimizer.zero_grad()
+            logits = module.logits(inputs)
+            loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+            (loss / len(inputs)).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return dict(unload(module))

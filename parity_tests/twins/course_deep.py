@@ -1,11 +1,11 @@
-"""The course's deep network step by step: `scratch.course.deep`."""
+"""The course's deep network step by step, `scratch.course.deep`; rows that modules share."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -13,19 +13,22 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from torch.nn import functional
 
-from parity_tests.compare.bridge import columns, rows, unload
-from parity_tests.compare.budgets import GRADIENT, TRAINING
+from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAINING
 from parity_tests.compare.course import (
     Arrays,
+    calls_made,
     draw_data,
     draw_layers,
     layers_of,
     notebook_layers,
+    notebook_masks,
     pass_gauges,
     reference,
-    training_gauges,
+    torch_cost,
+    torch_pass,
+    torch_training,
 )
 from parity_tests.compare.gauges import linear_gauges, network_gauges, product
 from parity_tests.compare.measurement import Array
@@ -33,13 +36,9 @@ from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
 from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Pair, PairTwin, Values
 from scratch.course import deep as ours
 from scratch.network import Network as OurNetwork
+from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
 from torch_ref.network import predict
-from torch_ref.optimizers import gradient_descent
-
-Call = tuple[str, Case]
-
-typed_into = partial(Change, "scratch.course.deep")
 
 STEP_BY_STEP = 'Course 1, week 4, "Building your deep neural network: step by step"'
 APPLICATION = 'Course 1, week 4, "Deep neural network for image classification: application"'
@@ -49,26 +48,282 @@ layer_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(
     lambda sizes: (*sizes[:-1], min(3, sizes[-1]))
 )
 exactness = st.sampled_from(["normal", "normal", "grid"])
-rates = st.sampled_from([0.1, 1.0, 0.0, -0.1, 2])
+
+
+# --- rows that modules share ----------------------------------------------------------------------
+
+
+def passing(
+    run: Callable[..., Values], keys: Any, hidden: str = "relu", **row: Any
+) -> FunctionTwin:
+    """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
+
+    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`.
+    """
+
+    def arguments(
+        X: Array, Y: Array, lambd: float = 0.0, keep_prob: Any = None, **layers: Any
+    ) -> Any:
+        drawn = notebook_masks(keep_prob, X, layers) if keep_prob else []
+        masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
+        return X, Y, layers, hidden, lambd, masks
+
+    def theirs(**case: Any) -> Values:
+        given = arguments(**case)
+        found = torch_pass(*given) | {f"D{l}": one > 0 for l, one in enumerate(given[-1], 1)}
+        return {name: found[name] for name in keys(len(given[2]) // 2)}
+
+    def gauges(**case: Any) -> Values:
+        given = arguments(**case)
+        found = pass_gauges(*given)
+        return {name: found[name] for name in keys(len(given[2]) // 2) if name in found}
+
+    return FunctionTwin(
+        ours=run,
+        theirs=theirs,
+        bridge=None,
+        gauges=gauges,
+        **{
+            "budget": GRADIENT,
+            "budgets": {"J": FORWARD},
+            "draw": draw_data,
+            "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
+            "weight": 0.4,
+            **row,
+        },
+    )
+
+
+def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], **row: Any) -> FunctionTwin:
+    """Return the row of an initialization: what NumPy's seed 3 draws, to the last bit."""
+    (argument,) = inspect.signature(function).parameters
+    stem = function.__module__.rpartition(".")[2]
+    return FunctionTwin(
+        name=f"{stem}.{function.__name__}",
+        source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
+        proves=(function.__name__,),
+        ours=function,
+        theirs=lambda **case: notebook_layers(case[argument], 3, factor),
+        exact=True,
+        draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
+        cases={"sizes": layer_sizes | layer_sizes.map(list)},
+        edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}},
+        weight=0.2,
+        **row,
+    )
+
+
+def draw_walk(
+    rng: np.random.Generator,
+    sizes: Sequence[int] = (3, 5, 4, 1),
+    steps: int = 30,
+    loose: int = 0,
+    **choices: float,
+) -> Case:
+    """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
+    start = draw_layers(sizes, rng, loose=loose)
+    scales = [1.0, 1e-8, 0.0]
+    gradients = [
+        {f"d{n}": rng.standard_normal(one.shape) * rng.choice(scales, one.shape)}
+        for n, one in start.items()
+        for _ in range(steps)
+    ]
+    merged = [{k: v for one in gradients[t::steps] for k, v in one.items()} for t in range(steps)]
+    return {"start": start, "gradients": merged, **choices}
+
+
+def flat(arrays: Mapping[str, Array]) -> Array:
+    """Return the arrays of a dictionary as one vector."""
+    return np.concatenate([one.ravel() for one in arrays.values()])
+
+
+def walk(
+    module: Any,
+    step: Callable[..., Any],
+    make: Callable[..., torch.optim.Optimizer],
+    read: Callable[..., Mapping[str, torch.Tensor]] = lambda optimizer: {},
+    begin: Callable[[Arrays], tuple[Arrays, ...]] = lambda parameters: (),
+    **row: Any,
+) -> FunctionTwin:
+    """Return the row of an update: theta and the averages "v" and "s" after each of many steps.
+
+    `step(parameters, grads, memory, t, **choices)` gives parameters and memory of ours.
+    """
+
+    def walked(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
+        parameters, memory = start, begin(start)
+        for average in memory:
+            assert list(average) == [f"d{name}" for name in start]
+            assert not any(one.any() for one in average.values())
+        path: dict[str, list[Array]] = {}
+        for t, grads in enumerate(gradients, start=1):  # beside more than is asked for
+            parameters, *memory = step(parameters, {"dA1": None, **grads}, memory, t, **choices)
+            for name, one in zip(("theta", *"vs"), (parameters, *memory), strict=False):
+                path.setdefault(name, []).append(flat(one))
+        return {name: np.array(vectors) for name, vectors in path.items()}
+
+    def by_torch(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
+        tensors = [torch.tensor(one, requires_grad=True) for one in start.values()]
+        optimizer = make(tensors, **choices)
+        path: dict[str, list[Array]] = {}
+        for grads in gradients:
+            for tensor, gradient in zip(tensors, grads.values(), strict=True):
+                tensor.grad = torch.from_numpy(gradient)
+            optimizer.step()
+            theta = torch.cat([one.detach().flatten() for one in tensors])
+            for name, one in {"theta": theta, **read(optimizer)}.items():
+                path.setdefault(name, []).append(one.numpy().copy())
+        return {name: np.array(vectors) for name, vectors in path.items() if name != "t"}
+
+    def gauges(**case: Any) -> Values:
+        """Return the largest entry so far, whose round-off later values keep, and of all steps."""
+        stepped = case.get("learning_rate", 1.0) * max(
+            np.abs(flat(g)).max() for g in case["gradients"]
+        )
+        return {
+            name: np.maximum.accumulate(np.abs(one).max(axis=1, keepdims=True))
+            + (abs(stepped) if name == "theta" else 0)
+            for name, one in walked(**case).items()
+        }
+
+    return FunctionTwin(
+        ours=walked,
+        theirs=by_torch,
+        bridge=None,
+        budget=STEP,
+        gauges=gauges,
+        calls=calls_made(module, walked),
+        **{
+            "draw": partial(draw_walk, learning_rate=0.1),
+            "cases": {
+                "sizes": layer_sizes,
+                "steps": st.integers(1, 20),
+                "loose": st.integers(0, 2),
+            },
+            "edges": {"layers that do not fit together": {"loose": 2}},
+            "weight": 0.2,
+            **row,
+        },
+    )
+
+
+def sgd(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
+    """Return torch's SGD, uphill for a rate below 0, which the course does not refuse."""
+    return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
+
+
+def descent(module: Any, function: str, **row: Any) -> FunctionTwin:
+    """Return the row of a step of gradient descent, as three of the assignments have it."""
+    return walk(
+        module,
+        lambda parameters, grads, memory, t, learning_rate: (
+            getattr(module, function)(parameters, grads, learning_rate),
+        ),
+        sgd,
+        name=f"{module.__name__.rpartition('.')[2]}.{function}",
+        formula="theta = theta - alpha dtheta",
+        source=f"{STEP_BY_STEP}; torch.optim.SGD",
+        proves=(function,),
+        **row,
+    )
+
+
+#: rates of any sign, which pass; negative ones climb.
+DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
+
+
+def draw_training(
+    rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 30, **choices: Any
+) -> Case:
+    """Draw data; it stands in a tuple, as trainings are in float64 whatever it is."""
+    data = draw_data(rng, sizes, m)
+    return {"data": (data["X"], data["Y"]), "sizes": sizes, **choices}
+
+
+def training(
+    module: Any,
+    run: Callable[..., Arrays],
+    factor: Callable[..., Any],
+    make: Callable[..., Callable[..., torch.optim.Optimizer]],
+    hidden: str = "relu",
+    **row: Any,
+) -> FunctionTwin:
+    """Return the row of a training from a seed; `make(**choices)` is torch's rule."""
+
+    def by_torch(
+        data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0, **choices: Any
+    ) -> Values:
+        start = notebook_layers(sizes, seed, factor)
+        return torch_training(start, data, make(**choices), epochs, hidden, size)
+
+    def gauges(**case: Any) -> Values:
+        """Return the size of each parameter after it, where gradients may have cancelled."""
+        return {name: np.abs(one).max() + 1e-3 for name, one in run(**case).items()}
+
+    return FunctionTwin(
+        ours=run,
+        theirs=by_torch,
+        bridge=None,
+        wide=False,
+        budget=TRAINING,
+        gauges=gauges,
+        calls=calls_made(module, run),
+        **{"weight": 0.1, **row},
+    )
+
+
+def flattened(case: Mapping[str, Any], steepness: float) -> Case:
+    """Return a network whose logits are of both signs, or 0 where it is flat."""
+    depth, parameters = len(layers_of(case)) // 2, layers_of(case)
+    logits = np.sort(torch_pass(case["X"], case["Y"], parameters)[f"Z{depth}"], axis=1)
+    middle = (logits[:, :1] + logits[:, -1:]) / 2 + 0.01  # off the middle of equal logits
+    last = {f"W{depth}": parameters[f"W{depth}"], f"b{depth}": parameters[f"b{depth}"] - middle}
+    return {**case, **{name: steepness * one for name, one in last.items()}}
+
+
+def predicting(
+    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **row: Any
+) -> FunctionTwin:
+    """Return the row of predictions, and of the line that a notebook prints of them."""
+
+    def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
+        p = columns(predict(rows(X), reference(parameters, hidden)))
+        line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
+        return {"prediction": p, "printed": line if printed else ""}
+
+    def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
+        return flattened(draw_data(rng, **{"sizes": (5, 6, 1), **choices}), steepness)
+
+    return FunctionTwin(
+        formula="1 where A > 0.5",
+        proves=("predict",),
+        ours=run,
+        theirs=by_torch,
+        bridge=None,
+        exact=True,
+        draw=drawn,
+        edges={"an output of one half": {"steepness": 0.0}},
+        weight=0.2,
+        calls=calls_made(module, run),
+        **row,
+    )
 
 
 # --- activations and one layer --------------------------------------------------------------------
 
 
-def activation(name: str) -> PairTwin:
+def activation(name: str, formula: str) -> PairTwin:
     """Return the row of an activation, whose cache is Z."""
-    forward, backward = getattr(ours, name), getattr(ours, f"{name}_backward")
-
-    def calls(Z: Array, upstream: Array) -> Iterator[Call]:
-        yield f"scratch.course.deep.{name}", {"Z": Z}
-        yield f"scratch.course.deep.{name}_backward", {"dA": upstream, "cache": Z}
-
+    pair = Pair(
+        lambda Z: getattr(ours, name)(Z),
+        lambda dA, cache: {"Z": getattr(ours, f"{name}_backward")(dA, cache)},
+    )
     return PairTwin(
         name=f"deep.{name}",
-        formula={"sigmoid": "A = 1 / (1 + e^-Z)", "relu": "A = max(0, Z)"}[name],
+        formula=formula,
         source=f"{STEP_BY_STEP}; torch.{name}",
         proves=(name, f"{name}_backward"),
-        ours=Pair(lambda Z: forward(Z), lambda dA, cache: {"Z": backward(dA, cache)}),
+        ours=pair,
         theirs=lambda Z: getattr(torch, name)(Z),
         draw=lambda rng, shape=(4, 6), kind="normal": {"Z": draw(kind, shape, rng, 2.0)},
         cases={"shape": st.tuples(widths, examples), "kind": kinds},
@@ -78,36 +333,63 @@ def activation(name: str) -> PairTwin:
             "three axes": {"shape": (2, 3, 4)},
             "zeros of either sign": {"kind": "zeros"},
         },
-        calls=calls,
+        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])),
     )
 
 
-def draw_layer(
-    rng: np.random.Generator, n: int = 4, n_prev: int = 3, m: int = 6, kind: str = "normal"
-) -> Case:
-    """Draw a layer (n, n_prev) and its input (n_prev, m)."""
-    shapes = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
-    return {name: draw(kind, shape, rng) for name, shape in shapes.items()}
+def layer_forward(A_prev: Array, W: Array, b: Array, activation: str) -> tuple[Array, Any]:
+    """Return a layer's output; its cache must be ((A_prev, W, b), Z), or (A_prev, W, b) alone."""
+    cache: Any
+    A, cache = Z, inputs = ours.linear_forward(A_prev, W, b)
+    if activation:
+        A, cache = ours.linear_activation_forward(A_prev, W, b, activation)
+        inputs, kept = cache
+        assert np.array_equal(kept, Z)
+    assert all(one is other for one, other in zip(inputs, (A_prev, W, b), strict=True))
+    return A, (cache, activation)
 
 
-def linear_forward(A_prev: Array, W: Array, b: Array) -> tuple[Array, Any]:
-    """Return the linear output, and a cache that must be the very arguments."""
-    Z, cache = ours.linear_forward(A_prev, W, b)
-    assert all(one is other for one, other in zip(cache, (A_prev, W, b), strict=True))
-    return Z, cache
-
-
-def by_name(pulled: tuple[Array, Array, Array]) -> dict[str, Array]:
+def layer_backward(dA: Array, cache: Any) -> dict[str, Array]:
     """Return the gradients of a layer by input, dW and db times m, which they were divided by."""
-    dA_prev, dW, db = pulled
-    m = dA_prev.shape[1]
-    return {"A_prev": dA_prev, "W": dW * m, "b": db * m}
+    cache, activation = cache
+    if activation:  # "relu" by default
+        given = {} if activation == "relu" else {"activation": activation}
+        dA_prev, dW, db = ours.linear_activation_backward(dA, cache, **given)
+    else:
+        dA_prev, dW, db = ours.linear_backward(dA, cache)
+    return {"A_prev": dA_prev, "W": dW * dA.shape[1], "b": db * dA.shape[1]}
 
 
-def linear_calls(A_prev: Array, W: Array, b: Array, upstream: Array) -> Iterator[Call]:
-    """Yield the calls of the linear part of a layer."""
-    yield "scratch.course.deep.linear_forward", {"A": A_prev, "W": W, "b": b}
-    yield "scratch.course.deep.linear_backward", {"dZ": upstream, "cache": (A_prev, W, b)}
+def layer_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
+    """Return the gauges of a network of one layer, of its linear part by m and back again."""
+    W, A_prev, b = (arguments[name] for name in ("W", "A_prev", "b"))
+    if not arguments["activation"]:
+        return {name: 2 * one for name, one in linear_gauges(arguments, upstream).items()}
+    network = OurNetwork(layer_sizes=(W.shape[1], len(W)), output=arguments["activation"])
+    bounds = network_gauges(network, {"X": A_prev, "W1": W, "b1": b}, upstream)
+    return {"output": bounds["output"], "A_prev": bounds["X"], "W": bounds["W1"], "b": bounds["b1"]}
+
+
+def draw_layer(
+    rng: np.random.Generator,
+    activation: str = "sigmoid",
+    n: int = 4,
+    n_prev: int = 3,
+    m: int = 6,
+    kind: str = "normal",
+) -> Case:
+    """Draw a layer (n, n_prev), its input (n_prev, m) and its activation."""
+    shapes = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
+    arrays = {name: draw(kind, shape, rng) for name, shape in shapes.items()}
+    return {**arrays, "activation": activation}
+
+
+def torch_layer(
+    A_prev: torch.Tensor, W: torch.Tensor, b: torch.Tensor, activation: str
+) -> torch.Tensor:
+    """Return a layer of torch's."""
+    Z = linear(A_prev, W, b)
+    return getattr(torch, activation)(Z) if activation else Z
 
 
 LINEAR = PairTwin(
@@ -115,16 +397,16 @@ LINEAR = PairTwin(
     formula="Z = W A + b; dW = dZ A^T / m, db = sum dZ / m, dA_prev = W^T dZ",
     source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
     proves=("linear_forward", "linear_backward"),
-    ours=Pair(linear_forward, lambda dZ, cache: by_name(ours.linear_backward(dZ, cache))),
-    theirs=linear,
-    draw=draw_layer,
+    ours=Pair(layer_forward, layer_backward),
+    theirs=torch_layer,
+    constants=("activation",),
+    draw=partial(draw_layer, activation=""),
     cases={"n": widths, "n_prev": widths, "m": examples, "kind": kinds},
     edges={"one example": {"m": 1}, "a square W": {"n": 3, "n_prev": 3, "m": 3}},
-    # by m and back: two roundings more
-    gauges=lambda arguments, upstream: {
-        name: 2 * gauge for name, gauge in linear_gauges(arguments, upstream).items()
-    },
-    calls=linear_calls,
+    gauges=layer_gauges,
+    calls=calls_made(
+        ours, lambda upstream, **layer: layer_backward(upstream, layer_forward(**layer)[1])
+    ),
     mistakes=(
         Mistake(
             name="dW-doubled",
@@ -134,56 +416,15 @@ LINEAR = PairTwin(
     ),
 )
 
-
-def layer_forward(A_prev: Array, W: Array, b: Array, activation: str) -> tuple[Array, Any]:
-    """Return a layer's output; its cache must be ((A_prev, W, b), Z)."""
-    A, cache = ours.linear_activation_forward(A_prev, W, b, activation)
-    inputs, Z = cache
-    assert all(one is other for one, other in zip(inputs, (A_prev, W, b), strict=True))
-    assert np.array_equal(Z, ours.linear_forward(A_prev, W, b)[0])
-    return A, (cache, activation)
-
-
-def layer_backward(dA: Array, cache: Any) -> dict[str, Array]:
-    """Return the gradients of a layer, whose activation is ReLU by default."""
-    cache, activation = cache
-    given = {} if activation == "relu" else {"activation": activation}
-    return by_name(ours.linear_activation_backward(dA, cache, **given))
-
-
-def layer_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
-    """Return the gauges of a network of one layer."""
-    W, A_prev, b = (arguments[name] for name in ("W", "A_prev", "b"))
-    network = OurNetwork(layer_sizes=(W.shape[1], len(W)), output=arguments["activation"])
-    bounds = network_gauges(network, {"X": A_prev, "W1": W, "b1": b}, upstream)
-    return {"output": bounds["output"], "A_prev": bounds["X"], "W": bounds["W1"], "b": bounds["b1"]}
-
-
-def layer_calls(
-    A_prev: Array, W: Array, b: Array, activation: str, upstream: Array
-) -> Iterator[Call]:
-    """Yield the calls of a layer."""
-    layer = {"A_prev": A_prev, "W": W, "b": b, "activation": activation}
-    yield "scratch.course.deep.linear_activation_forward", layer
-    cache = ours.linear_activation_forward(**layer)[1]
-    pulled = {"dA": upstream, "cache": cache, "activation": activation}
-    yield "scratch.course.deep.linear_activation_backward", pulled
-
-
-def draw_activated(rng: np.random.Generator, activation: str = "sigmoid", **choices: Any) -> Case:
-    """Draw a layer with its activation."""
-    return {**draw_layer(rng, **choices), "activation": activation}
-
-
 LAYER = PairTwin(
     name="deep.linear_activation",
     formula="A = g(W A_prev + b)",
     source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
     proves=("linear_activation_forward", "linear_activation_backward"),
     ours=Pair(layer_forward, layer_backward),
-    theirs=lambda A_prev, W, b, activation: getattr(torch, activation)(linear(A_prev, W, b)),
+    theirs=torch_layer,
     constants=("activation",),
-    draw=draw_activated,
+    draw=draw_layer,
     cases={
         "n": widths,
         "n_prev": widths,
@@ -195,26 +436,17 @@ LAYER = PairTwin(
     edges={"relu": {"activation": "relu"}, "exact ties": {"activation": "relu", "kind": "grid"}},
     gauges=layer_gauges,
     float32=False,
-    calls=layer_calls,
+    calls=LINEAR.calls,
 )
 
 
 # --- the network ----------------------------------------------------------------------------------
 
 
-def draw_network(
-    rng: np.random.Generator,
-    sizes: tuple[int, ...] = (5, 6, 5, 1),
-    m: int = 9,
-    kind: str = "normal",
-) -> Case:
-    """Draw inputs, labels and layers."""
-    return draw_data(sizes, m, rng, kind)
-
-
 def taught_cost(X: Array, Y: Array, **parameters: Array) -> tuple[Any, Any]:
     """Return the cost of our network, and what its backward takes."""
     AL, caches = ours.L_model_forward(X, parameters)
+    assert type(caches) is list
     return ours.compute_cost(AL, Y), (AL, Y, caches)
 
 
@@ -227,29 +459,13 @@ def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
     return {"X": dJ * grads["dA1"] / m, **pulled}
 
 
-def torch_cost(X: torch.Tensor, *layers: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
-    """Return the cost of hidden layers of ReLU and a sigmoid on top."""
-    A = X
-    for W, b in zip(layers[:-2:2], layers[1:-2:2], strict=True):
-        A = torch.relu(linear(A, W, b))
-    Z = linear(A, *layers[-2:])
-    loss = functional.binary_cross_entropy_with_logits(Z, Y.to(Z.dtype), reduction="sum")
-    return loss / len(X)
-
-
 def cost_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
-    """Return the gauges of the taught cost and its gradients."""
-    bounds = pass_gauges(layers_of(arguments), "relu", arguments["X"], arguments["Y"])
-    output = bounds.pop("J")
-    return {"output": output, **{n[1:]: np.abs(upstream) * one for n, one in bounds.items()}}
-
-
-def network_calls(X: Array, Y: Array, upstream: Array, **parameters: Array) -> Iterator[Call]:
-    """Yield the calls of a pass there and back."""
-    AL, caches = ours.L_model_forward(X, parameters)
-    yield "scratch.course.deep.L_model_forward", {"X": X, "parameters": parameters}
-    yield "scratch.course.deep.compute_cost", {"AL": AL, "Y": Y}
-    yield "scratch.course.deep.L_model_backward", {"AL": AL, "Y": Y, "caches": caches}
+    """Return the gauges of the taught cost, and of its gradients by input."""
+    data = arguments["X"], arguments["Y"], layers_of(arguments)
+    bounds = pass_gauges(*data, lambd=arguments.get("lambd", 0.0))
+    names = [name for name in ("X", *data[2]) if name == "X" or "lambd" not in arguments]
+    names = list(data[2]) if "lambd" in arguments else names
+    return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in names}}
 
 
 NETWORK = PairTwin(
@@ -260,8 +476,9 @@ NETWORK = PairTwin(
     ours=Pair(taught_cost, pulled_back),
     theirs=torch_cost,
     constants=("Y",),
-    draw=draw_network,
+    draw=draw_data,
     cases={"sizes": layer_sizes, "m": examples, "kind": exactness},
+    smooth=lambda kind="normal", **_: kind in SMOOTH,
     edges={
         "one layer": {"sizes": (3, 1)},
         "two outputs share one m": {"sizes": (4, 3, 2)},
@@ -269,33 +486,32 @@ NETWORK = PairTwin(
     },
     gauges=cost_gauges,
     float32=False,
-    weight=0.5,
-    calls=network_calls,
+    weight=0.4,
+    calls=calls_made(ours, lambda upstream, **case: pulled_back(upstream, taught_cost(**case)[1])),
     mistakes=(
         Mistake(
             name="sigmoid-in-every-layer-on-the-way-back",
             seen="Kulbear/deep-learning-coursera pull request 42",
-            change=typed_into('"relu" if l < len(caches) else "sigmoid"', '"sigmoid"'),
+            change=Change(
+                "scratch.course.deep", '"relu" if l < len(caches) else "sigmoid"', '"sigmoid"'
+            ),
         ),
     ),
 )
 
 
-def draw_caches(
-    rng: np.random.Generator, sizes: tuple[int, ...] = (4, 5, 3, 1), m: int = 6
-) -> Case:
+def draw_caches(rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 6) -> Case:
     """Draw caches whose arrays have nothing to do with each other, any AL and labels of any kind.
 
     So are those of the assignment's exercises.
     """
-    caches = [
-        ((rng.standard_normal((n_prev, m)), W, np.zeros((n, 1))), rng.standard_normal((n, m)))
-        for n_prev, n in pairwise(sizes)
-        for W in [rng.standard_normal((n, n_prev))]
-    ]
-    shape = (sizes[-1], m)
-    AL = rng.choice([-0.5, 0.2, 0.7, 1.5], shape) + 0.1 * rng.random(shape)
-    return {"AL": AL, "Y": rng.integers(-1, 3, shape), "caches": caches}
+    caches = []
+    for n_prev, n in pairwise(sizes):
+        shapes = ((n_prev, m), (n, n_prev), (n, 1), (n, m))
+        *inputs, Z = (rng.standard_normal(shape) for shape in shapes)
+        caches.append((tuple(inputs), Z))
+    AL = rng.choice([-0.5, 0.2, 0.7, 1.5], (sizes[-1], m)) + 0.1 * rng.random((sizes[-1], m))
+    return {"AL": AL, "Y": rng.integers(-1, 3, AL.shape), "caches": caches}
 
 
 def pulled_by_torch(AL: Array, Y: Array, caches: Sequence[Any]) -> Values:
@@ -339,7 +555,7 @@ GIVEN = FunctionTwin(
     cases={"sizes": layer_sizes, "m": examples},
     edges={"one layer": {"sizes": (3, 1)}},
     gauges=pulled_gauges,
-    weight=0.5,
+    weight=0.4,
 )
 
 
@@ -350,222 +566,56 @@ def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
     return {"prediction": p, "printed": printed.getvalue()}
 
 
-def predicted_by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
-    """Return torch's predictions, and the line that a notebook prints of them."""
-    p = columns(predict(rows(X), reference(parameters, "relu")))
-    return {"prediction": p, "printed": f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"}
-
-
-def draw_predictions(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
-    """Draw a network whose predictions are of both kinds, or all one half where it is flat."""
-    case = draw_network(rng, **choices)
-    depth = len(layers_of(case)) // 2
-    logits = ours.L_model_forward(case["X"], layers_of(case))[1][-1][1]
-    ordered = np.sort(logits, axis=1)
-    middle = (ordered[:, :1] + ordered[:, -1:]) / 2 + 0.01  # off the middle of equal logits
-    case[f"b{depth}"] = steepness * (case[f"b{depth}"] - middle)
-    return {**case, f"W{depth}": steepness * case[f"W{depth}"]}
-
-
-PREDICT = FunctionTwin(
-    name="deep.predict",
-    formula="1 where AL > 0.5",
-    source=f"{APPLICATION}; torch.gt",
-    proves=("predict",),
-    ours=predicted,
-    theirs=predicted_by_torch,
-    bridge=None,
-    exact=True,
-    draw=draw_predictions,
-    cases={"sizes": layer_sizes, "m": examples},
-    edges={"an output of one half": {"steepness": 0.0}},
-    weight=0.2,
-    calls=lambda X, Y, **parameters: iter(
-        [("scratch.course.deep.predict", {"X": X, "y": Y, "parameters": parameters})]
-    ),
-)
-
-
-# --- descent --------------------------------------------------------------------------------------
-
-
-def draw_step(
-    rng: np.random.Generator,
-    sizes: tuple[int, ...] = (5, 6, 5, 1),
-    loose: int = 0,
-    learning_rate: float = 0.1,
-) -> Case:
-    """Draw parameters, gradients with more than is asked for, and a rate of either sign.
-
-    Of a `loose` network W2 is wider than layer 1: each layer is updated on its own.
-    """
-    parameters = draw_layers(sizes, rng)
-    if loose and "W2" in parameters:
-        parameters["W2"] = rng.standard_normal((sizes[2], sizes[1] + loose))
-    grads = {f"d{name}": rng.standard_normal(one.shape) for name, one in parameters.items()}
-    grads["dA1"] = np.ones((5, 2))
-    return {"parameters": parameters, "grads": grads, "learning_rate": learning_rate}
-
-
-def stepped(parameters: Arrays, grads: Arrays, learning_rate: float) -> Values:
-    """Return the parameters after a step of torch's SGD, uphill for a rate below 0."""
-    tensors = {name: torch.tensor(one, requires_grad=True) for name, one in parameters.items()}
-    for name, tensor in tensors.items():
-        tensor.grad = torch.from_numpy(grads[f"d{name}"])
-    up = learning_rate < 0
-    torch.optim.SGD(tensors.values(), lr=abs(learning_rate), maximize=up).step()
-    return {name: tensor.detach() for name, tensor in tensors.items()}
-
-
-def step_gauges(parameters: Arrays, grads: Arrays, learning_rate: float) -> Values:
-    """Return the sizes of both terms of a step."""
-    return {
-        name: np.abs(one) + abs(learning_rate) * np.abs(grads[f"d{name}"])
-        for name, one in parameters.items()
-    }
-
-
-def update(function: Callable[..., Arrays], stem: str, **choices: Any) -> FunctionTwin:
-    """Return the row of a step of gradient descent, as three of the assignments have it."""
-    return FunctionTwin(
-        name=f"{stem}.{function.__name__}",
-        formula="theta = theta - alpha dtheta",
-        source=f"{STEP_BY_STEP}; torch.optim.SGD",
-        proves=(function.__name__,),
-        ours=function,
-        theirs=stepped,
-        bridge=None,
-        gauges=step_gauges,
-        weight=0.4,
-        edges={"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}},
-        **{
-            "draw": draw_step,
-            "cases": {"sizes": layer_sizes, "loose": st.integers(0, 2), "learning_rate": rates},
-            **choices,
-        },
-    )
-
-
-def by_root_of_inputs(randn: Array, n_prev: int) -> Array:
+def by_root_of_inputs(randn: Array, n_prev: int) -> Any:
     """Return weights as the assignment divides."""
-    return np.asarray(randn / np.sqrt(n_prev))
+    return randn / np.sqrt(n_prev)
 
 
-def drawn(
-    function: Callable[..., Arrays], stem: str, factor: Callable[..., Array], **choices: Any
-) -> FunctionTwin:
-    """Return the row of an initialization: what NumPy's seed 3 draws, to the last bit."""
-    (argument,) = inspect.signature(function).parameters
-    return FunctionTwin(
-        name=f"{stem}.{function.__name__}",
-        source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
-        proves=(function.__name__,),
-        ours=function,
-        theirs=lambda **case: notebook_layers(case[argument], 3, factor),
-        exact=True,
-        draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
-        cases={"sizes": layer_sizes | layer_sizes.map(list)},
-        edges={"as large as a picture": {"sizes": [60, 50, 40, 1]}},
-        weight=0.2,
-        **choices,
-    )
+def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float) -> Arrays:
+    """Return the parameters after our descent; 3 is the seed by default."""
+    given: Any = {} if seed == 3 else {"seed": seed}
+    X, Y = data
+    return ours.L_layer_model(X, Y, sizes, learning_rate, epochs, isPlot=False, **given)
 
-
-def draw_training(
-    rng: np.random.Generator,
-    sizes: tuple[int, ...] = (5, 6, 5, 1),
-    m: int = 20,
-    learning_rate: float = 0.1,
-    iterations: int = 60,
-    seed: int = 3,
-) -> Case:
-    """Draw data to be separated; it stands in a tuple, as trainings are in float64 whatever it is.
-
-    3 is the seed of the notes, 1 that of the official assignment.
-    """
-    data = draw_data(sizes, m, rng)
-    choices = {"learning_rate": learning_rate, "iterations": iterations, "seed": seed}
-    return {"data": (data["X"], data["Y"]), "sizes": sizes, **choices}
-
-
-def trained(
-    data: tuple[Array, Array], sizes: Any, learning_rate: float, iterations: int, seed: int
-) -> Values:
-    """Return the parameters after our descent."""
-    given = {} if seed == 3 else {"seed": seed}
-    return ours.L_layer_model(*data, sizes, learning_rate, iterations, isPlot=False, **given)
-
-
-def trained_by_torch(
-    data: tuple[Array, Array], sizes: Any, learning_rate: float, iterations: int, seed: int
-) -> Values:
-    """Return the parameters after SGD on the mean cost, from the same draws."""
-    module = reference(notebook_layers(sizes, seed, by_root_of_inputs), "relu")
-    X, Y = rows(data[0]), rows(data[1].astype(float))
-    optimizer = gradient_descent(module.parameters(), learning_rate=learning_rate)
-    for _ in range(iterations):
-        optimizer.zero_grad()
-        (functional.binary_cross_entropy(module(X), Y, reduction="sum") / len(X)).backward()
-        optimizer.step()
-    return dict(unload(module))
-
-
-def training_calls(
-    data: tuple[Array, Array], sizes: Any, seed: int, learning_rate: float, iterations: int
-) -> Iterator[Call]:
-    """Yield a short training."""
-    yield (
-        "scratch.course.deep.L_layer_model",
-        {
-            "X": data[0],
-            "Y": data[1],
-            "layers_dims": list(sizes),
-            "learning_rate": learning_rate,
-            "num_iterations": 2,
-            "print_cost": False,
-            "isPlot": False,
-            "seed": 1,
-        },
-    )
-
-
-TRAINING_ROW = FunctionTwin(
-    name="deep.L_layer_model",
-    formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
-    source=f"{APPLICATION}; torch.optim.SGD",
-    proves=("L_layer_model",),
-    ours=trained,
-    theirs=trained_by_torch,
-    bridge=None,
-    wide=False,
-    budget=TRAINING,
-    gauges=lambda **case: training_gauges(trained(**case), case["learning_rate"]),
-    draw=draw_training,
-    cases={
-        "sizes": layer_sizes,
-        "m": st.integers(2, 20),
-        "iterations": st.integers(0, 40),
-        "seed": st.sampled_from([3, 1, 0, 2**32 - 1]),
-    },
-    edges={"the official seed": {"seed": 1}, "no iteration": {"iterations": 0}},
-    weight=0.1,
-    calls=training_calls,
-)
 
 TWINS = (
-    activation("sigmoid"),
-    activation("relu"),
+    activation("sigmoid", "A = 1 / (1 + e^-Z)"),
+    activation("relu", "A = max(0, Z)"),
     LINEAR,
     LAYER,
     NETWORK,
     GIVEN,
-    PREDICT,
-    update(ours.update_parameters, "deep"),
+    predicting(
+        ours,
+        predicted,
+        "relu",
+        True,
+        name="deep.predict",
+        source=f"{APPLICATION}; torch.gt",
+        cases={"sizes": layer_sizes, "m": examples},
+    ),
+    descent(ours, "update_parameters", edges=DESCENT_EDGES),
     drawn(
         ours.initialize_parameters_deep,
-        "deep",
         by_root_of_inputs,
         formula="W = randn / sqrt(n_prev) of seed 3, b = 0",
     ),
-    TRAINING_ROW,
+    training(
+        ours,
+        trained,
+        by_root_of_inputs,
+        lambda learning_rate: partial(theirs.gradient_descent, learning_rate=learning_rate),
+        name="deep.L_layer_model",
+        formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
+        source=f"{APPLICATION}; torch.optim.SGD",
+        proves=("L_layer_model",),
+        draw=partial(draw_training, epochs=60, seed=3, learning_rate=0.1),
+        cases={
+            "sizes": layer_sizes,
+            "m": st.integers(2, 20),
+            "epochs": st.integers(0, 40),
+            "seed": st.sampled_from([3, 1, 0, 2**32 - 1]),
+        },
+        edges={"the official seed": {"seed": 1}, "no iteration": {"epochs": 0}},
+    ),
 )

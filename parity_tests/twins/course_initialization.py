@@ -11,19 +11,16 @@ from scratch.course import initialization as ours
 TWINS = (
     drawn(
         ours.initialize_parameters_zeros,
-        "initialization",
         lambda randn, n_prev: 0 * np.abs(randn),
         formula="W = 0, b = 0",
     ),
     drawn(
         ours.initialize_parameters_random,
-        "initialization",
         lambda randn, n_prev: 10 * randn,
         formula="W = 10 randn of seed 3, b = 0",
     ),
     drawn(
         ours.initialize_parameters_he,
-        "initialization",
         lambda randn, n_prev: randn * np.sqrt(2 / n_prev),
         formula="W = sqrt(2 / n_prev) randn of seed 3, b = 0",
         mistakes=(
