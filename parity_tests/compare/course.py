@@ -162,7 +162,8 @@ def torch_pass(
     dA comes back through a mask, of 0 and 1 / keep_prob.
     """
     tensors = {name: to_torch(name, one).requires_grad_() for name, one in parameters.items()}
-    A, depth, inner, found = rows(X), len(parameters) // 2, {}, dict(parameters)
+    A, depth, found = rows(X).requires_grad_(), len(parameters) // 2, dict(parameters)
+    inner = {"A0": A}
     for l in range(1, depth + 1):
         Z = inner[f"Z{l}"] = linear(A, tensors[f"W{l}"], tensors[f"b{l}"])
         A = getattr(torch, hidden if l < depth else "sigmoid")(Z)

@@ -7,7 +7,6 @@ import inspect
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from parity_tests.compare.course import (
     torch_pass,
     torch_training,
 )
-from parity_tests.compare.gauges import linear_gauges, network_gauges, product
+from parity_tests.compare.gauges import linear_gauges, network_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
 from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Pair, PairTwin, Values
@@ -54,12 +53,22 @@ exactness = st.sampled_from(["normal", "normal", "grid"])
 
 
 def passing(
-    run: Callable[..., Values], keys: Any, hidden: str = "relu", **row: Any
+    run: Callable[..., Values],
+    keys: Any,
+    hidden: str = "relu",
+    passes_back: bool = False,
+    **row: Any,
 ) -> FunctionTwin:
     """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
 
-    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`.
+    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. With `passes_back` the gradient
+    of A_(l-1) is called "dA" + str(l).
     """
+
+    def compared(found: Mapping[str, Any], depth: int) -> Values:
+        if passes_back:
+            found = {**found, **{f"dA{l}": found[f"dA{l - 1}"] for l in range(1, depth + 1)}}
+        return {name: found[name] for name in keys(depth) if name in found}
 
     def arguments(
         X: Array, Y: Array, lambd: float = 0.0, keep_prob: Any = None, **layers: Any
@@ -71,12 +80,11 @@ def passing(
     def theirs(**case: Any) -> Values:
         given = arguments(**case)
         found = torch_pass(*given) | {f"D{l}": one > 0 for l, one in enumerate(given[-1], 1)}
-        return {name: found[name] for name in keys(len(given[2]) // 2)}
+        return compared(found, len(given[2]) // 2)
 
     def gauges(**case: Any) -> Values:
         given = arguments(**case)
-        found = pass_gauges(*given)
-        return {name: found[name] for name in keys(len(given[2]) // 2) if name in found}
+        return compared(pass_gauges(*given), len(given[2]) // 2)
 
     return FunctionTwin(
         ours=run,
@@ -312,6 +320,13 @@ def predicting(
 # --- activations and one layer --------------------------------------------------------------------
 
 
+def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "normal") -> Case:
+    """Draw Z of any shape, one of them above 0."""
+    Z = draw(kind, shape, rng, 2.0)
+    Z.flat[0] = 1.5
+    return {"Z": Z}
+
+
 def activation(name: str, formula: str) -> PairTwin:
     """Return the row of an activation, whose cache is Z."""
     pair = Pair(
@@ -325,7 +340,7 @@ def activation(name: str, formula: str) -> PairTwin:
         proves=(name, f"{name}_backward"),
         ours=pair,
         theirs=lambda Z: getattr(torch, name)(Z),
-        draw=lambda rng, shape=(4, 6), kind="normal": {"Z": draw(kind, shape, rng, 2.0)},
+        draw=draw_logits,
         cases={"shape": st.tuples(widths, examples), "kind": kinds},
         edges={
             "a number": {"shape": ()},
@@ -360,6 +375,12 @@ def layer_backward(dA: Array, cache: Any) -> dict[str, Array]:
     return {"A_prev": dA_prev, "W": dW * dA.shape[1], "b": db * dA.shape[1]}
 
 
+def layer_calls(upstream: Array, activation: str, **layer: Any) -> None:
+    """Call everything of a layer, with and without its activation."""
+    for one in ("", activation):
+        layer_backward(upstream, layer_forward(**layer, activation=one)[1])
+
+
 def layer_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
     """Return the gauges of a network of one layer, of its linear part by m and back again."""
     W, A_prev, b = (arguments[name] for name in ("W", "A_prev", "b"))
@@ -381,6 +402,8 @@ def draw_layer(
     """Draw a layer (n, n_prev), its input (n_prev, m) and its activation."""
     shapes = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
     arrays = {name: draw(kind, shape, rng) for name, shape in shapes.items()}
+    arrays["A_prev"][0, 0] = arrays["W"][0, 0] = 1.0  # something to see
+    arrays["b"][0] = np.abs(arrays["b"][0]) + n_prev
     return {**arrays, "activation": activation}
 
 
@@ -392,35 +415,14 @@ def torch_layer(
     return getattr(torch, activation)(Z) if activation else Z
 
 
-LINEAR = PairTwin(
-    name="deep.linear",
-    formula="Z = W A + b; dW = dZ A^T / m, db = sum dZ / m, dA_prev = W^T dZ",
-    source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
-    proves=("linear_forward", "linear_backward"),
-    ours=Pair(layer_forward, layer_backward),
-    theirs=torch_layer,
-    constants=("activation",),
-    draw=partial(draw_layer, activation=""),
-    cases={"n": widths, "n_prev": widths, "m": examples, "kind": kinds},
-    edges={"one example": {"m": 1}, "a square W": {"n": 3, "n_prev": 3, "m": 3}},
-    gauges=layer_gauges,
-    calls=calls_made(
-        ours, lambda upstream, **layer: layer_backward(upstream, layer_forward(**layer)[1])
-    ),
-    mistakes=(
-        Mistake(
-            name="dW-doubled",
-            seen="bighuang624/Andrew-Ng-Deep-Learning-notes issue 10: the assignment's own error",
-            change=Change("scratch.course._layers", 'pulled["W"] / m', '2 * pulled["W"] / m'),
-        ),
-    ),
-)
-
 LAYER = PairTwin(
-    name="deep.linear_activation",
-    formula="A = g(W A_prev + b)",
+    name="deep.layer",
+    formula="A = g(W A_prev + b), or without g; dW = dZ A_prev^T / m, db = sum dZ / m",
     source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
-    proves=("linear_activation_forward", "linear_activation_backward"),
+    proves=(
+        *("linear_forward", "linear_backward"),
+        *("linear_activation_forward", "linear_activation_backward"),
+    ),
     ours=Pair(layer_forward, layer_backward),
     theirs=torch_layer,
     constants=("activation",),
@@ -430,13 +432,25 @@ LAYER = PairTwin(
         "n_prev": widths,
         "m": examples,
         "kind": st.sampled_from(["normal", "zeros", "grid"]),
-        "activation": st.sampled_from(["sigmoid", "relu"]),
+        "activation": st.sampled_from(["", "sigmoid", "relu"]),
     },
     smooth=lambda kind="normal", **_: kind in SMOOTH,
-    edges={"relu": {"activation": "relu"}, "exact ties": {"activation": "relu", "kind": "grid"}},
+    edges={
+        "linear": {"activation": ""},
+        "one example": {"activation": "", "m": 1},
+        "a square W": {"activation": "", "n": 3, "n_prev": 3, "m": 3},
+        "relu": {"activation": "relu"},
+        "exact ties": {"activation": "relu", "kind": "grid"},
+    },
     gauges=layer_gauges,
-    float32=False,
-    calls=LINEAR.calls,
+    calls=calls_made(ours, layer_calls),
+    mistakes=(
+        Mistake(
+            name="dW-doubled",
+            seen="bighuang624/Andrew-Ng-Deep-Learning-notes issue 10: the assignment's own error",
+            change=Change("scratch.course._layers", 'pulled["W"] / m', '2 * pulled["W"] / m'),
+        ),
+    ),
 )
 
 
@@ -500,63 +514,19 @@ NETWORK = PairTwin(
 )
 
 
-def draw_caches(rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 6) -> Case:
-    """Draw caches whose arrays have nothing to do with each other, any AL and labels of any kind.
+def passed(X: Array, Y: Array, **parameters: Array) -> Values:
+    """Return the gradients of the sum of the costs by the names of what they are the gradients of.
 
-    So are those of the assignment's exercises.
+    The assignment calls that of A_(l-1) "dA" + str(l), what layer l passes back.
     """
-    caches = []
-    for n_prev, n in pairwise(sizes):
-        shapes = ((n_prev, m), (n, n_prev), (n, 1), (n, m))
-        *inputs, Z = (rng.standard_normal(shape) for shape in shapes)
-        caches.append((tuple(inputs), Z))
-    AL = rng.choice([-0.5, 0.2, 0.7, 1.5], (sizes[-1], m)) + 0.1 * rng.random((sizes[-1], m))
-    return {"AL": AL, "Y": rng.integers(-1, 3, AL.shape), "caches": caches}
+    AL, caches = ours.L_model_forward(X, parameters)
+    grads = ours.L_model_backward(AL, Y, caches)
+    return {name: grads[name] for name in pulled_names(len(caches))}
 
 
-def pulled_by_torch(AL: Array, Y: Array, caches: Sequence[Any]) -> Values:
-    """Return the gradients of each layer by autograd, from dAL = -Y / AL + (1 - Y) / (1 - AL)."""
-    A, labels = rows(AL), rows(Y.astype(AL.dtype))
-    dA, grads = -labels / A + (1 - labels) / (1 - A), {}
-    for l in range(len(caches), 0, -1):
-        (A_prev, W, b), Z = caches[l - 1]
-        signal = rows(Z).requires_grad_()
-        activated = torch.sigmoid(signal) if l == len(caches) else torch.relu(signal)
-        (dZ,) = torch.autograd.grad(activated, signal, dA)
-        inputs = [rows(A_prev), torch.from_numpy(W), torch.from_numpy(b[:, 0])]
-        inputs = [one.requires_grad_() for one in inputs]
-        dA, dW, db = torch.autograd.grad(linear(*inputs), inputs, dZ)
-        grads[f"dA{l}"], grads[f"dW{l}"] = columns(dA), dW.numpy() / Z.shape[1]
-        grads[f"db{l}"] = db.numpy()[:, None] / Z.shape[1]
-    return grads
-
-
-def pulled_gauges(AL: Array, Y: Array, caches: Sequence[Any]) -> Values:
-    """Return the sizes of the terms of each gradient."""
-    pulled, found, m = np.abs(Y / AL) + np.abs((1 - Y) / (1 - AL)), {}, AL.shape[1]
-    for l in range(len(caches), 0, -1):
-        (A_prev, W, _), _ = caches[l - 1]
-        found[f"dW{l}"] = product("nm,km->nk", pulled, A_prev) / m
-        found[f"db{l}"] = pulled.mean(axis=1, keepdims=True)
-        pulled = found[f"dA{l}"] = product("nk,nm->km", W, pulled)
-    return found
-
-
-GIVEN = FunctionTwin(
-    name="deep.L_model_backward",
-    formula="dAL = -Y / AL + (1 - Y) / (1 - AL), then layer by layer; dA1 is the gradient of X",
-    source=f"{STEP_BY_STEP}; torch.autograd.grad",
-    proves=("L_model_backward",),
-    ours=ours.L_model_backward,
-    theirs=pulled_by_torch,
-    bridge=None,
-    budget=GRADIENT,
-    draw=draw_caches,
-    cases={"sizes": layer_sizes, "m": examples},
-    edges={"one layer": {"sizes": (3, 1)}},
-    gauges=pulled_gauges,
-    weight=0.4,
-)
+def pulled_names(depth: int) -> list[str]:
+    """Return the assignment's names of the gradients."""
+    return [f"{letter}{l}" for l in range(1, depth + 1) for letter in ("dA", "dW", "db")]
 
 
 def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
@@ -581,10 +551,17 @@ def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float)
 TWINS = (
     activation("sigmoid", "A = 1 / (1 + e^-Z)"),
     activation("relu", "A = max(0, Z)"),
-    LINEAR,
     LAYER,
     NETWORK,
-    GIVEN,
+    passing(
+        passed,
+        pulled_names,
+        passes_back=True,
+        name="deep.L_model_backward",
+        formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
+        source=f"{STEP_BY_STEP}; torch.autograd.grad",
+        proves=("L_model_backward",),
+    ),
     predicting(
         ours,
         predicted,

@@ -19,7 +19,6 @@ import torch
 
 from parity_tests.compare.fingerprints import fingerprint, timeless
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.tests.course.test_course_bad_input import EXAMPLES as COURSE_EXAMPLES
 from parity_tests.tests.stems.test_bad_input import EXAMPLES, find
 from torch_ref.dropout import Dropout
 
@@ -43,19 +42,11 @@ for _path in EXAMPLES:
         OVERWRITTEN[_path] = {"optimizer"}  # whose learning rate it holds from then on
 GENERATORS = {"rng", "generator"}
 
-#: the course draws from NumPy's generator of old where it does not seed, as a notebook expects.
-DRAWS_FROM_NUMPY = {"scratch.course.planar.initialize_parameters"}
-
 #: what an example must be for the function to have something to overwrite.
 CHANGED = {"torch_ref.parameters.from_vector": {"vector": torch.ones(38, dtype=torch.float64)}}
 
 CALLS = {
     **{path: {**arguments, **CHANGED.get(path, {})} for path, arguments in EXAMPLES.items()},
-    **{
-        f"scratch.course.{stem}.{name}": arguments
-        for stem, functions in COURSE_EXAMPLES.items()
-        for name, arguments in functions.items()
-    },
 }
 
 
@@ -81,18 +72,14 @@ def globals_untouched():
         raise AssertionError(f"the global generator of {', '.join(moved)} was drawn from")
 
 
-def assert_pure(function, example, overwritten=frozenset(), draws=False):
+def assert_pure(function, example, overwritten=frozenset()):
     """Raise AssertionError unless a call changes what it should alone, and again does the same."""
     results = []
     for _ in range(2):
         arguments = copy.deepcopy(example)
         before = {name: fingerprint(value) for name, value in arguments.items()}
-        if draws:
-            np.random.seed(0)
+        with globals_untouched():
             results.append(walked(function(**arguments)))
-        else:
-            with globals_untouched():
-                results.append(walked(function(**arguments)))
         changed = {name for name, value in arguments.items() if fingerprint(value) != before[name]}
         if changed - GENERATORS != overwritten:
             raise AssertionError(
@@ -105,17 +92,12 @@ def assert_pure(function, example, overwritten=frozenset(), draws=False):
 @pytest.mark.parametrize("path", CALLS)
 def test_a_call_leaves_no_trace_and_repeats(path):
     """What is overwritten is what is there to be overwritten; everything else is untouched."""
-    assert_pure(
-        find(path), CALLS[path], OVERWRITTEN.get(path, frozenset()), path in DRAWS_FROM_NUMPY
-    )
+    assert_pure(find(path), CALLS[path], OVERWRITTEN.get(path, frozenset()))
 
 
 def test_the_exceptions_are_functions_of_today():
-    """No exception outlives its function, and every exception is needed."""
-    assert OVERWRITTEN.keys() | DRAWS_FROM_NUMPY <= CALLS.keys()
-    for path in DRAWS_FROM_NUMPY:
-        with pytest.raises(AssertionError, match=r"generator of numpy\.random was drawn from"):
-            assert_pure(find(path), CALLS[path])
+    """No exception outlives its function."""
+    assert OVERWRITTEN.keys() <= CALLS.keys()
 
 
 def _modifies_deep_inside(cache):
