@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 Spoilt = Iterator[tuple[str, Any, type]]
+from parity_tests import bad_course_values as course
 
 #: ways to spoil an argument of a kind that one stem alone expects, by the kind's name.
 OWN_KINDS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}
@@ -18,8 +19,10 @@ OWN_KINDS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}
 _ORDER = np.array([2, 0, 3, 1])
 
 
-def lengths_of(expected: Any) -> list[str]:
-    """Return the lengths that an expectation names, of an array or of a cache's fields."""
+def lengths_of(expected: Any, value: Any) -> list[str]:
+    """Return the lengths that an argument binds, of an array or of a cache's fields."""
+    if type(expected).__module__ == course.KINDS:
+        return course.lengths(expected, value)
     shapes = [getattr(expected, "shape", ""), *getattr(expected, "shapes", {}).values()]
     return " ".join(one for one in shapes if isinstance(one, str)).split()
 
@@ -225,7 +228,9 @@ DATA_KINDS: dict[str, Callable[[Any, Any], Spoilt]] = {
 def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
     """Yield (how, bad value, error) for whatever an argument is expected to be."""
     kind = type(expected).__name__
-    if kind == "Optional":
+    if type(expected).__module__ == course.KINDS:
+        yield from course.spoil(expected, value, others)
+    elif kind == "Optional":
         bad = bad_values(expected.expected, value, others)
         yield from ((how, one, error) for how, one, error in bad if one is not None)
     elif kind == "Floats":

@@ -189,6 +189,8 @@ def globals_untouched() -> Iterator[None]:
         "numpy.random": lambda: pickle.dumps(np.random.get_state()),  # noqa: NPY002
         "torch": lambda: torch.get_rng_state().numpy().tobytes(),
     }
+    # a call that seeds must not find what the same call has left behind
+    random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
     before = {name: look() for name, look in looks.items()}
     yield
     moved = [name for name, look in looks.items() if look() != before[name]]
@@ -196,17 +198,38 @@ def globals_untouched() -> Iterator[None]:
         raise AssertionError(f"the global generator of {', '.join(moved)} was drawn from")
 
 
+@contextmanager
+def numpy_drawn_from() -> Iterator[None]:
+    """Raise AssertionError unless NumPy's global generator, seeded here, is drawn from."""
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(0)  # noqa: NPY002
+    try:
+        with globals_untouched():
+            yield
+    except AssertionError as error:
+        if "numpy.random was drawn" not in str(error):
+            raise
+    else:
+        raise AssertionError("the global generator of numpy.random was not drawn from")
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
 def assert_pure(
     function: Callable[..., Any],
     example: Mapping[str, Any],
     overwritten: frozenset[str] = frozenset(),
+    draws: bool = False,
 ) -> None:
-    """Raise AssertionError unless a call changes only what it should, and again does the same."""
+    """Raise AssertionError unless a call changes only what it should, and again does the same.
+
+    With `draws` it must draw from NumPy's global generator, which stands at one seed each time.
+    """
     results = []
     for _ in range(2):
         arguments = copy.deepcopy(dict(example))
         before = {name: fingerprint(value) for name, value in arguments.items()}
-        with globals_untouched():
+        with numpy_drawn_from() if draws else globals_untouched():
             results.append(walked(function(**arguments)))
         changed = {name for name, value in arguments.items() if fingerprint(value) != before[name]}
         if changed - GENERATORS != overwritten:
@@ -222,7 +245,8 @@ def leaves_no_trace(row: Twin) -> None:
     """Call every public function twice: inputs untouched, no global generator, the same bits."""
     for path, function, arguments in calls_of(row):
         try:
-            assert_pure(function, arguments, row.overwrites.get(path, frozenset()))
+            overwritten = row.overwrites.get(path, frozenset())
+            assert_pure(function, arguments, overwritten, path in row.draws_from_numpy)
         except AssertionError as error:
             raise AssertionError(f"{path}: {error}") from error
     if isinstance(row, PairTwin):
@@ -241,7 +265,7 @@ def refuses(row: Twin) -> None:
                 one
                 for other, rest in table.items()
                 if other != name
-                for one in lengths_of(rest)
+                for one in lengths_of(rest, arguments.get(other))
                 if not one.isdigit()
             ]
             for how, bad, error in bad_values(expected, arguments[name], others):
@@ -282,6 +306,8 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
         if isinstance(one, np.ndarray):
             one.flags.writeable = False
             memory[name] = np.copy(one if one.base is None else one.base)
+    if not memory:
+        return
     expected, results = row.run("scratch", case), row.run("scratch", laid)
     for name, before in memory.items():
         array = laid[name]

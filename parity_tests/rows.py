@@ -241,6 +241,8 @@ class Twin:
         calls: `calls(**case)` yields (path of a public function, its arguments) beyond those that
             the row calls itself.
         overwrites: arguments that a function is there to overwrite, by its path.
+        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks
+            expect.
         stem: file of the row, set where the rows are gathered.
         float32_floor: eps that ours may err in float32 beside twice what torch does.
         loosest: largest gauge of the example over the largest entry; sums of forty terms of either
@@ -264,6 +266,7 @@ class Twin:
     weight: float = 1.0
     calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
     overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    draws_from_numpy: frozenset[str] = frozenset()
     stem: str = ""
     float32_floor: Budget = FLOAT32_FLOOR
     loosest: float = 100

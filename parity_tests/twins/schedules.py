@@ -57,7 +57,7 @@ TYPED_CONSTANT = (
 )  # fmt: skip
 
 CONSTANT = schedule(
-    "constant",
+    "constant-rate",
     "alpha = alpha_0",
     "ConstantLR",
     ours.Constant,

@@ -1,0 +1,598 @@
+"""The course's deep network step by step, `scratch.course.deep`; rows that modules share."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAINING
+from parity_tests.compare.course import (
+    Arrays,
+    calls_made,
+    draw_data,
+    draw_layers,
+    layers_of,
+    notebook_layers,
+    notebook_masks,
+    pass_gauges,
+    reference,
+    torch_cost,
+    torch_pass,
+    torch_training,
+)
+from parity_tests.compare.gauges import linear_gauges, network_gauges
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Pair, PairTwin, Values
+from scratch.course import deep as ours
+from scratch.network import Network as OurNetwork
+from torch_ref import optimizers as theirs
+from torch_ref.linear import linear
+from torch_ref.network import predict
+
+STEP_BY_STEP = 'Course 1, week 4, "Building your deep neural network: step by step"'
+APPLICATION = 'Course 1, week 4, "Deep neural network for image classification: application"'
+
+#: layers of a network, of up to three and with up to three outputs.
+layer_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(
+    lambda sizes: (*sizes[:-1], min(3, sizes[-1]))
+)
+exactness = st.sampled_from(["normal", "normal", "grid"])
+
+
+# --- rows that modules share ----------------------------------------------------------------------
+
+
+def passing(
+    run: Callable[..., Values],
+    keys: Any,
+    hidden: str = "relu",
+    passes_back: bool = False,
+    **row: Any,
+) -> FunctionTwin:
+    """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
+
+    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. With `passes_back` the gradient
+    of A_(l-1) is called "dA" + str(l).
+    """
+
+    def compared(found: Mapping[str, Any], depth: int) -> Values:
+        if passes_back:
+            found = {**found, **{f"dA{l}": found[f"dA{l - 1}"] for l in range(1, depth + 1)}}
+        return {name: found[name] for name in keys(depth) if name in found}
+
+    def arguments(
+        X: Array, Y: Array, lambd: float = 0.0, keep_prob: Any = None, **layers: Any
+    ) -> Any:
+        drawn = notebook_masks(keep_prob, X, layers) if keep_prob else []
+        masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
+        return X, Y, layers, hidden, lambd, masks
+
+    def theirs(**case: Any) -> Values:
+        given = arguments(**case)
+        found = torch_pass(*given) | {f"D{l}": one > 0 for l, one in enumerate(given[-1], 1)}
+        return compared(found, len(given[2]) // 2)
+
+    def gauges(**case: Any) -> Values:
+        given = arguments(**case)
+        return compared(pass_gauges(*given), len(given[2]) // 2)
+
+    return FunctionTwin(
+        ours=run,
+        theirs=theirs,
+        bridge=None,
+        gauges=gauges,
+        **{
+            "budget": GRADIENT,
+            "budgets": {"J": FORWARD},
+            "draw": draw_data,
+            "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
+            "weight": 0.4,
+            **row,
+        },
+    )
+
+
+def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], **row: Any) -> FunctionTwin:
+    """Return the row of an initialization: what NumPy's seed 3 draws, to the last bit."""
+    (argument,) = inspect.signature(function).parameters
+    stem = function.__module__.rpartition(".")[2]
+    return FunctionTwin(
+        name=f"{stem}.{function.__name__}",
+        source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
+        proves=(function.__name__,),
+        ours=function,
+        theirs=lambda **case: notebook_layers(case[argument], 3, factor),
+        exact=True,
+        draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
+        cases={"sizes": layer_sizes | layer_sizes.map(list)},
+        edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}},
+        weight=0.2,
+        **row,
+    )
+
+
+def draw_walk(
+    rng: np.random.Generator,
+    sizes: Sequence[int] = (3, 5, 4, 1),
+    steps: int = 30,
+    loose: int = 0,
+    **choices: float,
+) -> Case:
+    """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
+    start = draw_layers(sizes, rng, loose=loose)
+    scales = [1.0, 1e-8, 0.0]
+    gradients = [
+        {f"d{n}": rng.standard_normal(one.shape) * rng.choice(scales, one.shape)}
+        for n, one in start.items()
+        for _ in range(steps)
+    ]
+    merged = [{k: v for one in gradients[t::steps] for k, v in one.items()} for t in range(steps)]
+    return {"start": start, "gradients": merged, **choices}
+
+
+def flat(arrays: Mapping[str, Array]) -> Array:
+    """Return the arrays of a dictionary as one vector."""
+    return np.concatenate([one.ravel() for one in arrays.values()])
+
+
+def walk(
+    module: Any,
+    step: Callable[..., Any],
+    make: Callable[..., torch.optim.Optimizer],
+    read: Callable[..., Mapping[str, torch.Tensor]] = lambda optimizer: {},
+    begin: Callable[[Arrays], tuple[Arrays, ...]] = lambda parameters: (),
+    **row: Any,
+) -> FunctionTwin:
+    """Return the row of an update: theta and the averages "v" and "s" after each of many steps.
+
+    `step(parameters, grads, memory, t, **choices)` gives parameters and memory of ours.
+    """
+
+    def walked(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
+        parameters, memory = start, begin(start)
+        for average in memory:
+            assert list(average) == [f"d{name}" for name in start]
+            assert not any(one.any() for one in average.values())
+        path: dict[str, list[Array]] = {}
+        for t, grads in enumerate(gradients, start=1):  # beside more than is asked for
+            parameters, *memory = step(parameters, {"dA1": None, **grads}, memory, t, **choices)
+            for name, one in zip(("theta", *"vs"), (parameters, *memory), strict=False):
+                path.setdefault(name, []).append(flat(one))
+        return {name: np.array(vectors) for name, vectors in path.items()}
+
+    def by_torch(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
+        tensors = [torch.tensor(one, requires_grad=True) for one in start.values()]
+        optimizer = make(tensors, **choices)
+        path: dict[str, list[Array]] = {}
+        for grads in gradients:
+            for tensor, gradient in zip(tensors, grads.values(), strict=True):
+                tensor.grad = torch.from_numpy(gradient)
+            optimizer.step()
+            theta = torch.cat([one.detach().flatten() for one in tensors])
+            for name, one in {"theta": theta, **read(optimizer)}.items():
+                path.setdefault(name, []).append(one.numpy().copy())
+        return {name: np.array(vectors) for name, vectors in path.items() if name != "t"}
+
+    def gauges(**case: Any) -> Values:
+        """Return the largest entry so far, whose round-off later values keep, and of all steps."""
+        stepped = case.get("learning_rate", 1.0) * max(
+            np.abs(flat(g)).max() for g in case["gradients"]
+        )
+        return {
+            name: np.maximum.accumulate(np.abs(one).max(axis=1, keepdims=True))
+            + (abs(stepped) if name == "theta" else 0)
+            for name, one in walked(**case).items()
+        }
+
+    return FunctionTwin(
+        ours=walked,
+        theirs=by_torch,
+        bridge=None,
+        budget=STEP,
+        gauges=gauges,
+        calls=calls_made(module, walked),
+        **{
+            "draw": partial(draw_walk, learning_rate=0.1),
+            "cases": {
+                "sizes": layer_sizes,
+                "steps": st.integers(1, 20),
+                "loose": st.integers(0, 2),
+            },
+            "edges": {"layers that do not fit together": {"loose": 2}},
+            "weight": 0.2,
+            **row,
+        },
+    )
+
+
+def sgd(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
+    """Return torch's SGD, uphill for a rate below 0, which the course does not refuse."""
+    return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
+
+
+def descent(module: Any, function: str, **row: Any) -> FunctionTwin:
+    """Return the row of a step of gradient descent, as three of the assignments have it."""
+    return walk(
+        module,
+        lambda parameters, grads, memory, t, learning_rate: (
+            getattr(module, function)(parameters, grads, learning_rate),
+        ),
+        sgd,
+        name=f"{module.__name__.rpartition('.')[2]}.{function}",
+        formula="theta = theta - alpha dtheta",
+        source=f"{STEP_BY_STEP}; torch.optim.SGD",
+        proves=(function,),
+        **row,
+    )
+
+
+#: rates of any sign, which pass; negative ones climb.
+DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
+
+
+def draw_training(
+    rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 30, **choices: Any
+) -> Case:
+    """Draw data; it stands in a tuple, as trainings are in float64 whatever it is."""
+    data = draw_data(rng, sizes, m)
+    return {"data": (data["X"], data["Y"]), "sizes": sizes, **choices}
+
+
+def training(
+    module: Any,
+    run: Callable[..., Arrays],
+    factor: Callable[..., Any],
+    make: Callable[..., Callable[..., torch.optim.Optimizer]],
+    hidden: str = "relu",
+    **row: Any,
+) -> FunctionTwin:
+    """Return the row of a training from a seed; `make(**choices)` is torch's rule."""
+
+    def by_torch(
+        data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0, **choices: Any
+    ) -> Values:
+        start = notebook_layers(sizes, seed, factor)
+        return torch_training(start, data, make(**choices), epochs, hidden, size)
+
+    def gauges(**case: Any) -> Values:
+        """Return the size of each parameter after it, where gradients may have cancelled."""
+        return {name: np.abs(one).max() + 1e-3 for name, one in run(**case).items()}
+
+    return FunctionTwin(
+        ours=run,
+        theirs=by_torch,
+        bridge=None,
+        wide=False,
+        budget=TRAINING,
+        gauges=gauges,
+        calls=calls_made(module, run),
+        **{"weight": 0.1, **row},
+    )
+
+
+def flattened(case: Mapping[str, Any], steepness: float) -> Case:
+    """Return a network whose logits are of both signs, or 0 where it is flat."""
+    depth, parameters = len(layers_of(case)) // 2, layers_of(case)
+    logits = np.sort(torch_pass(case["X"], case["Y"], parameters)[f"Z{depth}"], axis=1)
+    middle = (logits[:, :1] + logits[:, -1:]) / 2 + 0.01  # off the middle of equal logits
+    last = {f"W{depth}": parameters[f"W{depth}"], f"b{depth}": parameters[f"b{depth}"] - middle}
+    return {**case, **{name: steepness * one for name, one in last.items()}}
+
+
+def predicting(
+    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **row: Any
+) -> FunctionTwin:
+    """Return the row of predictions, and of the line that a notebook prints of them."""
+
+    def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
+        p = columns(predict(rows(X), reference(parameters, hidden)))
+        line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
+        return {"prediction": p, "printed": line if printed else ""}
+
+    def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
+        return flattened(draw_data(rng, **{"sizes": (5, 6, 1), **choices}), steepness)
+
+    return FunctionTwin(
+        formula="1 where A > 0.5",
+        proves=("predict",),
+        ours=run,
+        theirs=by_torch,
+        bridge=None,
+        exact=True,
+        draw=drawn,
+        edges={"an output of one half": {"steepness": 0.0}},
+        weight=0.2,
+        calls=calls_made(module, run),
+        **row,
+    )
+
+
+# --- activations and one layer --------------------------------------------------------------------
+
+
+def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "normal") -> Case:
+    """Draw Z of any shape, one of them above 0."""
+    Z = draw(kind, shape, rng, 2.0)
+    Z.flat[0] = 1.5
+    return {"Z": Z}
+
+
+def activation(name: str, formula: str) -> PairTwin:
+    """Return the row of an activation, whose cache is Z."""
+    pair = Pair(
+        lambda Z: getattr(ours, name)(Z),
+        lambda dA, cache: {"Z": getattr(ours, f"{name}_backward")(dA, cache)},
+    )
+    return PairTwin(
+        name=f"deep.{name}",
+        formula=formula,
+        source=f"{STEP_BY_STEP}; torch.{name}",
+        proves=(name, f"{name}_backward"),
+        ours=pair,
+        theirs=lambda Z: getattr(torch, name)(Z),
+        draw=draw_logits,
+        cases={"shape": st.tuples(widths, examples), "kind": kinds},
+        edges={
+            "a number": {"shape": ()},
+            "one axis": {"shape": (7,)},
+            "three axes": {"shape": (2, 3, 4)},
+            "zeros of either sign": {"kind": "zeros"},
+        },
+        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])),
+    )
+
+
+def layer_forward(A_prev: Array, W: Array, b: Array, activation: str) -> tuple[Array, Any]:
+    """Return a layer's output; its cache must be ((A_prev, W, b), Z), or (A_prev, W, b) alone."""
+    cache: Any
+    A, cache = Z, inputs = ours.linear_forward(A_prev, W, b)
+    if activation:
+        A, cache = ours.linear_activation_forward(A_prev, W, b, activation)
+        inputs, kept = cache
+        assert np.array_equal(kept, Z)
+    assert all(one is other for one, other in zip(inputs, (A_prev, W, b), strict=True))
+    return A, (cache, activation)
+
+
+def layer_backward(dA: Array, cache: Any) -> dict[str, Array]:
+    """Return the gradients of a layer by input, dW and db times m, which they were divided by."""
+    cache, activation = cache
+    if activation:  # "relu" by default
+        given = {} if activation == "relu" else {"activation": activation}
+        dA_prev, dW, db = ours.linear_activation_backward(dA, cache, **given)
+    else:
+        dA_prev, dW, db = ours.linear_backward(dA, cache)
+    return {"A_prev": dA_prev, "W": dW * dA.shape[1], "b": db * dA.shape[1]}
+
+
+def layer_calls(upstream: Array, activation: str, **layer: Any) -> None:
+    """Call everything of a layer, with and without its activation."""
+    for one in ("", activation):
+        layer_backward(upstream, layer_forward(**layer, activation=one)[1])
+
+
+def layer_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
+    """Return the gauges of a network of one layer, of its linear part by m and back again."""
+    W, A_prev, b = (arguments[name] for name in ("W", "A_prev", "b"))
+    if not arguments["activation"]:
+        return {name: 2 * one for name, one in linear_gauges(arguments, upstream).items()}
+    network = OurNetwork(layer_sizes=(W.shape[1], len(W)), output=arguments["activation"])
+    bounds = network_gauges(network, {"X": A_prev, "W1": W, "b1": b}, upstream)
+    return {"output": bounds["output"], "A_prev": bounds["X"], "W": bounds["W1"], "b": bounds["b1"]}
+
+
+def draw_layer(
+    rng: np.random.Generator,
+    activation: str = "sigmoid",
+    n: int = 4,
+    n_prev: int = 3,
+    m: int = 6,
+    kind: str = "normal",
+) -> Case:
+    """Draw a layer (n, n_prev), its input (n_prev, m) and its activation."""
+    shapes = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
+    arrays = {name: draw(kind, shape, rng) for name, shape in shapes.items()}
+    arrays["A_prev"][0, 0] = arrays["W"][0, 0] = 1.0  # something to see
+    arrays["b"][0] = np.abs(arrays["b"][0]) + n_prev
+    return {**arrays, "activation": activation}
+
+
+def torch_layer(
+    A_prev: torch.Tensor, W: torch.Tensor, b: torch.Tensor, activation: str
+) -> torch.Tensor:
+    """Return a layer of torch's."""
+    Z = linear(A_prev, W, b)
+    return getattr(torch, activation)(Z) if activation else Z
+
+
+LAYER = PairTwin(
+    name="deep.layer",
+    formula="A = g(W A_prev + b), or without g; dW = dZ A_prev^T / m, db = sum dZ / m",
+    source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
+    proves=(
+        *("linear_forward", "linear_backward"),
+        *("linear_activation_forward", "linear_activation_backward"),
+    ),
+    ours=Pair(layer_forward, layer_backward),
+    theirs=torch_layer,
+    constants=("activation",),
+    draw=draw_layer,
+    cases={
+        "n": widths,
+        "n_prev": widths,
+        "m": examples,
+        "kind": st.sampled_from(["normal", "zeros", "grid"]),
+        "activation": st.sampled_from(["", "sigmoid", "relu"]),
+    },
+    smooth=lambda kind="normal", **_: kind in SMOOTH,
+    edges={
+        "linear": {"activation": ""},
+        "one example": {"activation": "", "m": 1},
+        "a square W": {"activation": "", "n": 3, "n_prev": 3, "m": 3},
+        "relu": {"activation": "relu"},
+        "exact ties": {"activation": "relu", "kind": "grid"},
+    },
+    gauges=layer_gauges,
+    calls=calls_made(ours, layer_calls),
+    mistakes=(
+        Mistake(
+            name="dW-doubled",
+            seen="bighuang624/Andrew-Ng-Deep-Learning-notes issue 10: the assignment's own error",
+            change=Change("scratch.course._layers", 'pulled["W"] / m', '2 * pulled["W"] / m'),
+        ),
+    ),
+)
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+def taught_cost(X: Array, Y: Array, **parameters: Array) -> tuple[Any, Any]:
+    """Return the cost of our network, and what its backward takes."""
+    AL, caches = ours.L_model_forward(X, parameters)
+    assert type(caches) is list
+    return ours.compute_cost(AL, Y), (AL, Y, caches)
+
+
+def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
+    """Return the gradients by input, "dA1" that of X; last layer first they must come."""
+    grads, m = ours.L_model_backward(*cache), cache[0].shape[1]
+    names = [f"{letter}{l}" for l in range(len(cache[2]), 0, -1) for letter in ("dA", "dW", "db")]
+    assert list(grads) == names
+    pulled = {name[1:]: dJ * one for name, one in grads.items() if name[1] in "Wb"}
+    return {"X": dJ * grads["dA1"] / m, **pulled}
+
+
+def cost_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
+    """Return the gauges of the taught cost, and of its gradients by input."""
+    data = arguments["X"], arguments["Y"], layers_of(arguments)
+    bounds = pass_gauges(*data, lambd=arguments.get("lambd", 0.0))
+    names = [name for name in ("X", *data[2]) if name == "X" or "lambd" not in arguments]
+    names = list(data[2]) if "lambd" in arguments else names
+    return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in names}}
+
+
+NETWORK = PairTwin(
+    name="deep.network",
+    formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on top",
+    source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",
+    proves=("L_model_forward", "compute_cost", "L_model_backward"),
+    ours=Pair(taught_cost, pulled_back),
+    theirs=torch_cost,
+    constants=("Y",),
+    draw=draw_data,
+    cases={"sizes": layer_sizes, "m": examples, "kind": exactness},
+    smooth=lambda kind="normal", **_: kind in SMOOTH,
+    edges={
+        "one layer": {"sizes": (3, 1)},
+        "two outputs share one m": {"sizes": (4, 3, 2)},
+        "exact ties": {"kind": "grid"},
+    },
+    gauges=cost_gauges,
+    float32=False,
+    weight=0.4,
+    calls=calls_made(ours, lambda upstream, **case: pulled_back(upstream, taught_cost(**case)[1])),
+    mistakes=(
+        Mistake(
+            name="sigmoid-in-every-layer-on-the-way-back",
+            seen="Kulbear/deep-learning-coursera pull request 42",
+            change=Change(
+                "scratch.course.deep", '"relu" if l < len(caches) else "sigmoid"', '"sigmoid"'
+            ),
+        ),
+    ),
+)
+
+
+def passed(X: Array, Y: Array, **parameters: Array) -> Values:
+    """Return the gradients of the sum of the costs by the names of what they are the gradients of.
+
+    The assignment calls that of A_(l-1) "dA" + str(l), what layer l passes back.
+    """
+    AL, caches = ours.L_model_forward(X, parameters)
+    grads = ours.L_model_backward(AL, Y, caches)
+    return {name: grads[name] for name in pulled_names(len(caches))}
+
+
+def pulled_names(depth: int) -> list[str]:
+    """Return the assignment's names of the gradients."""
+    return [f"{letter}{l}" for l in range(1, depth + 1) for letter in ("dA", "dW", "db")]
+
+
+def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
+    """Return our predictions, and the accuracy that is printed."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        p = ours.predict(X, Y, parameters)
+    return {"prediction": p, "printed": printed.getvalue()}
+
+
+def by_root_of_inputs(randn: Array, n_prev: int) -> Any:
+    """Return weights as the assignment divides."""
+    return randn / np.sqrt(n_prev)
+
+
+def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float) -> Arrays:
+    """Return the parameters after our descent; 3 is the seed by default."""
+    given: Any = {} if seed == 3 else {"seed": seed}
+    X, Y = data
+    return ours.L_layer_model(X, Y, sizes, learning_rate, epochs, isPlot=False, **given)
+
+
+TWINS = (
+    activation("sigmoid", "A = 1 / (1 + e^-Z)"),
+    activation("relu", "A = max(0, Z)"),
+    LAYER,
+    NETWORK,
+    passing(
+        passed,
+        pulled_names,
+        passes_back=True,
+        name="deep.L_model_backward",
+        formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
+        source=f"{STEP_BY_STEP}; torch.autograd.grad",
+        proves=("L_model_backward",),
+    ),
+    predicting(
+        ours,
+        predicted,
+        "relu",
+        True,
+        name="deep.predict",
+        source=f"{APPLICATION}; torch.gt",
+        cases={"sizes": layer_sizes, "m": examples},
+    ),
+    descent(ours, "update_parameters", edges=DESCENT_EDGES),
+    drawn(
+        ours.initialize_parameters_deep,
+        by_root_of_inputs,
+        formula="W = randn / sqrt(n_prev) of seed 3, b = 0",
+    ),
+    training(
+        ours,
+        trained,
+        by_root_of_inputs,
+        lambda learning_rate: partial(theirs.gradient_descent, learning_rate=learning_rate),
+        name="deep.L_layer_model",
+        formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
+        source=f"{APPLICATION}; torch.optim.SGD",
+        proves=("L_layer_model",),
+        draw=partial(draw_training, epochs=60, seed=3, learning_rate=0.1),
+        cases={
+            "sizes": layer_sizes,
+            "m": st.integers(2, 20),
+            "epochs": st.integers(0, 40),
+            "seed": st.sampled_from([3, 1, 0, 2**32 - 1]),
+        },
+        edges={"the official seed": {"seed": 1}, "no iteration": {"epochs": 0}},
+    ),
+)

@@ -1,0 +1,38 @@
+"""The course's initializations: `scratch.course.initialization`, to the last bit of NumPy's."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from parity_tests.rows import Change, Mistake
+from parity_tests.twins.course_deep import drawn
+from scratch.course import initialization as ours
+
+TWINS = (
+    drawn(
+        ours.initialize_parameters_zeros,
+        lambda randn, n_prev: 0 * np.abs(randn),
+        formula="W = 0, b = 0",
+    ),
+    drawn(
+        ours.initialize_parameters_random,
+        lambda randn, n_prev: 10 * randn,
+        formula="W = 10 randn of seed 3, b = 0",
+    ),
+    drawn(
+        ours.initialize_parameters_he,
+        lambda randn, n_prev: randn * np.sqrt(2 / n_prev),
+        formula="W = sqrt(2 / n_prev) randn of seed 3, b = 0",
+        mistakes=(
+            Mistake(
+                name="he-of-the-course-without-its-2",
+                seen="LazaroHurtado/micrograd-rs pull request 10",
+                change=Change(
+                    "scratch.course.initialization",
+                    "unchecked(initializers.he)",
+                    "unchecked(initializers.xavier)",
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,212 @@
+"""The course's optimization methods: `scratch.course.optimization`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.course import Arrays, calls_made, numpy_seed
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import betas, seeds
+from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from parity_tests.twins.course_deep import (
+    descent,
+    draw_training,
+    draw_walk,
+    layer_sizes,
+    training,
+    walk,
+)
+from scratch.course import optimization as ours
+from torch_ref import optimizers as theirs
+from torch_ref.mini_batches import mini_batches
+
+typed_into = partial(Change, "scratch.course.optimization")
+
+TAUGHT = 'Course 2, week 2, "Optimization methods"'
+
+
+def draw_examples(rng: np.random.Generator, m: int = 148, size: int = 64, of: int = 0) -> Case:
+    """Draw inputs and boolean labels, which keep their dtype."""
+    X, Y = rng.standard_normal((4, m)), rng.random((1, m)) < 0.5
+    return {"X": X, "Y": Y, "size": size, "seed": of}
+
+
+def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
+    """Return our mini-batches side by side; 64 columns and seed 0 are the defaults."""
+    given: dict[str, int] = {} if size == 64 else {"mini_batch_size": size}
+    found = ours.random_mini_batches(X, Y, **given, **({"seed": seed} if seed else {}))
+    assert type(found) is list
+    assert {type(pair) for pair in found} == {tuple}
+    assert not any(np.shares_memory(X, one) for one, _ in found)
+    inputs, labels = (np.hstack(each) for each in zip(*found, strict=True))
+    return {"sizes": [one.shape[1] for one, _ in found], "X": inputs, "Y": labels}
+
+
+def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
+    """Return the mini-batches of torch's sampler in the order of NumPy's seed."""
+    with numpy_seed(seed):
+        order = np.random.permutation(X.shape[1])  # noqa: NPY002
+    found = list(mini_batches(rows(X), rows(Y.astype(X.dtype)), order, size))
+    inputs, labels = (torch.cat(each) for each in zip(*found, strict=True))
+    sizes = [len(one) for one, _ in found]
+    return {"sizes": sizes, "X": columns(inputs), "Y": columns(labels).astype(Y.dtype)}
+
+
+def adam_step(parameters: Arrays, grads: Arrays, memory: Any, t: int, **rates: float) -> Any:
+    """Return a step of our Adam, whose rates are left out where they are the defaults."""
+    given: Any = {} if rates["beta1"] == 0.9 else rates
+    return ours.update_parameters_with_adam(parameters, grads, memory[0], memory[1], t, **given)
+
+
+def decaying(tensors: Any, learning_rate: float, decay_rate: float) -> torch.optim.Optimizer:
+    """Return torch's SGD whose rate decays after each step, as `LambdaLR` has it."""
+    optimizer = torch.optim.SGD(tensors, lr=learning_rate)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: 1 / (1 + decay_rate * t))
+    optimizer.register_step_post_hook(lambda *_: schedule.step())
+    return optimizer
+
+
+#: the defaults of the assignment's Adam.
+ADAM: Any = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+
+CASES = {"sizes": layer_sizes, "steps": st.integers(1, 20), "loose": st.integers(0, 2)}
+LOOSE = {"layers that do not fit together": {"loose": 2}}
+
+#: torch's optimizers by the assignment's names, and the choices of each.
+RULES: Any = {
+    "gd": (theirs.gradient_descent, ("learning_rate",)),
+    "momentum": (theirs.momentum, ("learning_rate", "beta")),
+    "adam": (theirs.adam, ("learning_rate", "beta1", "beta2", "epsilon")),
+}
+
+
+def rule(optimizer: str, **choices: float) -> Any:
+    """Return what makes torch's optimizer, at a rate of 0.0007 by default."""
+    make, names = RULES[optimizer]
+    return partial(
+        make, **{"learning_rate": 0.0007} | {n: choices[n] for n in names if n in choices}
+    )
+
+
+def trained(
+    data: Any, sizes: Any, epochs: int, size: int, optimizer: str, **choices: Any
+) -> Arrays:
+    """Return the parameters after our training, without its plot."""
+    given = {"mini_batch_size": size, "num_epochs": epochs, "print_cost": False, **choices}
+    with mock.patch.object(ours, "plot_costs"):
+        return ours.model(data[0], data[1], sizes, optimizer, **given)
+
+
+TWINS = (
+    FunctionTwin(
+        name="optimization.random_mini_batches",
+        formula="columns in the order of NumPy's seed, at most mini_batch_size together",
+        source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
+        proves=("random_mini_batches",),
+        ours=cut,
+        theirs=cut_by_torch,
+        bridge=None,
+        exact=True,
+        draw=draw_examples,
+        cases={"m": st.integers(1, 20), "size": st.integers(1, 9), "of": seeds},
+        edges={
+            "no rest": {"m": 128},
+            "one short batch": {"m": 5},
+            "one example each": {"m": 3, "size": 1},
+            "the largest seed": {"of": 2**32 - 1},
+        },
+        weight=0.4,
+        calls=calls_made(ours, cut),
+    ),
+    descent(ours, "update_parameters_with_gd"),
+    walk(
+        ours,
+        lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_momentum(
+            parameters, grads, memory[0], **rates
+        ),
+        theirs.momentum,
+        theirs.momentum_state,
+        lambda parameters: (ours.initialize_velocity(parameters),),
+        name="optimization.momentum",
+        formula="v = beta v + (1 - beta) dtheta, theta = theta - alpha v",
+        source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
+        proves=("update_parameters_with_momentum", "initialize_velocity"),
+        draw=partial(draw_walk, beta=0.8, learning_rate=0.1),
+        cases={**CASES, "beta": betas},
+    ),
+    walk(
+        ours,
+        adam_step,
+        theirs.adam,
+        theirs.adam_state,
+        lambda parameters: ours.initialize_adam(parameters),
+        name="optimization.adam",
+        formula="theta = theta - alpha v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon)",
+        source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
+        proves=("update_parameters_with_adam", "initialize_adam"),
+        draw=partial(draw_walk, **ADAM),
+        cases={**CASES, "beta1": st.sampled_from([0.9, 0.5, 0.0])},
+        edges={
+            **LOOSE,
+            "its own rates": {"learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4},
+        },
+        mistakes=(
+            Mistake(
+                name="adam-of-the-course-a-step-ahead",
+                seen="clab/dynet issue 77: t runs ahead of the steps",
+                change=typed_into("np.array(t - 1)", "np.array(t)"),
+            ),
+        ),
+    ),
+    walk(
+        ours,
+        lambda parameters, grads, memory, t, **rates: (
+            ours.update_parameters_with_decay(parameters, grads, **rates, iteration=t - 1),
+        ),
+        decaying,
+        name="optimization.decay",
+        formula="theta = theta - alpha / (1 + decay_rate iteration) dtheta",
+        source='Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler.LambdaLR',
+        proves=("update_parameters_with_decay",),
+        draw=partial(draw_walk, learning_rate=0.3, decay_rate=0.5),
+        cases={**CASES, "decay_rate": st.sampled_from([0.0, 0.5, 1.0, 0.01])},
+        mistakes=(
+            Mistake(
+                name="decay-of-the-course-a-step-ahead",
+                seen="Abe404/segmentation_of_roots_in_soil_with_unet pull request 4",
+                change=typed_into("schedule(iteration)", "schedule(iteration + 1)"),
+            ),
+        ),
+    ),
+    training(
+        ours,
+        trained,
+        lambda randn, n_prev: randn * np.sqrt(2 / n_prev),
+        rule,
+        name="optimization.model",
+        formula="He's weights of seed 3, batches of seeds 11, 12, ..., by gd, momentum or adam",
+        source=f"{TAUGHT}; torch.optim",
+        proves=("model",),
+        draw=partial(draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30, optimizer="adam"),
+        cases={
+            "sizes": layer_sizes,
+            "m": st.integers(2, 30),
+            "size": st.integers(2, 16),
+            "epochs": st.integers(0, 10),
+            "optimizer": st.sampled_from(list(RULES)),
+        },
+        edges={
+            "gradient descent": {"optimizer": "gd"},
+            "momentum": {"optimizer": "momentum"},
+            "momentum with its rates": {"optimizer": "momentum", "learning_rate": 0.1, "beta": 0.7},
+            "adam with its rates": {**ADAM, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3},
+        },
+    ),
+)

@@ -1,0 +1,157 @@
+"""The course's three-layer network with L2 or dropout: `scratch.course.regularization`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+
+from parity_tests.compare.budgets import FLOAT32_NETWORK
+from parity_tests.compare.course import calls_made, draw_data, torch_cost
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import SMOOTH, examples
+from parity_tests.rows import Change, Mistake, Pair, PairTwin, Values
+from parity_tests.twins.course_deep import cost_gauges, exactness, passing
+from scratch.course import regularization as ours
+
+TAUGHT = 'Course 2, week 1, "Regularization"'
+
+CACHE = [f"{letter}{l}" for l in (1, 2, 3) for letter in "ZAWb"]
+DROPPED = ["Z1", "D1", *CACHE[1:5], "D2", *CACHE[5:]]
+GRADIENTS = ["dZ3", "dW3", "db3", "dA2", "dZ2", "dW2", "db2", "dA1", "dZ1", "dW1", "db1"]
+
+CASES = {
+    "sizes": st.tuples(*[st.integers(1, 7)] * 3, st.integers(1, 3)),
+    "m": examples,
+    "kind": exactness,
+}
+STRENGTHS = {"lambd": st.sampled_from([0.0, 0.1, 0.7, 10.0])}
+SIZES = (4, 7, 6, 1)
+
+
+def named(cache: tuple[Array, ...], gradients: dict[str, Array], parameters: Any) -> Values:
+    """Return what a pass gives, its order that of the assignment, the parameters passed on."""
+    assert type(cache) is tuple
+    assert list(gradients) == GRADIENTS
+    found = dict(zip(CACHE if len(cache) == len(CACHE) else DROPPED, cache, strict=True))
+    assert all(found[name] is one for name, one in parameters.items())
+    return {**found, **gradients}
+
+
+def passed(X: Array, Y: Array, lambd: float, **parameters: Array) -> Values:
+    """Return our cache, cost and gradients, by the plain backward where there is no penalty."""
+    A3, cache = ours.forward_propagation(X, parameters)
+    assert A3 is cache[9]
+    J = ours.compute_cost_with_regularization(A3, Y, parameters, lambd)
+    if lambd:
+        gradients = ours.backward_propagation_with_regularization(X, Y, cache, lambd)
+    else:
+        gradients = ours.backward_propagation(X, Y, cache)
+    return {**named(cache, gradients, parameters), "J": J}
+
+
+def plain(X: Array, Y: Array, lambd: float, **parameters: Array) -> None:
+    """Call everything without dropout."""
+    passed(X, Y, lambd, **parameters)
+    passed(X, Y, 0.0, **parameters)
+
+
+def dropped(X: Array, Y: Array, keep_prob: float, **parameters: Array) -> Values:
+    """Return our cache and gradients under dropout, which keeps one half by default."""
+    given = {} if keep_prob == 0.5 else {"keep_prob": keep_prob}
+    A3, cache = ours.forward_propagation_with_dropout(X, parameters, **given)
+    assert A3 is cache[11]
+    gradients = ours.backward_propagation_with_dropout(X, Y, cache, keep_prob)
+    return named(cache, gradients, parameters)
+
+
+def decayed(X: Array, Y: Array, lambd: float, **parameters: Array) -> tuple[Any, Any]:
+    """Return the cost with its penalty, and what its backward takes."""
+    A3, cache = ours.forward_propagation(X, parameters)
+    J = ours.compute_cost_with_regularization(A3, Y, parameters, lambd)
+    return J, (X, Y, cache, lambd)
+
+
+def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
+    """Return the gradients with weight decay by parameter."""
+    gradients = ours.backward_propagation_with_regularization(*cache)
+    return {name[1:]: dJ * one for name, one in gradients.items() if name[1] in "Wb"}
+
+
+def torch_decayed(*layers: torch.Tensor, X: torch.Tensor, **given: Any) -> torch.Tensor:
+    """Return torch's cost, of which X is no input."""
+    return torch_cost(X, *layers, **given)
+
+
+TWINS = (
+    passing(
+        passed,
+        lambda depth: (*CACHE, *GRADIENTS, "J"),
+        name="regularization.network",
+        formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dZ, dA of the sum of costs",
+        source=f"{TAUGHT}; torch.autograd.grad",
+        proves=tuple(name for name in ours.__all__ if "dropout" not in name),
+        draw=partial(draw_data, sizes=SIZES, m=12, lambd=0.7),
+        cases={**CASES, **STRENGTHS},
+        edges={
+            "exact ties": {"kind": "grid"},
+            "no penalty": {"lambd": 0.0},
+            "two outputs": {"sizes": (4, 5, 3, 2)},
+        },
+        calls=calls_made(ours, plain),
+        mistakes=(
+            Mistake(
+                name="penalty-of-the-course-without-1/m",
+                seen="ageron/handson-ml3 issue 118",
+                change=Change(
+                    "scratch.course.regularization",
+                    "(pack(parameters), lambd, A3.shape[1])",
+                    "(pack(parameters), lambd, 1)",
+                ),
+            ),
+        ),
+    ),
+    PairTwin(
+        name="regularization.l2",
+        formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dW = dW + lambda / m W",
+        source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
+        proves=("compute_cost_with_regularization", "backward_propagation_with_regularization"),
+        ours=Pair(decayed, pulled_back),
+        theirs=torch_decayed,
+        constants=("X", "Y", "lambd"),
+        draw=partial(draw_data, sizes=SIZES, lambd=0.7),
+        cases={**CASES, **STRENGTHS},
+        smooth=lambda kind="normal", **_: kind in SMOOTH,
+        edges={"no penalty": {"lambd": 0.0}},
+        gauges=cost_gauges,
+        float32=False,
+        weight=0.2,
+    ),
+    passing(
+        dropped,
+        lambda depth: (*DROPPED, *GRADIENTS),
+        name="regularization.dropout",
+        formula="A = A D / keep_prob with D = rand < keep_prob of seed 1; dA = dA D / keep_prob",
+        source='Course 2, week 1, "Dropout regularization"; torch.nn.functional.dropout',
+        proves=("forward_propagation_with_dropout", "backward_propagation_with_dropout"),
+        draw=partial(draw_data, sizes=SIZES, m=16, keep_prob=0.5),
+        cases={**CASES, "keep_prob": st.sampled_from([1.0, 0.5, 0.8, 0.4])},
+        edges={"everything is kept": {"keep_prob": 1}, "most is kept": {"keep_prob": 0.8}},
+        float32=True,
+        float32_floor=FLOAT32_NETWORK,
+        calls=calls_made(ours, dropped),
+        mistakes=(
+            Mistake(
+                name="dropout-of-the-course-without-its-mask-on-the-way-back",
+                seen="ddbourgin/numpy-ml issue 94: divided by the probability, not masked",
+                change=Change(
+                    "scratch.course._layers",
+                    "below.D / keep_prob",
+                    "np.full_like(dA, 1 / keep_prob)",
+                ),
+            ),
+        ),
+    ),
+)
