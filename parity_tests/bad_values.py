@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-Spoilt = Iterator[tuple[str, Any, type]]
 from parity_tests import bad_course_values as course
+
+Spoilt = Iterator[tuple[str, Any, type]]
 
 #: ways to spoil an argument of a kind that one stem alone expects, by the kind's name.
 OWN_KINDS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}

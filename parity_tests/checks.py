@@ -45,9 +45,6 @@ from parity_tests.twins import twin
 
 Check = Callable[..., None]
 
-#: largest gauge of an example, over the largest entry: sums of forty terms of either sign cancel.
-LOOSEST = 100
-
 #: numbers that are none, and the most places where they are put.
 POISONS, PLACES = (np.nan, np.inf, -np.inf), 12
 

@@ -160,7 +160,8 @@ class Mistake:
     types it into the code, `wrong` is the torch object of a tempting translation; each is optional,
     one is needed. At the edge `at`, or the row's example, the worst quantity is off by `margin` of
     the largest right entry, infinity for what is no number at all. `missing` names what a machine
-    lacks to measure it.
+    lacks to measure it. A mistake that is seen only `beside` the row is a matter of statistics, or
+    of what stands ready once a module is imported: the tests of its stem catch it.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Mistake:
     change: Change | None = None
     margin: float = 0.0
     at: str = ""
+    beside: bool = False
     missing: Callable[[], str] = nothing_missing
 
 

@@ -23,11 +23,11 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from parity_tests.planted_bugs import PLANTED_BUGS
+from parity_tests.planting import PlantedBug
 from tqdm import tqdm
 
 from mutants.forking import ROOT, Verdict, preload, run_changed, source_of, tests_of
-from parity_tests.planted_bugs import PLANTED_BUGS
-from parity_tests.planting import PlantedBug
 from runs.command_line import (
     AGREED,
     INTERRUPTED,

@@ -194,7 +194,7 @@ def test_mistake_is_off(row, one):
     ask(checks.is_off, row, one)
 
 
-@each(ROWS, "mistakes", lambda one: one.change is not None)
+@each(ROWS, "mistakes", lambda one: one.change and not one.beside)
 def test_mistake_is_seen(row, one):
     """Typed into the code, a mistake fails some check of its row."""
     ask(checks.is_seen, row, one)

@@ -417,6 +417,7 @@ TWINS = (
         mistakes=(
             Mistake(
                 name="one-angle-for-the-batch",
+                beside=True,
                 seen="wolny/pytorch-3dunet issue 32",
                 change=typed_into(
                     "rng.uniform(-largest, largest, m)",
@@ -425,6 +426,7 @@ TWINS = (
             ),
             Mistake(
                 name="same-flips-in-every-epoch",
+                beside=True,
                 seen="Lightning-AI/pytorch-lightning issue 20412; pytorch/pytorch issue 5059",
                 change=typed_into(
                     "rng.random(m) < probability",

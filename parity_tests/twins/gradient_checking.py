@@ -361,6 +361,7 @@ CHECK = FunctionTwin(
         ),
         Mistake(
             name="dropout-on-while-checking",
+            beside=True,
             seen="HomericIntelligence/Odyssey pull request 2090; torch/tutorials issue 25",
             # both places have to change: with masks, and the refusal of them gone
             change=typed_into(

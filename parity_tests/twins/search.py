@@ -265,6 +265,7 @@ TWINS = (
             ),
             Mistake(
                 name="torch-beta-itself-on-a-log-scale",
+                beside=True,
                 why="without 1 - x on either side the transform is that of a learning rate",
                 change=typed_into_torch_scales(
                     "[AffineTransform(0, -1), ExpTransform(), AffineTransform(1, -1)]",
