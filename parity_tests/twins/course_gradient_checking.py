@@ -24,7 +24,7 @@ from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
-from parity_tests.twins.course_deep import layer_sizes, passing
+from parity_tests.twins._course import layer_sizes, passing
 from scratch.course import gradient_checking as ours
 
 TAUGHT = 'Course 2, week 1, "Gradient checking"'

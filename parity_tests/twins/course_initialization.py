@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from parity_tests.rows import Change, Mistake
-from parity_tests.twins.course_deep import drawn
+from parity_tests.twins._course import drawn
 from scratch.course import initialization as ours
 
 TWINS = (

@@ -15,7 +15,7 @@ from parity_tests.compare.course import Arrays, calls_made, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
-from parity_tests.twins.course_deep import (
+from parity_tests.twins._course import (
     descent,
     draw_training,
     draw_walk,

@@ -14,7 +14,7 @@ from parity_tests.compare.course import Arrays, calls_made, draw_data, numpy_see
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.rows import Change, FunctionTwin, Mistake, Values
-from parity_tests.twins.course_deep import (
+from parity_tests.twins._course import (
     DESCENT_EDGES,
     descent,
     draw_training,

@@ -13,7 +13,8 @@ from parity_tests.compare.course import calls_made, draw_data, torch_cost
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import SMOOTH, examples
 from parity_tests.rows import Change, Mistake, Pair, PairTwin, Values
-from parity_tests.twins.course_deep import cost_gauges, exactness, passing
+from parity_tests.twins._course import exactness, passing
+from parity_tests.twins.course_deep import cost_gauges
 from scratch.course import regularization as ours
 
 TAUGHT = 'Course 2, week 1, "Regularization"'

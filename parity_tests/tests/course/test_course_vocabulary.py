@@ -161,8 +161,9 @@ def test_every_other_length_is_shared(path, monkeypatch):
         for place, bad in doubled(value):
             try:
                 function(**{**arguments, argument: bad})
-            except ValueError:
-                continue
+            except ValueError as refusal:
+                if str(refusal).startswith("expected "):
+                    continue
             free.add(f"{argument} {place}")
     read = {one for one in free if not re.search(r" d[AZ]\d|cache Z", one)}
     assert read == FREE.get(f"{stem}.{name}", set())
