@@ -111,8 +111,11 @@ LIES = {
         r"doubling: y differs at \(\d, \d\)",
     ),
     "translation not finite": (theirs(lambda x: lie(x, np.nan)), "y: the reference is not finite"),
-    "translation in float32": (theirs(lambda x: lie(x.astype("f4"))), "y: dtypes differ"),
-    "translation of another shape": (theirs(lambda x: lie(x[:1])), "y: shapes differ"),
+    "translation in float32": (
+        theirs(lambda x: lie(x.astype("f4"))),
+        "y: ours is float64 .*, theirs float32",
+    ),
+    "translation of another shape": (theirs(lambda x: lie(x[:1])), "y: ours is .* of shape"),
     "mistake agrees": (refuted_by(values=lie), "doubling, it: y is off by 0 only"),
     "mistake misses its margin": (refuted_by(margin=0.2), "doubling, it: y is off by 0.1 only"),
     "margin within a hundred budgets": (

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -295,6 +296,15 @@ def test_a_vacuous_property_fails_and_two_bugs_are_one_failure(suite):
     assert "ExceptionGroup" not in result.stdout.str()
 
 
+def test_a_worker_hands_its_examples_over(monkeypatch):
+    monkeypatch.setattr(profiles, "DRAWN", {"kept": 3, "rejected": 1})
+    worker = SimpleNamespace(config=SimpleNamespace(workeroutput={}))
+    profiles.pytest_sessionfinish(worker)
+    profiles.pytest_testnodedown(worker.config)
+    profiles.pytest_testnodedown(SimpleNamespace())  # one that died
+    assert profiles.DRAWN == {"kept": 6, "rejected": 2}
+
+
 def test_profiles(monkeypatch):
     """`dev` draws anew, `ci` does not, `deep` draws ten times as many; CI in the environment."""
     dev, ci, deep = (settings.get_profile(name) for name in ("dev", "ci", "deep"))
@@ -342,8 +352,8 @@ def test_pyargs_from_anywhere(tmp_path):
     (site / "entry_points.txt").write_text(f"[pytest11]\n{lines}\n")
     empty = tmp_path / "empty"
     empty.mkdir()
-    chosen = ["--dtype", "float32", "--device", "cpu", "--parity-report", "out.json"]
-    named = ["--pyargs", "parity_tests.tests.test_twins", "-k", "float32 and linear"]
+    chosen = ["--dtype", "float64", "--device", "cpu", "--parity-report", "out.json"]
+    named = ["--pyargs", "parity_tests.tests.stems.test_batch_norm"]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *named, *chosen, *workers],
         cwd=empty,
@@ -353,10 +363,9 @@ def test_pyargs_from_anywhere(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert re.search(r"^hypothesis: \d+ examples", run.stdout, re.MULTILINE)
-    assert re.search(r"^linear +\d+ ", run.stdout, re.MULTILINE)
+    assert re.search(r"^batch_norm +\d+ ", run.stdout, re.MULTILINE)
     report = json.loads((empty / "out.json").read_text())
-    assert "float32" in {one["dtype"] for one in report["comparisons"]}
+    assert {one["concept"] for one in report["comparisons"]} == {"batch_norm"}
     assert report["environment"]["pins"] == pins.wanted()
 
 
