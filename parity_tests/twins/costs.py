@@ -233,7 +233,7 @@ def tiny(A: Tensor, Y: Tensor, reduction: str) -> Tensor:
 
 
 TINY = PairTwin(
-    name="binary-cross-entropy-where-A-is-tiny",
+    name="cost-of-a-tiny-probability",
     topic="costs",
     formula="J = -log(1 - A) = A + A^2 / 2 + ...;  dA = 1 / (1 - A), for label 0",
     torch="-torch.log1p(-A); BCELoss costs the same, but divides its gradient by 1e-12 at least",

@@ -58,10 +58,7 @@ EXPECTED = {
     "moving-average",
     "averaging-window",
     "normalization-over-sigma",
-    "softmax-backward",
-    "softmax-denominator",
     "dropout-keeps-below",
-    "dropout-mask-from-rand",
     "l2-gradient",
     "adam-moves-along-v-hat",
 }
