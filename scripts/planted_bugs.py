@@ -16,7 +16,6 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm

@@ -22,7 +22,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -228,9 +227,7 @@ class Judge(Protocol):
 One = TypeVar("One")
 
 
-def side_by_side(
-    work: Sequence[One], judges: Sequence[Judge]
-) -> Iterator[tuple[One, Any]]:
+def side_by_side(work: Sequence[One], judges: Sequence[Judge]) -> Iterator[tuple[One, Any]]:
     """Yield each piece of work with what one of the judges finds, as they end.
 
     However this generator is left, the judges are stopped.
@@ -267,7 +264,7 @@ def side_by_side(
             judge.stop()
 
 
-class Changed(MetaPathFinder, SourceFileLoader):
+class Changed(SourceFileLoader):
     """Finds and loads one module, with another source under the same path."""
 
     def __init__(self, module: str, source: str) -> None:
@@ -402,9 +399,6 @@ def _fork(pipe: Connection, work: Callable[[Connection], None], limit: float) ->
 def _load_libraries() -> None:
     """Import what costs seconds and is none of ours, and keep it to one thread."""
     import hypothesis
-    import scipy.ndimage
-    import scipy.optimize
-    import scipy.stats
     import sklearn.datasets
     import sklearn.model_selection  # noqa: F401
     import torch
@@ -483,6 +477,8 @@ class _Clock:
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
             self.failed.append(report.nodeid)
+
+    pytest_collectreport = pytest_runtest_logreport
 
 
 def _profile(files: Sequence[str], out: Connection) -> None:
