@@ -15,7 +15,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -40,7 +40,7 @@ from runs.command_line import (
     leave,
     make_room,
     number,
-    output_path,
+    output,
     write_json,
 )
 
@@ -174,7 +174,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("words", nargs="*", help="part of a name, or a concept; default: every bug")
     parser.add_argument("--all", action="store_true", help="run the whole suite on each bug")
     parser.add_argument("--jobs", type=number(int, 1), default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=partial(output_path, suffixes=(".json",)), help="every run")
+    output(parser, ".json", "every run", flag="--json")
     arguments = parser.parse_args(argv)
     try:
         bugs = chosen(arguments.words)

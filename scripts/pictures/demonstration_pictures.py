@@ -26,12 +26,12 @@ from pictures.style import (
     overlay,
 )
 from runs import demonstrations, repeated_trainings
+from runs.agreement import Compared
 from runs.datasets import Array
 from runs.experiments import LEARNERS
-from runs.verdict import Quantity
 from scratch.diagnosis import diagnose
 
-Quantities = Mapping[str, Quantity]
+Quantities = Mapping[str, Compared]
 
 #: the learning curves are diagnosed at this of their sizes and at the last one, with gaps of 5 %.
 DIAGNOSED, TOLERANCE = 2, 0.05
@@ -276,12 +276,12 @@ def trajectories(quantities: Quantities) -> Figure:
     return figure
 
 
-def _apart(quantity: Quantity) -> Array:
+def _apart(quantity: Compared) -> Array:
     """Return how far the sides are apart at each step, in units of the parameters."""
     return np.asarray(np.abs(quantity.ours - quantity.theirs).max(axis=1))
 
 
-def _bounded(panel: Any, quantity: Quantity, hue: Hue) -> None:
+def _bounded(panel: Any, quantity: Compared, hue: Hue) -> None:
     """Draw how far the sides are apart and, dashed, how far they may be."""
     steps = demonstrations.SHOWN_STEPS[: len(quantity.ours)]
     panel.plot(steps, _apart(quantity), color=hue.dark, linewidth=1.2, label="the sides are apart")

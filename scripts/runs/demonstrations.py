@@ -27,8 +27,8 @@ from parity_tests.compare.runs import (
     sepals,
 )
 from parity_tests.compare.runs import STEPS as STEPS_TAKEN
+from runs.agreement import Compared
 from runs.repeated_trainings import learning_curves, search_points
-from runs.verdict import Quantity
 from scratch import gradient_checking, moving_averages, network
 from scratch.initializers import initialize
 from scratch.optimizers import OPTIMIZERS, minimize
@@ -48,10 +48,10 @@ class Demonstration:
     """What is shown and how both sides compute it; `epochs` where networks are trained for it."""
 
     description: str
-    run: Callable[..., Iterator[Quantity]]
+    run: Callable[..., Iterator[Compared]]
     epochs: int | None = None
 
-    def quantities(self, epochs: int | None = None) -> Iterator[Quantity]:
+    def quantities(self, epochs: int | None = None) -> Iterator[Compared]:
         """Yield each quantity as soon as both sides have it, after so many epochs of training."""
         return self.run() if self.epochs is None else self.run(epochs or self.epochs)
 
@@ -76,7 +76,7 @@ SURFACES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def saddle() -> Iterator[Quantity]:
+def saddle() -> Iterator[Compared]:
     """Yield the path of each optimizer down the saddle and down the valley."""
     for surface, about in SURFACES.items():
         start = np.array(about["start"])
@@ -93,7 +93,7 @@ def saddle() -> Iterator[Quantity]:
                 optimizer=partial(THEIR_OPTIMIZERS[name], learning_rate=rate),
                 steps=about["steps"],
             )
-            yield Quantity(f"{surface}, {name}", path, reference.numpy(), STEP)
+            yield Compared(f"{surface}, {name}", path, reference.numpy(), STEP)
 
 
 RATE = 0.2
@@ -110,7 +110,7 @@ SCHEDULE_CHOICES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def schedules() -> Iterator[Quantity]:
+def schedules() -> Iterator[Compared]:
     """Yield the learning rate of each epoch under each schedule."""
     for name, choices in SCHEDULE_CHOICES.items():
         alpha = {} if name == "manual" else {"learning_rate": RATE}
@@ -124,30 +124,30 @@ def schedules() -> Iterator[Quantity]:
                 optimizer.step()  # torch wants it before the scheduler's
                 scheduler.step()
             references.append(optimizer.param_groups[0]["lr"])
-        yield Quantity(name, np.array(rates), np.array(references), FORWARD)
+        yield Compared(name, np.array(rates), np.array(references), FORWARD)
 
 
 BETAS = (0.5, 0.9, 0.98)
 
 
-def averages() -> Iterator[Quantity]:
+def averages() -> Iterator[Compared]:
     """Yield a year of temperatures and its moving averages, without and with correction."""
     noise = np.random.default_rng(SEED).standard_normal(moving_averages.DAYS)
     x = moving_averages.temperatures(noise)
     their_x = their_moving_averages.temperatures(to_torch("noise", noise))
-    yield Quantity("temperatures", x, their_x.numpy(), FORWARD)
+    yield Compared("temperatures", x, their_x.numpy(), FORWARD)
     for beta, correction in product(BETAS, (False, True)):
         v = moving_averages.moving_average(x, beta, correction)
         reference = their_moving_averages.moving_average(their_x, beta, correction)
         label = f"beta = {beta}, {'corrected' if correction else 'as it is'}"
-        yield Quantity(label, v, reference.numpy(), FORWARD)
+        yield Compared(label, v, reference.numpy(), FORWARD)
 
 
 DEEP = network.Network(layer_sizes=(64, *[64] * 11, 10), hidden="relu", output="softmax")
 SCALES = ("small_normal", "xavier", "he", "large_normal")
 
 
-def layer_norms() -> Iterator[Quantity]:
+def layer_norms() -> Iterator[Compared]:
     """Yield the norms of each layer's activations, its db and its dW, for each initialization.
 
     db sums dZ over the examples and shows how gradients vanish on their way back; dW = dZ A^T / m
@@ -164,14 +164,14 @@ def layer_norms() -> Iterator[Quantity]:
             keys = [key for key in norms[0] if key[0] == letter]
             ours, theirs = (np.array([one[key] for key in keys]) for one in norms)
             # each layer by its own size: they span many decades
-            yield Quantity(f"{what}, {name}", ours, theirs, GRADIENT, gauge=theirs)
+            yield Compared(f"{what}, {name}", ours, theirs, GRADIENT, gauge=theirs)
 
 
 STEPS = 10.0 ** -np.arange(1, 13, 0.5)
 CHECKED = network.Network(layer_sizes=(2, 5, 1), hidden="tanh")
 
 
-def gradient_check() -> Iterator[Quantity]:
+def gradient_check() -> Iterator[Compared]:
     """Yield difference quotients and their relative errors over the step, two- and one-sided.
 
     Two nearly equal costs are subtracted and divided by the step, so J / step is the gauge.
@@ -199,7 +199,7 @@ def gradient_check() -> Iterator[Quantity]:
         for name, pairs in found.items():
             ours, theirs = (np.array(one) for one in zip(*pairs, strict=True))
             label = f"{name}, {'two' if two_sided else 'one'}-sided"
-            yield Quantity(label, ours, theirs, GRADIENT, gauge=gauges[name])
+            yield Compared(label, ours, theirs, GRADIENT, gauge=gauges[name])
 
 
 #: the steps after which trajectories are shown, as many as were taken.
@@ -212,7 +212,7 @@ STEPS_TO_THE_KINK = 2_000
 PARTED = Budget(name="after a kink", relative=1)
 
 
-def trajectories(epochs: int) -> Iterator[Quantity]:
+def trajectories(epochs: int) -> Iterator[Compared]:
     """Yield the parameters along ten thousand steps of each optimizer, inside the growth bound.
 
     Then those of RMSprop with ReLUs before and after both sides meet a kink, and where that is.
@@ -230,16 +230,16 @@ def trajectories(epochs: int) -> Iterator[Quantity]:
     before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
     after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (training.steps >= SHOWN_STEPS)]
     yield _along("ReLU, before the kink", ours, theirs, before, bound)
-    yield Quantity("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
+    yield Compared("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
     parting = located(training, met)
     place = (0, 0, 0) if parting is None else (parting.step, parting.unit, parting.place[1])
     planted = (met.step, met.unit, met.example)
-    yield Quantity("step, unit and example", np.array(planted, float), np.array(place, float))
+    yield Compared("step, unit and example", np.array(planted, float), np.array(place, float))
 
 
-def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Quantity:
+def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Compared:
     gauge = bound.theta[shown][:, None] / EPS
-    return Quantity(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
+    return Compared(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
 
 
 DEMONSTRATIONS: Mapping[str, Demonstration] = {

@@ -12,10 +12,10 @@ import torch
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import FORWARD
 from runs import scratch_side, torch_side
+from runs.agreement import Compared
 from runs.datasets import Array, Data, Pair
-from runs.draws import draw
 from runs.experiments import LEARNERS, SEARCHED, Experiment
-from runs.verdict import Quantity
+from runs.start import draw
 from scratch import diagnosis, search
 from scratch.mini_batches import draw_order
 from torch_ref import diagnosis as their_diagnosis
@@ -31,8 +31,8 @@ PER_AXIS, KEPT, DRAWN = 5, 3, 60
 
 def history(experiment: Experiment, data: Data, side: Any) -> Any:
     """Train an experiment on other data, on one side."""
-    draws = draw(replace(experiment, load=lambda: data), "float64")
-    return side.set_up(draws).walk().history
+    start = draw(replace(experiment, load=lambda: data), "float64")
+    return side.set_up(start).walk().history
 
 
 def equal_steps(experiment: Experiment, m: int) -> Experiment:
@@ -73,14 +73,14 @@ def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Ar
     yield "dev cost", np.array(costs[scratch_side]), np.array(costs[torch_side])
 
 
-def learning_curves(epochs: int) -> Iterator[Quantity]:
+def learning_curves(epochs: int) -> Iterator[Compared]:
     """Yield train and dev errors over the size of the training set, and the dev costs.
 
     Every size takes as many steps as `epochs` of the largest one.
     """
     for name, learner in LEARNERS.items():
         for what, ours, theirs in _curves(replace(learner, epochs=epochs), learner.load()):
-            yield Quantity(f"{name}, {what}", ours, theirs)
+            yield Compared(f"{name}, {what}", ours, theirs)
 
 
 class Searcher:
@@ -120,7 +120,7 @@ def _table(points: list[dict[str, Any]]) -> Array:
     return np.array([list(point.values()) for point in points])
 
 
-def search_points(epochs: int) -> Iterator[Quantity]:
+def search_points(epochs: int) -> Iterator[Compared]:
     """Yield draws on two scales, a grid, random points with their dev costs, and finer ones.
 
     What spans decades is measured value by value, each by its own size.
@@ -131,15 +131,15 @@ def search_points(epochs: int) -> Iterator[Quantity]:
         ours, theirs = (getattr(side, scale)(low=1e-4, high=1.0) for side in (search, their_search))
         reference = theirs.sample(torch.from_numpy(u)).numpy()
         name = f"learning rates, {scale}"
-        yield Quantity(name, ours.sample(u), reference, FORWARD, gauge=reference)
+        yield Compared(name, ours.sample(u), reference, FORWARD, gauge=reference)
     mine = Searcher(search, scratch_side, epochs)
     other = Searcher(their_search, torch_side, epochs)
-    yield Quantity("grid", mine.grid, other.grid, FORWARD, gauge=other.grid)
+    yield Compared("grid", mine.grid, other.grid, FORWARD, gauge=other.grid)
     for name in ("coarse", "fine"):
         U = rng.random((2, PER_AXIS**2))
         points, costs = mine.round(U)
         reference, references = other.round(rows(U))
-        yield Quantity(f"{name} points", points, reference, FORWARD, gauge=reference)
-        yield Quantity(f"{name} dev costs", costs, references)
+        yield Compared(f"{name} points", points, reference, FORWARD, gauge=reference)
+        yield Compared(f"{name} dev costs", costs, references)
         box = f"box around the best {KEPT}, {name}"
-        yield Quantity(box, mine.box, other.box, FORWARD, gauge=other.box)
+        yield Compared(box, mine.box, other.box, FORWARD, gauge=other.box)
