@@ -25,7 +25,7 @@ from pictures.style import (
     legend,
     overlay,
 )
-from runs import demonstrations, repeated_trainings
+from runs import demonstrations
 from runs.agreement import Compared
 from runs.datasets import Array
 from runs.experiments import LEARNERS
@@ -147,7 +147,7 @@ def layer_norms(quantities: Quantities) -> Figure:
 def learning_curves(quantities: Quantities) -> Figure:
     """Train and dev error over the size of the training set, of two networks."""
     names = [*LEARNERS]
-    sizes = repeated_trainings.SIZES
+    sizes = demonstrations.SIZES
     figure, axes = canvas([names], (11, 4.6), sharey=True)
     for name, panel in axes.items():
         curves = [quantities[f"{name}, {what} error"] for what in ("train", "dev")]
@@ -188,7 +188,7 @@ def search(quantities: Quantities) -> Figure:
     axes["grid"].set_title(
         f"a grid of {len(grid)} points tries {len(np.unique(grid[:, 0]))} learning rates"
     )
-    kept, tried, handles = repeated_trainings.KEPT, len(quantities["coarse points"].ours), []
+    kept, tried, handles = demonstrations.KEPT, len(quantities["coarse points"].ours), []
     for one, hue, size in (("coarse", GREY, 110), ("fine", GREEN, 50)):
         points, costs = quantities[f"{one} points"], quantities[f"{one} dev costs"].ours
         shown = axes["random"].scatter(
