@@ -44,15 +44,7 @@ from mutants.mutants import (
     mutated_files,
     statement,
 )
-from runs.command_line import (
-    AGREED,
-    BAD_ARGUMENTS,
-    PARTED,
-    leave,
-    make_room,
-    number,
-    write_json,
-)
+from runs.command_line import AGREED, BAD_ARGUMENTS, PARTED, leave, make_room, number, write_json
 
 SESSION = ROOT / ".mutation"
 SCORE = Path(__file__).with_name("mutation_score.json")

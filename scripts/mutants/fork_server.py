@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import os
 import re
 import resource
@@ -17,17 +18,17 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from multiprocessing.connection import Connection
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import CodeType, FrameType, FunctionType, ModuleType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -61,6 +62,12 @@ UNCHANGED = (
 #: flags of pytest: nothing is written, nothing printed.
 QUIET = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--assert=plain"]
 QUIET += ["--hypothesis-profile=few", *(f"--deselect={one}" for one in UNCHANGED)]
+
+#: what a server holds beside torch and hypothesis.
+LIBRARIES = ("matplotlib.pyplot", "scipy.optimize", "scipy.stats", "sklearn.datasets")
+
+#: live functions by file, line and name.
+Functions = dict[tuple[str, int, str], list[FunctionType]]
 
 #: stems that have rows, and where a test's id names one.
 STEMS = sorted(path.stem for path in ROOT.glob("parity_tests/twins/[a-z]*.py"))
@@ -200,66 +207,45 @@ class Servers:
 
     def __init__(self, files: Sequence[str]) -> None:
         """Take the files that the warm one collects."""
-        self._files, self._started = files, dict[str, Server]()
+        self._files, self._started, self._stopped = files, dict[str, Server](), False
 
     def ask(self, kind: str, question: Any) -> Any:
         """Return the answer of the cold or the warm server."""
+        if self._stopped:
+            raise RuntimeError("the servers were stopped")
         if kind not in self._started:
             self._started[kind] = Server(kind, self._files if kind == "warm" else ())
         return self._started[kind].ask(question)
 
     def stop(self) -> None:
         """End what was started."""
+        self._stopped = True
         for server in self._started.values():
             server.stop()
 
 
-class Judge(Protocol):
-    """What judges one thing after the other, and can be ended."""
-
-    def judge(self, one: Any, /) -> Any:
-        """Return what it finds."""
-
-    def stop(self) -> None:
-        """End what it has started."""
-
-
-One = TypeVar("One")
-
-
-def side_by_side(work: Sequence[One], judges: Sequence[Judge]) -> Iterator[tuple[One, Any]]:
+def side_by_side(work: Sequence[Any], judges: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
     """Yield each piece of work with what one of the judges finds, as they end.
 
-    However this generator is left, the judges are stopped.
+    A judge has `judge(one)` and `stop()`; however this generator is left, all of them are stopped.
     """
-    queue: SimpleQueue[One] = SimpleQueue()
-    for one in work:
-        queue.put(one)
-    done: SimpleQueue[tuple[One, Any]] = SimpleQueue()
-    ended = threading.Event()
+    free: SimpleQueue[Any] = SimpleQueue()
+    for judge in judges:
+        free.put(judge)
 
-    def loop(judge: Judge) -> None:
-        while not ended.is_set():
-            try:
-                one = queue.get_nowait()
-            except Empty:
-                return
-            try:
-                done.put((one, judge.judge(one)))
-            except BaseException as error:  # told to the thread that asks
-                done.put((one, error))
-                return
+    def run(one: Any) -> tuple[Any, Any]:
+        judge = free.get()
+        try:
+            return one, judge.judge(one)
+        finally:
+            free.put(judge)
 
+    pool = ThreadPoolExecutor(len(judges))
     try:
-        for judge in judges:
-            threading.Thread(target=loop, args=(judge,), daemon=True).start()
-        for _ in work:
-            one, found = done.get()
-            if isinstance(found, BaseException):
-                raise RuntimeError(f"{one}: {found!r}") from found
-            yield one, found
+        for future in as_completed([pool.submit(run, one) for one in work]):
+            yield future.result()
     finally:
-        ended.set()
+        pool.shutdown(wait=False, cancel_futures=True)
         for judge in judges:
             judge.stop()
 
@@ -398,13 +384,11 @@ def _fork(pipe: Connection, work: Callable[[Connection], None], limit: float) ->
 
 def _load_libraries() -> None:
     """Import what costs seconds and is none of ours, and keep it to one thread."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
     import hypothesis
-    import sklearn.datasets
-    import sklearn.model_selection  # noqa: F401
     import torch
-    from matplotlib import pyplot as plt
 
-    plt.switch_backend("Agg")
     torch.set_num_threads(1)
     layer = torch.nn.Linear(1, 1)
     layer(torch.zeros(1, 1)).sum().backward()
@@ -475,8 +459,7 @@ class _Clock:
             self._coverage.switch_context("")
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:
-            self.failed.append(report.nodeid)
+        self.failed += [report.nodeid] if report.failed else []
 
     pytest_collectreport = pytest_runtest_logreport
 
@@ -486,17 +469,14 @@ def _profile(files: Sequence[str], out: Connection) -> None:
     from coverage import Coverage
 
     measured = Coverage(data_file=None, source=["scratch", "torch_ref"], config_file=False)
-    clock = _Clock(measured)
+    clock, lines = _Clock(measured), {}
     measured.start()
     pytest.main([*QUIET, *files], plugins=[_OneSeed(), clock])
     measured.stop()
     data = measured.get_data()
-    lines = {
-        str(Path(file).relative_to(ROOT)): {
-            line: frozenset(contexts) for line, contexts in data.contexts_by_lineno(file).items()
-        }
-        for file in data.measured_files()
-    }
+    for file in data.measured_files():
+        found = data.contexts_by_lineno(file)
+        lines[str(Path(file).relative_to(ROOT))] = {n: frozenset(one) for n, one in found.items()}
     out.send(Profile(clock.seconds, lines, tuple(clock.failed)))
 
 
@@ -508,34 +488,36 @@ class _Warm:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: Any) -> bool:
-        items = {item.nodeid: item for item in session.items}
         gc.collect()
         functions = _live_functions()
         gc.freeze()
         while True:
             job = self._pipe.recv()
-
-            def work(out: Connection, job: Job = job) -> None:
-                try:
-                    if job.module:
-                        _swap(job, functions)
-                except UnswappableError as error:
-                    out.send(error)
-                    return
-                reporter = _Reporter(out, job)
-                signal.signal(signal.SIGPROF, reporter.hung)
-                session.config.pluginmanager.register(reporter)
-                chosen = [items[one] for one in job.tests] or job.chosen(session.items)
-                for item, following in zip(chosen, [*chosen[1:], None], strict=True):
-                    item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
-                reporter.answer()
-
+            work = partial(_run_in_place, job, session, functions)
             self._pipe.send(_fork(self._pipe, work, job.limit))
 
 
-def _live_functions() -> dict[tuple[str, int, str], list[FunctionType]]:
-    """Return the functions of the project that there are, by file, line and name."""
-    found: dict[tuple[str, int, str], list[FunctionType]] = {}
+def _run_in_place(job: Job, session: Any, functions: Functions, out: Connection) -> None:
+    """Run the tests of a job, which are collected, in this process."""
+    try:
+        if job.module:
+            _swap(job, functions)
+    except UnswappableError as error:
+        out.send(error)
+        return
+    reporter = _Reporter(out, job)
+    signal.signal(signal.SIGPROF, reporter.hung)
+    session.config.pluginmanager.register(reporter)
+    items = {item.nodeid: item for item in session.items}
+    chosen = [items[one] for one in job.tests] or job.chosen(session.items)
+    for item, following in zip(chosen, [*chosen[1:], None], strict=True):
+        item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
+    reporter.answer()
+
+
+def _live_functions() -> Functions:
+    """Return the functions of the project that there are."""
+    found: Functions = {}
     for one in gc.get_objects():
         if type(one) is FunctionType and one.__code__.co_filename.startswith(str(ROOT)):
             code = one.__code__
@@ -544,7 +526,7 @@ def _live_functions() -> dict[tuple[str, int, str], list[FunctionType]]:
     return found
 
 
-def _swap(job: Job, functions: Mapping[tuple[str, int, str], list[FunctionType]]) -> None:
+def _swap(job: Job, functions: Functions) -> None:
     """Give the live functions of a module their changed code.
 
     Raises UnswappableError where that is not all that differs.

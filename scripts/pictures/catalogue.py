@@ -149,10 +149,7 @@ PICTURES: Mapping[str, Picture] = {
         ("moons-constant", "moons-decay"),
         partial(
             trainings,
-            looks=[
-                ("$\\alpha$ = 0.8", GREY),
-                ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", GREEN),
-            ],
+            looks=[("$\\alpha$ = 0.8", GREY), ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", GREEN)],
             panels={"costs": {"ylabel": "cost J"}},
             loc="upper right",
         ),

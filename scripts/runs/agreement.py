@@ -170,7 +170,8 @@ class _Walked:
         """Return what the pass and then the step have computed."""
         shown, step = self._look.step(X, Y, masks), next(self._side.steps)
         values = {name: np.copy(value) for name, value in self._side.values().items()}
-        return {**shown, self._cost: np.array([[float(step.cost)]]), **values}
+        before = {name: one for name, one in shown.items() if name not in values}
+        return {**before, self._cost: np.array([[float(step.cost)]]), **values}
 
 
 def first_parting(start: Start) -> str:

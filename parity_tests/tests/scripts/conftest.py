@@ -48,8 +48,4 @@ def is_picture():
 def alone(tmp_path):
     """Return the arguments of a process that runs code with nothing but the project."""
     environment = {"PYTHONPATH": f"{SCRIPTS}:{ROOT}", "PATH": "/usr/bin:/bin"}
-    return lambda code: {
-        "args": [sys.executable, "-c", code],
-        "cwd": tmp_path,
-        "env": environment,
-    }
+    return lambda code: {"args": [sys.executable, "-c", code], "cwd": tmp_path, "env": environment}

@@ -117,7 +117,7 @@ def wrong(honest, **change):
 PLANTED = {
     "another beta2": ("scratch_side", "OPTIMIZERS", {"beta2": 0.99}, 2, r"W1\["),
     "epsilon a thousand times": ("scratch_side", "OPTIMIZERS", {"epsilon": 1e-5}, 1, r"\w+\["),
-    "another schedule": ("scratch_side", "SCHEDULES", {"rate": 0.9}, 13, r"\w+\["),
+    "another schedule": ("scratch_side", "SCHEDULES", {"rate": 0.9}, 1, r"\w+\["),
     "another rate": ("torch_side", "OPTIMIZERS", {"learning_rate": 0.0101}, 1, r"\w+\["),
     "a moved weight": ("torch_side", "twin", nudged, 1, r"Z_tilde2\[3|Z2\[3|W2\[3, 4\]"),
     "other running averages": (

@@ -66,9 +66,10 @@ def test_a_fork_notices_what_changed(ask):
 
 
 def test_a_fork_tells_how_it_ended(ask):
-    endless = "    while True: A_prev, W = cache"
-    found = ask("warm", "    A_prev, W = cache", endless, patience=0.2, seconds=dict.fromkeys("a"))
-    assert (found.how, len(found.failed)) == ("time limit", 1)
+    (test,) = ask("warm", "+ b, Lin", "- b, Lin").failed
+    endless = "    while True: W @ A_prev\n    return W @"
+    found = ask("warm", "    return W @", endless, patience=0.2, seconds={test: 0.0})
+    assert (found.how, found.failed) == ("time limit", (test,))
     crash = ask("warm", "    A_prev, W = cache", "    import os; os.abort()")
     assert (crash.how, crash.failed) == ("crash", ())
     typo = ask("cold", "+ b, Lin", "+ c c, Lin")
