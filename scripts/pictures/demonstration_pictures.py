@@ -41,22 +41,10 @@ def saddle(quantities: Quantities) -> Figure:
     """Paths of four optimizers over the contours of a saddle and of a narrow valley."""
     figure, axes = canvas([["saddle", "valley"]], (11, 4.8))
     views = {
-        "saddle": (
-            "a saddle, $J = (x^2 - y^2)/2 + y^4/4$",
-            (-1.9, 0.6),
-            (-0.5, 1.4),
-            -16,
-            "lower right",
-        ),
-        "valley": (
-            "a narrow valley, $J = (x^2 + 20 y^2)/2$",
-            (-4.4, 1.2),
-            (-1.3, 1.3),
-            9,
-            "upper right",
-        ),
+        "saddle": ("a saddle, $J = (x^2 - y^2)/2 + y^4/4$", (-1.9, 0.6), (-0.5, 1.4), -16),
+        "valley": ("a narrow valley, $J = (x^2 + 20 y^2)/2$", (-4.4, 1.2), (-1.3, 1.3), 9),
     }
-    for surface, (title, across, up, above, corner) in views.items():
+    for surface, (title, across, up, above) in views.items():
         panel, about = axes[surface], demonstrations.SURFACES[surface]
         x, y = np.meshgrid(np.linspace(*across, 200), np.linspace(*up, 200))
         J = about["cost"]([x, y])
@@ -70,11 +58,10 @@ def saddle(quantities: Quantities) -> Figure:
         panel.plot(*about["start"], "o", color="0.1", ms=6)
         panel.annotate("start", about["start"], xytext=(0, above), textcoords="offset points")
         panel.set(xlim=across, ylim=up, xlabel="x", ylabel="y", title=title)
-        labels = [
-            f"{OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in about["rates"].items()
-        ]
-        hues = [OPTIMIZER_LOOKS[name][1] for name in about["rates"]]
-        legend(panel, labels, hues, loc=corner)
+        rates = about["rates"].items()
+        labels = [f"{OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in rates]
+        hues = [OPTIMIZER_LOOKS[name][1] for name, _ in rates]
+        legend(panel, labels, hues, loc=f"{'lower' if above < 0 else 'upper'} right")
     return figure
 
 

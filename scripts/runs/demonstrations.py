@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -49,9 +49,8 @@ from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 SEED = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demonstration:
-    """What is shown and how both sides compute it; `epochs` where networks are trained for it."""
+class Demonstration(NamedTuple):
+    """A subject and how both sides compute it; `epochs` where networks are trained for it."""
 
     description: str
     run: Callable[..., Iterator[Compared]]
@@ -87,18 +86,12 @@ def saddle() -> Iterator[Compared]:
     for surface, about in SURFACES.items():
         start = np.array(about["start"])
         for name, rate in about["rates"].items():
-            path = minimize(
-                about["gradient"],
-                start,
-                optimizer=OPTIMIZERS[name](learning_rate=rate),
-                steps=about["steps"],
-            )
-            reference = their_minimize(
-                about["cost"],
-                torch.from_numpy(start),
-                optimizer=partial(THEIR_OPTIMIZERS[name], learning_rate=rate),
-                steps=about["steps"],
-            )
+            steps = about["steps"]
+            rule = OPTIMIZERS[name](learning_rate=rate)
+            path = minimize(about["gradient"], start, optimizer=rule, steps=steps)
+            theirs = partial(THEIR_OPTIMIZERS[name], learning_rate=rate)
+            begun = torch.from_numpy(start)
+            reference = their_minimize(about["cost"], begun, optimizer=theirs, steps=steps)
             yield Compared(f"{surface}, {name}", path, reference.numpy(), STEP)
 
 
@@ -265,12 +258,8 @@ def equal_steps(experiment: Experiment, m: int) -> Experiment:
 
     With equal epochs few examples would mean few steps, and their errors would be undertraining.
     """
-    epochs = experiment.epochs * _batches(SIZES[-1], experiment) / _batches(m, experiment)
-    return replace(experiment, epochs=max(1, round(epochs)))
-
-
-def _batches(m: int, experiment: Experiment) -> int:
-    return -(-m // experiment.batch_size)
+    most, batches = (-(-one // experiment.batch_size) for one in (SIZES[-1], m))
+    return replace(experiment, epochs=max(1, round(experiment.epochs * most / batches)))
 
 
 def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Array]]:
@@ -284,15 +273,11 @@ def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Ar
         costs[side].append(reached.dev_costs[-1])
         return 1 - reached.accuracies[-1], 1 - reached.dev_accuracies[-1]
 
-    def our_fit(X: Array, Y: Array) -> tuple[float, float]:
-        return fit(scratch_side, (X, Y))
-
-    def their_fit(X: torch.Tensor, Y: torch.Tensor) -> tuple[float, float]:
-        return fit(torch_side, (columns(X), columns(Y)))
-
     X, Y = data.train
-    mine = diagnosis.learning_curves(our_fit, X, Y, SIZES, order)
-    other = their_diagnosis.learning_curves(their_fit, rows(X), rows(Y), SIZES, order)
+    mine = diagnosis.learning_curves(lambda X, Y: fit(scratch_side, (X, Y)), X, Y, SIZES, order)
+    other = their_diagnosis.learning_curves(
+        lambda X, Y: fit(torch_side, (columns(X), columns(Y))), rows(X), rows(Y), SIZES, order
+    )
     yield "train error", mine.train, other.train.numpy()
     yield "dev error", mine.dev, other.dev.numpy()
     yield "dev cost", np.array(costs[scratch_side]), np.array(costs[torch_side])
@@ -371,34 +356,26 @@ def search_points(epochs: int) -> Iterator[Compared]:
 
 
 DEMONSTRATIONS: Mapping[str, Demonstration] = {
-    "saddle": Demonstration(
-        description="four optimizers on a saddle and in a narrow valley", run=saddle
-    ),
-    "schedules": Demonstration(
-        description="the learning rate under each of eight schedules", run=schedules
-    ),
+    "saddle": Demonstration("four optimizers on a saddle and in a narrow valley", saddle),
+    "schedules": Demonstration("the learning rate under each of eight schedules", schedules),
     "moving-averages": Demonstration(
-        description="a year of temperatures averaged, with and without correction", run=averages
+        "a year of temperatures averaged, with and without correction", averages
     ),
     "layer-norms": Demonstration(
-        description="how activations and gradients vanish or explode with depth", run=layer_norms
+        "how activations and gradients vanish or explode with depth", layer_norms
     ),
     "learning-curves": Demonstration(
-        description="train and dev error over the size of the training set",
-        run=learning_curves,
-        epochs=40,
+        "train and dev error over the size of the training set", learning_curves, 40
     ),
     "search": Demonstration(
-        description="search points on linear and log scales, coarse to fine",
-        run=search_points,
-        epochs=20,
+        "search points on linear and log scales, coarse to fine", search_points, 20
     ),
     "gradient-check": Demonstration(
-        description="the error of difference quotients over their step", run=gradient_check
+        "the error of difference quotients over their step", gradient_check
     ),
     "trajectories": Demonstration(
-        description="how far both sides part in ten thousand steps, and at a kink",
-        run=trajectories,
-        epochs=-(-STEPS_TAKEN // STEPS_AN_EPOCH),
+        "how far both sides part in ten thousand steps, and at a kink",
+        trajectories,
+        -(-STEPS_TAKEN // STEPS_AN_EPOCH),
     ),
 }
