@@ -28,7 +28,7 @@ from torch import nn
 from tqdm import tqdm
 
 from parity_tests.compare.bridge import rows, twin
-from runs.command_line import AGREED, INTERRUPTED, leave, make_room, number, output_path, write_json
+from runs.command_line import AGREED, INTERRUPTED, leave, make_room, number, output, write_json
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
 from scratch.logistic_regression import propagate, propagate_with_loops
@@ -168,9 +168,7 @@ def main(argv: list[str] | None = None) -> int:
         "--seconds", type=number(float, 0.1), default=12, help="for each shape; default 12"
     )
     parser.add_argument("--threads", type=number(int, 1), help="of both sides; default torch's own")
-    parser.add_argument(
-        "--out", type=partial(output_path, suffixes=(".json",)), help="write the numbers here"
-    )
+    output(parser, ".json", "write the numbers here")
     arguments = parser.parse_args(argv)
     if arguments.out:
         make_room(parser, arguments.out)

@@ -9,14 +9,12 @@ Both sides of a training start from the same weights, walk the same mini-batches
 units. Other experiments, such as saddle, train no network or many: they are held against each other
 quantity by quantity. A picture of several trainings, such as optimizers, stands for them all, one
 after the other, each with files of its own. Exit status 0: the sides stayed inside the budget; 1:
-they parted, and the first step and tensor, or the quantity, are named; 2: bad arguments; 130:
-Ctrl-C.
+they parted, and the first step, layer, unit and quantity are named; 2: bad arguments; 130: Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +23,19 @@ import torch
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
-from parity_tests.compare.budgets import TRAINING
 from pictures.catalogue import PICTURES
-from pictures.style import BLUE, finish
-from runs import scratch_side, torch_side
+from pictures.style import BLUE
+from runs.agreement import (
+    Agreement,
+    Compared,
+    difference,
+    first_parting,
+    judge,
+    judge_runs,
+    quantities,
+    set_up,
+    worst,
+)
 from runs.command_line import (
     AGREED,
     INTERRUPTED,
@@ -38,13 +45,12 @@ from runs.command_line import (
     leave,
     make_room,
     number,
-    output_path,
+    output,
     save,
     write_json,
 )
 from runs.demonstrations import DEMONSTRATIONS
-from runs.draws import Bar, Draws, Side, draw
-from runs.verdict import Quantity, Verdict, apart, difference, judge, judge_runs, locate, quantities
+from runs.start import Bar, Side, Start, draw
 
 #: where a difference of exactly zero is drawn on the log axis.
 EQUAL = 0.1
@@ -77,21 +83,20 @@ def row(epoch: int, mine: Any, other: Any, eps: float) -> str:
     )
 
 
-def plot(path: Path, title: str, mine: Any, other: Any, eps: float) -> None:
+def plot(path: Path, title: str, sides: tuple[Side, Side], eps: float) -> None:
     """Draw both cost curves, and their difference step by step on a log axis."""
-    pairs = list(zip(mine.step_costs, other.step_costs, strict=False))
-    errors = [difference(*pair, eps) for pair in pairs]
+    mine, other = (side.history for side in sides)
+    errors = [difference(*pair, eps) for pair in zip(mine.step_costs, other.step_costs)]  # noqa: B905
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for history, color, width, style in (
-        (mine, BLUE.light, 4, "-"),
-        (other, BLUE.dark, 1.5, "--"),
+    for history, label, color, width, style in (
+        (mine, "scratch (NumPy)", BLUE.light, 4, "-"),
+        (other, "torch", BLUE.dark, 1.5, "--"),
     ):
         epochs = range(1, len(history.costs) + 1)
-        label = "scratch (NumPy)" if history is mine else "torch"
         left.plot(epochs, history.costs, style, color=color, linewidth=width, label=label)
     left.set(xlabel="epoch", ylabel="cost J", yscale="log", title="cost of both sides")
     left.legend(frameon=False)
-    steps = range(1, len(pairs) + 1)
+    steps = range(1, len(errors) + 1)
     right.plot(steps, np.maximum(errors, EQUAL), ".", color=BLUE.dark, markersize=3)
     right.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     right.set(xlabel="step", yscale="log", title="difference of the mini-batch costs in eps units")
@@ -104,42 +109,34 @@ def plot(path: Path, title: str, mine: Any, other: Any, eps: float) -> None:
     save(figure, path)
 
 
-def against_float64(draws: Draws, mine: Side, other: Side) -> tuple[Verdict, Draws]:
+def against_float64(start: Start, narrow: tuple[Side, Side]) -> tuple[Agreement, Start]:
     """Run both sides in float64 as well; print how far each float32 run is from torch's there."""
-    wide = draw(draws.experiment, "float64")
-    sides = scratch_side.set_up(wide), torch_side.set_up(wide)
+    wide = draw(start.experiment, "float64")
+    sides = set_up(wide)
     for side, label in zip(sides, ("scratch, float64", "torch, float64"), strict=True):
         with Bar(wide.steps, label) as bar:
             side.walk(bar)
     errors = []
-    for side in (mine, other):
+    for side in narrow:
         widened = (one._replace(ours=one.ours.astype(float)) for one in quantities(side, sides[1]))
         errors.append(judge(widened, "float32").error)
     print(f"against torch in float64: scratch {errors[0]:.3g}, torch {errors[1]:.3g} eps units")
     return judge_runs(*sides, "float64"), wide
 
 
-def numbers(arguments: argparse.Namespace, mine: Side, other: Side, **more: Any) -> dict[str, Any]:
-    """Return what a run has shown so far, both histories whole."""
-    sides = {"scratch": mine, "torch": other}
-    return {
-        "experiment": arguments.experiment,
-        "dtype": arguments.dtype,
-        **more,
-        "histories": {name: vars(side.history) for name, side in sides.items()},
-    }
+def write(arguments: argparse.Namespace, sides: tuple[Side, Side], **more: Any) -> None:
+    """Write the numbers of a training, both histories whole."""
+    report = {"experiment": arguments.experiment, "dtype": arguments.dtype, **more}
+    names = ("scratch", "torch")
+    report["histories"] = {n: vars(one.history) for n, one in zip(names, sides, strict=True)}
+    write_json(arguments.out.with_suffix(".json"), report)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run both sides, print the table and the verdict, write the picture and the numbers."""
+    """Run both sides, print the table and the agreement, write the picture and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser, {**DEMONSTRATIONS, **SEVERAL})
-    parser.add_argument(
-        "--out",
-        type=partial(output_path, suffixes=(".png",)),
-        default=Path("compare.png"),
-        help="the picture, numbers beside it as .json; default compare.png",
-    )
+    output(parser, ".png", "the picture, numbers beside it as .json", Path("compare.png"))
     parser.add_argument(
         "--every", type=number(int, 1), help=f"print each so many epochs; default {ROWS} rows"
     )
@@ -150,20 +147,19 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_float32_matmul_precision("highest")
     if arguments.experiment in SEVERAL:
         return train_several(arguments)
-    demonstrated = arguments.experiment in DEMONSTRATIONS
-    return demonstrate(arguments) if demonstrated else train(arguments)
+    return (demonstrate if arguments.experiment in DEMONSTRATIONS else train)(arguments)
 
 
 def train_several(arguments: argparse.Namespace) -> int:
     """Train all experiments of a picture, each to its own files; return the worst status."""
-    worst = AGREED
+    status = AGREED
     for name in SEVERAL[arguments.experiment].experiments:
         out = arguments.out.with_stem(f"{arguments.out.stem}-{name}")
         changed = {**vars(arguments), "experiment": name, "out": out}
-        worst = max(worst, train(argparse.Namespace(**changed)))
-        if worst == INTERRUPTED:
+        status = max(status, train(argparse.Namespace(**changed)))
+        if status == INTERRUPTED:
             break
-    return worst
+    return status
 
 
 def refuse(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -181,121 +177,118 @@ def refuse(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 def demonstrate(arguments: argparse.Namespace) -> int:
     """Hold a demonstration's quantities against each other as they come."""
     name, report = arguments.experiment, arguments.out.with_suffix(".json")
-    shown: dict[str, Quantity] = {}
-    verdicts: dict[str, Verdict] = {}
+    shown: dict[str, Compared] = {}
+    found: dict[str, Agreement] = {}
     print(f"{name}: {DEMONSTRATIONS[name].description}")
     print(f"{'quantity':<40}  {'diff [eps]':>10}  {'budget [eps]':>12}")
-    status = AGREED
+    interrupted = False
     work = DEMONSTRATIONS[name].quantities(arguments.epochs)
     try:
         for one in tqdm(work, unit="quantity", disable=None, leave=False):
-            verdict = judge([one])
-            shown[one.name], verdicts[one.name] = one, verdict
-            tqdm.write(f"{one.name:<40}  {verdict.error:>10.3g}  {verdict.allowed:>12.3g}")
+            agreement = judge([one])
+            shown[one.name], found[one.name] = one, agreement
+            tqdm.write(f"{one.name:<40}  {agreement.error:>10.3g}  {agreement.allowed:>12.3g}")
     except KeyboardInterrupt:
-        status = INTERRUPTED
+        interrupted = True
     numbers = {
         key: {
-            "error_in_eps": verdicts[key].error,
-            "allowed_in_eps": verdicts[key].allowed,
+            "error_in_eps": found[key].error,
+            "allowed_in_eps": found[key].allowed,
             "scratch": one.ours.tolist(),
             "torch": one.theirs.tolist(),
         }
         for key, one in shown.items()
     }
-    interrupted = status == INTERRUPTED
-    agreed = all(verdict.agreed for verdict in verdicts.values())
+    agreed = all(one.inside for one in found.values())
     about: dict[str, Any] = {"experiment": name, "dtype": arguments.dtype, "quantities": numbers}
     about["agreed"] = None if interrupted else agreed  # of what was not reached nothing is known
     write_json(report, {**about, "interrupted": interrupted})
     if interrupted:
         print(f"interrupted after {len(shown)} quantities")
         print(f"wrote {report} with what was reached")
-        return status
-    worst, picture = judge(shown.values()), PICTURES[name]
-    shortened = picture.shortened(arguments.epochs)
-    figure = finish(picture.draw(shown), picture.description, picture.sides, worst, shortened)
-    save(figure, arguments.out)
+        return INTERRUPTED
+    last, picture = worst(found.values()), PICTURES[name]
+    save(picture.finished(shown, last, arguments.epochs), arguments.out)
     print(f"wrote {arguments.out} and {report}")
-    print(worst.line())
-    for key, verdict in verdicts.items():
-        if not verdict.agreed:
-            found = shown[key].measured(float(np.finfo(np.float64).eps))
-            print(f"the sides part in {key}{list(found.place)}: {apart(found)}")
+    print(last.line())
+    for key, agreement in found.items():
+        if not agreement.inside:
+            one = shown[key].measured(float(np.finfo(np.float64).eps))
+            print(
+                f"the sides part in {key}{list(one.place)}: scratch {one.ours!r}, "
+                f"torch {one.theirs!r}, {one.error:.3g} eps units apart"
+            )
     return AGREED if agreed else PARTED
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Walk both sides of a training; keep what was reached when Ctrl-C comes."""
     experiment, dtype = chosen(arguments), arguments.dtype
-    eps = float(np.finfo(dtype).eps)
-    report = arguments.out.with_suffix(".json")
-    draws = draw(experiment, dtype)
-    mine, other = scratch_side.set_up(draws), torch_side.set_up(draws)
+    start = draw(experiment, dtype)
+    sides = set_up(start)
     sizes = "-".join(map(str, experiment.layer_sizes))
     title = f"{arguments.experiment}: {sizes}, {experiment.optimizer}, {dtype}"
     print(f"{title}, {experiment.epochs} epochs, seed {experiment.seed}")
     try:
-        return run(arguments, draws, mine, other, title)
+        return run(arguments, start, sides, title)
     except KeyboardInterrupt:
-        plot(arguments.out, f"{title} (interrupted)", mine.history, other.history, eps)
-        write_json(report, numbers(arguments, mine, other, interrupted=True))
-        steps = len(mine.history.step_costs), len(other.history.step_costs)
-        print(f"interrupted after {steps[0]} steps of scratch and {steps[1]} of torch")
-        print(f"wrote {arguments.out} and {report} with what was reached")
+        plot(arguments.out, f"{title} (interrupted)", sides, float(np.finfo(dtype).eps))
+        write(arguments, sides, interrupted=True)
+        mine, other = (len(side.history.step_costs) for side in sides)
+        print(f"interrupted after {mine} steps of scratch and {other} of torch")
+        print(f"wrote {arguments.out} and {arguments.out.with_suffix('.json')} with these")
         return INTERRUPTED
 
 
-def run(arguments: argparse.Namespace, draws: Draws, mine: Side, other: Side, title: str) -> int:
+def run(arguments: argparse.Namespace, start: Start, sides: tuple[Side, Side], title: str) -> int:
     """Walk both sides, judge them, write what they have shown; return the exit status."""
-    experiment, dtype = draws.experiment, arguments.dtype
-    every = arguments.every or -(-experiment.epochs // ROWS)
-    eps = float(np.finfo(dtype).eps)
+    (mine, other), experiment, dtype = sides, start.experiment, arguments.dtype
+    every, eps = arguments.every or -(-experiment.epochs // ROWS), float(np.finfo(dtype).eps)
 
     def print_row(epoch: int) -> None:
         reached = len(mine.history.costs)  # fewer epochs than planned where it stopped early
         if epoch <= reached and (epoch % every == 0 or epoch in (1, reached)):
             tqdm.write(row(epoch, mine.history, other.history, eps))
 
-    with Bar(draws.steps, "scratch") as bar:
+    with Bar(start.steps, "scratch") as bar:
         mine.walk(bar)
     tqdm.write(HEADER)
-    with Bar(draws.steps, "torch") as bar:
+    with Bar(start.steps, "torch") as bar:
         other.walk(bar, print_row)
-    verdicts = {dtype: (judge_runs(mine, other, dtype), draws)}
+    found = {dtype: (judge_runs(*sides, dtype), start)}
     if dtype == "float32":
-        verdicts["float64"] = against_float64(draws, mine, other)
+        found["float64"] = against_float64(start, sides)
     ours, theirs = mine.values(), other.values()
     largest = max(float(np.abs(ours[name] - theirs[name]).max()) for name in ours)
-    seconds = [sum(side.history.seconds) for side in (mine, other)]
-    accuracies = [side.test_accuracy() for side in (mine, other)]
-    agreed = all(verdict.agreed for verdict, _ in verdicts.values())
-    summary = {
-        "epochs": len(mine.history.costs),
-        "steps": len(mine.history.step_costs),
-        "cost": [side.history.costs[-1] for side in (mine, other)],
-        "train_accuracy": [side.history.accuracies[-1] for side in (mine, other)],
-        "test_accuracy": accuracies,
-        "seconds": seconds,
-        "largest_parameter_difference": largest,
-        "error_in_eps": verdicts[dtype][0].error,
-        "allowed_in_eps": TRAINING.eps,
-        "agreed": agreed,
-    }
-    report = arguments.out.with_suffix(".json")
-    write_json(report, numbers(arguments, mine, other, **summary))
-    plot(arguments.out, title, mine.history, other.history, eps)
+    seconds = [sum(side.history.seconds) for side in sides]
+    accuracies = [side.test_accuracy() for side in sides]
+    agreed = all(agreement.inside for agreement, _ in found.values())
+    write(
+        arguments,
+        sides,
+        epochs=len(mine.history.costs),
+        steps=len(mine.history.step_costs),
+        cost=[side.history.costs[-1] for side in sides],
+        train_accuracy=[side.history.accuracies[-1] for side in sides],
+        test_accuracy=accuracies,
+        seconds=seconds,
+        largest_parameter_difference=largest,
+        error_in_eps=found[dtype][0].error,
+        allowed_in_eps=found[dtype][0].allowed,
+        agreed=agreed,
+    )
+    plot(arguments.out, title, sides, eps)
     if len(mine.history.costs) < experiment.epochs:
         print(f"stopped early after {len(mine.history.costs)} of {experiment.epochs} epochs")
     print(f"largest parameter difference {largest:.3g}")
     print(f"test accuracy scratch {accuracies[0]:.4f}, torch {accuracies[1]:.4f}")
     ratio = seconds[0] / seconds[1]
     print(f"seconds scratch {seconds[0]:.2f}, torch {seconds[1]:.2f}, ratio {ratio:.2f}")
-    print(f"wrote {arguments.out} and {report}")
-    for name, (verdict, started) in verdicts.items():
-        print(f"{name}: {verdict.line()}")
-        if not verdict.agreed:
-            print(locate(started, float(np.finfo(name).eps)))
+    print(f"wrote {arguments.out} and {arguments.out.with_suffix('.json')}")
+    for name, (agreement, begun) in found.items():
+        print(f"{name}: {agreement.line()}")
+        if not agreement.inside:
+            print(first_parting(begun))
     return AGREED if agreed else PARTED
 
 

@@ -27,11 +27,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from pictures.catalogue import PICTURES
-from pictures.style import finish
+from runs.agreement import Agreement, Compared, judge, train_both, worst
 from runs.command_line import AGREED, INTERRUPTED, PARTED, described, leave, make_room, number, save
 from runs.demonstrations import DEMONSTRATIONS
 from runs.experiments import EXPERIMENTS
-from runs.verdict import Quantity, Verdict, judge, train_both
 
 #: processes that draw, unless told otherwise: one a core, each with one thread, and not too many.
 MOST_WORKERS = 4
@@ -44,7 +43,7 @@ class Made(NamedTuple):
     """A picture that was written."""
 
     name: str
-    verdict: Verdict
+    agreement: Agreement
     seconds: float
 
 
@@ -53,38 +52,35 @@ def at_most(most: int | None, epochs: Any) -> Any:
     return epochs if epochs is None or most is None else min(epochs, most)
 
 
-def results(names: tuple[str, ...], most_epochs: int | None) -> Iterator[tuple[str, Any, Verdict]]:
-    """Run each experiment on both sides; yield its name, what it has shown and its verdict."""
-    for name in names:
-        if name in DEMONSTRATIONS:
-            own = DEMONSTRATIONS[name]
-            work = own.quantities(at_most(most_epochs, own.epochs))
-            found = {one.name: one for one in work}
-            yield name, found, judge(found.values())
-        else:
-            experiment = EXPERIMENTS[name]
-            runs = train_both(replace(experiment, epochs=at_most(most_epochs, experiment.epochs)))
-            yield name, runs, runs.verdict
-            if runs.draws.network.layer_sizes[0] == 2:
-                yield name, runs, judge([Quantity("outputs on the plane", *runs.outputs())])
+def results(name: str, most_epochs: int | None) -> Iterator[tuple[Any, Agreement]]:
+    """Run an experiment on both sides; yield its results and each agreement of theirs."""
+    if name in DEMONSTRATIONS:
+        own = DEMONSTRATIONS[name]
+        found = {one.name: one for one in own.quantities(at_most(most_epochs, own.epochs))}
+        yield found, judge(found.values())
+        return
+    experiment = EXPERIMENTS[name]
+    runs = train_both(replace(experiment, epochs=at_most(most_epochs, experiment.epochs)))
+    yield runs, runs.agreement
+    if runs.start.network.layer_sizes[0] == 2:
+        yield runs, judge([Compared("outputs on the plane", *runs.outputs())])
 
 
 def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
     """Make one picture in the folder, from both sides."""
-    start, picture = time.perf_counter(), PICTURES[name]
+    begun, picture = time.perf_counter(), PICTURES[name]
     shown: dict[str, Any] = {}
-    verdicts = []
-    for experiment, result, verdict in results(picture.experiments, most_epochs):
-        shown[experiment] = result
-        if len(picture.experiments) > 1:
-            verdict = replace(verdict, name=f"{verdict.name} of {experiment}")
-        verdicts.append(verdict)
-    worst = max(verdicts, key=lambda one: one.error / one.allowed)
-    figure = picture.draw(shown[name] if name in DEMONSTRATIONS else shown)
-    shortened = picture.shortened(most_epochs)
-    finish(figure, picture.description, picture.sides, worst, shortened)
-    save(figure, folder / f"{name}.png")
-    return Made(name, worst, time.perf_counter() - start)
+    agreements = []
+    for experiment in picture.experiments:
+        for result, agreement in results(experiment, most_epochs):
+            shown[experiment] = result
+            if len(picture.experiments) > 1:
+                agreement = replace(agreement, name=f"{agreement.name} of {experiment}")
+            agreements.append(agreement)
+    found = worst(agreements)
+    drawn = shown[name] if name in DEMONSTRATIONS else shown
+    save(picture.finished(drawn, found, most_epochs), folder / f"{name}.png")
+    return Made(name, found, time.perf_counter() - begun)
 
 
 @contextmanager
@@ -164,7 +160,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             for one in work:
                 finished.append(one)
-                tqdm.write(f"{one.name:<18}{one.seconds:>6.1f} s  {one.verdict.line()}")
+                tqdm.write(f"{one.name:<18}{one.seconds:>6.1f} s  {one.agreement.line()}")
                 bar.update()
         except KeyboardInterrupt:
             status = INTERRUPTED
@@ -174,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     count = f"{len(finished)} of {len(arguments.only)}"
     how = "interrupted after" if status == INTERRUPTED else "wrote"
     print(f"{how} {count} pictures in {arguments.out}, {seconds:.1f} s")
-    parted = [one for one in finished if not one.verdict.agreed]
+    parted = [one for one in finished if not one.agreement.inside]
     if parted and status == AGREED:
         print(f"the sides part in {', '.join(one.name for one in parted)}", file=sys.stderr)
         return PARTED

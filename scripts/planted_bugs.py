@@ -1,9 +1,9 @@
-"""Plant each bug of the catalogue into `scratch` in turn: the tests of its concept must fail.
+"""Plant each mistake of the rows, the engine and the scripts: the tests of its concept must fail.
 
     python scripts/planted_bugs.py                       # all of them, against their own concepts
     python scripts/planted_bugs.py adam dropout --all    # those with these words, whole suite each
 
-Nothing on the disk changes. First the concepts run unchanged, which must pass: where everything
+Nothing on the disk changes. The concepts run unchanged too, which must pass: where everything
 fails, nothing is caught. Exit status 0; 1 where a bug is not caught at its concept; 2: bad
 arguments; 130: Ctrl-C, with what was found so far.
 """
@@ -11,23 +11,30 @@ arguments; 130: Ctrl-C, with what was found so far.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
-import signal
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from functools import partial
-from multiprocessing import active_children, get_context
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from parity_tests.planted_bugs import PLANTED_BUGS
 from parity_tests.planting import PlantedBug
 from tqdm import tqdm
 
-from mutants.forking import ROOT, Verdict, preload, run_changed, source_of, tests_of
+from mutants.fork_server import (
+    SCRIPTS,
+    Job,
+    Servers,
+    Verdict,
+    concept_of,
+    files_of,
+    path_of,
+    side_by_side,
+)
+from mutants.script_mistakes import SCRIPT_MISTAKES
+from parity_tests.rows import Mistake
+from parity_tests.twins import all_twins
 from runs.command_line import (
     AGREED,
     INTERRUPTED,
@@ -35,140 +42,141 @@ from runs.command_line import (
     leave,
     make_room,
     number,
-    output_path,
+    output,
     write_json,
 )
 
+#: mistakes planted into the engine, which the tests of the room `meta` must catch.
+ENGINE = "parity_tests.tests.meta.engine_mistakes"
+
+
+class Bug(NamedTuple):
+    """A mistake that can be typed into a module, None for a change of nothing, and its concept."""
+
+    concept: str
+    mistake: Mistake | None
+
+    @property
+    def name(self) -> str:
+        """The name of the mistake, or a word for its absence."""
+        return self.mistake.name if self.mistake else f"{self.concept}, unchanged"
+
+    @property
+    def module(self) -> str:
+        """The module it is typed into."""
+        return self.mistake.change.module if self.mistake and self.mistake.change else ""
+
 
 class Trial(NamedTuple):
-    """A bug, or a concept without one, and what its tests said."""
+    """A bug and what its tests said."""
 
-    bug: PlantedBug | None
-    concept: str
+    bug: Bug
     verdict: Verdict
 
     @property
     def others(self) -> list[str]:
         """The concepts beside its own whose tests failed too."""
-        return sorted({_concept(one) for one in self.verdict.failed} - {self.concept})
+        return sorted({concept_of(one) for one in self.verdict.failed} - {self.bug.concept})
 
     @property
     def as_expected(self) -> bool:
-        """Tell whether a bug is caught at its concept, and whether nothing fails without one."""
-        if self.bug is None:
-            return not self.verdict.failed and not self.verdict.reason
-        at_concept = any(_concept(one) == self.concept for one in self.verdict.failed)
-        return at_concept or (self.verdict.caught and not self.verdict.failed)
+        """Tell whether a bug is caught at its concept, and whether nothing fails without one.
+
+        Code that cannot be imported is no catch, nor is a limit of time on a busy machine.
+        """
+        if self.bug.mistake is None:
+            return not self.verdict.how
+        own = any(concept_of(one) == self.bug.concept for one in self.verdict.failed)
+        return self.verdict.how == "crash" or (self.verdict.how == "failure" and own)
 
 
-def _concept(test: str) -> str:
-    """Return the concept that a test's id belongs to."""
-    return Path(test.partition("::")[0]).stem.removeprefix("test_")
-
-
-def attempt(concept: str, bug: PlantedBug | None, everywhere: bool) -> Trial:
-    """Run the tests of a concept, or all, with a bug planted or with a change of no consequence."""
-    module = bug.module if bug else _module_of(concept)
-    source = source_of(module)
-    changed = bug.plant(source) if bug else f"{source}\n# nothing else changes\n"
-    tests = [str(ROOT / "parity_tests")] if everywhere else [tests_of(concept)]
-    limit = 1800.0 if everywhere else 120.0
-    verdict = run_changed(module, changed, tests, limit=limit, stop_at_first=not everywhere)
-    return Trial(bug, concept, verdict)
-
-
-def _module_of(concept: str) -> str:
-    """Return a module that a concept's tests import."""
-    return next(bug.module for bug in PLANTED_BUGS if bug.concept == concept)
-
-
-def chosen(words: Sequence[str]) -> list[PlantedBug]:
-    """Return the bugs whose name or concept has one of the words, or raise ValueError."""
-    for word in words:
-        if not any(word in bug.name or word == bug.concept for bug in PLANTED_BUGS):
-            concepts = ", ".join(sorted({bug.concept for bug in PLANTED_BUGS}))
-            raise ValueError(f"expected part of a bug's name, or one of {concepts}, got {word!r}")
-    return [
-        bug
-        for bug in PLANTED_BUGS
-        if not words or any(word in bug.name or word == bug.concept for word in words)
-    ]
-
-
-def walk(bugs: Iterable[PlantedBug], jobs: int, everywhere: bool, trials: list[Trial]) -> None:
-    """Run every bug, and each concept without one, side by side; add the trials as they end."""
-    bugs = list(bugs)
-    concepts = list(dict.fromkeys(bug.concept for bug in bugs))
-    with ProcessPoolExecutor(jobs, get_context("spawn"), preload) as pool:
-        try:
-            with _deaf():
-                futures: list[Future[Trial]] = [
-                    pool.submit(attempt, concept, None, False) for concept in concepts
-                ] + [pool.submit(attempt, bug.concept, bug, everywhere) for bug in bugs]
-            with tqdm(total=len(futures), unit="run", disable=None, leave=False) as bar:
-                for future in as_completed(futures):
-                    trials.append(future.result())
-                    bar.update()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in active_children():  # the signal may have come to this process alone
-                worker.terminate()
-            raise
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """Start processes that leave Ctrl-C to this one: they would print where their imports stand."""
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+@cache
+def catalogue() -> list[Bug]:
+    """Return the mistakes of rows that have a change, then those of the engine and the scripts."""
+    bugs = [Bug(row.stem, one) for row in all_twins().values() for one in row.mistakes]
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
+        engine = importlib.import_module(ENGINE).ENGINE_MISTAKES
+    except ModuleNotFoundError:
+        engine = ()
+    bugs += [Bug("engine", one) for one in engine]
+    bugs += [Bug("scripts", one) for one in SCRIPT_MISTAKES]
+    return [bug for bug in bugs if bug.module]
+
+
+def chosen(words: Sequence[str]) -> list[Bug]:
+    """Return the bugs whose name or concept has one of the words, or raise ValueError."""
+    found = {
+        word: {bug for bug in catalogue() if word in bug.name or word == bug.concept}
+        for word in words
+    }
+    for word, bugs in found.items():
+        if not bugs:
+            concepts = ", ".join(sorted({bug.concept for bug in catalogue()}))
+            raise ValueError(f"expected part of a bug's name, or one of {concepts}, got {word!r}")
+    return [bug for bug in catalogue() if not words or any(bug in one for one in found.values())]
+
+
+class Planter:
+    """A pair of servers that tries bugs: in place where that is enough to see them, else afresh."""
+
+    def __init__(self, files: Sequence[str], everywhere: bool) -> None:
+        """Take the files of tests to collect beforehand, and whether the whole suite is run."""
+        self._servers, self._everywhere = Servers(files), everywhere
+        self.stop = self._servers.stop
+
+    def judge(self, bug: Bug) -> Trial:
+        """Run the tests of the concept, or all, with a bug planted or with none."""
+        job = Job(concept=bug.concept)
+        if bug.mistake and bug.mistake.change:
+            source = bug.mistake.change.apply(path_of(bug.module).read_text())
+            job = Job(bug.module, source, concept=bug.concept, all_failures=self._everywhere)
+        if not (self._everywhere or bug.concept == SCRIPTS[:-1]):  # scripts are imported by tests
+            verdict = self._servers.ask("warm", job)
+            if isinstance(verdict, Verdict) and verdict.how and verdict.tried:
+                return Trial(bug, verdict)
+        return Trial(bug, self._servers.ask("cold", job))
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
     """Return a line for each planted bug, in the order of the catalogue."""
-    by_name = {one.bug.name: one for one in trials if one.bug}
-    width = max(len(bug.name) for bug in PLANTED_BUGS)
+    by_name = {one.bug.name: one for one in trials}
+    width = max(len(bug.name) for bug in catalogue())
     lines = [f"{'bug':<{width}}  {'concept':<24}  caught  by"]
-    for bug in PLANTED_BUGS:
-        if bug.name in by_name:
-            trial = by_name[bug.name]
-            caught = "yes" if trial.as_expected else "NO"
-            first = next((t for t in trial.verdict.failed if _concept(t) == trial.concept), "")
-            by = first.partition("::")[2] or trial.verdict.reason
-            others = f" (and {', '.join(trial.others)})" if trial.others else ""
-            lines.append(f"{bug.name:<{width}}  {bug.concept:<24}  {caught:<6}  {by}{others}")
+    for trial in (by_name[bug.name] for bug in catalogue() if bug.name in by_name):
+        caught = "yes" if trial.as_expected else "NO"
+        own = (one for one in trial.verdict.failed if concept_of(one) == trial.bug.concept)
+        by = next(own, "").partition("::")[2] or trial.verdict.how
+        others = f" (and {', '.join(trial.others)})" if trial.others else ""
+        concept = f"{trial.bug.concept:<24}"
+        lines.append(f"{trial.bug.name:<{width}}  {concept}  {caught:<6}  {by}{others}")
     return lines
 
 
 def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return what is written as JSON; a trial without a bug has none named."""
+    """Return the report that is written as JSON; a trial without a bug names none."""
     return [
         {
-            "bug": one.bug.name if one.bug else None,
-            "module": one.bug.module if one.bug else _module_of(one.concept),
-            "concept": one.concept,
-            "seen": one.bug.seen if one.bug else None,
-            "as_expected": one.as_expected,
-            "failed": list(one.verdict.failed),
-            "message": one.verdict.message,
-            "reason": one.verdict.reason,
-            "seconds": one.verdict.seconds,
+            "bug": bug.name if bug.mistake else None,
+            "module": bug.module,
+            "concept": bug.concept,
+            "seen": bug.mistake.seen if bug.mistake else None,
+            "as_expected": trial.as_expected,
+            **trial.verdict._asdict(),
         }
-        for one in trials
+        for trial in trials
+        for bug in [trial.bug]
     ]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Plant what is asked for, print a table, return the exit status."""
+    """Plant the bugs that are asked for, print a table, return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("words", nargs="*", help="part of a name, or a concept; default: every bug")
     parser.add_argument("--all", action="store_true", help="run the whole suite on each bug")
     parser.add_argument("--jobs", type=number(int, 1), default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=partial(output_path, suffixes=(".json",)), help="every run")
+    output(parser, ".json", "every run", flag="--json")
     arguments = parser.parse_args(argv)
     try:
         bugs = chosen(arguments.words)
@@ -176,19 +184,27 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(str(error))
     if arguments.json:
         make_room(parser, arguments.json)
+    concepts = list(dict.fromkeys(bug.concept for bug in bugs))
+    # the longest first: the scripts, whose tests are not collected beforehand
+    work = [Bug(one, None) for one in concepts] + bugs
+    work.sort(key=lambda bug: bug.concept != "scripts")
+    files = dict.fromkeys(file for one in concepts if one != "scripts" for file in files_of(one))
+    planters = [Planter([*files], arguments.all) for _ in range(min(arguments.jobs, len(work)))]
     trials: list[Trial] = []
     interrupted = False
     try:
-        walk(bugs, arguments.jobs, arguments.all, trials)
-    except (KeyboardInterrupt, BrokenProcessPool):  # Ctrl-C may reach the workers first
+        for _, trial in tqdm(
+            side_by_side(work, planters), total=len(work), unit="run", disable=None, leave=False
+        ):
+            trials.append(trial)
+    except KeyboardInterrupt:
         interrupted = True
-    planted = [one for one in trials if one.bug]
+    planted = [one for one in trials if one.bug.mistake]
     print("\n".join(table(planted)))
     for one in trials:
         if not one.as_expected:
-            name = one.bug.name if one.bug else f"{one.concept}, unchanged"
-            said = ", ".join(one.verdict.failed) or one.verdict.reason or "no test fails"
-            print(f"\n{name}: {said}")
+            said = ", ".join(one.verdict.failed) or one.verdict.how or "no test fails"
+            print(f"\n{one.bug.name}: {said} {one.verdict.message}")
     caught = sum(one.as_expected for one in planted)
     print(f"{caught} of {len(planted)} planted bugs caught at their concepts")
     if arguments.json:

@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path
@@ -23,37 +24,39 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-STEMS = sorted(path.stem for path in (ROOT / "scratch").glob("[a-z]*.py"))
-SIDES = ("scratch", "torch_ref")
 IMAGES = ROOT / "scripts" / "images"
 PICTURE = IMAGES / "digits.png"
+
+#: the tests of the concepts: generic ones of rows, and those of stems and of the course.
+ROWS = "parity_tests/tests/test_twins.py"
+CONCEPTS = (ROWS, "parity_tests/tests/stems", "parity_tests/tests/course")
 
 #: pictures of scripts/figures.py that the README shows, so many pixels wide and colours each.
 GALLERY = ("initializations", "saddle", "regularization")
 WIDTH, COLOURS = 1000, 128
 
 
-def run(*arguments: str) -> None:
-    """Run a Python script or module of the checkout; its failure is ours."""
-    subprocess.run([sys.executable, *arguments], check=True, cwd=ROOT)
+def run(*arguments: str) -> str:
+    """Run a Python script or module of the checkout and return what it prints."""
+    command = [sys.executable, *arguments]
+    ended = subprocess.run(command, check=False, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    if ended.returncode:
+        raise SystemExit(f"{ended.stdout}\n{' '.join(arguments)}: status {ended.returncode}")
+    return ended.stdout
 
 
-def tests_named(pattern: str) -> list[str]:
-    """Return the files of tests of such names, in whichever room they are."""
-    return [str(path.relative_to(ROOT)) for path in sorted((ROOT / "parity_tests").rglob(pattern))]
+def report_of(script: str, flag: str = "--out", *more: str) -> Any:
+    """Run a script or module that writes numbers as JSON; return them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.json"
+        run(*script.split(), f"{flag}={path}", *more)
+        return json.loads(path.read_text())
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table, numbers to the right."""
     rule = ["---" if index == 0 else "---:" for index in range(len(head))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, rule, *rows])
-
-
-def versions(about: Mapping[str, Any]) -> str:
-    """Name the versions a table was measured with."""
-    threads = about["threads"]
-    plural = "s" if threads > 1 else ""
-    return f"NumPy {about['numpy']}, torch {about['torch']}, {threads} thread{plural}"
 
 
 def compare() -> str:
@@ -101,10 +104,7 @@ def figures() -> str:
 
 def benchmark() -> str:
     """Time both sides; return the table of ratios."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "benchmark.json"
-        run("scripts/benchmark.py", "--out", str(path))
-        report = json.loads(path.read_text())
+    report = report_of("scripts/benchmark.py")
     rows = [
         [
             one["shape"],
@@ -125,14 +125,9 @@ def benchmark() -> str:
 
 def parity() -> str:
     """Run the suite; return the worst errors of each concept."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.json"
-        tests = [one for stem in STEMS for one in tests_named(f"test_{stem}.py")]
-        tests += tests_named("test_course_*.py")
-        run("-m", "pytest", "-q", *tests, f"--parity-report={path}")
-        report = json.loads(path.read_text())
+    report = report_of("-m pytest -q", "--parity-report", *CONCEPTS)
     causes = [f"{cause} round-off" for cause in ("forward", "gradient", "optimizer", "training")]
-    comparisons = report["comparisons"]
+    comparisons, about = report["comparisons"], report["environment"]
     rows = []
     for concept in sorted({one["concept"] for one in comparisons}):
         mine = [one for one in comparisons if one["concept"] == concept]
@@ -144,10 +139,11 @@ def parity() -> str:
     budgets = {one["cause"]: one["budget"] for one in comparisons if one["budget"]}
     head = [f"{cause.split()[0]} (at most {budgets[cause]:.3g})" for cause in causes]
     head += ["ours from the truth", "torch's from the truth"]
+    threads = f"{about['threads']} thread{'s' if about['threads'] > 1 else ''}"
     return (
         f"{table(['concept', 'comparisons', *head], rows)}\n\n"
-        f"Worst error in eps units, {versions(report['environment'])}; the truth is a longdouble "
-        "run of ours or, for float32, torch in float64. "
+        f"Worst error in eps units, NumPy {about['numpy']}, torch {about['torch']}, {threads}; the "
+        "truth is a longdouble run of ours or, for float32, torch in float64. "
         "`python -m pytest --parity-report=report.json`"
     )
 
@@ -171,32 +167,29 @@ def mutation() -> str:
 
 
 def planted() -> str:
-    """Plant every bug of the catalogue; return how many are caught."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "planted.json"
-        run("scripts/planted_bugs.py", "--json", str(path))
-        trials = [one for one in json.loads(path.read_text()) if one["bug"]]
+    """Plant every mistake; return how many are caught, by package."""
+    trials = [one for one in report_of("scripts/planted_bugs.py", "--json") if one["bug"]]
     caught = sum(one["as_expected"] for one in trials)
-    concepts = len({one["concept"] for one in trials})
+    packages = Counter(one["module"].partition(".")[0] for one in trials)
+    where = ", ".join(f"{count} in `{package}`" for package, count in packages.most_common())
     return (
-        f"**Planted bugs: {caught} of {len(trials)} caught, at the expected one of {concepts} "
-        "concepts.** Each is a mistake of this field, with where it was seen, in the catalogue of "
-        "`parity_tests/planted_*.py`. `python scripts/planted_bugs.py`"
+        f"**Planted bugs: {caught} of {len(trials)} caught by the tests of their own concept**, "
+        f"{where}. Each is a mistake of this field, with where it was seen, in a row of "
+        "`parity_tests/twins/` or beside the tests of the engine and the scripts. "
+        "`python scripts/planted_bugs.py`"
     )
 
 
 def deep() -> str:
-    """Run the properties with ten times the examples, some minutes; return their count."""
-    tests = tests_named("test_properties*.py")
-    command = [sys.executable, "-m", "pytest", "-q", "--hypothesis-profile=deep", *tests]
-    ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
-    if ended.returncode:
-        raise SystemExit(f"{ended.stdout}{ended.stderr}")
-    said = re.search(r"hypothesis: ([\d,]+) examples", ended.stdout)
+    """Draw ten times the examples of every row, some minutes; return their count."""
+    said = re.search(
+        r"hypothesis: ([\d,]+) examples",
+        run("-m", "pytest", "-q", "--hypothesis-profile=deep", ROWS),
+    )
     if said is None:
         raise SystemExit("expected the run to end with its count of examples")
     return (
-        f"**Properties: {said[1]} drawn examples, no failure**, in the `deep` profile on "
+        f"**Rows: {said[1]} drawn examples, no failure**, in the `deep` profile on "
         f"{date.today().isoformat()}; each run of the suite draws a tenth of them. "
         "`python -m pytest --hypothesis-profile=deep`"
     )
@@ -204,36 +197,30 @@ def deep() -> str:
 
 def names() -> str:
     """Return the public names of every stem on both sides."""
-    rows = []
-    for stem in STEMS:
-        sides = [importlib.import_module(f"{side}.{stem}") for side in SIDES]
-        cells = [", ".join(f"`{name}`" for name in side.__all__) for side in sides]
-        rows.append([f"**{stem}**", *cells])
-    course = []
-    for path in sorted((ROOT / "scratch" / "course").glob("[a-z]*.py")):
-        module = importlib.import_module(f"scratch.course.{path.stem}")
-        course.append([f"**{path.stem}**", ", ".join(f"`{name}`" for name in module.__all__)])
-    harness = importlib.import_module("parity_tests")
-    tables = (
-        table(["stem", "`scratch`", "`torch_ref`"], rows),
+
+    def row(stem: str, *modules: str) -> list[str]:
+        public = (importlib.import_module(one).__all__ for one in modules)
+        return [f"**{stem}**", *(", ".join(f"`{name}`" for name in each) for each in public)]
+
+    def stems(folder: str) -> list[str]:
+        return sorted(path.stem for path in (ROOT / folder).glob("[a-z]*.py"))
+
+    sides = [row(stem, f"scratch.{stem}", f"torch_ref.{stem}") for stem in stems("scratch")]
+    course = [row(one, f"scratch.course.{one}") for one in stems("scratch/course")]
+    lines = [
+        table(["stem", "`scratch`", "`torch_ref`"], sides),
         table(["course", "`scratch.course`"], course),
-    )
-    lines = "\n\n".join(tables).replace("---:", "---")
-    return f"{lines}\n\n`parity_tests`: " + ", ".join(f"`{name}`" for name in harness.__all__)
+        row("", "parity_tests")[1],
+    ]
+    return "\n\n".join(lines[:2]).replace("---:", "---") + f"\n\n`parity_tests`: {lines[2]}"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
-    "compare": compare,
-    "figures": figures,
-    "benchmark": benchmark,
-    "parity": parity,
-    "mutation": mutation,
-    "planted": planted,
-    "deep": deep,
-    "names": names,
+    one.__name__: one
+    for one in (compare, figures, benchmark, parity, mutation, planted, deep, names)
 }
 
-#: what takes so long that it is made only when it is asked for.
+#: parts that take so long that they are made only when they are asked for.
 SLOW = ("deep",)
 
 

@@ -31,11 +31,11 @@ from runs.command_line import (
     leave,
     make_room,
     number,
-    output_path,
+    output,
     write_json,
 )
-from runs.draws import draw
 from runs.experiments import Experiment
+from runs.start import draw
 from scratch.search import LogUniform, Scale, Trial, best, caviar, draw_points, zoom
 
 #: the trials of the first round whose box the second one searches.
@@ -44,9 +44,9 @@ KEPT = 3
 
 def dev_cost(point: dict[str, Any], experiment: Experiment, dtype: str) -> float:
     """Train the experiment at a point, return its last dev cost."""
-    draws = draw(replace(experiment, **point), dtype)
+    start = draw(replace(experiment, **point), dtype)
     with threadpool_limits(1), np.errstate(all="ignore"):  # a large rate may diverge, to NaN
-        return float(scratch_side.set_up(draws).walk().history.dev_costs[-1])
+        return float(scratch_side.set_up(start).walk().history.dev_costs[-1])
 
 
 def line(trial: Trial) -> str:
@@ -112,12 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         default=os.cpu_count() or 1,
         help="processes; default one a core",
     )
-    parser.add_argument(
-        "--out",
-        type=partial(output_path, suffixes=(".json",)),
-        default=Path("out") / "search.json",
-        help="every trial; default out/search.json",
-    )
+    output(parser, ".json", "every trial", Path("out") / "search.json")
     arguments = parser.parse_args(argv)
     if arguments.learning_rate is not None or arguments.l2 is not None:
         parser.error("expected neither --learning-rate nor --l2: they are searched for")

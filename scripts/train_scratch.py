@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from runs import scratch_side
 from runs.command_line import leave, read_flags, train
-from runs.draws import draw
+from runs.start import draw
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the experiment that the flags name, write its history and picture."""
     arguments, experiment, path = read_flags(str(__doc__), "scratch", argv)
-    draws = draw(experiment, arguments.dtype)
-    return train("scratch", scratch_side.set_up(draws), draws, arguments, path)
+    start = draw(experiment, arguments.dtype)
+    return train("scratch", scratch_side.set_up(start), start, arguments, path)
 
 
 if __name__ == "__main__":

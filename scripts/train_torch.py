@@ -11,7 +11,7 @@ import torch
 
 from runs import torch_side
 from runs.command_line import BAD_ARGUMENTS, leave, read_flags, train
-from runs.draws import draw
+from runs.start import draw
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -21,8 +21,8 @@ def main(argv: list[str] | None = None) -> int:
         print("train_torch.py: error: no CUDA device is here; use --device cpu", file=sys.stderr)
         return BAD_ARGUMENTS
     torch.set_float32_matmul_precision("highest")  # IEEE float32 on CUDA, not TF32
-    draws = draw(experiment, arguments.dtype)
-    return train("torch", torch_side.set_up(draws, arguments.device), draws, arguments, path)
+    start = draw(experiment, arguments.dtype)
+    return train("torch", torch_side.set_up(start, arguments.device), start, arguments, path)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Mutants: every change that cosmic-ray's operators make, and those known as equivalent.
 
-An annotation is never evaluated, so a change inside one is no mutant; what does not compile is
-none either.
+An annotation is never evaluated, so a change inside one is no mutant; neither is a source that does
+not compile, nor a change that nobody makes: `is` for another comparison, zip without `strict`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_item import MutationSpec
 
-from mutants.forking import ROOT
+from mutants.fork_server import ROOT
 
 #: modules of torch_ref that translate hyper-parameters into torch's.
 TRANSLATIONS = (
@@ -111,21 +111,25 @@ def all_mutants(files: Sequence[str]) -> list[Mutant]:
 
 def _of_file(file: str) -> Iterator[Mutant]:
     digest = hashlib.sha256(_text(file).encode()).hexdigest()[:12]
-    annotations = list(_annotations(_tree(file)))
+    left_out = [
+        ((one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset))
+        for one in _left_out(_tree(file))
+    ]
     for item in _all_work_items([ROOT / file], {}):
         spec: MutationSpec = item.mutations[0]
-        if not any(start <= spec.start_pos < end for start, end in annotations):
+        identities = sum(one in ("Is", "IsNot") for one in spec.operator_name.split("_"))
+        if identities != 1 and not any(start <= spec.start_pos < end for start, end in left_out):
             name = spec.definition_name or ""
             yield Mutant(file, spec.operator_name, spec.occurrence, spec.start_pos[0], name, digest)
 
 
-def _annotations(tree: ast.AST) -> Iterator[tuple[Any, Any]]:
-    """Yield where annotations begin and end."""
+def _left_out(tree: ast.AST) -> Iterator[Any]:
+    """Yield annotations, and the value of zip's `strict`."""
     for node in ast.walk(tree):
-        for name in ("annotation", "returns"):
-            one = getattr(node, name, None)
-            if one is not None:
-                yield (one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset)
+        names = ("annotation", "returns")
+        yield from (one for name in names if (one := getattr(node, name, None)) is not None)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "zip":
+            yield from (one.value for one in node.keywords if one.arg == "strict")
 
 
 def statement(mutant: Mutant) -> range | None:
@@ -140,9 +144,7 @@ def statement(mutant: Mutant) -> range | None:
         for child in ast.iter_child_nodes(node):
             if not isinstance(child, ast.stmt):
                 continue
-            first = min(
-                [child.lineno, *(one.lineno for one in getattr(child, "decorator_list", []))]
-            )
+            first = _first(child)
             assert child.end_lineno is not None
             if first <= mutant.line <= child.end_lineno:
                 body = getattr(child, "body", None)

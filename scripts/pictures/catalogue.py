@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from pictures import demonstration_pictures, training_pictures
-from pictures.style import BOUNDED, CURVES, POINTS
+from pictures import demonstration_pictures
+from pictures.style import (
+    BLUE,
+    BOUNDED,
+    CURVES,
+    GREEN,
+    GREY,
+    INITIALIZER_LOOKS,
+    OPTIMIZER_LOOKS,
+    ORANGE,
+    POINTS,
+    Hue,
+    boundary,
+    canvas,
+    legend,
+    overlay,
+)
+from runs.agreement import Agreement, Runs
 from runs.demonstrations import DEMONSTRATIONS
 from runs.experiments import EXPERIMENTS
 
 
 class Picture(NamedTuple):
-    """What one sees, from which experiments, how it is drawn, and how the sides are told apart."""
+    """A picture: its title, its experiments, how it is drawn, and how it tells the sides apart."""
 
     description: str
     experiments: tuple[str, ...]
@@ -27,23 +45,96 @@ class Picture(NamedTuple):
         own = [known[name].epochs or 0 for name in self.experiments]
         return most_epochs if most_epochs is not None and most_epochs < max(own) else None
 
+    def finished(self, shown: Any, agreement: Agreement, most_epochs: int | None) -> Figure:
+        """Return the figure under its title, and above how far the sides are apart.
+
+        A picture of fewer epochs than its title is about says so.
+        """
+        figure, title, epochs = self.draw(shown), self.description, self.shortened(most_epochs)
+        if epochs is not None:
+            title = f"{title} (at most {epochs} epoch{'s' if epochs > 1 else ''})"
+        figure.suptitle(title, fontsize=13)
+        figure.supxlabel(
+            f"{self.sides}. Largest difference: {agreement.error:.3g} eps units in "
+            f"{agreement.name} (budget {agreement.allowed:.3g})",
+            fontsize=8.5,
+            color="0.35",
+        )
+        return figure
+
+
+def trainings(
+    runs: Mapping[str, Runs],
+    *,
+    looks: Sequence[tuple[str, Hue]],
+    panels: Mapping[str, Mapping[str, Any]],
+    size: tuple[float, float] = (11, 4.4),
+    heights: tuple[float, float] | None = None,
+    **corner: Any,
+) -> Figure:
+    """Draw columns of the histories of trainings, a panel each, in the look of each training.
+
+    With `heights` the decision boundaries of all trainings are above.
+    """
+    names, columns = [*runs], [*panels]
+    layout = [names, columns * len(names)] if heights else [columns]
+    figure, axes = canvas(layout, size, height_ratios=heights)
+    for (name, one), (label, hue) in zip(runs.items(), looks, strict=True):
+        mine, other = (side.history for side in (one.mine, one.other))
+        if heights:
+            reached = f"train {mine.accuracies[-1]:.1%}, dev {mine.dev_accuracies[-1]:.1%}"
+            train = one.start.data.train
+            boundary(axes[name], train, *one.outputs(), f"{label}\n{reached}")
+        for column in columns:
+            ours, theirs = (getattr(history, column) for history in (mine, other))
+            width = 0.8 if column == "step_costs" else 1.2
+            overlay(axes[column], np.arange(1, len(ours) + 1), ours, theirs, hue, width)
+    for column, choices in panels.items():
+        axes[column].set(**{"xlabel": "epoch", **choices})
+        axes[column].xaxis.get_major_locator().set_params(integer=True)
+    legend(axes[columns[0]], *zip(*looks, strict=True), **corner)
+    return figure
+
 
 #: pictures by name; one of a demonstration has the demonstration's name.
 PICTURES: Mapping[str, Picture] = {
     "initializations": Picture(
         "Zeros learn nothing, x10 starts at a huge cost, Xavier and He converge",
         ("circles-zeros", "circles-large", "circles-xavier", "circles-he"),
-        training_pictures.initializations,
+        partial(
+            trainings,
+            looks=[INITIALIZER_LOOKS[one] for one in ("zeros", "large_normal", "xavier", "he")],
+            panels={"costs": {"ylabel": "cost J", "yscale": "log"}},
+            size=(11, 6.2),
+            heights=(1.15, 1),
+            ncols=4,
+            loc="upper right",
+        ),
     ),
     "regularization": Picture(
         "L2 and dropout narrow the gap between train and dev accuracy",
         ("noisy", "noisy-l2", "noisy-dropout"),
-        training_pictures.regularization,
+        partial(
+            trainings,
+            looks=[("no regularization", GREY), ("L2", BLUE), ("dropout", ORANGE)],
+            panels={"dev_costs": {"ylabel": "dev cost, without penalty", "ylim": (0, None)}},
+            size=(11, 7),
+            heights=(1.35, 1),
+            loc="upper left",
+        ),
     ),
     "optimizers": Picture(
         "On the moons Adam gets furthest in 100 epochs, at one learning rate for all",
         ("moons-gradient-descent", "moons-momentum", "moons-rmsprop", "moons-adam"),
-        training_pictures.optimizers,
+        partial(
+            trainings,
+            looks=[*OPTIMIZER_LOOKS.values()],
+            panels={"costs": {"ylabel": "cost J", "ylim": (0, None)}},
+            size=(11, 6.2),
+            heights=(1.15, 1),
+            ncols=2,
+            loc="lower left",
+        ),
     ),
     "saddle": Picture(
         "RMSprop and Adam leave the saddle first; momentum smooths the zigzag",
@@ -56,7 +147,12 @@ PICTURES: Mapping[str, Picture] = {
     "decay": Picture(
         "At a constant rate descent wanders around the minimum; with decay it settles",
         ("moons-constant", "moons-decay"),
-        training_pictures.decay,
+        partial(
+            trainings,
+            looks=[("$\\alpha$ = 0.8", GREY), ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", GREEN)],
+            panels={"costs": {"ylabel": "cost J"}},
+            loc="upper right",
+        ),
     ),
     "moving-averages": Picture(
         "Exponentially weighted averages of a year of temperatures",
@@ -72,7 +168,19 @@ PICTURES: Mapping[str, Picture] = {
     "batch-norm": Picture(
         "Batch norm: four hidden layers learn faster and more steadily",
         ("digits-plain", "digits-batch-norm"),
-        training_pictures.batch_norm,
+        partial(
+            trainings,
+            looks=[("without", GREY), ("with batch norm", BLUE)],
+            panels={
+                "step_costs": {
+                    "xlabel": "step",
+                    "ylabel": "cost of the mini-batch",
+                    "yscale": "log",
+                },
+                "dev_accuracies": {"ylabel": "dev accuracy", "ylim": (0, 1.02)},
+            },
+            loc="lower left",
+        ),
     ),
     "learning-curves": Picture(
         "More data closes the gap of high variance; high bias stays",

@@ -25,13 +25,13 @@ from pictures.style import (
     legend,
     overlay,
 )
-from runs import demonstrations, repeated_trainings
+from runs import demonstrations
+from runs.agreement import Compared
 from runs.datasets import Array
 from runs.experiments import LEARNERS
-from runs.verdict import Quantity
 from scratch.diagnosis import diagnose
 
-Quantities = Mapping[str, Quantity]
+Quantities = Mapping[str, Compared]
 
 #: the learning curves are diagnosed at this of their sizes and at the last one, with gaps of 5 %.
 DIAGNOSED, TOLERANCE = 2, 0.05
@@ -41,22 +41,10 @@ def saddle(quantities: Quantities) -> Figure:
     """Paths of four optimizers over the contours of a saddle and of a narrow valley."""
     figure, axes = canvas([["saddle", "valley"]], (11, 4.8))
     views = {
-        "saddle": (
-            "a saddle, $J = (x^2 - y^2)/2 + y^4/4$",
-            (-1.9, 0.6),
-            (-0.5, 1.4),
-            -16,
-            "lower right",
-        ),
-        "valley": (
-            "a narrow valley, $J = (x^2 + 20 y^2)/2$",
-            (-4.4, 1.2),
-            (-1.3, 1.3),
-            9,
-            "upper right",
-        ),
+        "saddle": ("a saddle, $J = (x^2 - y^2)/2 + y^4/4$", (-1.9, 0.6), (-0.5, 1.4), -16),
+        "valley": ("a narrow valley, $J = (x^2 + 20 y^2)/2$", (-4.4, 1.2), (-1.3, 1.3), 9),
     }
-    for surface, (title, across, up, above, corner) in views.items():
+    for surface, (title, across, up, above) in views.items():
         panel, about = axes[surface], demonstrations.SURFACES[surface]
         x, y = np.meshgrid(np.linspace(*across, 200), np.linspace(*up, 200))
         J = about["cost"]([x, y])
@@ -70,11 +58,10 @@ def saddle(quantities: Quantities) -> Figure:
         panel.plot(*about["start"], "o", color="0.1", ms=6)
         panel.annotate("start", about["start"], xytext=(0, above), textcoords="offset points")
         panel.set(xlim=across, ylim=up, xlabel="x", ylabel="y", title=title)
-        labels = [
-            f"{OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in about["rates"].items()
-        ]
-        hues = [OPTIMIZER_LOOKS[name][1] for name in about["rates"]]
-        legend(panel, labels, hues, loc=corner)
+        rates = about["rates"].items()
+        labels = [f"{OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in rates]
+        hues = [OPTIMIZER_LOOKS[name][1] for name, _ in rates]
+        legend(panel, labels, hues, loc=f"{'lower' if above < 0 else 'upper'} right")
     return figure
 
 
@@ -147,7 +134,7 @@ def layer_norms(quantities: Quantities) -> Figure:
 def learning_curves(quantities: Quantities) -> Figure:
     """Train and dev error over the size of the training set, of two networks."""
     names = [*LEARNERS]
-    sizes = repeated_trainings.SIZES
+    sizes = demonstrations.SIZES
     figure, axes = canvas([names], (11, 4.6), sharey=True)
     for name, panel in axes.items():
         curves = [quantities[f"{name}, {what} error"] for what in ("train", "dev")]
@@ -188,7 +175,7 @@ def search(quantities: Quantities) -> Figure:
     axes["grid"].set_title(
         f"a grid of {len(grid)} points tries {len(np.unique(grid[:, 0]))} learning rates"
     )
-    kept, tried, handles = repeated_trainings.KEPT, len(quantities["coarse points"].ours), []
+    kept, tried, handles = demonstrations.KEPT, len(quantities["coarse points"].ours), []
     for one, hue, size in (("coarse", GREY, 110), ("fine", GREEN, 50)):
         points, costs = quantities[f"{one} points"], quantities[f"{one} dev costs"].ours
         shown = axes["random"].scatter(
@@ -276,12 +263,12 @@ def trajectories(quantities: Quantities) -> Figure:
     return figure
 
 
-def _apart(quantity: Quantity) -> Array:
+def _apart(quantity: Compared) -> Array:
     """Return how far the sides are apart at each step, in units of the parameters."""
     return np.asarray(np.abs(quantity.ours - quantity.theirs).max(axis=1))
 
 
-def _bounded(panel: Any, quantity: Quantity, hue: Hue) -> None:
+def _bounded(panel: Any, quantity: Compared, hue: Hue) -> None:
     """Draw how far the sides are apart and, dashed, how far they may be."""
     steps = demonstrations.SHOWN_STEPS[: len(quantity.ours)]
     panel.plot(steps, _apart(quantity), color=hue.dark, linewidth=1.2, label="the sides are apart")

@@ -9,8 +9,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from runs.agreement import GRID, plane
 from runs.datasets import Array, Pair
-from runs.verdict import GRID, Verdict, plane
 
 
 class Hue(NamedTuple):
@@ -114,22 +114,3 @@ def boundary(axes: Any, data: Pair, ours: Array, theirs: Array, title: str) -> N
     axes.set_title(title)
     axes.set(xticks=[], yticks=[], xlabel="$x_1$")
     axes.set_ylabel("$x_2$", rotation=0, labelpad=9)
-
-
-def finish(
-    figure: Figure, title: str, sides: str, verdict: Verdict, most_epochs: int | None = None
-) -> Figure:
-    """Say above what one sees, and below how far the sides are apart.
-
-    A picture of fewer epochs than its title is about says so.
-    """
-    if most_epochs is not None:
-        title = f"{title} (at most {most_epochs} epoch{'s' if most_epochs > 1 else ''})"
-    figure.suptitle(title, fontsize=13)
-    figure.supxlabel(
-        f"{sides}. Largest difference: {verdict.error:.3g} eps units in {verdict.name} "
-        f"(budget {verdict.allowed:.3g})",
-        fontsize=8.5,
-        color="0.35",
-    )
-    return figure

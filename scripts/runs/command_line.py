@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,8 +18,8 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from runs.draws import Bar, Draws, Side
 from runs.experiments import EXPERIMENTS, LEARNING_RATES, Experiment
+from runs.start import Bar, Side, Start
 from scratch.optimizers import OPTIMIZERS
 
 plt.switch_backend("Agg")  # no display is needed
@@ -103,14 +102,23 @@ def chosen(arguments: argparse.Namespace) -> Experiment:
     return replace(experiment, **given)
 
 
-def output_path(text: str, suffixes: Sequence[str]) -> Path:
-    """Return a path whose ending is one of `suffixes`, or raise ArgumentTypeError."""
-    path = Path(text)
-    if path.suffix not in suffixes:
-        raise argparse.ArgumentTypeError(
-            f"expected a file that ends in {' or '.join(suffixes)}, got {text!r}"
-        )
-    return path
+def output(
+    parser: argparse.ArgumentParser,
+    endings: str,
+    about: str,
+    default: Path | None = None,
+    flag: str = "--out",
+) -> None:
+    """Add the flag of a file to be written, which has one of the endings, such as ".json .csv"."""
+
+    def read(text: str) -> Path:
+        if Path(text).suffix not in endings.split():
+            wanted = " or ".join(endings.split())
+            raise argparse.ArgumentTypeError(f"expected a file that ends in {wanted}, got {text!r}")
+        return Path(text)
+
+    about = about if default is None else f"{about}; default {default}"
+    parser.add_argument(flag, type=read, default=default, help=about)
 
 
 def make_room(parser: argparse.ArgumentParser, *paths: Path) -> None:
@@ -164,11 +172,8 @@ def read_flags(
     """Return the flags of a training script, the experiment they choose and where to write."""
     parser = argparse.ArgumentParser(description=description)
     add_flags(parser)
-    parser.add_argument(
-        "--out",
-        type=partial(output_path, suffixes=(".json", ".csv")),
-        help=f"history as .json or .csv, picture beside it; default out/{side}-EXPERIMENT.json",
-    )
+    about = f"history as .json or .csv, picture beside it; default out/{side}-EXPERIMENT.json"
+    output(parser, ".json .csv", about)
     if devices:
         parser.add_argument("--device", choices=devices, default=devices[0])
     arguments = parser.parse_args(argv)
@@ -220,35 +225,17 @@ def plot_history(path: Path, title: str, history: Any) -> None:
     save(figure, path)
 
 
-def train(name: str, side: Side, draws: Draws, arguments: argparse.Namespace, path: Path) -> int:
-    """Train one side and report what was reached, interrupted or not; return a status."""
-    interrupted = False
-    with Bar(draws.steps) as bar:
+def train(name: str, side: Side, start: Start, arguments: argparse.Namespace, path: Path) -> int:
+    """Train one side, write its history and picture, print what was reached; return a status."""
+    interrupted, experiment, history = False, start.experiment, side.history
+    with Bar(start.steps) as bar:
         try:
             side.walk(bar)
         except KeyboardInterrupt:
             interrupted = True
-    return report(name, side, draws.experiment, arguments, path, interrupted=interrupted)
-
-
-def report(
-    name: str,
-    side: Side,
-    experiment: Experiment,
-    arguments: argparse.Namespace,
-    path: Path,
-    *,
-    interrupted: bool,
-) -> int:
-    """Write the history and its picture, print what a person wants to know; return a status."""
-    history, test_accuracy = side.history, side.test_accuracy()
-    about = {
-        "side": name,
-        "experiment": arguments.experiment,
-        "dtype": arguments.dtype,
-        "test_accuracy": test_accuracy,
-        **{field: value for field, value in vars(experiment).items() if field != "load"},
-    }
+    about = {"side": name, "experiment": arguments.experiment, "dtype": arguments.dtype}
+    about["test_accuracy"] = test_accuracy = side.test_accuracy()
+    about |= {field: value for field, value in vars(experiment).items() if field != "load"}
     write_history(path, about, history)
     picture = path.with_suffix(".png")
     plot_history(picture, f"{arguments.experiment}, {name}", history)

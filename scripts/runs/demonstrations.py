@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from parity_tests.compare.bridge import rows, to_torch, twin
+from parity_tests.compare.bridge import columns, rows, to_torch, twin
 from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAJECTORY, Budget
 from parity_tests.compare.runs import (
     EPS,
@@ -27,15 +27,21 @@ from parity_tests.compare.runs import (
     sepals,
 )
 from parity_tests.compare.runs import STEPS as STEPS_TAKEN
-from runs.repeated_trainings import learning_curves, search_points
-from runs.verdict import Quantity
-from scratch import gradient_checking, moving_averages, network
+from runs import scratch_side, torch_side
+from runs.agreement import Compared
+from runs.datasets import Array, Data, Pair
+from runs.experiments import LEARNERS, SEARCHED, Experiment
+from runs.start import draw
+from scratch import diagnosis, gradient_checking, moving_averages, network, search
 from scratch.initializers import initialize
+from scratch.mini_batches import draw_order
 from scratch.optimizers import OPTIMIZERS, minimize
 from scratch.schedules import SCHEDULES
+from torch_ref import diagnosis as their_diagnosis
 from torch_ref import gradient_checking as their_gradient_checking
 from torch_ref import moving_averages as their_moving_averages
 from torch_ref import network as their_network
+from torch_ref import search as their_search
 from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
 from torch_ref.optimizers import minimize as their_minimize
 from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
@@ -43,15 +49,14 @@ from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 SEED = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demonstration:
-    """What is shown and how both sides compute it; `epochs` where networks are trained for it."""
+class Demonstration(NamedTuple):
+    """A subject and how both sides compute it; `epochs` where networks are trained for it."""
 
     description: str
-    run: Callable[..., Iterator[Quantity]]
+    run: Callable[..., Iterator[Compared]]
     epochs: int | None = None
 
-    def quantities(self, epochs: int | None = None) -> Iterator[Quantity]:
+    def quantities(self, epochs: int | None = None) -> Iterator[Compared]:
         """Yield each quantity as soon as both sides have it, after so many epochs of training."""
         return self.run() if self.epochs is None else self.run(epochs or self.epochs)
 
@@ -76,24 +81,18 @@ SURFACES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def saddle() -> Iterator[Quantity]:
+def saddle() -> Iterator[Compared]:
     """Yield the path of each optimizer down the saddle and down the valley."""
     for surface, about in SURFACES.items():
         start = np.array(about["start"])
         for name, rate in about["rates"].items():
-            path = minimize(
-                about["gradient"],
-                start,
-                optimizer=OPTIMIZERS[name](learning_rate=rate),
-                steps=about["steps"],
-            )
-            reference = their_minimize(
-                about["cost"],
-                torch.from_numpy(start),
-                optimizer=partial(THEIR_OPTIMIZERS[name], learning_rate=rate),
-                steps=about["steps"],
-            )
-            yield Quantity(f"{surface}, {name}", path, reference.numpy(), STEP)
+            steps = about["steps"]
+            rule = OPTIMIZERS[name](learning_rate=rate)
+            path = minimize(about["gradient"], start, optimizer=rule, steps=steps)
+            theirs = partial(THEIR_OPTIMIZERS[name], learning_rate=rate)
+            begun = torch.from_numpy(start)
+            reference = their_minimize(about["cost"], begun, optimizer=theirs, steps=steps)
+            yield Compared(f"{surface}, {name}", path, reference.numpy(), STEP)
 
 
 RATE = 0.2
@@ -110,7 +109,7 @@ SCHEDULE_CHOICES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def schedules() -> Iterator[Quantity]:
+def schedules() -> Iterator[Compared]:
     """Yield the learning rate of each epoch under each schedule."""
     for name, choices in SCHEDULE_CHOICES.items():
         alpha = {} if name == "manual" else {"learning_rate": RATE}
@@ -124,30 +123,30 @@ def schedules() -> Iterator[Quantity]:
                 optimizer.step()  # torch wants it before the scheduler's
                 scheduler.step()
             references.append(optimizer.param_groups[0]["lr"])
-        yield Quantity(name, np.array(rates), np.array(references), FORWARD)
+        yield Compared(name, np.array(rates), np.array(references), FORWARD)
 
 
 BETAS = (0.5, 0.9, 0.98)
 
 
-def averages() -> Iterator[Quantity]:
+def averages() -> Iterator[Compared]:
     """Yield a year of temperatures and its moving averages, without and with correction."""
     noise = np.random.default_rng(SEED).standard_normal(moving_averages.DAYS)
     x = moving_averages.temperatures(noise)
     their_x = their_moving_averages.temperatures(to_torch("noise", noise))
-    yield Quantity("temperatures", x, their_x.numpy(), FORWARD)
+    yield Compared("temperatures", x, their_x.numpy(), FORWARD)
     for beta, correction in product(BETAS, (False, True)):
         v = moving_averages.moving_average(x, beta, correction)
         reference = their_moving_averages.moving_average(their_x, beta, correction)
         label = f"beta = {beta}, {'corrected' if correction else 'as it is'}"
-        yield Quantity(label, v, reference.numpy(), FORWARD)
+        yield Compared(label, v, reference.numpy(), FORWARD)
 
 
 DEEP = network.Network(layer_sizes=(64, *[64] * 11, 10), hidden="relu", output="softmax")
 SCALES = ("small_normal", "xavier", "he", "large_normal")
 
 
-def layer_norms() -> Iterator[Quantity]:
+def layer_norms() -> Iterator[Compared]:
     """Yield the norms of each layer's activations, its db and its dW, for each initialization.
 
     db sums dZ over the examples and shows how gradients vanish on their way back; dW = dZ A^T / m
@@ -164,14 +163,14 @@ def layer_norms() -> Iterator[Quantity]:
             keys = [key for key in norms[0] if key[0] == letter]
             ours, theirs = (np.array([one[key] for key in keys]) for one in norms)
             # each layer by its own size: they span many decades
-            yield Quantity(f"{what}, {name}", ours, theirs, GRADIENT, gauge=theirs)
+            yield Compared(f"{what}, {name}", ours, theirs, GRADIENT, gauge=theirs)
 
 
 STEPS = 10.0 ** -np.arange(1, 13, 0.5)
 CHECKED = network.Network(layer_sizes=(2, 5, 1), hidden="tanh")
 
 
-def gradient_check() -> Iterator[Quantity]:
+def gradient_check() -> Iterator[Compared]:
     """Yield difference quotients and their relative errors over the step, two- and one-sided.
 
     Two nearly equal costs are subtracted and divided by the step, so J / step is the gauge.
@@ -199,7 +198,7 @@ def gradient_check() -> Iterator[Quantity]:
         for name, pairs in found.items():
             ours, theirs = (np.array(one) for one in zip(*pairs, strict=True))
             label = f"{name}, {'two' if two_sided else 'one'}-sided"
-            yield Quantity(label, ours, theirs, GRADIENT, gauge=gauges[name])
+            yield Compared(label, ours, theirs, GRADIENT, gauge=gauges[name])
 
 
 #: the steps after which trajectories are shown, as many as were taken.
@@ -212,7 +211,7 @@ STEPS_TO_THE_KINK = 2_000
 PARTED = Budget(name="after a kink", relative=1)
 
 
-def trajectories(epochs: int) -> Iterator[Quantity]:
+def trajectories(epochs: int) -> Iterator[Compared]:
     """Yield the parameters along ten thousand steps of each optimizer, inside the growth bound.
 
     Then those of RMSprop with ReLUs before and after both sides meet a kink, and where that is.
@@ -230,47 +229,153 @@ def trajectories(epochs: int) -> Iterator[Quantity]:
     before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
     after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (training.steps >= SHOWN_STEPS)]
     yield _along("ReLU, before the kink", ours, theirs, before, bound)
-    yield Quantity("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
+    yield Compared("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
     parting = located(training, met)
     place = (0, 0, 0) if parting is None else (parting.step, parting.unit, parting.place[1])
     planted = (met.step, met.unit, met.example)
-    yield Quantity("step, unit and example", np.array(planted, float), np.array(place, float))
+    yield Compared("step, unit and example", np.array(planted, float), np.array(place, float))
 
 
-def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Quantity:
+def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Compared:
     gauge = bound.theta[shown][:, None] / EPS
-    return Quantity(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
+    return Compared(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
+
+
+#: numbers of training examples; points along each axis of the grid; the trials that zoom keeps;
+#: draws on each scale.
+SIZES = (20, 40, 80, 160, 320, 640, 1078)
+PER_AXIS, KEPT, DRAWN = 5, 3, 60
+
+
+def history(experiment: Experiment, data: Data, side: Any) -> Any:
+    """Train an experiment on other data, on one side."""
+    start = draw(replace(experiment, load=lambda: data), "float64")
+    return side.set_up(start).walk().history
+
+
+def equal_steps(experiment: Experiment, m: int) -> Experiment:
+    """Return the training of m examples with as many steps as that of the largest number.
+
+    With equal epochs few examples would mean few steps, and their errors would be undertraining.
+    """
+    most, batches = (-(-one // experiment.batch_size) for one in (SIZES[-1], m))
+    return replace(experiment, epochs=max(1, round(experiment.epochs * most / batches)))
+
+
+def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Array]]:
+    """Yield train errors, dev errors and dev costs over the size, of both sides."""
+    order = draw_order(data.train[0].shape[1], np.random.default_rng(SEED))
+    costs: dict[Any, list[float]] = {scratch_side: [], torch_side: []}
+
+    def fit(side: Any, train: Pair) -> tuple[float, float]:
+        trained = equal_steps(experiment, train[0].shape[1])
+        reached = history(trained, data._replace(train=train), side)
+        costs[side].append(reached.dev_costs[-1])
+        return 1 - reached.accuracies[-1], 1 - reached.dev_accuracies[-1]
+
+    X, Y = data.train
+    mine = diagnosis.learning_curves(lambda X, Y: fit(scratch_side, (X, Y)), X, Y, SIZES, order)
+    other = their_diagnosis.learning_curves(
+        lambda X, Y: fit(torch_side, (columns(X), columns(Y))), rows(X), rows(Y), SIZES, order
+    )
+    yield "train error", mine.train, other.train.numpy()
+    yield "dev error", mine.dev, other.dev.numpy()
+    yield "dev cost", np.array(costs[scratch_side]), np.array(costs[torch_side])
+
+
+def learning_curves(epochs: int) -> Iterator[Compared]:
+    """Yield train and dev errors over the size of the training set, and the dev costs.
+
+    Every size takes as many steps as `epochs` of the largest one.
+    """
+    for name, learner in LEARNERS.items():
+        for what, ours, theirs in _curves(replace(learner, epochs=epochs), learner.load()):
+            yield Compared(f"{name}, {what}", ours, theirs)
+
+
+class Searcher:
+    """One side of a search: its points, what they cost, and the space it zooms into."""
+
+    def __init__(self, side: Any, run: Any, epochs: int) -> None:
+        """Begin with a space in which one hyper-parameter matters more than the other."""
+        self.side, self._run = side, run
+        self._base, self._data = replace(SEARCHED, epochs=epochs), SEARCHED.load()
+        self.space = {
+            "learning_rate": side.LogUniform(low=1e-4, high=1.0),
+            "l2": side.LogUniform(low=1e-3, high=1.0),
+        }
+
+    def _objective(self, point: Mapping[str, Any]) -> float:
+        cost: float = history(replace(self._base, **point), self._data, self._run).dev_costs[-1]
+        return cost
+
+    @property
+    def grid(self) -> Array:
+        """The points of the grid, a row each."""
+        return _table(self.side.grid_points(self.space, PER_AXIS))
+
+    @property
+    def box(self) -> Array:
+        """The ends of the space, a row for each hyper-parameter."""
+        return np.array([[scale.low, scale.high] for scale in self.space.values()])
+
+    def round(self, U: Any) -> tuple[Array, Array]:
+        """Try the points at the draws U, zoom around the best; return points and costs."""
+        trials = self.side.caviar(self._objective, self.side.sample_points(self.space, U))
+        self.space = self.side.zoom(self.space, trials, KEPT)
+        return _table([one.point for one in trials]), np.array([one.cost for one in trials])
+
+
+def _table(points: list[dict[str, Any]]) -> Array:
+    return np.array([list(point.values()) for point in points])
+
+
+def search_points(epochs: int) -> Iterator[Compared]:
+    """Yield draws on two scales, a grid, random points with their dev costs, and finer ones.
+
+    What spans decades is measured value by value, each by its own size.
+    """
+    rng = np.random.default_rng(SEED)
+    u = rng.random(DRAWN)
+    for scale in ("Uniform", "LogUniform"):
+        ours, theirs = (getattr(side, scale)(low=1e-4, high=1.0) for side in (search, their_search))
+        reference = theirs.sample(torch.from_numpy(u)).numpy()
+        name = f"learning rates, {scale}"
+        yield Compared(name, ours.sample(u), reference, FORWARD, gauge=reference)
+    mine = Searcher(search, scratch_side, epochs)
+    other = Searcher(their_search, torch_side, epochs)
+    yield Compared("grid", mine.grid, other.grid, FORWARD, gauge=other.grid)
+    for name in ("coarse", "fine"):
+        U = rng.random((2, PER_AXIS**2))
+        points, costs = mine.round(U)
+        reference, references = other.round(rows(U))
+        yield Compared(f"{name} points", points, reference, FORWARD, gauge=reference)
+        yield Compared(f"{name} dev costs", costs, references)
+        box = f"box around the best {KEPT}, {name}"
+        yield Compared(box, mine.box, other.box, FORWARD, gauge=other.box)
 
 
 DEMONSTRATIONS: Mapping[str, Demonstration] = {
-    "saddle": Demonstration(
-        description="four optimizers on a saddle and in a narrow valley", run=saddle
-    ),
-    "schedules": Demonstration(
-        description="the learning rate under each of eight schedules", run=schedules
-    ),
+    "saddle": Demonstration("four optimizers on a saddle and in a narrow valley", saddle),
+    "schedules": Demonstration("the learning rate under each of eight schedules", schedules),
     "moving-averages": Demonstration(
-        description="a year of temperatures averaged, with and without correction", run=averages
+        "a year of temperatures averaged, with and without correction", averages
     ),
     "layer-norms": Demonstration(
-        description="how activations and gradients vanish or explode with depth", run=layer_norms
+        "how activations and gradients vanish or explode with depth", layer_norms
     ),
     "learning-curves": Demonstration(
-        description="train and dev error over the size of the training set",
-        run=learning_curves,
-        epochs=40,
+        "train and dev error over the size of the training set", learning_curves, 40
     ),
     "search": Demonstration(
-        description="search points on linear and log scales, coarse to fine",
-        run=search_points,
-        epochs=20,
+        "search points on linear and log scales, coarse to fine", search_points, 20
     ),
     "gradient-check": Demonstration(
-        description="the error of difference quotients over their step", run=gradient_check
+        "the error of difference quotients over their step", gradient_check
     ),
     "trajectories": Demonstration(
-        description="how far both sides part in ten thousand steps, and at a kink",
-        run=trajectories,
-        epochs=-(-STEPS_TAKEN // STEPS_AN_EPOCH),
+        "how far both sides part in ten thousand steps, and at a kink",
+        trajectories,
+        -(-STEPS_TAKEN // STEPS_AN_EPOCH),
     ),
 }

@@ -16,13 +16,13 @@ class Experiment:
     description: str
     load: Callable[[], Data]
     layer_sizes: tuple[int, ...]
-    hidden: str
-    output: str
-    initializer: str
-    optimizer: str
     learning_rate: float
     epochs: int
     batch_size: int
+    hidden: str = "relu"
+    output: str = "sigmoid"
+    initializer: str = "he"
+    optimizer: str = "adam"
     l1: float = 0.0
     l2: float = 0.0
     keep_probs: tuple[float, ...] = ()  # one for each hidden layer, or none
@@ -49,10 +49,7 @@ _DIGITS = Experiment(
     description="1,797 real handwritten digits, softmax over ten classes",
     load=digits,
     layer_sizes=(64, 128, 64, 10),
-    hidden="relu",
     output="softmax",
-    initializer="he",
-    optimizer="adam",
     learning_rate=0.001,
     epochs=40,
     batch_size=64,
@@ -70,10 +67,6 @@ _MOONS = Experiment(
     description="two interleaved half circles, 300 points, noise 0.2",
     load=moons,
     layer_sizes=(2, 5, 2, 1),
-    hidden="relu",
-    output="sigmoid",
-    initializer="he",
-    optimizer="adam",
     learning_rate=0.0007,
     epochs=1000,
     batch_size=64,
@@ -82,9 +75,6 @@ _CIRCLES = Experiment(
     description="a circle inside a circle",
     load=circles,
     layer_sizes=(2, 10, 5, 1),
-    hidden="relu",
-    output="sigmoid",
-    initializer="he",
     optimizer="gradient_descent",
     learning_rate=0.05,  # at 0.1 the x10 weights cross kinks until round-off decides the run
     epochs=3000,
@@ -94,10 +84,6 @@ _NOISY = Experiment(
     description="120 points of two classes that overlap, nothing against overfitting",
     load=noisy,
     layer_sizes=(2, 20, 20, 1),
-    hidden="relu",
-    output="sigmoid",
-    initializer="he",
-    optimizer="adam",
     learning_rate=0.01,
     epochs=600,
     batch_size=120,
@@ -122,9 +108,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         description="569 real tumours, benign or malignant, normalized inputs",
         load=breast_cancer,
         layer_sizes=(30, 16, 8, 1),
-        hidden="relu",
-        output="sigmoid",
-        initializer="he",
         optimizer="momentum",
         learning_rate=0.1,
         epochs=40,
@@ -136,7 +119,6 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         load=planar,
         layer_sizes=(2, 4, 1),
         hidden="tanh",
-        output="sigmoid",
         initializer="small_normal",
         optimizer="gradient_descent",
         learning_rate=1.2,
@@ -144,20 +126,17 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         batch_size=400,
     ),
     "moons": _MOONS,
-    "circles-zeros": replace(
-        _CIRCLES, description="a circle inside a circle, from weights of zero", initializer="zeros"
-    ),
-    "circles-large": replace(
-        _CIRCLES,
-        description="a circle inside a circle, from random weights x10",
-        initializer="large_normal",
-    ),
-    "circles-xavier": replace(
-        _CIRCLES,
-        description="a circle inside a circle, from Xavier's weights",
-        initializer="xavier",
-    ),
-    "circles-he": replace(_CIRCLES, description="a circle inside a circle, from He's weights"),
+    **{
+        f"circles-{name}": replace(
+            _CIRCLES, description=f"a circle inside a circle, from {weights}", initializer=kind
+        )
+        for name, kind, weights in (
+            ("zeros", "zeros", "weights of zero"),
+            ("large", "large_normal", "random weights x10"),
+            ("xavier", "xavier", "Xavier's weights"),
+            ("he", "he", "He's weights"),
+        )
+    },
     "noisy": _NOISY,
     "noisy-l2": replace(
         _NOISY, description="120 points of two classes that overlap, with an L2 penalty", l2=1.0
@@ -167,14 +146,17 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         description="120 points of two classes that overlap, with dropout",
         keep_probs=(0.6, 0.7),
     ),
-    "moons-gradient-descent": replace(
-        _RACE, description="the moons by gradient descent", optimizer="gradient_descent"
-    ),
-    "moons-momentum": replace(
-        _RACE, description="the moons by gradient descent with momentum", optimizer="momentum"
-    ),
-    "moons-rmsprop": replace(_RACE, description="the moons by RMSprop", optimizer="rmsprop"),
-    "moons-adam": replace(_RACE, description="the moons by Adam"),
+    **{
+        f"moons-{name.replace('_', '-')}": replace(
+            _RACE, description=f"the moons by {words}", optimizer=name
+        )
+        for name, words in (
+            ("gradient_descent", "gradient descent"),
+            ("momentum", "gradient descent with momentum"),
+            ("rmsprop", "RMSprop"),
+            ("adam", "Adam"),
+        )
+    },
     "moons-constant": replace(
         _WANDERING, description="the moons at a constant learning rate", schedule="constant"
     ),

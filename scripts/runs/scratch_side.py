@@ -1,11 +1,11 @@
-"""The side by hand: a run in NumPy, set up from shared draws; torch is never imported."""
+"""The side by hand: a run in NumPy, set up from the shared start; torch is never imported."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from runs.datasets import Array
-from runs.draws import Draws, Side
+from runs.start import Side, Start
 from scratch.batch_norm import running_averages
 from scratch.early_stopping import EarlyStopping
 from scratch.network import outputs
@@ -14,10 +14,10 @@ from scratch.schedules import SCHEDULES
 from scratch.training import History, evaluate, training_steps
 
 
-def set_up(draws: Draws) -> Side:
+def set_up(start: Start) -> Side:
     """Return the run by hand, before its first step."""
-    experiment, network, data = draws.experiment, draws.network, draws.data
-    parameters, history, rate = draws.parameters.copy(), History(), experiment.learning_rate
+    experiment, network, data = start.experiment, start.network, start.data
+    parameters, history, rate = start.parameters.copy(), History(), experiment.learning_rate
     running = None
     if network.batch_norm:
         running = running_averages(network.layer_sizes, parameters.theta.dtype)
@@ -32,17 +32,18 @@ def set_up(draws: Draws) -> Side:
         optimizer=OPTIMIZERS[experiment.optimizer](learning_rate=rate),
         dev=data.dev,
         history=history,
-        masks=draws.masks(),
+        masks=start.masks(),
         running=running,
         schedule=schedule,
         early_stopping=stop,
-        **draws.run(),
+        **start.choices(),
     )
 
     def values() -> Mapping[str, Array]:
         return {**parameters, **(running or {})}
 
     return Side(
+        model=parameters,
         history=history,
         steps=steps,
         values=values,

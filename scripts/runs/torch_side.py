@@ -1,4 +1,4 @@
-"""The side of PyTorch: the same run, set up from the same draws on any device."""
+"""The side of PyTorch: the same run, set up from the same start on any device."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from parity_tests.compare.bridge import columns, masks_to_torch, rows, twin, unload, unload_running
 from runs.datasets import Array
-from runs.draws import Draws, Side
+from runs.start import Side, Start
 from torch_ref.early_stopping import EarlyStopping
 from torch_ref.network import outputs
 from torch_ref.optimizers import OPTIMIZERS
@@ -14,11 +14,11 @@ from torch_ref.schedules import SCHEDULES
 from torch_ref.training import History, evaluate, training_steps
 
 
-def set_up(draws: Draws, device: str = "cpu") -> Side:
+def set_up(start: Start, device: str = "cpu") -> Side:
     """Return torch's run, before its first step."""
-    experiment, history, masks = draws.experiment, History(), draws.masks()
-    module = twin(draws.network, draws.parameters, device)
-    X, Y, X_dev, Y_dev, X_test, Y_test = (rows(one, device) for pair in draws.data for one in pair)
+    experiment, history, masks = start.experiment, History(), start.masks()
+    module = twin(start.network, start.parameters, device)
+    X, Y, X_dev, Y_dev, X_test, Y_test = (rows(one, device) for pair in start.data for one in pair)
     optimizer = OPTIMIZERS[experiment.optimizer](
         module.parameters(), learning_rate=experiment.learning_rate
     )
@@ -36,14 +36,15 @@ def set_up(draws: Draws, device: str = "cpu") -> Side:
         masks=None if masks is None else (masks_to_torch(one, device) for one in masks),
         schedule=schedule,
         early_stopping=stop,
-        **draws.run(),
+        **start.choices(),
     )
 
     def values() -> Mapping[str, Array]:
-        running = unload_running(module) if draws.network.batch_norm else {}
+        running = unload_running(module) if start.network.batch_norm else {}
         return {**unload(module), **running}
 
     return Side(
+        model=module,
         history=history,
         steps=steps,
         values=values,

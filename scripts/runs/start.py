@@ -1,4 +1,4 @@
-"""What both sides of a training share: the draws they start from, and what a run can be asked."""
+"""The start that both sides of a training share, and a side's run, taken step by step."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from runs.experiments import Experiment
 from scratch.batch_norm import BatchNorm
 from scratch.dropout import mask_stream
 from scratch.initializers import initialize
-from scratch.mini_batches import draw_orders
+from scratch.mini_batches import draw_orders, partition
 from scratch.network import Network
 from scratch.parameters import Parameters
 
 
 @dataclass(frozen=True)
-class Draws:
-    """What both sides start from: examples, initial weights, the orders of all epochs."""
+class Start:
+    """Examples, initial weights and the orders of all epochs, from which both sides start."""
 
     experiment: Experiment
     data: Data
@@ -53,13 +53,20 @@ class Draws:
             dtype=self.parameters.theta.dtype,
         )
 
-    def run(self) -> dict[str, Any]:
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the mini-batch of every step: (X, Y), or (X, Y, masks) where units are dropped."""
+        masks, (X, Y) = self.masks(), self.data.train
+        for order in self.orders:
+            for batch in partition(order, self.experiment.batch_size):
+                yield X[:, batch], Y[:, batch], *([next(masks)] if masks else [])
+
+    def choices(self) -> dict[str, Any]:
         """Return the arguments that both training loops take as they are."""
         names = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
         return {"orders": self.orders, **{name: getattr(self.experiment, name) for name in names}}
 
 
-def draw(experiment: Experiment, dtype: str) -> Draws:
+def draw(experiment: Experiment, dtype: str) -> Start:
     """Draw weights and orders from the experiment's seed; every dtype starts from the same ones."""
     data = experiment.load().astype(dtype)
     network = Network(
@@ -74,13 +81,14 @@ def draw(experiment: Experiment, dtype: str) -> Draws:
         network.layer_sizes, experiment.initializer, rng, dtype, batch_norm=experiment.batch_norm
     )
     orders = draw_orders(data.train[0].shape[1], experiment.epochs, rng)
-    return Draws(experiment, data, network, parameters, orders)
+    return Start(experiment, data, network, parameters, orders)
 
 
 @dataclass
 class Side:
     """One side's run, taken step by step."""
 
+    model: Any  # its parameters or its module, live
     history: Any
     steps: Iterator[Any]
     values: Callable[[], Mapping[str, Array]]  # parameters and running averages, live or copied
@@ -92,7 +100,7 @@ class Side:
     ) -> Side:
         """Take every step and return the side itself."""
         for step in self.steps:
-            if bar:
+            if bar is not None:
                 bar(step, self.history)
             if step.ends_epoch:
                 after_epoch(step.epoch)
