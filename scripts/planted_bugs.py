@@ -18,8 +18,6 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from parity_tests.planted_bugs import PLANTED_BUGS
-from parity_tests.planting import PlantedBug
 from tqdm import tqdm
 
 from mutants.fork_server import (
