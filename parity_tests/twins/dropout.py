@@ -360,7 +360,7 @@ REPLAYED = FunctionTwin(
     exact=True,
     draw=draw_replayed,
     cases={"keep_prob": keep_probs},
-    edges={"nothing dropped": {"keep_prob": 1.0}},
+    edges={"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0}},
     mistakes=REPLAYED_MISTAKES,
 )
 

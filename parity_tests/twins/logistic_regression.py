@@ -277,7 +277,7 @@ LOOPS = propagated(
 
 
 def draw_descent(
-    rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 60, **settings: Any
+    rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 30, **settings: Any
 ) -> Case:
     """Draw data and how to descend."""
     return {**draw_data(rng, **settings), "learning_rate": learning_rate, "steps": steps}
@@ -313,7 +313,7 @@ DESCENT = FunctionTwin(
     budget=STEP,
     draw=draw_descent,
     edges={**SHAPES, "a long way": {"steps": 300}},
-    cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 30)},
+    cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 10)},
     gauges=descent_gauges,
     weight=0.2,
     mistakes=DESCENT_MISTAKES,
