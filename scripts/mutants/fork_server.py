@@ -61,7 +61,7 @@ UNCHANGED = (
 
 #: flags of pytest: nothing is written, nothing printed.
 QUIET = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--assert=plain"]
-QUIET += ["-c", str(ROOT / "pyproject.toml"), f"--rootdir={ROOT}"]
+QUIET += ["-p", "no:randomly"]
 QUIET += ["--hypothesis-profile=few", *(f"--deselect={one}" for one in UNCHANGED)]
 
 #: what a server holds beside torch and hypothesis.

@@ -212,6 +212,19 @@ def test_every_public_function_is_called_by_a_row(stem):
                 assert f"{package}.{stem}.{name}" in called
 
 
+#: functions that leave validation to the loop they walk, or to a check of rates that they share.
+ELSEWHERE = {"train", "adam", "gradient_descent", "momentum", "rmsprop"}
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_public_function_is_validated(stem):
+    """A function without expectations would pass the check of refusals unasked."""
+    for package in ("scratch", "torch_ref"):
+        for name, value in public(package, stem).items():
+            if computes(name, value) and inspect.isfunction(value) and name not in ELSEWHERE:
+                assert value.__door__, f"{package}.{stem}.{name}"
+
+
 def test_a_missing_proof_would_be_seen(claims):
     """A module without marks claims nothing."""
     assert claimed(ModuleType("empty")) == set()
