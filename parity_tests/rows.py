@@ -14,11 +14,11 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -54,8 +54,6 @@ SIDES = ("scratch", "torch_ref")
 
 #: first entry of every seed: no seed that a person writes gives the same stream.
 ENTROPY = 0x70617269747920
-
-Row = TypeVar("Row", bound="Twin")
 
 
 def nothing_missing() -> str:
@@ -350,10 +348,6 @@ class Twin:
         """Yield the functions of both sides that the row itself calls, with their arguments."""
         yield from ()
 
-    def planted(self: Row, module: ModuleType) -> Row | None:
-        """Return the row with the functions of a changed module, None where it uses none of it."""
-        return None
-
 
 def public(function: Any) -> bool:
     """Tell whether a function is a public one of a stem of either side."""
@@ -362,13 +356,6 @@ def public(function: Any) -> bool:
     )
     package = getattr(function, "__module__", "").split(".")[0]
     return package in SIDES and getattr(function, "__name__", "") in getattr(module, "__all__", ())
-
-
-def exchanged(function: Any, module: ModuleType) -> Any:
-    """Return a changed module's function of the same name; the function itself if elsewhere."""
-    if getattr(function, "__module__", None) != module.__name__:
-        return function
-    return getattr(module, function.__name__)
 
 
 def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -528,11 +515,6 @@ class PairTwin(Twin):
         """Return the budget of the output or of gradients."""
         return self.budget if quantity == "output" else self.gradient_budget
 
-    def planted(self, module: ModuleType) -> PairTwin | None:
-        """Return the row with a changed pair."""
-        pair = Pair(*(exchanged(one, module) for one in self.ours))
-        return None if pair == self.ours else replace(self, ours=pair)
-
 
 def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
     """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
@@ -636,13 +618,6 @@ class FunctionTwin(Twin):
         """Return the budget of a quantity."""
         return self.budgets.get(quantity, self.budget)
 
-    def planted(self, module: ModuleType) -> FunctionTwin | None:
-        """Return the row with a changed function of either side."""
-        changed = [exchanged(one, module) for one in (self.ours, self.theirs)]
-        if changed == [self.ours, self.theirs]:
-            return None
-        return replace(self, ours=changed[0], theirs=changed[1])
-
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerTwin(Twin):
@@ -740,11 +715,6 @@ class OptimizerTwin(Twin):
             return evaluate(self.torch, parameters=tensors, alpha=learning_rate, **choices)
 
         return self.torch_run(make, case)
-
-    def planted(self, module: ModuleType) -> OptimizerTwin | None:
-        """Return the row with a changed rule."""
-        changed = exchanged(self.ours, module)
-        return None if changed is self.ours else replace(self, ours=changed)
 
 
 #: entries of a walk's case beside the choices of its rule.
