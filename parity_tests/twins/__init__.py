@@ -13,8 +13,9 @@ __all__ = ["all_twins", "stems", "twin"]
 
 
 def stems() -> list[str]:
-    """Return the stems that have a file of rows."""
-    return sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+    """Return the stems that have a file of rows; the course's vocabulary stands on the others."""
+    names = (path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+    return sorted(names, key=lambda name: (name.startswith("course_"), name))
 
 
 @cache
