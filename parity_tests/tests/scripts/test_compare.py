@@ -193,6 +193,7 @@ def test_a_quantity_is_judged_by_its_own_budget(script):
     broken = np.array([1.0, np.nan])
     for pair in ((one, broken), (broken, one), (broken, broken)):
         assert not agreement.judge([agreement.Compared("cost", *pair)]).inside
+    assert not agreement.Agreement(float("nan"), "cost").inside
     for theirs in (one[:1], one[None], np.float64(1), one.astype(np.float32)):
         with pytest.raises(ValueError, match="expected both sides of paths alike"):
             agreement.Compared("paths", one, theirs).measured(eps)

@@ -260,6 +260,13 @@ def judged(script, found, outcomes, path):
         session.keep(one, mutation.Outcome(*outcome))
 
 
+def test_a_mutant_that_no_test_fails_survives(script):
+    mutation, verdict = script("mutation"), script("mutants.fork_server").Verdict
+    assert mutation._outcome(verdict(ran=2)).status == "survived"
+    killed = mutation._outcome(verdict(failed=("test_f",), how="failure", message="differs"))
+    assert (killed.status, killed.test, killed.reason) == ("killed", "test_f", "differs")
+
+
 def test_outcomes_are_held_against_the_list(mutants_of, script, tmp_path, capsys):
     mutation, mutants, found = script("mutation"), script("mutants.mutants"), mutants_of(SHORT)
     listed = [found[0].change(), found[3].change()]

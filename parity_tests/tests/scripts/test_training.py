@@ -89,6 +89,12 @@ def test_training_by_hand_never_imports_torch(alone):
     subprocess.run(**alone(code), check=True)
 
 
+@pytest.mark.parametrize("name", ["runs.start", "runs.scratch_side", "train_scratch"])
+def test_the_side_by_hand_holds_no_torch(script, name):
+    held = {getattr(one, "__name__", "") for one in vars(script(name)).values()}
+    assert not {one for one in held if one.partition(".")[0] in ("torch", "torch_ref")}
+
+
 def test_a_reader_that_has_gone_is_no_failure(alone):
     """A closed pipe, noticed when the output is flushed: status 141 and nothing on stderr."""
     code = "from runs import command_line; command_line.leave(lambda: print('x' * 10) or 0)"
