@@ -229,6 +229,11 @@ def descent(module: Any, function: str, **row: Any) -> FunctionTwin:
 DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
 
 
+#: a gradient is a mean of errors up to 1 of either sign: where they cancel, the round-off of their
+#: size is left in a parameter, as a share of the budget of trainings.
+CANCELLED = GRADIENT.eps / TRAINING.eps
+
+
 def draw_training(
     rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 30, **choices: Any
 ) -> Case:
@@ -254,8 +259,8 @@ def training(
         return torch_training(start, data, make(**choices), epochs, hidden, size)
 
     def gauges(**case: Any) -> Values:
-        """Return the size of each parameter after it, where gradients may have cancelled."""
-        return {name: np.abs(one).max() + 1e-3 for name, one in run(**case).items()}
+        """Return the size of each parameter after it, and the round-off of steps that cancelled."""
+        return {name: np.abs(one).max() + CANCELLED for name, one in run(**case).items()}
 
     return FunctionTwin(
         ours=run,

@@ -174,7 +174,7 @@ TWINS = (
         source=f"{TAUGHT}; torch.optim.SGD",
         proves=("nn_model",),
         draw=partial(draw_training, sizes=(2, 4, 1), epochs=100),
-        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 60)},
+        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)},
         mistakes=(
             Mistake(
                 name="planar-tanh-derivative-from-Z",
