@@ -23,16 +23,13 @@ from parity_tests.plugin.claims import unproven, watching
 
 profiles.register()
 
-#: float32 is the same code in another dtype, and measured against torch's own error: fewer seeds.
-FLOAT32_SEEDS = 10
-
 #: how often a test may draw before it has to prove something.
 DRAWS = 10
 
 #: why a test of CUDA is skipped.
 NO_CUDA = "no CUDA device: torch.cuda.is_available() is False"
 
-#: what became of the report.
+#: Line about the report: the path it was written to, or the error.
 WRITTEN = pytest.StashKey[str]()
 
 #: whether a test has failed.
@@ -46,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marks; pin precision and algorithms, and threads, whose pools get in their way.
+    """Register the mark; pin precision and algorithms, and threads, whose pools get in their way.
 
     The end of the run puts back what was pinned.
     """
@@ -57,30 +54,16 @@ def pytest_configure(config: pytest.Config) -> None:
     pinned.enter_context(threadpool_limits(1, user_api="blas"))
     pinned.callback(torch.set_num_threads, torch.get_num_threads())
     torch.set_num_threads(1)
-    config.addinivalue_line("markers", "seeds(n): run the test with n seeds of `rng`")
-    config.addinivalue_line("markers", "parity(*names): what of the scratch stem this test proves")
+    config.addinivalue_line(
+        "markers", "parity(*names): public names of the stem that this test proves"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat a test marked with seeds(n), in both precisions where it takes a dtype.
+    """Run a test that takes a device on each that was asked for.
 
-    A test that takes a device runs on each that was asked for.
+    The ids of tests on the CPU are the same whatever is asked for.
     """
-    _spread_devices(metafunc)
-    mark = metafunc.definition.get_closest_marker("seeds")
-    if mark is None:
-        return
-    seeds: list[tuple[type, int]] = [(np.float64, seed) for seed in range(mark.args[0])]
-    if "dtype" not in metafunc.fixturenames:
-        metafunc.parametrize("seed", range(mark.args[0]), ids=lambda seed: f"seed{seed}")
-        return
-    seeds += [(np.float32, seed) for seed in range(min(mark.args[0], FLOAT32_SEEDS))]
-    ids = [f"{dtype.__name__}-seed{seed}" for dtype, seed in seeds]
-    metafunc.parametrize(("dtype", "seed"), seeds, ids=ids)
-
-
-def _spread_devices(metafunc: pytest.Metafunc) -> None:
-    """Name CUDA in the ids of its tests; those of the CPU are the same whatever is asked for."""
     devices = options.chosen_devices(metafunc.config)
     if "device" not in metafunc.fixturenames or devices == ("cpu",):
         return
@@ -124,13 +107,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def seed() -> int:
-    """Return the number of the seed where no mark repeats the test."""
-    return 0
-
-
-@pytest.fixture
-def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Return a generator seeded by the test's module and id: order and -k never change a number.
 
     Nor does the device, and --parity-seed changes all of them.
@@ -138,7 +115,7 @@ def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
     name = re.sub(r"-cuda\b|\bcuda-|\[cuda\]", "", request.node.name)
     identity = f"{request.node.path.stem}::{name}"
     anew = options.chosen_seed(request.config)
-    return np.random.default_rng([seed, zlib.crc32(identity.encode()), *([anew] if anew else [])])
+    return np.random.default_rng([0, zlib.crc32(identity.encode()), *([anew] if anew else [])])
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -277,15 +277,6 @@ class Changed(SourceFileLoader):
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
-class _OneSeed:
-    """A plugin: of a test that is repeated with many seeds the first alone is run."""
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_generate_tests(self, metafunc: Any) -> None:
-        own = metafunc.definition.own_markers
-        own[:] = [pytest.mark.seeds(1).mark if one.name == "seeds" else one for one in own]
-
-
 class _Reporter:
     """A plugin that runs in a fork: it keeps failures and puts an end to what hangs."""
 
@@ -430,7 +421,7 @@ def _run_afresh(job: Job, out: Connection) -> None:
     reporter = _Reporter(out, job)
     signal.signal(signal.SIGPROF, reporter.hung)
     reporter.watch(60, "")
-    status = pytest.main([*QUIET, *job.files], plugins=[_OneSeed(), reporter])
+    status = pytest.main([*QUIET, *job.files], plugins=[reporter])
     if status not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED):
         reporter.answer("import", "collection", f"pytest ended with {status!r}")
     reporter.answer("never imported" if changed and not changed.loaded else "")
@@ -474,7 +465,7 @@ def _profile(files: Sequence[str], out: Connection) -> None:
     measured = Coverage(data_file=None, source=["scratch", "torch_ref"], config_file=False)
     clock, lines = _Clock(measured), {}
     measured.start()
-    pytest.main([*QUIET, *files], plugins=[_OneSeed(), clock])
+    pytest.main([*QUIET, *files], plugins=[clock])
     measured.stop()
     data = measured.get_data()
     for file in data.measured_files():
@@ -584,7 +575,7 @@ def main(kind: str, descriptor: str, *files: str) -> None:
     sys.dont_write_bytecode = True
     with contextlib.suppress(EOFError, BrokenPipeError):
         if kind == "warm":
-            pytest.main([*QUIET, *files], plugins=[_OneSeed(), _Warm(pipe)])
+            pytest.main([*QUIET, *files], plugins=[_Warm(pipe)])
         else:
             serve_cold(pipe)
 

@@ -41,8 +41,9 @@ def draw(rng, dtype):
     shapes = {"A_prev": (3, 5), "W": (4, 3), "b": (4, 1)}
     return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
 
-@pytest.mark.seeds(2)
-def test_linear(dtype, device, rng):
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_linear(dtype, number, device, rng):
     assert_twins(linear_forward, linear_backward, linear, draw(rng, dtype), rng, device=device)
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble, "f8", "int64"])
