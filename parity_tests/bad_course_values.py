@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Seen
+from scratch._validation import Seen
 from scratch.course import _kinds
 
 #: module of the kinds that are spoilt here.
@@ -23,7 +23,7 @@ NO_NUMBERS = (None, "text", [[1.0]], 1j, {"W1"}, object())
 def lengths(expected: Any, value: Any) -> list[str]:
     """Return the lengths that a value binds for the other arguments."""
     seen = Seen()
-    expected.admit("value", value, seen)
+    expected.check("value", value, seen)
     return list(seen.lengths)
 
 

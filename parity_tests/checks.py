@@ -254,7 +254,7 @@ def leaves_no_trace(row: Twin) -> None:
 def refuses(row: Twin) -> None:
     """Spoil each argument of each public function in every way that its validation excludes."""
     for path, function, arguments in calls_of(row):
-        table = getattr(function, "__door__", {})
+        table = getattr(function, "__validation__", {})
         for name, expected in table.items():
             if name not in arguments:
                 continue

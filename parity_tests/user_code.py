@@ -55,14 +55,14 @@ from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.validation import (
     Backward,
-    admit_budget,
-    admit_constants,
-    admit_device,
-    admit_inputs,
-    admit_layout,
-    admit_rng,
-    admit_whole,
     as_function,
+    check_budget,
+    check_constants,
+    check_device,
+    check_inputs,
+    check_layout,
+    check_rng,
+    check_whole,
     one_tensor,
     refuse_functions,
     with_cache,
@@ -157,14 +157,14 @@ def assert_parity(
         'witness: your function in longdouble'
     """
     refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
-    inputs, constants = admit_inputs(inputs), admit_constants(constants, inputs)
+    inputs, constants = check_inputs(inputs), check_constants(constants, inputs)
     budgets = {
-        "forward_budget": admit_budget("budget", budget, "forward"),
-        "gradient_budget": admit_budget("gradient_budget", gradient_budget, "gradient"),
-        "float32_floor": admit_budget("float32_floor", float32_floor, "other"),
+        "forward_budget": check_budget("budget", budget, "forward"),
+        "gradient_budget": check_budget("gradient_budget", gradient_budget, "gradient"),
+        "float32_floor": check_budget("float32_floor", float32_floor, "other"),
     }
-    witnessed, rng = admit_whole("witnessed", witnessed), admit_rng(rng)
-    device, bridge = admit_device(device), admit_layout(layout)
+    witnessed, rng = check_whole("witnessed", witnessed), check_rng(rng)
+    device, bridge = check_device(device), check_layout(layout)
     reference = one_tensor(as_function(theirs, inputs, names, bridge, device))
     forward = with_cache(ours, expected=backward is not None)
     case = _Case(forward, reference, inputs, constants, gauges, device, bridge)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scratch._door import Array
+from scratch._validation import Array
 
 #: entries in a block; five float32 blocks of this size fit a 1 MiB second-level cache.
 BLOCK = 32768

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scratch._door import Array, Floats, admit, describe
+from scratch._validation import Array, Floats, check, describe
 from scratch.batch_norm import running_averages
 from scratch.parameters import Parameters
 
@@ -48,7 +48,7 @@ def check_labels(network: Network, Y: Array) -> None:
             f"expected Y of shape (n_y, m) with n_y = {network.layer_sizes[-1]}, got {Y.shape}"
         )
     values = "one-hot" if network.output == "softmax" else "labels"
-    admit({"Y": Floats("n_y m", values)}, {"Y": Y})
+    check({"Y": Floats("n_y m", values)}, {"Y": Y})
 
 
 def check_masks(network: Network, masks: Any, m: int, dtype: Any, *, values: bool = True) -> None:

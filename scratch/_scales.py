@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from scratch._door import (
+from scratch._validation import (
     Array,
     Expected,
     Floats,
@@ -18,18 +18,18 @@ from scratch._door import (
     Number,
     Seen,
     Whole,
-    admit,
+    check,
     describe,
-    door,
+    validated,
 )
 
 
 class Draws(Floats):
     """Uniform draws in [0, 1)."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other arrays as `Floats` does, and numbers outside with ValueError."""
-        super().admit(name, value, seen)
+        super().check(name, value, seen)
         if not (value.min() >= 0 and value.max() < 1):
             raise ValueError(f"expected {name} to hold draws in [0, 1), got {value!r}")
 
@@ -37,9 +37,9 @@ class Draws(Floats):
 class _Exact:
     """A whole number among those that floats hold, up to 2^53 either way."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and numbers beyond (ValueError)."""
-        Whole(-(2**53)).admit(name, value, seen)
+        Whole(-(2**53)).check(name, value, seen)
         if value > 2**53:
             raise ValueError(f"expected {name} to be at most 2^53, got {value}")
 
@@ -47,7 +47,7 @@ class _Exact:
 class Space:
     """A mapping of names to scales."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and no scale at all (ValueError)."""
         if not isinstance(value, Mapping) or not all(
             isinstance(key, str) and isinstance(one, Scale) for key, one in value.items()
@@ -73,7 +73,7 @@ class Scale(ABC):
 
     def __post_init__(self) -> None:
         """Refuse bad choices."""
-        admit({"low": self.domain, "high": self.domain}, {"low": self.low, "high": self.high})
+        check({"low": self.domain, "high": self.domain}, {"low": self.low, "high": self.high})
         if self.low > self.high:
             raise ValueError(f"expected low <= high, got low = {self.low} and high = {self.high}")
         for name in ("low", "high"):
@@ -87,7 +87,7 @@ class Scale(ABC):
     def from_axis(self, places: Array) -> Array:
         """Return the values at these places on the axis, same shape."""
 
-    @door(u=Draws("n"))
+    @validated(u=Draws("n"))
     def sample(self, u: Array) -> Array | Indices:
         """Return the values, shape (n,), at the fractions u, (n,), of the way from low to high.
 
@@ -96,7 +96,7 @@ class Scale(ABC):
         with np.errstate(over="ignore"):  # an end beyond the dtype's largest number is refused
             ends = np.array([self.low, self.high], u.dtype)
         names = [f"{name} as {u.dtype}" for name in ("low", "high")]
-        admit(dict.fromkeys(names, self.domain), dict(zip(names, ends, strict=True)))
+        check(dict.fromkeys(names, self.domain), dict(zip(names, ends, strict=True)))
         start, stop = self.to_axis(ends)
         return np.clip(self.from_axis(start + u * (stop - start)), self.low, self.high)
 
@@ -183,7 +183,7 @@ class Integers(Uniform):
         for name in ("low", "high"):
             object.__setattr__(self, name, int(getattr(self, name)))
 
-    @door(u=Draws("n"))
+    @validated(u=Draws("n"))
     def sample(self, u: Array) -> Indices:
         """Return the whole numbers, shape (n,), at the fractions u, (n,), of the range."""
         # even the largest u below 1 times the count rounds to less than the count

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Number, Seen, describe
+from scratch._validation import Number, Seen, describe
 
 
 def network_shapes(
@@ -55,13 +55,13 @@ def check_keep_probs(keep_probs: Any, layer_sizes: tuple[int, ...]) -> None:
             f"expected keep_probs for each of {hidden} hidden layers, or none, got {keep_probs}"
         )
     for l, keep_prob in enumerate(keep_probs, start=1):
-        Number("(0, 1]").admit(f"keep_prob of layer {l}", keep_prob, Seen())
+        Number("(0, 1]").check(f"keep_prob of layer {l}", keep_prob, Seen())
 
 
 class LayerSizes:
     """Two or more whole numbers from 1 up."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and sizes (ValueError)."""
         check_layer_sizes(value)
         seen.layer_sizes = tuple(value)
@@ -70,6 +70,6 @@ class LayerSizes:
 class KeepProbs:
     """One number in (0, 1] for each hidden layer of the layer sizes before it, or none."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), numbers and counts (ValueError)."""
         check_keep_probs(value, seen.layer_sizes)

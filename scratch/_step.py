@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Array, unchecked
+from scratch._validation import Array, unchecked
 from scratch.activations import ACTIVATIONS
 from scratch.batch_norm import (
     BatchNormCache,

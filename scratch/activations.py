@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import Array, Instance, door
+from scratch._validation import Array, Instance, validated
 
 __all__ = [
     "ACTIVATIONS",
@@ -81,7 +81,7 @@ class Activation(NamedTuple):
     backward: Callable[[Array, Any], dict[str, Array]] | None
 
 
-@door(Z="n m")
+@validated(Z="n m")
 def identity_forward(Z: Array) -> tuple[Array, IdentityCache]:
     """Return A = Z, shape (n, m), and the cache for `identity_backward`.
 
@@ -90,7 +90,7 @@ def identity_forward(Z: Array) -> tuple[Array, IdentityCache]:
     return Z.copy(), IdentityCache(Z)
 
 
-@door(cache=Instance(IdentityCache, Z="n m"), dA="n m")
+@validated(cache=Instance(IdentityCache, Z="n m"), dA="n m")
 def identity_backward(dA: Array, cache: IdentityCache) -> dict[str, Array]:
     """Pull dA, shape (n, m), back: dZ = dA.
 
@@ -99,7 +99,7 @@ def identity_backward(dA: Array, cache: IdentityCache) -> dict[str, Array]:
     return {"Z": dA.copy()}
 
 
-@door(Z="n m")
+@validated(Z="n m")
 def sigmoid_forward(Z: Array) -> tuple[Array, SigmoidCache]:
     """Return A = 1 / (1 + e^-Z), shape (n, m), without overflow for any finite Z.
 
@@ -110,7 +110,7 @@ def sigmoid_forward(Z: Array) -> tuple[Array, SigmoidCache]:
     return A, SigmoidCache(A)
 
 
-@door(cache=Instance(SigmoidCache, A="n m"), dA="n m")
+@validated(cache=Instance(SigmoidCache, A="n m"), dA="n m")
 def sigmoid_backward(dA: Array, cache: SigmoidCache) -> dict[str, Array]:
     """Pull dA, shape (n, m), back: dZ = dA * A (1 - A).
 
@@ -120,7 +120,7 @@ def sigmoid_backward(dA: Array, cache: SigmoidCache) -> dict[str, Array]:
     return {"Z": dA * A * (1 - A)}
 
 
-@door(Z="n m")
+@validated(Z="n m")
 def tanh_forward(Z: Array) -> tuple[Array, TanhCache]:
     """Return A = (e^Z - e^-Z) / (e^Z + e^-Z), shape (n, m), and the cache.
 
@@ -130,7 +130,7 @@ def tanh_forward(Z: Array) -> tuple[Array, TanhCache]:
     return A, TanhCache(A)
 
 
-@door(cache=Instance(TanhCache, A="n m"), dA="n m")
+@validated(cache=Instance(TanhCache, A="n m"), dA="n m")
 def tanh_backward(dA: Array, cache: TanhCache) -> dict[str, Array]:
     """Pull dA, shape (n, m), back: dZ = dA * (1 - A^2).
 
@@ -140,7 +140,7 @@ def tanh_backward(dA: Array, cache: TanhCache) -> dict[str, Array]:
     return {"Z": dA * (1 - A**2)}
 
 
-@door(Z="n m")
+@validated(Z="n m")
 def relu_forward(Z: Array) -> tuple[Array, ReluCache]:
     """Return A = max(0, Z), shape (n, m), and the cache.
 
@@ -149,7 +149,7 @@ def relu_forward(Z: Array) -> tuple[Array, ReluCache]:
     return np.maximum(Z, 0), ReluCache(Z)
 
 
-@door(cache=Instance(ReluCache, Z="n m"), dA="n m")
+@validated(cache=Instance(ReluCache, Z="n m"), dA="n m")
 def relu_backward(dA: Array, cache: ReluCache) -> dict[str, Array]:
     """Pull dA, shape (n, m), back: dZ = dA where Z > 0, else 0, at Z = 0 too as in torch.
 
@@ -159,7 +159,7 @@ def relu_backward(dA: Array, cache: ReluCache) -> dict[str, Array]:
     return {"Z": dA * (Z > 0)}
 
 
-@door(Z="n m")
+@validated(Z="n m")
 def leaky_relu_forward(Z: Array) -> tuple[Array, LeakyReluCache]:
     """Return A = Z where Z > 0, else 0.01 Z, shape (n, m), and the cache.
 
@@ -168,7 +168,7 @@ def leaky_relu_forward(Z: Array) -> tuple[Array, LeakyReluCache]:
     return np.where(Z > 0, Z, LEAKY_SLOPE * Z), LeakyReluCache(Z)
 
 
-@door(cache=Instance(LeakyReluCache, Z="n m"), dA="n m")
+@validated(cache=Instance(LeakyReluCache, Z="n m"), dA="n m")
 def leaky_relu_backward(dA: Array, cache: LeakyReluCache) -> dict[str, Array]:
     """Pull dA, shape (n, m), back: dZ = dA where Z > 0, else 0.01 dA, at Z = 0 too as in torch.
 
@@ -178,7 +178,7 @@ def leaky_relu_backward(dA: Array, cache: LeakyReluCache) -> dict[str, Array]:
     return {"Z": np.where(Z > 0, dA, LEAKY_SLOPE * dA)}
 
 
-@door(Z="C m")
+@validated(Z="C m")
 def softmax_forward(Z: Array) -> tuple[Array, SoftmaxCache]:
     """Return A = e^Z / sum over the C classes of e^Z, shape (C, m), and the cache.
 
@@ -189,7 +189,7 @@ def softmax_forward(Z: Array) -> tuple[Array, SoftmaxCache]:
     return A, SoftmaxCache(A)
 
 
-@door(cache=Instance(SoftmaxCache, A="C m"), dA="C m")
+@validated(cache=Instance(SoftmaxCache, A="C m"), dA="C m")
 def softmax_backward(dA: Array, cache: SoftmaxCache) -> dict[str, Array]:
     """Pull dA, shape (C, m), back: dZ = A * (dA - sum over classes of A dA).
 
@@ -199,7 +199,7 @@ def softmax_backward(dA: Array, cache: SoftmaxCache) -> dict[str, Array]:
     return {"Z": A * (dA - (A * dA).sum(axis=0))}
 
 
-@door(Z="C m")
+@validated(Z="C m")
 def hardmax_forward(Z: Array) -> tuple[Array, None]:
     """Return the one-hot A, shape (C, m), 1 at the first largest Z of a column; no gradient.
 

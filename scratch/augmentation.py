@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import (
+from scratch._validation import (
     Array,
     Dtype,
     Expected,
@@ -20,8 +20,8 @@ from scratch._door import (
     Number,
     Whole,
     describe,
-    door,
     match_shape,
+    validated,
 )
 
 __all__ = [
@@ -44,7 +44,7 @@ class _WholeNumbers:
     def __init__(self, axes: str, low: int | None = None, high: int | None = None) -> None:
         self.axes, self.low, self.high = axes, low, high
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError), shapes and numbers (ValueError)."""
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
             raise TypeError(f"expected {name} to be an integer NumPy array, got {describe(value)}")
@@ -59,7 +59,7 @@ _IMAGES = Floats("height width channels m")
 _DRAW: dict[str, Expected] = {"m": Whole(1), "rng": Instance(Rng)}
 
 
-@door(probability=Number("[0, 1]"), **_DRAW)
+@validated(probability=Number("[0, 1]"), **_DRAW)
 def draw_flips(m: int, rng: Rng, probability: float = 0.5) -> Indices:
     """Draw for each of m images whether to flip it: 1 with that probability or 0, shape (m,).
 
@@ -68,7 +68,7 @@ def draw_flips(m: int, rng: Rng, probability: float = 0.5) -> Indices:
     return (rng.random(m) < probability).astype(int)
 
 
-@door(images=_IMAGES, flips=_WholeNumbers("m", 0, 1))
+@validated(images=_IMAGES, flips=_WholeNumbers("m", 0, 1))
 def horizontal_flip(images: Array, flips: Indices) -> Array:
     """Return images, (height, width, channels, m), mirrored left to right where flips (m,) is 1.
 
@@ -77,7 +77,7 @@ def horizontal_flip(images: Array, flips: Indices) -> Array:
     return np.where(flips == 1, images[:, ::-1], images)
 
 
-@door(padding=Whole(0), **_DRAW)
+@validated(padding=Whole(0), **_DRAW)
 def draw_offsets(m: int, padding: int, rng: Rng) -> Indices:
     """Draw where each crop begins, rows and columns in 0..2 padding, shape (2, m).
 
@@ -86,7 +86,7 @@ def draw_offsets(m: int, padding: int, rng: Rng) -> Indices:
     return rng.integers(0, 2 * padding + 1, (2, m))
 
 
-@door(images=_IMAGES, offsets=_WholeNumbers("2 m", 0), padding=Whole(0))
+@validated(images=_IMAGES, offsets=_WholeNumbers("2 m", 0), padding=Whole(0))
 def pad_and_crop(images: Array, offsets: Indices, padding: int) -> Array:
     """Return images, (height, width, channels, m), framed by zeros and cropped to their size.
 
@@ -102,7 +102,7 @@ def pad_and_crop(images: Array, offsets: Indices, padding: int) -> Array:
     return _moved(images, padding - offsets.astype(int))
 
 
-@door(largest=Whole(0), **_DRAW)
+@validated(largest=Whole(0), **_DRAW)
 def draw_shifts(m: int, largest: int, rng: Rng) -> Indices:
     """Draw how far each image moves down and to the right, in -largest..largest, shape (2, m).
 
@@ -111,7 +111,7 @@ def draw_shifts(m: int, largest: int, rng: Rng) -> Indices:
     return rng.integers(-largest, largest + 1, (2, m))
 
 
-@door(images=_IMAGES, shifts=_WholeNumbers("2 m"))
+@validated(images=_IMAGES, shifts=_WholeNumbers("2 m"))
 def shift(images: Array, shifts: Indices) -> Array:
     """Return images, (height, width, channels, m), moved by whole pixels, zeros moving in.
 
@@ -122,7 +122,7 @@ def shift(images: Array, shifts: Indices) -> Array:
     return _moved(images, shifts)
 
 
-@door(largest=Number("[0, inf)"), dtype=Dtype(), **_DRAW)
+@validated(largest=Number("[0, inf)"), dtype=Dtype(), **_DRAW)
 def draw_angles(m: int, largest: float, rng: Rng, dtype: Any = np.float64) -> Array:
     """Draw an angle in radians for each of m images, uniform in [-largest, largest], shape (m,).
 
@@ -133,7 +133,7 @@ def draw_angles(m: int, largest: float, rng: Rng, dtype: Any = np.float64) -> Ar
     return rng.uniform(-largest, largest, m).astype(dtype)
 
 
-@door(images=_IMAGES, angles="m")
+@validated(images=_IMAGES, angles="m")
 def rotate(images: Array, angles: Array) -> Array:
     """Return images, (height, width, channels, m), turned about their centre, zeros around them.
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import Array, Dtype, Expected, Floats, Instance, Number, admit, door
 from scratch._shapes import LayerSizes
+from scratch._validation import Array, Dtype, Expected, Floats, Instance, Number, check, validated
 from scratch.parameters import Parameters
 
 __all__ = [
@@ -43,7 +43,7 @@ class BatchNorm:
 
     def __post_init__(self) -> None:
         """Refuse bad choices."""
-        admit(_CHOICES, vars(self))
+        check(_CHOICES, vars(self))
 
 
 class BatchNormCache(NamedTuple):
@@ -56,7 +56,7 @@ class BatchNormCache(NamedTuple):
     variance: Array  # (n, 1), with 1/m
 
 
-@door(Z="n m", gamma="n 1", beta="n 1", epsilon=_EPSILON)
+@validated(Z="n m", gamma="n 1", beta="n 1", epsilon=_EPSILON)
 def batch_norm_forward(
     Z: Array, gamma: Array, beta: Array, epsilon: float = 1e-5
 ) -> tuple[Array, BatchNormCache]:
@@ -74,7 +74,7 @@ def batch_norm_forward(
     return gamma * Z_norm + beta, BatchNormCache(Z_norm, inv_std, gamma, mean, variance)
 
 
-@door(cache=Instance(BatchNormCache, Z_norm="n m", inv_std="n 1", gamma="n 1"), dZ_tilde="n m")
+@validated(cache=Instance(BatchNormCache, Z_norm="n m", inv_std="n 1", gamma="n 1"), dZ_tilde="n m")
 def batch_norm_backward(dZ_tilde: Array, cache: BatchNormCache) -> dict[str, Array]:
     """Pull the gradient of the output, (n, m), back to Z, gamma and beta.
 
@@ -94,7 +94,7 @@ def batch_norm_backward(dZ_tilde: Array, cache: BatchNormCache) -> dict[str, Arr
     }
 
 
-@door(
+@validated(
     Z="n m", gamma="n 1", beta="n 1", mean="n 1", variance=Floats("n 1", "sizes"), epsilon=_EPSILON
 )
 def batch_norm_predict(
@@ -111,7 +111,7 @@ def batch_norm_predict(
     return Z_tilde
 
 
-@door(layer_sizes=LayerSizes(), dtype=Dtype())
+@validated(layer_sizes=LayerSizes(), dtype=Dtype())
 def running_averages(layer_sizes: tuple[int, ...], dtype: Any = np.float64) -> Parameters:
     """Return {"mean1": zeros (n_1, 1), "variance1": ones (n_1, 1), ...}, before the first step.
 
@@ -128,7 +128,7 @@ def running_averages(layer_sizes: tuple[int, ...], dtype: Any = np.float64) -> P
     return averages
 
 
-@door(
+@validated(
     mean="n 1",
     variance=Floats("n 1", "sizes"),
     cache=Instance(BatchNormCache, mean="n 1", variance="n 1", Z_norm="n m"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scratch._blocks import blocks
-from scratch._door import Array, Instance, Number, door
+from scratch._validation import Array, Instance, Number, validated
 from scratch.parameters import Parameters
 
 __all__ = ["clip_by_global_norm", "clip_by_value", "global_norm"]
@@ -18,7 +18,7 @@ EPSILON = 1e-6
 _GRADIENTS, _LIMIT = Instance(Parameters), Number("(0, inf)")
 
 
-@door(gradients=_GRADIENTS, limit=_LIMIT)
+@validated(gradients=_GRADIENTS, limit=_LIMIT)
 def clip_by_value(gradients: Parameters, limit: float) -> Parameters:
     """Return the gradients with every entry cut to [-limit, limit]; their direction may change.
 
@@ -29,7 +29,7 @@ def clip_by_value(gradients: Parameters, limit: float) -> Parameters:
     return clipped
 
 
-@door(gradients=_GRADIENTS)
+@validated(gradients=_GRADIENTS)
 def global_norm(gradients: Parameters) -> np.floating[Any]:
     """Return the square root of the sum of squares over all gradients together, a scalar.
 
@@ -41,7 +41,7 @@ def global_norm(gradients: Parameters) -> np.floating[Any]:
     return norm
 
 
-@door(gradients=_GRADIENTS, limit=_LIMIT, epsilon=Number("[0, inf)"))
+@validated(gradients=_GRADIENTS, limit=_LIMIT, epsilon=Number("[0, inf)"))
 def clip_by_global_norm(
     gradients: Parameters, limit: float, epsilon: float = EPSILON
 ) -> Parameters:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import Array, Floats, Instance, Number, OneOf, door, unchecked
+from scratch._validation import Array, Floats, Instance, Number, OneOf, unchecked, validated
 from scratch.activations import hardmax_forward, sigmoid_forward, softmax_forward
 
 __all__ = [
@@ -109,7 +109,7 @@ def _label_over(Y: Array, A: Array) -> Array:
     return np.divide(Y, A, out=np.zeros_like(A), where=Y != 0)
 
 
-@door(A="n m", Y="n m", reduction=_REDUCTION)
+@validated(A="n m", Y="n m", reduction=_REDUCTION)
 def absolute_error_forward(
     A: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, AbsoluteErrorCache]:
@@ -121,7 +121,7 @@ def absolute_error_forward(
     return np.abs(Y - A).sum() / divisor, AbsoluteErrorCache(A, Y, divisor)
 
 
-@door(cache=Instance(AbsoluteErrorCache, A="n m", Y="n m"), dJ="")
+@validated(cache=Instance(AbsoluteErrorCache, A="n m", Y="n m"), dJ="")
 def absolute_error_backward(dJ: Any, cache: AbsoluteErrorCache) -> dict[str, Array]:
     """Pull the scalar dJ back: dA = dJ sign(A - Y), over m for "mean", 0 at A = Y.
 
@@ -131,7 +131,7 @@ def absolute_error_backward(dJ: Any, cache: AbsoluteErrorCache) -> dict[str, Arr
     return {"A": dJ / divisor * np.sign(A - Y)}
 
 
-@door(A=Floats("n m", "probabilities"), Y=Floats("n m", "labels"), reduction=_REDUCTION)
+@validated(A=Floats("n m", "probabilities"), Y=Floats("n m", "labels"), reduction=_REDUCTION)
 def binary_cross_entropy_forward(
     A: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, BinaryCrossEntropyCache]:
@@ -146,7 +146,7 @@ def binary_cross_entropy_forward(
     return J, BinaryCrossEntropyCache(A, Y, divisor)
 
 
-@door(cache=Instance(BinaryCrossEntropyCache, A="n m", Y="n m"), dJ="")
+@validated(cache=Instance(BinaryCrossEntropyCache, A="n m", Y="n m"), dJ="")
 def binary_cross_entropy_backward(dJ: Any, cache: BinaryCrossEntropyCache) -> dict[str, Array]:
     """Pull the scalar dJ back: dA = dJ (-Y / A + (1 - Y) / (1 - A)), over m for "mean".
 
@@ -156,7 +156,7 @@ def binary_cross_entropy_backward(dJ: Any, cache: BinaryCrossEntropyCache) -> di
     return {"A": dJ / divisor * (_label_over(1 - Y, 1 - A) - _label_over(Y, A))}
 
 
-@door(Z="n m", Y=Floats("n m", "labels"), reduction=_REDUCTION)
+@validated(Z="n m", Y=Floats("n m", "labels"), reduction=_REDUCTION)
 def binary_cross_entropy_with_logits_forward(
     Z: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, BinaryCrossEntropyWithLogitsCache]:
@@ -172,7 +172,7 @@ def binary_cross_entropy_with_logits_forward(
     return J, BinaryCrossEntropyWithLogitsCache(_sigmoid(Z)[0], Y, divisor)
 
 
-@door(cache=Instance(BinaryCrossEntropyWithLogitsCache, A="n m", Y="n m"), dJ="")
+@validated(cache=Instance(BinaryCrossEntropyWithLogitsCache, A="n m", Y="n m"), dJ="")
 def binary_cross_entropy_with_logits_backward(
     dJ: Any, cache: BinaryCrossEntropyWithLogitsCache
 ) -> dict[str, Array]:
@@ -184,7 +184,7 @@ def binary_cross_entropy_with_logits_backward(
     return {"Z": dJ / divisor * (A - Y)}
 
 
-@door(A=Floats("C m", "probabilities"), Y=Floats("C m", "one-hot"), reduction=_REDUCTION)
+@validated(A=Floats("C m", "probabilities"), Y=Floats("C m", "one-hot"), reduction=_REDUCTION)
 def cross_entropy_forward(
     A: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, CrossEntropyCache]:
@@ -198,7 +198,7 @@ def cross_entropy_forward(
     return -_label_times_log(Y, A).sum() / divisor, CrossEntropyCache(A, Y, divisor)
 
 
-@door(cache=Instance(CrossEntropyCache, A="C m", Y="C m"), dJ="")
+@validated(cache=Instance(CrossEntropyCache, A="C m", Y="C m"), dJ="")
 def cross_entropy_backward(dJ: Any, cache: CrossEntropyCache) -> dict[str, Array]:
     """Pull the scalar dJ back: dA = -dJ Y / A, over m for "mean", shape (C, m).
 
@@ -208,7 +208,7 @@ def cross_entropy_backward(dJ: Any, cache: CrossEntropyCache) -> dict[str, Array
     return {"A": -dJ / divisor * _label_over(Y, A)}
 
 
-@door(Z="C m", Y=Floats("C m", "one-hot"), reduction=_REDUCTION)
+@validated(Z="C m", Y=Floats("C m", "one-hot"), reduction=_REDUCTION)
 def cross_entropy_with_logits_forward(
     Z: Array, Y: Array, reduction: str = "mean"
 ) -> tuple[Any, CrossEntropyWithLogitsCache]:
@@ -225,7 +225,7 @@ def cross_entropy_with_logits_forward(
     return J, CrossEntropyWithLogitsCache(_softmax(Z)[0], Y, divisor)
 
 
-@door(cache=Instance(CrossEntropyWithLogitsCache, A="C m", Y="C m"), dJ="")
+@validated(cache=Instance(CrossEntropyWithLogitsCache, A="C m", Y="C m"), dJ="")
 def cross_entropy_with_logits_backward(
     dJ: Any, cache: CrossEntropyWithLogitsCache
 ) -> dict[str, Array]:
@@ -237,7 +237,7 @@ def cross_entropy_with_logits_backward(
     return {"Z": dJ / divisor * (A - Y)}
 
 
-@door(A=Floats("n m", "probabilities"), threshold=Number("[0, 1]"))
+@validated(A=Floats("n m", "probabilities"), threshold=Number("[0, 1]"))
 def predict_by_threshold(A: Array, threshold: float = 0.5) -> Array:
     """Return 1 where A > threshold, else 0, shape (n, m), in the form of Y.
 
@@ -246,7 +246,7 @@ def predict_by_threshold(A: Array, threshold: float = 0.5) -> Array:
     return np.greater(A, float(threshold)).astype(A.dtype)
 
 
-@door(A="C m")
+@validated(A="C m")
 def predict_by_argmax(A: Array) -> Array:
     """Return one-hot columns (C, m), 1 at the first largest A, in the form of Y.
 
@@ -255,7 +255,7 @@ def predict_by_argmax(A: Array) -> Array:
     return _hardmax(A)[0]
 
 
-@door(prediction=Floats("n m", "labels"), Y=Floats("n m", "labels"))
+@validated(prediction=Floats("n m", "labels"), Y=Floats("n m", "labels"))
 def accuracy(prediction: Array, Y: Array) -> float:
     """Return the fraction of the m columns in which every one of the n labels is right.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import (
+from scratch._validation import (
     Array,
     Expected,
     Floats,
@@ -20,7 +20,7 @@ from scratch._door import (
     Seen,
     Whole,
     describe,
-    door,
+    validated,
 )
 
 __all__ = ["REMEDIES", "Diagnosis", "LearningCurves", "diagnose", "learning_curves"]
@@ -60,7 +60,7 @@ class LearningCurves(NamedTuple):
 class _Sizes:
     """Whole numbers of at least 1, increasing: a list, a tuple or a 1-D array."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), none, too small or unsorted ones (ValueError)."""
         if isinstance(value, np.ndarray) and value.ndim == 1:
             value = value.tolist()
@@ -69,7 +69,7 @@ class _Sizes:
         if not value:
             raise ValueError(f"expected {name} to hold at least one size, got none")
         for index, size in enumerate(value):
-            Whole(1).admit(f"{name}[{index}]", size, seen)
+            Whole(1).check(f"{name}[{index}]", size, seen)
         if any(one >= other for one, other in pairwise(value)):
             raise ValueError(f"expected {name} to increase, got {list(value)}")
 
@@ -85,7 +85,7 @@ _ERRORS: dict[str, Expected] = {
 }
 
 
-@door(**_ERRORS)
+@validated(**_ERRORS)
 def diagnose(
     train_error: float, dev_error: float, optimal_error: float = 0.0, *, tolerance: float = 0.02
 ) -> Diagnosis:
@@ -106,7 +106,7 @@ def diagnose(
     return Diagnosis(avoidable_bias, variance, high_bias, high_variance, name, REMEDIES[name])
 
 
-@door(fit=Function(), X=Floats("n_x m"), Y=Floats("n_y m"), sizes=_Sizes(), order=Order("m"))
+@validated(fit=Function(), X=Floats("n_x m"), Y=Floats("n_y m"), sizes=_Sizes(), order=Order("m"))
 def learning_curves(
     fit: Callable[[Array, Array], tuple[float, float]],
     X: Array,

@@ -7,8 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import Array, Dtype, Floats, Instance, Number, Shape, Whole, door, unchecked
 from scratch._shapes import KeepProbs, LayerSizes
+from scratch._validation import (
+    Array,
+    Dtype,
+    Floats,
+    Instance,
+    Number,
+    Shape,
+    Whole,
+    unchecked,
+    validated,
+)
 
 __all__ = [
     "DropoutCache",
@@ -28,7 +38,7 @@ class DropoutCache(NamedTuple):
     mask: Array  # (n, m)
 
 
-@door(shape=Shape(), keep_prob=Number("(0, 1]"), rng=_RNG, dtype=Dtype())
+@validated(shape=Shape(), keep_prob=Number("(0, 1]"), rng=_RNG, dtype=Dtype())
 def draw_mask(
     shape: tuple[int, int], keep_prob: float, rng: np.random.Generator, dtype: Any = np.float64
 ) -> Array:
@@ -43,7 +53,7 @@ def draw_mask(
     return mask
 
 
-@door(A="n m", mask=Floats("n m", "mask"))
+@validated(A="n m", mask=Floats("n m", "mask"))
 def dropout_forward(A: Array, mask: Array) -> tuple[Array, DropoutCache]:
     """Return A * D, shape (n, m), whose expectation over masks is A, and the cache.
 
@@ -52,7 +62,7 @@ def dropout_forward(A: Array, mask: Array) -> tuple[Array, DropoutCache]:
     return A * mask, DropoutCache(mask)
 
 
-@door(cache=Instance(DropoutCache, mask="n m"), dA="n m")
+@validated(cache=Instance(DropoutCache, mask="n m"), dA="n m")
 def dropout_backward(dA: Array, cache: DropoutCache) -> dict[str, Array]:
     """Pull the gradient of the output, (n, m), back: dA * D, by the mask of the forward pass.
 
@@ -61,7 +71,7 @@ def dropout_backward(dA: Array, cache: DropoutCache) -> dict[str, Array]:
     return {"A": dA * cache.mask}
 
 
-@door(layer_sizes=LayerSizes(), keep_probs=KeepProbs(), m=Whole(1), rng=_RNG, dtype=Dtype())
+@validated(layer_sizes=LayerSizes(), keep_probs=KeepProbs(), m=Whole(1), rng=_RNG, dtype=Dtype())
 def draw_masks(
     layer_sizes: tuple[int, ...],
     keep_probs: tuple[float, ...],
@@ -82,7 +92,7 @@ def draw_masks(
     }
 
 
-@door(
+@validated(
     layer_sizes=LayerSizes(),
     keep_probs=KeepProbs(),
     m=Whole(1),

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Expected, Instance, Number, Optional, Whole, admit, describe
+from scratch._validation import Expected, Instance, Number, Optional, Whole, check, describe
 from scratch.parameters import Parameters
 
 __all__ = ["EarlyStopping", "EarlyStoppingState"]
@@ -46,11 +46,11 @@ class EarlyStopping:
             "patience": Whole(1),
             "min_improvement": Number("[0, inf)"),
         }
-        admit(table, {name: getattr(self, name) for name in table})
+        check(table, {name: getattr(self, name) for name in table})
 
     def init(self, parameters: Parameters, running: Parameters | None = None) -> EarlyStoppingState:
         """Return the state before the first epoch, with copies that `update` overwrites."""
-        _admit(parameters, running)
+        _check(parameters, running)
         return EarlyStoppingState(parameters.copy(), None if running is None else running.copy())
 
     def update(
@@ -90,17 +90,17 @@ def _overwrite(target: Parameters | None, source: Parameters | None) -> None:
         target.theta[:] = source.theta
 
 
-def _admit(parameters: Any, running: Any) -> None:
+def _check(parameters: Any, running: Any) -> None:
     """Raise TypeError unless these are parameters, and parameters or nothing."""
     kind = Instance(Parameters)
     table: dict[str, Expected] = {"parameters": kind, "running": Optional(kind)}
-    admit(table, {"parameters": parameters, "running": running})
+    check(table, {"parameters": parameters, "running": running})
 
 
 def _meet(state: Any, parameters: Any, running: Any) -> None:
     """Raise unless state and parameters belong together; constant time."""
-    admit({"state": Instance(EarlyStoppingState)}, {"state": state})
-    _admit(parameters, running)
+    check({"state": Instance(EarlyStoppingState)}, {"state": state})
+    _check(parameters, running)
     for name, kept, given in (
         ("parameters", state.parameters, parameters),
         ("running", state.running, running),

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import (
+from scratch._validation import (
     Array,
     Expected,
     Floats,
@@ -17,8 +17,8 @@ from scratch._door import (
     Number,
     Optional,
     describe,
-    door,
     unchecked,
+    validated,
 )
 from scratch.activations import LeakyReluCache, ReluCache
 from scratch.network import Network, cost_and_gradients, network_logits
@@ -78,7 +78,7 @@ def _value(cost: Cost, parameters: Parameters) -> Any:
     return J
 
 
-@door(cost=Function(), parameters=Instance(Parameters), **_STEP)
+@validated(cost=Function(), parameters=Instance(Parameters), **_STEP)
 def numerical_gradient(
     cost: Cost, parameters: Parameters, *, epsilon: float | None = None, two_sided: bool = True
 ) -> Parameters:
@@ -116,7 +116,7 @@ def numerical_gradient(
     return approximation
 
 
-@door(approximation="N", gradient="N")
+@validated(approximation="N", gradient="N")
 def relative_error(approximation: Array, gradient: Array) -> float:
     """Return ||approximation - gradient|| / (||approximation|| + ||gradient||) of vectors (N,).
 
@@ -136,7 +136,7 @@ def _errors(approximation: Array, gradient: Array) -> Array:
     return np.asarray(np.abs(approximation - gradient) / (norms or 1))
 
 
-@door(
+@validated(
     cost=Function(),
     parameters=Instance(Parameters, theta="N"),
     gradients=Instance(Parameters, theta="N"),
@@ -185,7 +185,7 @@ def _sides(X: Array, parameters: Parameters, network: Network, l1: float) -> Arr
     return np.concatenate([np.sign(one).ravel() for one in bent]) if bent else np.zeros(0)
 
 
-@door(
+@validated(
     X=Floats("n_x m"),
     Y=Floats("n_y m", "labels"),
     parameters=Instance(Parameters),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Array, Dtype, Instance, Number, OneOf, Shape, door
 from scratch._shapes import network_shapes
+from scratch._validation import Array, Dtype, Instance, Number, OneOf, Shape, validated
 from scratch.parameters import Parameters
 
 __all__ = [
@@ -32,7 +32,7 @@ _SCALE = Number("(0, inf)")
 _SHAPE = Shape()
 
 
-@door(shape=_SHAPE, rng=_RNG)
+@validated(shape=_SHAPE, rng=_RNG)
 def zeros(shape: Pair, rng: Rng) -> Array:
     """Return W = 0, shape (n, n_prev): every unit of a layer then learns the same.
 
@@ -41,7 +41,7 @@ def zeros(shape: Pair, rng: Rng) -> Array:
     return np.zeros(shape)
 
 
-@door(shape=_SHAPE, rng=_RNG, value=Number("(-inf, inf)"))
+@validated(shape=_SHAPE, rng=_RNG, value=Number("(-inf, inf)"))
 def constant(shape: Pair, rng: Rng, value: float = 1.0) -> Array:
     """Return W = value, shape (n, n_prev), as symmetric as zeros.
 
@@ -50,7 +50,7 @@ def constant(shape: Pair, rng: Rng, value: float = 1.0) -> Array:
     return np.full(shape, value, dtype=float)
 
 
-@door(shape=_SHAPE, rng=_RNG, scale=_SCALE)
+@validated(shape=_SHAPE, rng=_RNG, scale=_SCALE)
 def small_normal(shape: Pair, rng: Rng, scale: float = 0.01) -> Array:
     """Draw W ~ scale N(0, 1), shape (n, n_prev).
 
@@ -59,7 +59,7 @@ def small_normal(shape: Pair, rng: Rng, scale: float = 0.01) -> Array:
     return scale * rng.standard_normal(shape)
 
 
-@door(shape=_SHAPE, rng=_RNG, scale=_SCALE)
+@validated(shape=_SHAPE, rng=_RNG, scale=_SCALE)
 def small_uniform(shape: Pair, rng: Rng, scale: float = 0.01) -> Array:
     """Draw W ~ scale U[-1, 1), shape (n, n_prev).
 
@@ -68,7 +68,7 @@ def small_uniform(shape: Pair, rng: Rng, scale: float = 0.01) -> Array:
     return rng.uniform(-scale, scale, shape)
 
 
-@door(shape=_SHAPE, rng=_RNG, scale=_SCALE)
+@validated(shape=_SHAPE, rng=_RNG, scale=_SCALE)
 def large_normal(shape: Pair, rng: Rng, scale: float = 10.0) -> Array:
     """Draw W ~ scale N(0, 1), shape (n, n_prev), with a scale that saturates the units.
 
@@ -77,7 +77,7 @@ def large_normal(shape: Pair, rng: Rng, scale: float = 10.0) -> Array:
     return scale * rng.standard_normal(shape)
 
 
-@door(shape=_SHAPE, rng=_RNG)
+@validated(shape=_SHAPE, rng=_RNG)
 def xavier(shape: Pair, rng: Rng) -> Array:
     """Draw W ~ sqrt(1 / n_prev) N(0, 1), shape (n, n_prev), "Xavier" as taught, for tanh.
 
@@ -86,7 +86,7 @@ def xavier(shape: Pair, rng: Rng) -> Array:
     return math.sqrt(1 / shape[1]) * rng.standard_normal(shape)
 
 
-@door(shape=_SHAPE, rng=_RNG)
+@validated(shape=_SHAPE, rng=_RNG)
 def glorot(shape: Pair, rng: Rng) -> Array:
     """Draw W ~ sqrt(2 / (n_prev + n)) N(0, 1), shape (n, n_prev), Glorot's own.
 
@@ -95,7 +95,7 @@ def glorot(shape: Pair, rng: Rng) -> Array:
     return math.sqrt(2 / (shape[1] + shape[0])) * rng.standard_normal(shape)
 
 
-@door(shape=_SHAPE, rng=_RNG)
+@validated(shape=_SHAPE, rng=_RNG)
 def he(shape: Pair, rng: Rng) -> Array:
     """Draw W ~ sqrt(2 / n_prev) N(0, 1), shape (n, n_prev), for ReLU.
 
@@ -117,7 +117,7 @@ INITIALIZERS: Mapping[str, Callable[[Pair, Rng], Array]] = {
 }
 
 
-@door(initializer=OneOf(INITIALIZERS), rng=_RNG, dtype=Dtype(), batch_norm=Instance(bool))
+@validated(initializer=OneOf(INITIALIZERS), rng=_RNG, dtype=Dtype(), batch_norm=Instance(bool))
 def initialize(
     layer_sizes: tuple[int, ...],
     initializer: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from scratch._door import Array, Instance, door
+from scratch._validation import Array, Instance, validated
 
 __all__ = ["LinearCache", "linear_backward", "linear_forward"]
 
@@ -16,7 +16,7 @@ class LinearCache(NamedTuple):
     W: Array  # (n, n_prev)
 
 
-@door(A_prev="n_prev m", W="n n_prev", b="n 1")
+@validated(A_prev="n_prev m", W="n n_prev", b="n 1")
 def linear_forward(A_prev: Array, W: Array, b: Array) -> tuple[Array, LinearCache]:
     """Return Z = W A_prev + b, shape (n, m), and the cache for `linear_backward`.
 
@@ -25,7 +25,7 @@ def linear_forward(A_prev: Array, W: Array, b: Array) -> tuple[Array, LinearCach
     return W @ A_prev + b, LinearCache(A_prev, W)
 
 
-@door(cache=Instance(LinearCache, A_prev="n_prev m", W="n n_prev"), dZ="n m")
+@validated(cache=Instance(LinearCache, A_prev="n_prev m", W="n n_prev"), dZ="n m")
 def linear_backward(dZ: Array, cache: LinearCache) -> dict[str, Array]:
     """Pull dZ, shape (n, m), back to A_prev, W and b; the 1/m is already in the cost's gradient.
 

@@ -6,7 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from scratch._door import Array, Expected, Floats, Instance, Number, Whole, door, unchecked
+from scratch._validation import (
+    Array,
+    Expected,
+    Floats,
+    Instance,
+    Number,
+    Whole,
+    unchecked,
+    validated,
+)
 from scratch.activations import SigmoidCache, sigmoid_backward, sigmoid_forward
 from scratch.costs import (
     binary_cross_entropy_with_logits_backward,
@@ -45,7 +54,7 @@ class LogisticRegressionCache(NamedTuple):
     A: Array  # (1, m)
 
 
-@door(X="n_x m", w="n_x 1", b="")
+@validated(X="n_x m", w="n_x 1", b="")
 def logistic_regression_forward(
     X: Array, w: Array, b: Scalar
 ) -> tuple[Array, LogisticRegressionCache]:
@@ -59,7 +68,7 @@ def logistic_regression_forward(
     return A, LogisticRegressionCache(X, w, A)
 
 
-@door(cache=Instance(LogisticRegressionCache, X="n_x m", w="n_x 1", A="1 m"), dA="1 m")
+@validated(cache=Instance(LogisticRegressionCache, X="n_x m", w="n_x 1", A="1 m"), dA="1 m")
 def logistic_regression_backward(dA: Array, cache: LogisticRegressionCache) -> dict[str, Array]:
     """Pull dA, shape (1, m), back to X, w and b; the 1/m is already in the cost's gradient.
 
@@ -75,7 +84,7 @@ def _pull(dZ: Array, X: Array) -> dict[str, Any]:
     return {"w": X @ dZ.T, "b": dZ.sum()}  # (n_x, m) @ (m, 1), ()
 
 
-@door(**_DATA)
+@validated(**_DATA)
 def propagate(w: Array, b: Scalar, X: Array, Y: Array) -> tuple[np.floating[Any], dict[str, Any]]:
     """Return J = -1/m sum (Y log A + (1 - Y) log(1 - A)), a scalar, and {"w", "b"}, its gradients.
 
@@ -87,7 +96,7 @@ def propagate(w: Array, b: Scalar, X: Array, Y: Array) -> tuple[np.floating[Any]
     return J, _pull(_cost_backward(1.0, cache)["Z"], X)
 
 
-@door(**_DATA)
+@validated(**_DATA)
 def propagate_with_loops(
     w: Array, b: Scalar, X: Array, Y: Array
 ) -> tuple[np.floating[Any], dict[str, Any]]:
@@ -113,7 +122,7 @@ def propagate_with_loops(
     return J / m, {"w": dw / m, "b": db / m}
 
 
-@door(**_DATA, learning_rate=Number("(0, inf)"), steps=Whole(1))
+@validated(**_DATA, learning_rate=Number("(0, inf)"), steps=Whole(1))
 def gradient_descent(
     w: Array, b: Scalar, X: Array, Y: Array, *, learning_rate: float, steps: int
 ) -> tuple[Array, np.floating[Any], Array]:
@@ -132,7 +141,7 @@ def gradient_descent(
     return w, b, costs
 
 
-@door(w="n_x 1", b="", X="n_x m")
+@validated(w="n_x 1", b="", X="n_x m")
 def predict(w: Array, b: Scalar, X: Array) -> Array:
     """Return 1 where A > 0.5, else 0, shape (1, m).
 

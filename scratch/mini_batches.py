@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scratch._door import Array, Floats, Indices, Instance, Order, Whole, door, unchecked
+from scratch._validation import Array, Floats, Indices, Instance, Order, Whole, unchecked, validated
 
 __all__ = ["draw_order", "draw_orders", "mini_batches", "partition"]
 
 
-@door(m=Whole(1), rng=Instance(np.random.Generator))
+@validated(m=Whole(1), rng=Instance(np.random.Generator))
 def draw_order(m: int, rng: np.random.Generator) -> Indices:
     """Draw a permutation of 0..m-1, shape (m,): the order of one epoch.
 
@@ -20,7 +20,7 @@ def draw_order(m: int, rng: np.random.Generator) -> Indices:
     return rng.permutation(m)
 
 
-@door(m=Whole(1), epochs=Whole(1), rng=Instance(np.random.Generator))
+@validated(m=Whole(1), epochs=Whole(1), rng=Instance(np.random.Generator))
 def draw_orders(m: int, epochs: int, rng: np.random.Generator) -> list[Indices]:
     """Draw one order (m,) for each epoch: the index stream that both sides can share.
 
@@ -29,7 +29,7 @@ def draw_orders(m: int, epochs: int, rng: np.random.Generator) -> list[Indices]:
     return [unchecked(draw_order)(m, rng) for _ in range(epochs)]
 
 
-@door(order=Order("m"), batch_size=Whole(1))
+@validated(order=Order("m"), batch_size=Whole(1))
 def partition(order: Indices, batch_size: int) -> list[Indices]:
     """Cut an order (m,) into pieces of `batch_size`, the last one shorter where m asks for it.
 
@@ -40,7 +40,7 @@ def partition(order: Indices, batch_size: int) -> list[Indices]:
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-@door(X=Floats("n_x m"), Y=Floats("n_y m"), order=Order("m"), batch_size=Whole(1))
+@validated(X=Floats("n_x m"), Y=Floats("n_y m"), order=Order("m"), batch_size=Whole(1))
 def mini_batches(
     X: Array, Y: Array, order: Indices, batch_size: int
 ) -> Iterator[tuple[Array, Array]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from scratch._door import Array, Floats, Instance, Number, Whole, door, unchecked
+from scratch._validation import Array, Floats, Instance, Number, Whole, unchecked, validated
 
 __all__ = [
     "draw_temperatures",
@@ -21,7 +21,7 @@ MEAN, SWING, DEVIATION = 11.0, 8.0, 3.0
 DAYS = 365
 
 
-@door(x=Floats("N"), beta=_BETA, bias_correction=Instance(bool))
+@validated(x=Floats("N"), beta=_BETA, bias_correction=Instance(bool))
 def moving_average(x: Array, beta: float, bias_correction: bool = False) -> Array:
     """Return v_t = beta v_(t-1) + (1 - beta) x_t from v_0 = 0, (N,), or v_t / (1 - beta^t).
 
@@ -46,7 +46,7 @@ def moving_average(x: Array, beta: float, bias_correction: bool = False) -> Arra
     return v
 
 
-@door(beta=_BETA)
+@validated(beta=_BETA)
 def effective_window(beta: float) -> float:
     """Return 1 / (1 - beta), the days averaged over: by then a weight has fallen to about 1/e.
 
@@ -55,7 +55,7 @@ def effective_window(beta: float) -> float:
     return 1 / (1 - float(beta))
 
 
-@door(beta=_BETA, n=Whole(1))
+@validated(beta=_BETA, n=Whole(1))
 def weights_of_average(beta: float, n: int) -> Array:
     """Return the weights (1 - beta) beta^k, (n,), that v_t gives to x_t, x_(t-1), ..., x_(t-n+1).
 
@@ -65,7 +65,7 @@ def weights_of_average(beta: float, n: int) -> Array:
     return weights
 
 
-@door(noise=Floats("days"))
+@validated(noise=Floats("days"))
 def temperatures(noise: Array) -> Array:
     """Return daily temperatures in degrees Celsius, (days,), from standard normal noise (days,).
 
@@ -78,7 +78,7 @@ def temperatures(noise: Array) -> Array:
     return seasons + DEVIATION * noise
 
 
-@door(rng=Instance(np.random.Generator), days=Whole(1))
+@validated(rng=Instance(np.random.Generator), days=Whole(1))
 def draw_temperatures(rng: np.random.Generator, days: int = DAYS) -> Array:
     """Draw daily temperatures in degrees Celsius, (days,), the first of them of 1 January.
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from scratch._checks import OUTPUT_COSTS, check_labels, check_masks, check_running, match
-from scratch._door import (
+from scratch._shapes import KeepProbs, LayerSizes, network_shapes
+from scratch._validation import (
     Array,
     Expected,
     Floats,
@@ -18,11 +19,10 @@ from scratch._door import (
     OneOf,
     Optional,
     Whole,
-    admit,
-    door,
+    check,
     unchecked,
+    validated,
 )
-from scratch._shapes import KeepProbs, LayerSizes, network_shapes
 from scratch.activations import ACTIVATIONS
 from scratch.batch_norm import (
     BatchNorm,
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 PREDICT = {"sigmoid": unchecked(predict_by_threshold), "softmax": unchecked(predict_by_argmax)}
-#: the backward, behind its door, of every activation that has one.
+#: the backward, behind its validation, of every activation that has one.
 BACKWARD = {
     name: unchecked(one.backward) for name, one in ACTIVATIONS.items() if one.backward is not None
 }
@@ -108,7 +108,7 @@ class Network:
 
     def __post_init__(self) -> None:
         """Refuse bad choices."""
-        admit(_CHOICES, vars(self))
+        check(_CHOICES, vars(self))
         object.__setattr__(self, "layer_sizes", tuple(int(n) for n in self.layer_sizes))
         object.__setattr__(self, "keep_probs", tuple(float(one) for one in self.keep_probs))
 
@@ -132,7 +132,7 @@ class Network:
 
         Raises TypeError for what is no whole number, ValueError for a layer that there is not.
         """
-        admit({"l": Whole(1)}, {"l": l})
+        check({"l": Whole(1)}, {"l": l})
         if l > self.depth:
             raise ValueError(f"expected l in 1..{self.depth}, got {l}")
         return self.output if l == self.depth else self.hidden
@@ -232,7 +232,7 @@ def _from_logits(dZ: Array, cache: NetworkCache) -> dict[str, Array]:
     return {"X": pulled["A_prev"], **gradients}
 
 
-@door(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
+@validated(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
 def network_forward(
     X: Array, parameters: Parameters, network: Network, masks: Masks | None = None
 ) -> tuple[Array, NetworkCache]:
@@ -251,7 +251,7 @@ def network_forward(
     return A, cache._replace(activation=(*cache.activation, output_cache))
 
 
-@door(cache=Instance(NetworkCache), dA="n_L m")
+@validated(cache=Instance(NetworkCache), dA="n_L m")
 def network_backward(dA: Array, cache: NetworkCache) -> dict[str, Array]:
     """Pull dA of the output, (n_L, m), back to {"X", "W1", "b1", ...}, each like its input.
 
@@ -266,7 +266,7 @@ def network_backward(dA: Array, cache: NetworkCache) -> dict[str, Array]:
     return _from_logits(dZ, cache)
 
 
-@door(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
+@validated(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
 def outputs(
     X: Array, parameters: Parameters, network: Network, running: Parameters | None = None
 ) -> Array:
@@ -293,7 +293,7 @@ _COST: dict[str, Expected] = {
 }
 
 
-@door(**_COST)
+@validated(**_COST)
 def cost_and_gradients(
     parameters: Parameters,
     X: Array,
@@ -334,7 +334,7 @@ def cost_and_gradients(
     return J, gradients
 
 
-@door(**_COST)
+@validated(**_COST)
 def layer_norms(
     parameters: Parameters,
     X: Array,
@@ -361,7 +361,7 @@ def layer_norms(
     )
 
 
-@door(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
+@validated(X="n_x m", parameters=Instance(Parameters), network=Instance(Network))
 def predict(
     X: Array, parameters: Parameters, network: Network, running: Parameters | None = None
 ) -> Array:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratch._door import Array, Expected, Floats, Instance, door
+from scratch._validation import Array, Expected, Floats, Instance, validated
 
 __all__ = ["Statistics", "denormalize", "fit", "normalize"]
 
@@ -24,7 +24,7 @@ _APPLY: dict[str, Expected] = {
 }
 
 
-@door(X="n_x m")
+@validated(X="n_x m")
 def fit(X: Array) -> Statistics:
     """Return mean = 1/m sum x and variance = 1/m sum (x - mean)^2 of each row of X, (n_x, m).
 
@@ -46,7 +46,7 @@ def fit(X: Array) -> Statistics:
     return Statistics(mean, variance)
 
 
-@door(**_APPLY)
+@validated(**_APPLY)
 def normalize(X: Array, statistics: Statistics) -> Array:
     """Return (X - mean) / sqrt(variance), shape (n_x, m); a constant feature is only centred.
 
@@ -58,7 +58,7 @@ def normalize(X: Array, statistics: Statistics) -> Array:
     return (X - statistics.mean) / _scale(statistics)
 
 
-@door(**_APPLY)
+@validated(**_APPLY)
 def denormalize(X: Array, statistics: Statistics) -> Array:
     """Return X sqrt(variance) + mean, shape (n_x, m): what `normalize` was given.
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from scratch._blocks import blocks, move
-from scratch._door import (
+from scratch._validation import (
     Array,
     Expected,
     Floats,
@@ -21,9 +21,9 @@ from scratch._door import (
     Instance,
     Number,
     Whole,
-    admit,
+    check,
     describe,
-    door,
+    validated,
 )
 from scratch.parameters import Parameters
 
@@ -70,7 +70,7 @@ class Optimizer(Protocol):
 class Rule:
     """Anything with `init` and `update`."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what lacks one of the two methods, or is a class not yet called."""
         if isinstance(value, type) or not (hasattr(value, "init") and hasattr(value, "update")):
             raise TypeError(f"expected {name} with methods init and update, got {describe(value)}")
@@ -81,7 +81,7 @@ class _Choices:
 
     def __post_init__(self) -> None:
         choices = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        admit({name: _RATES[name] for name in choices}, choices)
+        check({name: _RATES[name] for name in choices}, choices)
         for name, value in choices.items():  # a float64 scalar would promote float32 parameters
             object.__setattr__(self, name, value if isinstance(value, bool) else float(value))
 
@@ -344,7 +344,7 @@ def _root(s: Array, correction: float, epsilon: float, inside: bool, work: Array
         work += epsilon
 
 
-@door(gradient=Function(), start=Floats("N"), optimizer=Rule(), steps=Whole(1))
+@validated(gradient=Function(), start=Floats("N"), optimizer=Rule(), steps=Whole(1))
 def minimize(
     gradient: Callable[[Array], Array], start: Array, *, optimizer: Optimizer, steps: int
 ) -> Array:

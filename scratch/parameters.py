@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import DTYPES, Array, Floats, Instance, describe, door
+from scratch._validation import DTYPES, Array, Floats, Instance, describe, validated
 
 __all__ = ["Parameters", "from_vector", "to_vector"]
 
@@ -130,7 +130,7 @@ def _restore(theta: Array, shapes: Shapes) -> Parameters:
     return made
 
 
-@door(parameters=Instance(Parameters))
+@validated(parameters=Instance(Parameters))
 def to_vector(parameters: Parameters) -> Array:
     """Return a copy of theta, shape (N,): W1 row by row, then b1, W2, ...
 
@@ -139,7 +139,7 @@ def to_vector(parameters: Parameters) -> Array:
     return parameters.theta.copy()
 
 
-@door(like=Instance(Parameters, theta="N"), vector=Floats("N"))
+@validated(like=Instance(Parameters, theta="N"), vector=Floats("N"))
 def from_vector(vector: Array, like: Parameters) -> Parameters:
     """Return parameters with the names and shapes of `like` and the entries of `vector`, (N,).
 

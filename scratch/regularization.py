@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scratch._door import Array, Expected, Instance, Number, OneOf, Whole, door
+from scratch._validation import Array, Expected, Instance, Number, OneOf, Whole, validated
 from scratch.parameters import Parameters
 
 __all__ = [
@@ -30,7 +30,7 @@ _CHOICES: dict[str, Expected] = {
 }
 
 
-@door(parameters=_CHOICES["parameters"])
+@validated(parameters=_CHOICES["parameters"])
 def weights(parameters: Parameters) -> dict[str, Array]:
     """Return the views W1, W2, ..., each (n, n_prev), without the biases.
 
@@ -39,7 +39,7 @@ def weights(parameters: Parameters) -> dict[str, Array]:
     return {name: view for name, view in parameters.items() if name.startswith("W")}
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l2_penalty(
     parameters: Parameters, strength: float, m: int, denominator: str = "2m"
 ) -> np.floating[Any]:
@@ -51,7 +51,7 @@ def l2_penalty(
     return parameters.theta.dtype.type(strength / (DENOMINATORS[denominator] * m) * total)
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l2_penalty_gradient(
     parameters: Parameters, strength: float, m: int, denominator: str = "2m"
 ) -> Parameters:
@@ -65,7 +65,7 @@ def l2_penalty_gradient(
     return gradients
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l1_penalty(
     parameters: Parameters, strength: float, m: int, denominator: str = "m"
 ) -> np.floating[Any]:
@@ -77,7 +77,7 @@ def l1_penalty(
     return parameters.theta.dtype.type(strength / (DENOMINATORS[denominator] * m) * total)
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l1_penalty_gradient(
     parameters: Parameters, strength: float, m: int, denominator: str = "m"
 ) -> Parameters:

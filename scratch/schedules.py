@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any, ClassVar, Protocol
 
-from scratch._door import Expected, Number, Whole, admit, describe
+from scratch._validation import Expected, Number, Whole, check, describe
 
 __all__ = [
     "SCHEDULES",
@@ -33,20 +33,20 @@ _RATE = Number("(0, inf)")
 class _Rates:
     """A tuple of learning rates."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError), no rate at all or one that is not positive."""
         if not isinstance(value, tuple):
             raise TypeError(f"expected {name} to be a tuple of rates, got {describe(value)}")
         if not value:
             raise ValueError(f"expected {name} to hold at least one rate, got none")
         for place, rate in enumerate(value):
-            _RATE.admit(f"{name}[{place}]", rate, seen)
+            _RATE.check(f"{name}[{place}]", rate, seen)
 
 
 class _Pieces:
     """A tuple of pairs (t, rate): rising counts, and the rate from each on."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError), counts that do not rise and rates that are no rates."""
         if not isinstance(value, tuple) or not all(
             isinstance(pair, tuple) and len(pair) == 2 for pair in value
@@ -58,8 +58,8 @@ class _Pieces:
             raise ValueError(f"expected {name} to hold at least one pair, got none")
         least = 1
         for place, (start, rate) in enumerate(value):
-            Whole(least).admit(f"{name}[{place}][0]", start, seen)
-            _RATE.admit(f"{name}[{place}][1]", rate, seen)
+            Whole(least).check(f"{name}[{place}][0]", start, seen)
+            _RATE.check(f"{name}[{place}][1]", rate, seen)
             least = start + 1
 
 
@@ -91,7 +91,7 @@ class _Choices:
 
     def __post_init__(self) -> None:
         choices = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        admit({name: self._expected[name] for name in choices}, choices)
+        check({name: self._expected[name] for name in choices}, choices)
         for name, value in choices.items():
             object.__setattr__(self, name, _plain(value))
 
@@ -100,7 +100,7 @@ class _Choices:
 
         A rate that would underflow to 0, which no optimizer takes, stays at the smallest float.
         """
-        admit({"t": self._count}, {"t": t})
+        check({"t": self._count}, {"t": t})
         return float(self._at(int(t))) or sys.float_info.min
 
     def _at(self, t: int) -> float:

@@ -20,20 +20,6 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
-from scratch._door import (
-    Array,
-    Expected,
-    Function,
-    Instance,
-    Number,
-    Optional,
-    Seen,
-    Whole,
-    admit,
-    describe,
-    door,
-    unchecked,
-)
 from scratch._scales import (
     SCALES,
     Draws,
@@ -43,6 +29,20 @@ from scratch._scales import (
     Scale,
     Space,
     Uniform,
+)
+from scratch._validation import (
+    Array,
+    Expected,
+    Function,
+    Instance,
+    Number,
+    Optional,
+    Seen,
+    Whole,
+    check,
+    describe,
+    unchecked,
+    validated,
 )
 
 __all__ = [
@@ -95,7 +95,7 @@ class PandaResult(NamedTuple):
 class _Point:
     """A mapping of names to values."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds with TypeError."""
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
             raise TypeError(f"expected {name} to map names to values, got {describe(value)}")
@@ -104,10 +104,10 @@ class _Point:
 class _Trial:
     """A trial of a mapping and a real number, NaN and infinity too."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds with TypeError."""
-        Instance(Trial).admit(name, value, seen)
-        _Point().admit(f"{name}.point", value.point, seen)
+        Instance(Trial).check(name, value, seen)
+        _Point().check(f"{name}.point", value.point, seen)
         _cost(value.cost, f"{name}.cost")
 
 
@@ -118,17 +118,17 @@ class _Several:
         """Take what each must be."""
         self.each = each
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and an empty sequence (ValueError)."""
         if isinstance(value, str) or not isinstance(value, Sequence):
             raise TypeError(f"expected {name} to be a list, got {describe(value)}")
         if not value:
             raise ValueError(f"expected {name} to hold at least one entry, got none")
         for index, one in enumerate(value):
-            self.each.admit(f"{name}[{index}]", one, seen)
+            self.each.check(f"{name}[{index}]", one, seen)
 
 
-@door(U=Draws("k n"), space=Space())
+@validated(U=Draws("k n"), space=Space())
 def sample_points(space: Mapping[str, Scale], U: Array) -> list[dict[str, float | int]]:
     """Return n points, the values of k scales at the uniform draws U, shape (k, n).
 
@@ -142,7 +142,7 @@ def sample_points(space: Mapping[str, Scale], U: Array) -> list[dict[str, float 
     return [dict(zip(space, point, strict=True)) for point in zip(*values, strict=True)]
 
 
-@door(space=Space(), n=Whole(1), rng=Instance(np.random.Generator))
+@validated(space=Space(), n=Whole(1), rng=Instance(np.random.Generator))
 def draw_points(
     space: Mapping[str, Scale], n: int, rng: np.random.Generator
 ) -> list[dict[str, float | int]]:
@@ -153,7 +153,7 @@ def draw_points(
     return unchecked(sample_points)(space, rng.random((len(space), n)))
 
 
-@door(space=Space(), n_per_axis=Whole(1))
+@validated(space=Space(), n_per_axis=Whole(1))
 def grid_points(space: Mapping[str, Scale], n_per_axis: int) -> list[dict[str, float | int]]:
     """Return the full grid of each scale's values at (i + 1/2) / n_per_axis, the last name fastest.
 
@@ -166,7 +166,7 @@ def grid_points(space: Mapping[str, Scale], n_per_axis: int) -> list[dict[str, f
     return [dict(zip(space, point, strict=True)) for point in product(*axes)]
 
 
-@door(space=Space(), trials=_Several(_Trial()), keep=Whole(1))
+@validated(space=Space(), trials=_Several(_Trial()), keep=Whole(1))
 def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict[str, Scale]:
     """Return the space around the `keep` trials of lowest cost: coarse to fine.
 
@@ -184,7 +184,7 @@ def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict
     for point, _ in trials:
         if not space.keys() <= point.keys():
             raise ValueError(f"expected points with {', '.join(space)}, got {point}")
-        admit({name: Number(f"[{one.low}, {one.high}]") for name, one in space.items()}, point)
+        check({name: Number(f"[{one.low}, {one.high}]") for name, one in space.items()}, point)
     chosen = _ranked(trials)[:keep]
     return {
         name: scale._around(
@@ -194,7 +194,7 @@ def zoom(space: Mapping[str, Scale], trials: Sequence[Trial], keep: int) -> dict
     }
 
 
-@door(trials=_Several(_Trial()))
+@validated(trials=_Several(_Trial()))
 def best(trials: Sequence[Trial]) -> Trial:
     """Return the trial of lowest cost, the first of equals; costs of NaN are passed over.
 
@@ -219,7 +219,7 @@ def _cost(cost: Any, name: str = "the cost") -> float:
     return float(cost)
 
 
-@door(
+@validated(
     train_for=Function(),
     point=_Point(),
     changes=_Several(_Point()),
@@ -267,7 +267,7 @@ def panda(
     return result
 
 
-@door(
+@validated(
     objective=Function(),
     points=_Several(_Point()),
     workers=Whole(1),

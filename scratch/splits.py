@@ -11,16 +11,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from scratch._door import (
+from scratch._validation import (
     Array,
     Floats,
     Indices,
     Order,
     Whole,
     describe,
-    door,
     match_shape,
     unchecked,
+    validated,
 )
 
 __all__ = ["k_fold", "sizes", "split", "stratified_split", "take"]
@@ -31,7 +31,7 @@ Ratios: TypeAlias = Sequence[float]
 class _Ratios:
     """Two or more numbers in (0, 1) that sum to 1."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError) and other numbers (ValueError)."""
         if not isinstance(value, tuple | list) or not all(
             isinstance(one, float | np.floating) for one in value
@@ -45,7 +45,7 @@ class _Ratios:
 class _Members:
     """Indices of columns that X has, one or more."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError) and indices outside 0..m-1 (ValueError)."""
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
             raise TypeError(f"expected {name} to be an integer NumPy array, got {describe(value)}")
@@ -55,7 +55,7 @@ class _Members:
             raise ValueError(f"expected {name} in 0..{m - 1} as {owner} has {m}, got {value}")
 
 
-@door(m=Whole(1), ratios=_Ratios())
+@validated(m=Whole(1), ratios=_Ratios())
 def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
     """Return how many of m examples each part gets: floor(ratio m), and 1 for the largest rests.
 
@@ -72,7 +72,7 @@ def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
     return tuple(counts)
 
 
-@door(order=Order("m"), ratios=_Ratios())
+@validated(order=Order("m"), ratios=_Ratios())
 def split(order: Indices, ratios: Ratios) -> tuple[Indices, ...]:
     """Return the indices of each part, an order (m,) cut into pieces of `sizes`.
 
@@ -84,7 +84,7 @@ def split(order: Indices, ratios: Ratios) -> tuple[Indices, ...]:
     return tuple(piece.copy() for piece in np.split(order, ends[:-1]))
 
 
-@door(Y=Floats("n_y m", "labels"), order=Order("m"), ratios=_Ratios())
+@validated(Y=Floats("n_y m", "labels"), order=Order("m"), ratios=_Ratios())
 def stratified_split(Y: Array, order: Indices, ratios: Ratios) -> tuple[Indices, ...]:
     """Return the indices of each part, each class of the labels Y, (n_y, m), cut by the ratios.
 
@@ -108,7 +108,7 @@ def stratified_split(Y: Array, order: Indices, ratios: Ratios) -> tuple[Indices,
     return tuple(order[part_of == part] for part in range(len(wanted)))
 
 
-@door(order=Order("m"), k=Whole(2))
+@validated(order=Order("m"), k=Whole(2))
 def k_fold(order: Indices, k: int) -> list[tuple[Indices, Indices]]:
     """Return (train, held out) indices k times, an order (m,) held out piece by piece.
 
@@ -126,7 +126,7 @@ def k_fold(order: Indices, k: int) -> list[tuple[Indices, Indices]]:
     ]
 
 
-@door(X=Floats("n m"), indices=_Members())
+@validated(X=Floats("n m"), indices=_Members())
 def take(X: Array, indices: Indices) -> Array:
     """Return a copy of the columns of X, (n, m), that `indices` (size,) name: (n, size).
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from scratch._checks import check_labels, check_masks, check_running, match
-from scratch._door import (
+from scratch._step import TrainingStep
+from scratch._validation import (
     Array,
     Expected,
     Floats,
@@ -22,12 +23,11 @@ from scratch._door import (
     Optional,
     Order,
     Whole,
-    admit,
+    check,
     describe,
-    door,
     unchecked,
+    validated,
 )
-from scratch._step import TrainingStep
 from scratch.clipping import EPSILON as CLIPPING_EPSILON
 from scratch.clipping import overwrite_by_norm, overwrite_by_value
 from scratch.costs import COSTS, accuracy
@@ -81,7 +81,7 @@ Callback: TypeAlias = Callable[[Step, History], None]
 class _Pair:
     """A tuple (X, Y)."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what is no pair."""
         if not isinstance(value, tuple) or len(value) != 2:
             raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
@@ -90,7 +90,7 @@ class _Pair:
 class _Stream:
     """An iterable, of orders or of masks."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what cannot be iterated over; what it yields is met one by one."""
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise TypeError(f"expected {name} to be an iterable of {name}, got {describe(value)}")
@@ -118,7 +118,7 @@ _TRAINING: dict[str, Expected] = {
 }
 
 
-@door(
+@validated(
     parameters=Instance(Parameters), X=Floats("n_x m"), Y=Floats("n_y m"), network=Instance(Network)
 )
 def evaluate(
@@ -148,7 +148,7 @@ def _evaluate(
     return J, unchecked(accuracy)(PREDICT[network.output](cost_cache.A), Y)
 
 
-@door(**_TRAINING)
+@validated(**_TRAINING)
 def training_steps(
     network: Network,
     parameters: Parameters,
@@ -179,7 +179,7 @@ def training_steps(
     Source: Course 2, week 2, "Understanding mini-batch gradient descent".
     """
     for name, inputs, labels in [("X", X, Y), *([("dev", *dev)] if dev is not None else [])]:
-        admit({name: Floats("n_x m"), "Y": Floats("n_y m")}, {name: inputs, "Y": labels})
+        check({name: Floats("n_x m"), "Y": Floats("n_y m")}, {name: inputs, "Y": labels})
         match(network, parameters, inputs)
         check_labels(network, labels)
     check_running(network, running, X.dtype)
@@ -276,7 +276,7 @@ def _next_order(stream: Iterator[Indices], m: int, epoch: int, epochs: int) -> I
         raise TypeError(f"expected orders of whole numbers, got {describe(order)}")
     if len(order) != m:
         raise ValueError(f"expected orders of {m} examples, got one of {len(order)}")
-    admit({"order": Order()}, {"order": order})
+    check({"order": Order()}, {"order": order})
     return order
 
 

@@ -55,16 +55,16 @@ LEFT_OUT = ("engine", "scripts", "house", "trajectories")
 #: the share of all mutants that may be listed as equivalent: a longer list hides what is untested.
 MOST_EQUIVALENT = 0.05
 
-#: the generic test that calls every function, even where its door keeps it from running a line.
+#: the generic test that calls every function, also where validation keeps it from running a line.
 SWEEP = f"{TWINS}::test_refuses["
 
 #: concepts of the modules without a stem of their own.
 OWN = {
     "_blocks": ("optimizers", "clipping"),
     "_checks": ("network", "training"),
-    "_door": ("doors", "linear"),
+    "_validation": ("validation", "linear"),
     "_scales": ("search",),
-    "_shapes": ("doors", "initializers", "dropout"),
+    "_shapes": ("validation", "initializers", "dropout"),
     "_step": ("training", "network"),
     "course._kinds": ("course_kinds", "course_deep"),
     "course._layers": ("course_deep", "course_initialization", "course_regularization"),

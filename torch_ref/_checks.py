@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from torch_ref._door import Floats, admit, describe
+from torch_ref._validation import Floats, check, describe
 
 if TYPE_CHECKING:
     from torch_ref.network import Network
@@ -21,7 +21,7 @@ OUTPUT_COSTS: Mapping[str, str] = {
 }
 
 
-def check(module: Network, X: Tensor, Y: Tensor | None = None) -> None:
+def check_data(module: Network, X: Tensor, Y: Tensor | None = None) -> None:
     """Raise ValueError unless X, and Y if given, fit the module and its output's cost."""
     table = {"X": Floats("m n_x")}
     if Y is not None:
@@ -31,7 +31,7 @@ def check(module: Network, X: Tensor, Y: Tensor | None = None) -> None:
                 f"got {module.output!r}"
             )
         table["Y"] = Floats("m n_y", "one-hot" if module.output == "softmax" else "labels")
-    admit(table, {"X": X, "Y": Y})
+    check(table, {"X": X, "Y": Y})
     dtype = next(module.parameters()).dtype
     ends = {"X": (X, module.layer_sizes[0]), "Y": (Y, module.layer_sizes[-1])}
     for name, (tensor, width) in ends.items():

@@ -18,7 +18,7 @@ from torch.distributions.transforms import (
     identity_transform,
 )
 
-from torch_ref._door import Expected, Floats, Number, Seen, Whole, admit, describe, door
+from torch_ref._validation import Expected, Floats, Number, Seen, Whole, check, describe, validated
 
 Tensor = torch.Tensor
 
@@ -26,9 +26,9 @@ Tensor = torch.Tensor
 class Draws(Floats):
     """Uniform draws in [0, 1)."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other tensors as `Floats` does, and numbers outside with ValueError."""
-        super().admit(name, value, seen)
+        super().check(name, value, seen)
         if not ((value >= 0) & (value < 1)).all():
             raise ValueError(f"expected {name} to hold draws in [0, 1), got {value}")
 
@@ -36,9 +36,9 @@ class Draws(Floats):
 class _Exact:
     """A whole number among those that floats hold, up to 2^53 either way."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and numbers beyond (ValueError)."""
-        Whole(-(2**53)).admit(name, value, seen)
+        Whole(-(2**53)).check(name, value, seen)
         if value > 2**53:
             raise ValueError(f"expected {name} to be at most 2^53, got {value}")
 
@@ -46,7 +46,7 @@ class _Exact:
 class Space:
     """A mapping of names to scales."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and no scale at all (ValueError)."""
         if not isinstance(value, Mapping) or not all(
             isinstance(key, str) and isinstance(one, Scale) for key, one in value.items()
@@ -72,13 +72,13 @@ class Scale:
 
     def __post_init__(self) -> None:
         """Refuse bad choices."""
-        admit({"low": self.domain, "high": self.domain}, {"low": self.low, "high": self.high})
+        check({"low": self.domain, "high": self.domain}, {"low": self.low, "high": self.high})
         if self.low > self.high:
             raise ValueError(f"expected low <= high, got low = {self.low} and high = {self.high}")
         for name in ("low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
 
-    @door(u=Draws("n"))
+    @validated(u=Draws("n"))
     def sample(self, u: Tensor) -> Tensor:
         """Return the values, shape (n,), of which the fractions u, (n,), of all draws are below.
 
@@ -86,7 +86,7 @@ class Scale:
         """
         ends = u.new_tensor([self.low, self.high])
         names = [f"{name} as {u.dtype}" for name in ("low", "high")]
-        admit(dict.fromkeys(names, self.domain), dict(zip(names, ends.tolist(), strict=True)))
+        check(dict.fromkeys(names, self.domain), dict(zip(names, ends.tolist(), strict=True)))
         ends = self.transform.inv(ends)
         # unvalidated, as one value is a range too
         axis = UniformDistribution(ends[0], ends[1], validate_args=False)
@@ -147,7 +147,7 @@ class Integers(Uniform):
         for name in ("low", "high"):
             object.__setattr__(self, name, int(getattr(self, name)))
 
-    @door(u=Draws("n"))
+    @validated(u=Draws("n"))
     def sample(self, u: Tensor) -> Tensor:
         """Return the whole numbers, shape (n,), at the fractions u, (n,), of the range."""
         count = u.new_tensor(self.high - self.low + 1)

@@ -10,7 +10,16 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from torch_ref._door import Dtype, Expected, Floats, Instance, Number, Whole, describe, door
+from torch_ref._validation import (
+    Dtype,
+    Expected,
+    Floats,
+    Instance,
+    Number,
+    Whole,
+    describe,
+    validated,
+)
 
 __all__ = [
     "draw_angles",
@@ -32,7 +41,7 @@ class _WholeNumbers:
     def __init__(self, *row: int, low: int | None = None, high: int | None = None) -> None:
         self.row, self.low, self.high = row, low, high
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError), shapes and numbers (ValueError)."""
         try:
             numbers = torch.as_tensor(value)
@@ -54,28 +63,28 @@ _IMAGES = Floats("m channels height width")
 _DRAW: dict[str, Expected] = {"m": Whole(1), "generator": Instance(torch.Generator)}
 
 
-@door(probability=Number("[0, 1]"), **_DRAW)
+@validated(probability=Number("[0, 1]"), **_DRAW)
 def draw_flips(m: int, generator: torch.Generator, probability: float = 0.5) -> Tensor:
     """Draw 1 with that probability or 0 for each image, (m,). Source: torch.bernoulli."""
     chances = torch.full((m,), probability, dtype=torch.float64, device=generator.device)
     return torch.bernoulli(chances, generator=generator).long()
 
 
-@door(images=_IMAGES, flips=_WholeNumbers(low=0, high=1))
+@validated(images=_IMAGES, flips=_WholeNumbers(low=0, high=1))
 def horizontal_flip(images: Tensor, flips: Any) -> Tensor:
     """Return images mirrored left to right where flips (m,) is 1. Source: torch.flip."""
     chosen = torch.as_tensor(flips, device=images.device)[:, None, None, None] == 1
     return torch.where(chosen, images.flip(3), images)
 
 
-@door(padding=Whole(0), **_DRAW)
+@validated(padding=Whole(0), **_DRAW)
 def draw_offsets(m: int, padding: int, generator: torch.Generator) -> Tensor:
     """Draw where each crop begins, in 0..2 padding, (m, 2). Source: torch.randint."""
     size = 2 * padding + 1
     return torch.randint(size, (m, 2), generator=generator, device=generator.device)
 
 
-@door(images=_IMAGES, offsets=_WholeNumbers(2, low=0), padding=Whole(0))
+@validated(images=_IMAGES, offsets=_WholeNumbers(2, low=0), padding=Whole(0))
 def pad_and_crop(images: Tensor, offsets: Any, padding: int) -> Tensor:
     """Return images framed by zeros, cropped to their size at (row, column) offsets (m, 2).
 
@@ -97,14 +106,14 @@ def pad_and_crop(images: Tensor, offsets: Any, padding: int) -> Tensor:
     )
 
 
-@door(largest=Whole(0), **_DRAW)
+@validated(largest=Whole(0), **_DRAW)
 def draw_shifts(m: int, largest: int, generator: torch.Generator) -> Tensor:
     """Draw moves down and to the right, in -largest..largest, (m, 2). Source: torch.randint."""
     ends = -largest, largest + 1
     return torch.randint(*ends, (m, 2), generator=generator, device=generator.device)
 
 
-@door(images=_IMAGES, shifts=_WholeNumbers(2))
+@validated(images=_IMAGES, shifts=_WholeNumbers(2))
 def shift(images: Tensor, shifts: Any) -> Tensor:
     """Return images moved down and to the right by whole pixels (m, 2), zeros moving in.
 
@@ -119,7 +128,7 @@ def shift(images: Tensor, shifts: Any) -> Tensor:
     return torch.stack(moved)
 
 
-@door(largest=Number("[0, inf)"), dtype=Dtype(), **_DRAW)
+@validated(largest=Number("[0, inf)"), dtype=Dtype(), **_DRAW)
 def draw_angles(
     m: int, largest: float, generator: torch.Generator, dtype: torch.dtype = torch.float64
 ) -> Tensor:
@@ -128,7 +137,7 @@ def draw_angles(
     return angles.uniform_(-largest, largest, generator=generator).to(dtype)
 
 
-@door(images=_IMAGES, angles="m")
+@validated(images=_IMAGES, angles="m")
 def rotate(images: Tensor, angles: Tensor) -> Tensor:
     """Return images turned counter-clockwise about their centre by angles (m,), in radians.
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from torch_ref._door import Expected, Floats, Instance, Number, admit, door, unchecked
+from torch_ref._validation import Expected, Floats, Instance, Number, check, unchecked, validated
 
 __all__ = [
     "BatchNorm",
@@ -45,7 +45,7 @@ class BatchNorm(nn.BatchNorm1d):
         device: torch.device | str = "cpu",
     ) -> None:
         """Begin with gamma = 1, beta = 0, running mean 0 and variance 1, each (n,)."""
-        admit(_CHOICES, {"decay": decay, "epsilon": epsilon, "unbiased": unbiased})
+        check(_CHOICES, {"decay": decay, "epsilon": epsilon, "unbiased": unbiased})
         super().__init__(n, eps=epsilon, momentum=1 - decay, dtype=dtype, device=device)
         self.unbiased = unbiased
 
@@ -60,14 +60,14 @@ class BatchNorm(nn.BatchNorm1d):
         return unchecked(batch_norm)(input, self.weight, self.bias, self.eps)
 
 
-@door(Z="m n", gamma="n", beta="n", epsilon=_EPSILON)
+@validated(Z="m n", gamma="n", beta="n", epsilon=_EPSILON)
 def batch_norm(Z: Tensor, gamma: Tensor, beta: Tensor, epsilon: float = 1e-5) -> Tensor:
     """Return gamma Z_norm + beta, shape (m, n). Source: torch.nn.functional.batch_norm."""
     # the functional form refuses m = 1, where Z_norm is 0; what it calls does not
     return torch.batch_norm(Z, gamma, beta, None, None, True, 0.0, epsilon, True)
 
 
-@door(Z="m n", gamma="n", beta="n", mean="n", variance=Floats("n", "sizes"), epsilon=_EPSILON)
+@validated(Z="m n", gamma="n", beta="n", mean="n", variance=Floats("n", "sizes"), epsilon=_EPSILON)
 def batch_norm_predict(
     Z: Tensor,
     gamma: Tensor,
@@ -80,7 +80,7 @@ def batch_norm_predict(
     return functional.batch_norm(Z, mean, variance, gamma, beta, training=False, eps=epsilon)
 
 
-@door(module=Instance(nn.Module))
+@validated(module=Instance(nn.Module))
 def running_averages(module: nn.Module) -> dict[str, Tensor]:
     """Return {"mean1": (n_1,), "variance1": (n_1,), ...}, the live ones of each batch norm layer.
 
@@ -95,7 +95,7 @@ def running_averages(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-@door(mean="n", variance=Floats("n", "sizes"), Z="m n", decay=_DECAY, unbiased=Instance(bool))
+@validated(mean="n", variance=Floats("n", "sizes"), Z="m n", decay=_DECAY, unbiased=Instance(bool))
 def update_running_averages(
     mean: Tensor, variance: Tensor, Z: Tensor, decay: float = 0.9, unbiased: bool = False
 ) -> tuple[Tensor, Tensor]:

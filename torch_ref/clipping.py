@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 
-from torch_ref._door import Number, describe, door
+from torch_ref._validation import Number, describe, validated
 
 __all__ = ["clip_by_global_norm", "clip_by_value", "global_norm"]
 
@@ -19,7 +19,7 @@ Tensor = torch.Tensor
 class _Tensors:
     """A module, a tensor, or an iterable of tensors, which may be walked only once."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what cannot hold tensors; those of an iterable are met as it is walked."""
         if isinstance(value, str | type) or not isinstance(value, nn.Module | Iterable):
             raise TypeError(f"expected {name} to be a module or tensors, got {describe(value)}")
@@ -42,7 +42,7 @@ def _with_gradients(parameters: nn.Module | Tensor | Iterable[Tensor]) -> list[T
     return held
 
 
-@door(parameters=_PARAMETERS, limit=_LIMIT)
+@validated(parameters=_PARAMETERS, limit=_LIMIT)
 def clip_by_value(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> None:
     """Cut every entry of the gradients to [-limit, limit], in place.
 
@@ -51,7 +51,7 @@ def clip_by_value(parameters: nn.Module | Tensor | Iterable[Tensor], limit: floa
     clip_grad_value_(_with_gradients(parameters), limit)
 
 
-@door(parameters=_PARAMETERS)
+@validated(parameters=_PARAMETERS)
 def global_norm(parameters: nn.Module | Tensor | Iterable[Tensor]) -> Tensor:
     """Return the norm of all gradients as one vector, a scalar, as torch.nn.utils.get_total_norm.
 
@@ -63,7 +63,7 @@ def global_norm(parameters: nn.Module | Tensor | Iterable[Tensor]) -> Tensor:
     return total
 
 
-@door(parameters=_PARAMETERS, limit=_LIMIT)
+@validated(parameters=_PARAMETERS, limit=_LIMIT)
 def clip_by_global_norm(parameters: nn.Module | Tensor | Iterable[Tensor], limit: float) -> Tensor:
     """Multiply the gradients by min(1, limit / (norm + 1e-6)) in place, return the norm before.
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch.nn import functional
 
-from torch_ref._door import Floats, Number, OneOf, door
+from torch_ref._validation import Floats, Number, OneOf, validated
 from torch_ref.activations import Hardmax
 
 __all__ = [
@@ -34,7 +34,7 @@ REDUCTIONS: Mapping[str, Callable[[int], int]] = {"mean": lambda m: m, "sum": la
 _REDUCTION = OneOf(REDUCTIONS)
 
 
-@door(A="m n", Y="m n", reduction=_REDUCTION)
+@validated(A="m n", Y="m n", reduction=_REDUCTION)
 def absolute_error(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     """Return sum |Y - A|, over m for "mean", a scalar.
 
@@ -43,7 +43,7 @@ def absolute_error(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     return functional.l1_loss(A, Y, reduction="sum") / REDUCTIONS[reduction](len(A))
 
 
-@door(A=Floats("m n", "probabilities"), Y=Floats("m n", "labels"), reduction=_REDUCTION)
+@validated(A=Floats("m n", "probabilities"), Y=Floats("m n", "labels"), reduction=_REDUCTION)
 def binary_cross_entropy(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     """Return -sum (Y log A + (1 - Y) log(1 - A)), over m for "mean", each log at least -100.
 
@@ -52,7 +52,7 @@ def binary_cross_entropy(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tenso
     return functional.binary_cross_entropy(A, Y, reduction="sum") / REDUCTIONS[reduction](len(A))
 
 
-@door(Z="m n", Y=Floats("m n", "labels"), reduction=_REDUCTION)
+@validated(Z="m n", Y=Floats("m n", "labels"), reduction=_REDUCTION)
 def binary_cross_entropy_with_logits(Z: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     """Return sum (log(1 + e^Z) - Y Z), over m for "mean", a scalar.
 
@@ -62,7 +62,7 @@ def binary_cross_entropy_with_logits(Z: Tensor, Y: Tensor, reduction: str = "mea
     return total / REDUCTIONS[reduction](len(Z))
 
 
-@door(A=Floats("m C", "probabilities"), Y=Floats("m C", "one-hot"), reduction=_REDUCTION)
+@validated(A=Floats("m C", "probabilities"), Y=Floats("m C", "one-hot"), reduction=_REDUCTION)
 def cross_entropy(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     """Return -sum log A at the labels, over m for "mean", a scalar.
 
@@ -72,7 +72,7 @@ def cross_entropy(A: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     return -at_label.log().sum() / REDUCTIONS[reduction](len(A))
 
 
-@door(Z="m C", Y=Floats("m C", "one-hot"), reduction=_REDUCTION)
+@validated(Z="m C", Y=Floats("m C", "one-hot"), reduction=_REDUCTION)
 def cross_entropy_with_logits(Z: Tensor, Y: Tensor, reduction: str = "mean") -> Tensor:
     """Return sum (log sum e^Z - Y Z), over m for "mean", a scalar.
 
@@ -81,7 +81,7 @@ def cross_entropy_with_logits(Z: Tensor, Y: Tensor, reduction: str = "mean") -> 
     return functional.cross_entropy(Z, Y, reduction="sum") / REDUCTIONS[reduction](len(Z))
 
 
-@door(A=Floats("m n", "probabilities"), threshold=Number("[0, 1]"))
+@validated(A=Floats("m n", "probabilities"), threshold=Number("[0, 1]"))
 def predict_by_threshold(A: Tensor, threshold: float = 0.5) -> Tensor:
     """Return 1 where A > threshold, else 0, shape (m, n).
 
@@ -90,7 +90,7 @@ def predict_by_threshold(A: Tensor, threshold: float = 0.5) -> Tensor:
     return A.gt(float(threshold)).to(A.dtype)
 
 
-@door(A="m C")
+@validated(A="m C")
 def predict_by_argmax(A: Tensor) -> Tensor:
     """Return one-hot rows (m, C), 1 at the first largest A.
 
@@ -99,7 +99,7 @@ def predict_by_argmax(A: Tensor) -> Tensor:
     return Hardmax()(A)  # type: ignore[no-any-return]
 
 
-@door(prediction=Floats("m n", "labels"), Y=Floats("m n", "labels"))
+@validated(prediction=Floats("m n", "labels"), Y=Floats("m n", "labels"))
 def accuracy(prediction: Tensor, Y: Tensor) -> float:
     """Return the fraction of the m rows in which every one of the n labels is right.
 

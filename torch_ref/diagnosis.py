@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from torch_ref._door import (
+from torch_ref._validation import (
     Expected,
     Function,
     Number,
@@ -17,7 +17,7 @@ from torch_ref._door import (
     Seen,
     Whole,
     describe,
-    door,
+    validated,
 )
 
 __all__ = ["REMEDIES", "Diagnosis", "LearningCurves", "diagnose", "learning_curves"]
@@ -61,7 +61,7 @@ class LearningCurves(NamedTuple):
 class _Sizes:
     """Whole numbers of at least 1, increasing: a list, a tuple, a 1-D tensor or NumPy array."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), none, too small or unsorted ones (ValueError)."""
         if getattr(value, "ndim", 0) == 1:  # a tensor or a NumPy array
             value = value.tolist()
@@ -70,7 +70,7 @@ class _Sizes:
         if not value:
             raise ValueError(f"expected {name} to hold at least one size, got none")
         for index, size in enumerate(value):
-            Whole(1).admit(f"{name}[{index}]", size, seen)
+            Whole(1).check(f"{name}[{index}]", size, seen)
         if any(one >= other for one, other in pairwise(value)):
             raise ValueError(f"expected {name} to increase, got {list(value)}")
 
@@ -86,7 +86,7 @@ _ERRORS: dict[str, Expected] = {
 }
 
 
-@door(**_ERRORS)
+@validated(**_ERRORS)
 def diagnose(
     train_error: float, dev_error: float, optimal_error: float = 0.0, *, tolerance: float = 0.02
 ) -> Diagnosis:
@@ -104,7 +104,7 @@ def diagnose(
     return Diagnosis(avoidable_bias, variance, high_bias, high_variance, name, REMEDIES[name])
 
 
-@door(fit=Function(), X="m n_x", Y="m n_y", sizes=_Sizes(), order=Order())
+@validated(fit=Function(), X="m n_x", Y="m n_y", sizes=_Sizes(), order=Order())
 def learning_curves(
     fit: Callable[[Tensor, Tensor], tuple[Any, Any]],
     X: Tensor,

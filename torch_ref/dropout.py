@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from torch_ref._door import (
+from torch_ref._validation import (
     Dtype,
     Floats,
     Instance,
@@ -16,9 +16,9 @@ from torch_ref._door import (
     Number,
     Shape,
     Whole,
-    admit,
-    door,
+    check,
     unchecked,
+    validated,
 )
 
 __all__ = ["Dropout", "draw_mask", "draw_masks", "dropout", "mask_stream"]
@@ -40,7 +40,7 @@ class Dropout(nn.Dropout):
 
     def __init__(self, keep_prob: float) -> None:
         """Take the probability to keep, in (0, 1]."""
-        admit({"keep_prob": Number("(0, 1]")}, {"keep_prob": keep_prob})
+        check({"keep_prob": Number("(0, 1]")}, {"keep_prob": keep_prob})
         super().__init__(p=1 - keep_prob)
         self.mask = None
 
@@ -54,7 +54,7 @@ class Dropout(nn.Dropout):
         return super().forward(input)
 
 
-@door(shape=Shape(), keep_prob=Number("(0, 1]"), generator=_GENERATOR, dtype=Dtype())
+@validated(shape=Shape(), keep_prob=Number("(0, 1]"), generator=_GENERATOR, dtype=Dtype())
 def draw_mask(
     shape: tuple[int, int],
     keep_prob: float,
@@ -66,13 +66,13 @@ def draw_mask(
     return mask.bernoulli_(keep_prob, generator=generator).div_(keep_prob)
 
 
-@door(A="m n", mask=Floats("m n", "mask"))
+@validated(A="m n", mask=Floats("m n", "mask"))
 def dropout(A: Tensor, mask: Tensor) -> Tensor:
     """Return A * D, shape (m, n), as torch does with its own mask. Source: torch.nn.Dropout."""
     return A * mask
 
 
-@door(
+@validated(
     layer_sizes=LayerSizes(),
     keep_probs=KeepProbs(),
     m=Whole(1),
@@ -94,7 +94,7 @@ def draw_masks(
     }
 
 
-@door(
+@validated(
     layer_sizes=LayerSizes(),
     keep_probs=KeepProbs(),
     m=Whole(1),

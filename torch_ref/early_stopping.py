@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torch_ref._door import Expected, Instance, Number, Whole, admit, describe
+from torch_ref._validation import Expected, Instance, Number, Whole, check, describe
 
 __all__ = ["EarlyStopping", "EarlyStoppingState"]
 
@@ -43,11 +43,11 @@ class EarlyStopping:
             "patience": Whole(1),
             "min_improvement": Number("[0, inf)"),
         }
-        admit(table, {name: getattr(self, name) for name in table})
+        check(table, {name: getattr(self, name) for name in table})
 
     def init(self, module: nn.Module) -> EarlyStoppingState:
         """Return the state before the first epoch."""
-        admit({"module": Instance(nn.Module)}, {"module": module})
+        check({"module": Instance(nn.Module)}, {"module": module})
         return EarlyStoppingState(copy.deepcopy(module.state_dict()))
 
     def update(
@@ -79,7 +79,7 @@ class EarlyStopping:
 
 def _meet(state: Any, module: Any) -> None:
     """Raise unless the state was made for a module like this one."""
-    admit(
+    check(
         {"state": Instance(EarlyStoppingState), "module": Instance(nn.Module)},
         {"state": state, "module": module},
     )

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from torch_ref._checks import check
-from torch_ref._door import (
+from torch_ref._checks import check_data
+from torch_ref._validation import (
     Expected,
     Function,
     Instance,
     Number,
     Optional,
     describe,
-    door,
     unchecked,
+    validated,
 )
 from torch_ref.network import Network, cost_and_gradients, objective
 from torch_ref.parameters import parameters as parameters_of
@@ -112,7 +112,7 @@ def _default_step(two_sided: bool) -> float:
     return float(torch.finfo(torch.float64).eps ** (1 / 3 if two_sided else 1 / 2))
 
 
-@door(cost=Function(), parameters=Instance(dict), **_STEP)
+@validated(cost=Function(), parameters=Instance(dict), **_STEP)
 @torch.no_grad()
 def numerical_gradient(
     cost: Cost, parameters: Tensors, *, epsilon: float | None = None, two_sided: bool = True
@@ -141,7 +141,7 @@ def numerical_gradient(
     return _named(approximation, parameters)
 
 
-@door(approximation="N", gradient="N")
+@validated(approximation="N", gradient="N")
 def relative_error(approximation: Tensor, gradient: Tensor) -> float:
     """Return ||approximation - gradient|| / (||approximation|| + ||gradient||), 0 for two zeros.
 
@@ -168,7 +168,7 @@ class _Claimed(torch.autograd.Function):
         return dJ * ctx.gradient, None, None
 
 
-@door(cost=Function(), parameters=Instance(dict), gradients=Instance(dict), **_STEP)
+@validated(cost=Function(), parameters=Instance(dict), gradients=Instance(dict), **_STEP)
 def gradient_check(
     cost: Cost,
     parameters: Tensors,
@@ -211,7 +211,7 @@ def gradient_check(
     return GradientCheck(difference, by_tensor, errors, approximation, agrees)
 
 
-@door(
+@validated(
     module=Instance(Network),
     X="m n_x",
     Y="m n_y",
@@ -236,7 +236,7 @@ def check_network(
 
     Source: torch.autograd.gradcheck, torch.nn.Module.register_forward_pre_hook.
     """
-    check(module, X, Y)
+    check_data(module, X, Y)
     if module.dropouts:
         raise ValueError(
             f"expected a module with every keep_prob 1, got keep_probs {module.keep_probs}"

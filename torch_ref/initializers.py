@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import nn
 
-from torch_ref._door import Floats, Instance, Number, OneOf, Optional, door
+from torch_ref._validation import Floats, Instance, Number, OneOf, Optional, validated
 from torch_ref.parameters import parameters
 
 __all__ = [
@@ -30,37 +30,37 @@ _GENERATOR = Optional(Instance(Generator))
 _SCALE = Number("(0, inf)")
 
 
-@door(W=_WEIGHT, generator=_GENERATOR)
+@validated(W=_WEIGHT, generator=_GENERATOR)
 def zeros(W: Tensor, generator: Generator | None = None) -> Tensor:
     """Overwrite W with zeros. Source: torch.nn.init.zeros_."""
     return nn.init.zeros_(W)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR, value=Number("(-inf, inf)"))
+@validated(W=_WEIGHT, generator=_GENERATOR, value=Number("(-inf, inf)"))
 def constant(W: Tensor, generator: Generator | None = None, value: float = 1.0) -> Tensor:
     """Overwrite W with one value. Source: torch.nn.init.constant_."""
     return nn.init.constant_(W, value)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR, scale=_SCALE)
+@validated(W=_WEIGHT, generator=_GENERATOR, scale=_SCALE)
 def small_normal(W: Tensor, generator: Generator | None = None, scale: float = 0.01) -> Tensor:
     """Overwrite W with scale N(0, 1). Source: torch.nn.init.normal_."""
     return nn.init.normal_(W, std=scale, generator=generator)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR, scale=_SCALE)
+@validated(W=_WEIGHT, generator=_GENERATOR, scale=_SCALE)
 def small_uniform(W: Tensor, generator: Generator | None = None, scale: float = 0.01) -> Tensor:
     """Overwrite W with scale U[-1, 1). Source: torch.nn.init.uniform_."""
     return nn.init.uniform_(W, -scale, scale, generator=generator)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR, scale=_SCALE)
+@validated(W=_WEIGHT, generator=_GENERATOR, scale=_SCALE)
 def large_normal(W: Tensor, generator: Generator | None = None, scale: float = 10.0) -> Tensor:
     """Overwrite W with scale N(0, 1), large. Source: torch.nn.init.normal_."""
     return nn.init.normal_(W, std=scale, generator=generator)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR)
+@validated(W=_WEIGHT, generator=_GENERATOR)
 def xavier(W: Tensor, generator: Generator | None = None) -> Tensor:
     """Overwrite W with sqrt(1 / n_prev) N(0, 1), "Xavier" as taught.
 
@@ -72,13 +72,13 @@ def xavier(W: Tensor, generator: Generator | None = None) -> Tensor:
     return nn.init.kaiming_normal_(W, nonlinearity="linear", generator=generator)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR)
+@validated(W=_WEIGHT, generator=_GENERATOR)
 def glorot(W: Tensor, generator: Generator | None = None) -> Tensor:
     """Overwrite W with sqrt(2 / (n_prev + n)) N(0, 1). Source: torch.nn.init.xavier_normal_."""
     return nn.init.xavier_normal_(W, generator=generator)
 
 
-@door(W=_WEIGHT, generator=_GENERATOR)
+@validated(W=_WEIGHT, generator=_GENERATOR)
 def he(W: Tensor, generator: Generator | None = None) -> Tensor:
     """Overwrite W with sqrt(2 / n_prev) N(0, 1). Source: torch.nn.init.kaiming_normal_, fan_in."""
     return nn.init.kaiming_normal_(W, nonlinearity="relu", generator=generator)
@@ -97,7 +97,7 @@ INITIALIZERS: Mapping[str, Callable[[Tensor, Generator | None], Tensor]] = {
 }
 
 
-@door(
+@validated(
     module=Instance(nn.Module),
     initializer=OneOf(INITIALIZERS),
     generator=_GENERATOR,

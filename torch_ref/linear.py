@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from torch_ref._door import door
+from torch_ref._validation import validated
 
 __all__ = ["linear"]
 
 
-@door(A_prev="m n_prev", W="n n_prev", b="n")
+@validated(A_prev="m n_prev", W="n n_prev", b="n")
 def linear(A_prev: torch.Tensor, W: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return Z = A_prev W^T + b, shape (m, n).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from torch_ref._door import Expected, Floats, Number, Whole, door, unchecked
+from torch_ref._validation import Expected, Floats, Number, Whole, unchecked, validated
 from torch_ref.costs import predict_by_threshold
 
 __all__ = [
@@ -29,7 +29,7 @@ _DATA: dict[str, Expected] = {
 }
 
 
-@door(X="m n_x", w="one n_x", b="")
+@validated(X="m n_x", w="one n_x", b="")
 def logistic_regression(X: Tensor, w: Tensor, b: Tensor) -> Tensor:
     """Return A = sigma(X w^T + b), shape (m, 1).
 
@@ -42,7 +42,7 @@ def _cost(w: Tensor, b: Tensor, X: Tensor, Y: Tensor) -> Tensor:
     return functional.binary_cross_entropy_with_logits(functional.linear(X, w, b), Y)
 
 
-@door(**_DATA)
+@validated(**_DATA)
 def propagate(w: Tensor, b: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """Return J, a scalar, and its gradients {"w": (1, n_x), "b": ()}.
 
@@ -57,7 +57,7 @@ def propagate(w: Tensor, b: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, dict[
     return J.detach(), dict(zip("wb", gradients, strict=True))
 
 
-@door(**_DATA)
+@validated(**_DATA)
 def propagate_with_loops(
     w: Tensor, b: Tensor, X: Tensor, Y: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -71,7 +71,7 @@ def propagate_with_loops(
     return J, {name: torch.stack([one[name] for _, one in each]).mean(dim=0) for name in "wb"}
 
 
-@door(**_DATA, learning_rate=Number("(0, inf)"), steps=Whole(1))
+@validated(**_DATA, learning_rate=Number("(0, inf)"), steps=Whole(1))
 def gradient_descent(
     w: Tensor, b: Tensor, X: Tensor, Y: Tensor, *, learning_rate: float, steps: int
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -91,7 +91,7 @@ def gradient_descent(
     return w.detach(), b.detach(), torch.stack(costs)
 
 
-@door(w="one n_x", b="", X="m n_x")
+@validated(w="one n_x", b="", X="m n_x")
 def predict(w: Tensor, b: Tensor, X: Tensor) -> Tensor:
     """Return 1 where A > 0.5, else 0, shape (m, 1).
 

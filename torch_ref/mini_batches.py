@@ -8,24 +8,24 @@ from typing import Any
 import torch
 from torch.utils.data import BatchSampler
 
-from torch_ref._door import Floats, Instance, Order, Whole, door, unchecked
+from torch_ref._validation import Floats, Instance, Order, Whole, unchecked, validated
 
 __all__ = ["draw_order", "draw_orders", "mini_batches", "partition"]
 
 
-@door(m=Whole(1), generator=Instance(torch.Generator))
+@validated(m=Whole(1), generator=Instance(torch.Generator))
 def draw_order(m: int, generator: torch.Generator) -> torch.Tensor:
     """Draw a permutation of 0..m-1, shape (m,). Source: torch.randperm."""
     return torch.randperm(m, generator=generator)
 
 
-@door(m=Whole(1), epochs=Whole(1), generator=Instance(torch.Generator))
+@validated(m=Whole(1), epochs=Whole(1), generator=Instance(torch.Generator))
 def draw_orders(m: int, epochs: int, generator: torch.Generator) -> list[torch.Tensor]:
     """Draw one order (m,) for each epoch. Source: torch.randperm."""
     return [unchecked(draw_order)(m, generator) for _ in range(epochs)]
 
 
-@door(order=Order(), batch_size=Whole(1))
+@validated(order=Order(), batch_size=Whole(1))
 def partition(order: Any, batch_size: int) -> list[torch.Tensor]:
     """Cut an order (m,) into pieces of `batch_size`, the last one shorter where m asks for it.
 
@@ -39,7 +39,7 @@ def partition(order: Any, batch_size: int) -> list[torch.Tensor]:
     ]
 
 
-@door(X=Floats("m n_x"), Y=Floats("m n_y"), order=Order(), batch_size=Whole(1))
+@validated(X=Floats("m n_x"), Y=Floats("m n_y"), order=Order(), batch_size=Whole(1))
 def mini_batches(
     X: torch.Tensor, Y: torch.Tensor, order: Any, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from torch_ref._door import Floats, Instance, Number, Whole, door, unchecked
+from torch_ref._validation import Floats, Instance, Number, Whole, unchecked, validated
 
 __all__ = [
     "draw_temperatures",
@@ -25,7 +25,7 @@ MEAN, SWING, DEVIATION = 11.0, 8.0, 3.0
 DAYS = 365
 
 
-@door(x=Floats("N"), beta=_BETA, bias_correction=Instance(bool))
+@validated(x=Floats("N"), beta=_BETA, bias_correction=Instance(bool))
 def moving_average(x: Tensor, beta: float, bias_correction: bool = False) -> Tensor:
     """Return v_t = v_(t-1) + (1 - beta) (x_t - v_(t-1)) from v_0 = 0, (N,), or v_t / (1 - beta^t).
 
@@ -45,19 +45,19 @@ def moving_average(x: Tensor, beta: float, bias_correction: bool = False) -> Ten
     return v / -torch.expm1(exponents).to(x.dtype)  # 1 - beta^t, without cancellation near beta = 1
 
 
-@door(beta=_BETA)
+@validated(beta=_BETA)
 def effective_window(beta: float) -> float:
     """Return 1 / (1 - beta), the days averaged over. Source: torch.optim.Adam, betas."""
     return 1 / (1 - beta)
 
 
-@door(beta=_BETA, n=Whole(1))
+@validated(beta=_BETA, n=Whole(1))
 def weights_of_average(beta: float, n: int) -> Tensor:
     """Return the weights (1 - beta) beta^k of v_t, (n,), latest first. Source: torch.pow."""
     return (1 - beta) * torch.pow(beta, torch.arange(n, dtype=torch.float64))
 
 
-@door(noise=Floats("days"))
+@validated(noise=Floats("days"))
 def temperatures(noise: Tensor) -> Tensor:
     """Return daily temperatures in degrees Celsius, (days,), from noise (days,).
 
@@ -67,7 +67,7 @@ def temperatures(noise: Tensor) -> Tensor:
     return MEAN - SWING * torch.cos(2 * math.pi / DAYS * day) + DEVIATION * noise
 
 
-@door(generator=Instance(torch.Generator), days=Whole(1))
+@validated(generator=Instance(torch.Generator), days=Whole(1))
 def draw_temperatures(generator: torch.Generator, days: int = DAYS) -> Tensor:
     """Draw daily temperatures in degrees Celsius, (days,). Source: torch.randn."""
     noise = torch.randn(days, generator=generator, dtype=torch.float64, device=generator.device)

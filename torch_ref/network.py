@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from torch_ref._checks import OUTPUT_COSTS, check, check_masks
-from torch_ref._door import (
+from torch_ref._checks import OUTPUT_COSTS, check_data, check_masks
+from torch_ref._validation import (
     Expected,
     Floats,
     Function,
@@ -22,9 +22,9 @@ from torch_ref._door import (
     OneOf,
     Optional,
     Whole,
-    admit,
-    door,
+    check,
     unchecked,
+    validated,
 )
 from torch_ref.activations import ACTIVATIONS
 from torch_ref.costs import COSTS, predict_by_argmax, predict_by_threshold
@@ -101,8 +101,8 @@ class Network(nn.Module):
         super().__init__()
         names = {"hidden": hidden, "output": output}
         choices = {"layer_sizes": layer_sizes, "keep_probs": keep_probs, "batch_norm": batch_norm}
-        admit({name: OneOf(_DIFFERENTIABLE) for name in names}, names)
-        admit(_CHOICES, choices)
+        check({name: OneOf(_DIFFERENTIABLE) for name in names}, names)
+        check(_CHOICES, choices)
         if isinstance(batch_norm, nn.Module):
             raise TypeError(f"expected batch_norm to make layers, got a layer, {batch_norm}")
         self.layer_sizes = tuple(int(n) for n in layer_sizes)
@@ -191,7 +191,7 @@ _COST: dict[str, Expected] = {
 }
 
 
-@door(**_COST)
+@validated(**_COST)
 def cost_and_gradients(
     module: Network,
     X: Tensor,
@@ -209,7 +209,7 @@ def cost_and_gradients(
 
     Source: torch.autograd.grad.
     """
-    check(module, X, Y)
+    check_data(module, X, Y)
     named = unchecked(parameters)(module)
     buffers = {name: one.clone() for name, one in module.named_buffers()}
     try:
@@ -234,7 +234,7 @@ def _norm(tensor: Tensor) -> float:
     return float(torch.linalg.vector_norm(tensor, dtype=torch.float64))
 
 
-@door(**_COST)
+@validated(**_COST)
 def layer_norms(
     module: Network,
     X: Tensor,
@@ -273,19 +273,19 @@ def layer_norms(
     )
 
 
-@door(X="m n_x", module=Instance(Network))
+@validated(X="m n_x", module=Instance(Network))
 @torch.no_grad()
 def outputs(X: Tensor, module: Network) -> Tensor:
     """Return A_L, (m, n_L), at prediction: nothing dropped, running averages in batch norm.
 
     Source: torch.nn.Module.eval.
     """
-    check(module, X)
+    check_data(module, X)
     with mode(module, training=False):
         return module(X)  # type: ignore[no-any-return]
 
 
-@door(X="m n_x", module=Instance(Network))
+@validated(X="m n_x", module=Instance(Network))
 @torch.no_grad()
 def predict(X: Tensor, module: Network) -> Tensor:
     """Return predictions in the form of Y, (m, n_L): A > 0.5 for sigmoid, argmax for softmax.
@@ -294,7 +294,7 @@ def predict(X: Tensor, module: Network) -> Tensor:
 
     Source: torch.gt, torch.argmax.
     """
-    check(module, X)
+    check_data(module, X)
     if module.output not in PREDICT:
         raise ValueError(
             f"expected an output that predicts, one of {', '.join(PREDICT)}, got {module.output!r}"

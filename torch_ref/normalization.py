@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from torch_ref._door import Expected, Floats, Instance, door
+from torch_ref._validation import Expected, Floats, Instance, validated
 
 __all__ = ["Statistics", "denormalize", "fit", "normalize"]
 
@@ -23,7 +23,7 @@ class Statistics(NamedTuple):
 _APPLY: dict[str, Expected] = {"statistics": Instance(Statistics), "X": Floats("m n_x")}
 
 
-@door(X="m n_x")
+@validated(X="m n_x")
 def fit(X: Tensor) -> Statistics:
     """Return mean and variance, each (n_x,), of the columns of the training set X, (m, n_x).
 
@@ -37,7 +37,7 @@ def fit(X: Tensor) -> Statistics:
     return Statistics(mean, variance)
 
 
-@door(**_APPLY)
+@validated(**_APPLY)
 def normalize(X: Tensor, statistics: Statistics) -> Tensor:
     """Return (X - mean) / sqrt(variance), (m, n_x); a constant feature is only centred.
 
@@ -47,7 +47,7 @@ def normalize(X: Tensor, statistics: Statistics) -> Tensor:
     return (X - statistics.mean) / sigma
 
 
-@door(**_APPLY)
+@validated(**_APPLY)
 def denormalize(X: Tensor, statistics: Statistics) -> Tensor:
     """Return X sqrt(variance) + mean, (m, n_x), the inverse. Source: torch.addcmul."""
     return torch.addcmul(statistics.mean, X, _scale(X, statistics))

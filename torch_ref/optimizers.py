@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from torch_ref._door import (
+from torch_ref._validation import (
     Expected,
     Floats,
     Function,
     Instance,
     Number,
     Whole,
-    admit,
+    check,
     describe,
-    door,
+    validated,
 )
 
 __all__ = [
@@ -54,7 +54,7 @@ _RATES: Mapping[str, Expected] = {
 
 
 def _check(**choices: Any) -> None:
-    admit({name: _RATES[name] for name in choices}, choices)
+    check({name: _RATES[name] for name in choices}, choices)
 
 
 def gradient_descent(parameters: Tensors, *, learning_rate: float) -> Optimizer:
@@ -311,32 +311,32 @@ def _vector(optimizer: Optimizer, key: str, factor: str = "") -> Tensor:
     return torch.cat(pieces)
 
 
-@door(optimizer=Instance(Optimizer))
+@validated(optimizer=Instance(Optimizer))
 def gradient_descent_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return the course's names for the state of `gradient_descent`: none. Source: SGD."""
     return {}
 
 
-@door(optimizer=Instance(Optimizer))
+@validated(optimizer=Instance(Optimizer))
 def momentum_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return {"v": (N,)} of `momentum` after a step, v = (1 - beta) buf. Source: SGD."""
     return {"v": _vector(optimizer, "momentum_buffer", "velocity_factor")}
 
 
-@door(optimizer=Instance(Optimizer))
+@validated(optimizer=Instance(Optimizer))
 def rmsprop_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return {"s": (N,)} of `rmsprop` after a step. Source: torch.optim.RMSprop."""
     return {"s": _vector(optimizer, "square_avg")}
 
 
-@door(optimizer=Instance(Optimizer))
+@validated(optimizer=Instance(Optimizer))
 def adam_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """Return {"v": (N,), "s": (N,), "t": ()} of `adam` after a step. Source: torch.optim.Adam."""
     moments = {"v": _vector(optimizer, "exp_avg"), "s": _vector(optimizer, "exp_avg_sq")}
     return {**moments, "t": optimizer.state[optimizer.param_groups[0]["params"][0]]["step"]}
 
 
-@door(cost=Function(), start=Floats("N"), optimizer=Function(), steps=Whole(1))
+@validated(cost=Function(), start=Floats("N"), optimizer=Function(), steps=Whole(1))
 def minimize(
     cost: Callable[[Tensor], Tensor],
     start: Tensor,

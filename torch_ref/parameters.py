@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from torch_ref._door import Floats, Instance, door
+from torch_ref._validation import Floats, Instance, validated
 
 __all__ = ["from_vector", "parameters", "to_vector"]
 
 
-@door(module=Instance(nn.Module))
+@validated(module=Instance(nn.Module))
 def parameters(module: nn.Module) -> dict[str, torch.Tensor]:
     """Return {"W1": (n_1, n_0), "b1": (n_1,), ...}, the weight and bias of each linear layer.
 
@@ -32,7 +32,7 @@ def parameters(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter for name, parameter in named.items() if parameter is not None}
 
 
-@door(module=Instance(nn.Module))
+@validated(module=Instance(nn.Module))
 def to_vector(module: nn.Module) -> torch.Tensor:
     """Return a copy of all parameters as one vector (N,): W1 row by row, then b1, W2, ...
 
@@ -41,7 +41,7 @@ def to_vector(module: nn.Module) -> torch.Tensor:
     return parameters_to_vector(module.parameters()).detach().clone()
 
 
-@door(vector=Floats("N"), module=Instance(nn.Module))
+@validated(vector=Floats("N"), module=Instance(nn.Module))
 def from_vector(vector: torch.Tensor, module: nn.Module) -> None:
     """Overwrite the parameters of `module` with the entries of `vector`, (N,).
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torch_ref._door import Expected, Instance, Number, OneOf, Whole, door, unchecked
+from torch_ref._validation import Expected, Instance, Number, OneOf, Whole, unchecked, validated
 from torch_ref.parameters import parameters
 
 __all__ = [
@@ -29,20 +29,20 @@ _PENALTY: dict[str, Expected] = {"module": _MODULE, "strength": Number("[0, inf)
 _CHOICES = _PENALTY | {"denominator": OneOf(DENOMINATORS)}
 
 
-@door(module=_MODULE)
+@validated(module=_MODULE)
 def weights(module: nn.Module) -> dict[str, torch.Tensor]:
     """Return the weights W1, W2, ..., without the biases. Source: torch.nn.Linear.weight."""
     return {name: W for name, W in unchecked(parameters)(module).items() if name.startswith("W")}
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l2_penalty(module: nn.Module, strength: float, m: int, denominator: str = "2m") -> torch.Tensor:
     """Return strength / (2 m) * sum of squared weights, a scalar. Source: torch.Tensor.square."""
     total = torch.stack([W.square().sum() for W in unchecked(weights)(module).values()]).sum()
     return strength / (DENOMINATORS[denominator] * m) * total
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l2_penalty_gradient(
     module: nn.Module, strength: float, m: int, denominator: str = "2m"
 ) -> dict[str, torch.Tensor]:
@@ -50,14 +50,14 @@ def l2_penalty_gradient(
     return _gradient(l2_penalty(module, strength, m, denominator), module)
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l1_penalty(module: nn.Module, strength: float, m: int, denominator: str = "m") -> torch.Tensor:
     """Return strength / m * sum of absolute weights, a scalar. Source: torch.Tensor.abs."""
     total = torch.stack([W.abs().sum() for W in unchecked(weights)(module).values()]).sum()
     return strength / (DENOMINATORS[denominator] * m) * total
 
 
-@door(**_CHOICES)
+@validated(**_CHOICES)
 def l1_penalty_gradient(
     module: nn.Module, strength: float, m: int, denominator: str = "m"
 ) -> dict[str, torch.Tensor]:
@@ -71,7 +71,7 @@ def _gradient(penalty: torch.Tensor, module: nn.Module) -> dict[str, torch.Tenso
     return dict(zip(named, gradients, strict=True))
 
 
-@door(**_PENALTY)
+@validated(**_PENALTY)
 def weight_decay_groups(module: nn.Module, strength: float, m: int) -> list[dict[str, Any]]:
     """Return optimizer groups in which weights decay by strength / m and nothing else does.
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ConstantLR, ExponentialLR, LambdaLR, LRScheduler
 
-from torch_ref._door import Instance, Number, Whole, describe, door
+from torch_ref._validation import Instance, Number, Whole, describe, validated
 
 __all__ = [
     "SCHEDULES",
@@ -37,20 +37,20 @@ _OPTIMIZER, _DECAY, _RATE = Instance(Optimizer), Number("[0, inf)"), Number("(0,
 class _Rates:
     """A tuple of learning rates."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError), no rate at all or one that is not positive."""
         if not isinstance(value, tuple):
             raise TypeError(f"expected {name} to be a tuple of rates, got {describe(value)}")
         if not value:
             raise ValueError(f"expected {name} to hold at least one rate, got none")
         for place, rate in enumerate(value):
-            _RATE.admit(f"{name}[{place}]", rate, seen)
+            _RATE.check(f"{name}[{place}]", rate, seen)
 
 
 class _Pieces:
     """A tuple of pairs (t, rate): rising counts, and the rate from each on."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError), counts that do not rise and rates that are no rates."""
         if not isinstance(value, tuple) or not all(
             isinstance(pair, tuple) and len(pair) == 2 for pair in value
@@ -62,8 +62,8 @@ class _Pieces:
             raise ValueError(f"expected {name} to hold at least one pair, got none")
         least = 1
         for place, (start, rate) in enumerate(value):
-            Whole(least).admit(f"{name}[{place}][0]", start, seen)
-            _RATE.admit(f"{name}[{place}][1]", rate, seen)
+            Whole(least).check(f"{name}[{place}][0]", start, seen)
+            _RATE.check(f"{name}[{place}][1]", rate, seen)
             least = start + 1
 
 
@@ -92,7 +92,7 @@ def _geometric(optimizer: Optimizer, rate: float) -> Schedule:
     return ExponentialLR(optimizer, gamma=rate)
 
 
-@door(optimizer=_OPTIMIZER)
+@validated(optimizer=_OPTIMIZER)
 def constant(optimizer: Optimizer) -> Schedule:
     """Return the scheduler of alpha = alpha_0. Source: torch.optim.lr_scheduler.ConstantLR."""
     for group in optimizer.param_groups:
@@ -100,7 +100,7 @@ def constant(optimizer: Optimizer) -> Schedule:
     return ConstantLR(optimizer, factor=1.0)
 
 
-@door(optimizer=_OPTIMIZER, decay=_DECAY)
+@validated(optimizer=_OPTIMIZER, decay=_DECAY)
 def inverse_time(optimizer: Optimizer, *, decay: float) -> Schedule:
     """Return the scheduler of alpha = alpha_0 / (1 + decay t).
 
@@ -109,7 +109,7 @@ def inverse_time(optimizer: Optimizer, *, decay: float) -> Schedule:
     return _relative(optimizer, lambda t: 1 / (1 + decay * t))
 
 
-@door(optimizer=_OPTIMIZER, decay=_DECAY, interval=Whole(1))
+@validated(optimizer=_OPTIMIZER, decay=_DECAY, interval=Whole(1))
 def interval_inverse_time(optimizer: Optimizer, *, decay: float, interval: int) -> Schedule:
     """Return the scheduler of alpha = alpha_0 / (1 + decay floor(t / interval)).
 
@@ -118,7 +118,7 @@ def interval_inverse_time(optimizer: Optimizer, *, decay: float, interval: int) 
     return _relative(optimizer, lambda t: 1 / (1 + decay * (t // interval)))
 
 
-@door(optimizer=_OPTIMIZER, rate=Number("(0, 1]"))
+@validated(optimizer=_OPTIMIZER, rate=Number("(0, 1]"))
 def exponential(optimizer: Optimizer, *, rate: float) -> Schedule:
     """Return the scheduler of alpha = alpha_0 rate^t.
 
@@ -127,7 +127,7 @@ def exponential(optimizer: Optimizer, *, rate: float) -> Schedule:
     return _geometric(optimizer, rate)
 
 
-@door(optimizer=_OPTIMIZER, decay=_DECAY)
+@validated(optimizer=_OPTIMIZER, decay=_DECAY)
 def natural_exponential(optimizer: Optimizer, *, decay: float) -> Schedule:
     """Return the scheduler of alpha = alpha_0 e^(-decay t).
 
@@ -136,7 +136,7 @@ def natural_exponential(optimizer: Optimizer, *, decay: float) -> Schedule:
     return _geometric(optimizer, math.exp(-decay))
 
 
-@door(optimizer=_OPTIMIZER, k=_RATE)
+@validated(optimizer=_OPTIMIZER, k=_RATE)
 def inverse_square_root(optimizer: Optimizer, *, k: float) -> Schedule:
     """Return the scheduler of alpha = alpha_0 k / sqrt(t).
 
@@ -145,7 +145,7 @@ def inverse_square_root(optimizer: Optimizer, *, k: float) -> Schedule:
     return _relative(optimizer, lambda t: k / math.sqrt(t))
 
 
-@door(optimizer=_OPTIMIZER, rates=_Pieces())
+@validated(optimizer=_OPTIMIZER, rates=_Pieces())
 def piecewise_constant(optimizer: Optimizer, *, rates: tuple[tuple[int, float], ...]) -> Schedule:
     """Return the scheduler of alpha_0, then each rate of the pairs (t, rate) from its t on.
 
@@ -160,7 +160,7 @@ def piecewise_constant(optimizer: Optimizer, *, rates: tuple[tuple[int, float], 
     return _absolute(optimizer, rate)
 
 
-@door(optimizer=_OPTIMIZER, rates=_Rates())
+@validated(optimizer=_OPTIMIZER, rates=_Rates())
 def manual(optimizer: Optimizer, *, rates: tuple[float, ...]) -> Schedule:
     """Return the scheduler of alpha = rates[t - 1]; a step beyond the last raises ValueError.
 

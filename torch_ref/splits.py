@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
-from torch_ref._door import Floats, Order, Whole, describe, door, unchecked
+from torch_ref._validation import Floats, Order, Whole, describe, unchecked, validated
 
 __all__ = ["k_fold", "sizes", "split", "stratified_split", "take"]
 
@@ -20,7 +20,7 @@ Ratios: TypeAlias = Sequence[float]
 class _Ratios:
     """Two or more numbers in (0, 1) that sum to 1."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError) and other numbers (ValueError)."""
         if not isinstance(value, tuple | list) or not all(
             isinstance(one, Real) and not isinstance(one, int) for one in value
@@ -34,7 +34,7 @@ class _Ratios:
 class _Members:
     """Indices of rows that X has, one or more, as a tensor or a NumPy array."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse other kinds (TypeError) and indices outside 0..m-1 (ValueError)."""
         try:
             indices = torch.as_tensor(value)
@@ -50,7 +50,7 @@ class _Members:
             raise ValueError(f"expected {name} in 0..{m - 1} as {owner} has {m}, got {value}")
 
 
-@door(m=Whole(1), ratios=_Ratios())
+@validated(m=Whole(1), ratios=_Ratios())
 def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
     """Return how many of m examples each part gets, floors and then the largest rests.
 
@@ -62,7 +62,7 @@ def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
     return tuple(_apportion(_quotas(m, ratios), m).tolist())
 
 
-@door(order=Order(), ratios=_Ratios())
+@validated(order=Order(), ratios=_Ratios())
 def split(order: Any, ratios: Ratios) -> tuple[Tensor, ...]:
     """Return the indices of each part, an order (m,) cut into pieces of `sizes`.
 
@@ -75,7 +75,7 @@ def split(order: Any, ratios: Ratios) -> tuple[Tensor, ...]:
     return torch.as_tensor(order).clone().tensor_split(ends[:-1])
 
 
-@door(Y=Floats("m n_y", "labels"), order=Order(), ratios=_Ratios())
+@validated(Y=Floats("m n_y", "labels"), order=Order(), ratios=_Ratios())
 def stratified_split(Y: Tensor, order: Any, ratios: Ratios) -> tuple[Tensor, ...]:
     """Return the indices of each part, each class (row) of the labels Y, (m, n_y), cut by ratios.
 
@@ -98,7 +98,7 @@ def stratified_split(Y: Tensor, order: Any, ratios: Ratios) -> tuple[Tensor, ...
     return tuple(order[part_of == part] for part in range(len(wanted)))
 
 
-@door(order=Order(), k=Whole(2))
+@validated(order=Order(), k=Whole(2))
 def k_fold(order: Any, k: int) -> list[tuple[Tensor, Tensor]]:
     """Return (train, held out) indices k times, an order (m,) held out piece by piece.
 
@@ -114,7 +114,7 @@ def k_fold(order: Any, k: int) -> list[tuple[Tensor, Tensor]]:
     ]
 
 
-@door(X=Floats("m n"), indices=_Members())
+@validated(X=Floats("m n"), indices=_Members())
 def take(X: Tensor, indices: Any) -> Tensor:
     """Return a copy of the rows of X, (m, n), that `indices` (size,) name: (size, n).
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from torch_ref._checks import check, check_masks
-from torch_ref._door import (
+from torch_ref._checks import check_data, check_masks
+from torch_ref._validation import (
     Expected,
     Floats,
     Instance,
@@ -21,10 +21,10 @@ from torch_ref._door import (
     Optional,
     Order,
     Whole,
-    admit,
+    check,
     describe,
-    door,
     unchecked,
+    validated,
 )
 from torch_ref.clipping import clip_by_global_norm, clip_by_value
 from torch_ref.costs import COSTS, accuracy
@@ -76,7 +76,7 @@ Callback: TypeAlias = Callable[[Step, History], None]
 class _Pair:
     """A tuple (X, Y)."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what is no pair."""
         if not isinstance(value, tuple) or len(value) != 2:
             raise TypeError(f"expected {name} to be a tuple (X, Y), got {describe(value)}")
@@ -85,7 +85,7 @@ class _Pair:
 class _Stream:
     """An iterable, of orders or of masks."""
 
-    def admit(self, name: str, value: Any, seen: Any) -> None:
+    def check(self, name: str, value: Any, seen: Any) -> None:
         """Refuse what cannot be iterated over; what it yields is met one by one."""
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise TypeError(f"expected {name} to be an iterable of {name}, got {describe(value)}")
@@ -112,7 +112,7 @@ _TRAINING: dict[str, Expected] = {
 }
 
 
-@door(module=Instance(Network), X="m n_x", Y="m n_y")
+@validated(module=Instance(Network), X="m n_x", Y="m n_y")
 def evaluate(module: Network, X: Tensor, Y: Tensor) -> tuple[Tensor, float]:
     """Return the mean cost without penalties and the accuracy, both scalars, on (X, Y).
 
@@ -120,7 +120,7 @@ def evaluate(module: Network, X: Tensor, Y: Tensor) -> tuple[Tensor, float]:
 
     Source: torch.no_grad, torch.nn.Module.eval.
     """
-    check(module, X, Y)
+    check_data(module, X, Y)
     return _evaluate(module, X, Y)
 
 
@@ -132,7 +132,7 @@ def _evaluate(module: Network, X: Tensor, Y: Tensor) -> tuple[Tensor, float]:
     return J, unchecked(accuracy)(PREDICT[module.output](module.activation(Z)), Y)
 
 
-@door(**_TRAINING)
+@validated(**_TRAINING)
 def training_steps(
     module: Network,
     X: Tensor,
@@ -158,7 +158,7 @@ def training_steps(
     Source: torch.optim, "Taking an optimization step".
     """
     for inputs, labels in [(X, Y), *([dev] if dev is not None else [])]:
-        check(module, inputs, labels)
+        check_data(module, inputs, labels)
     m = len(X)
     for what, stream, wanted, unit in (
         ("orders", orders, epochs, "epochs"),
@@ -258,7 +258,7 @@ def _next_order(stream: Iterator[Any], m: int, epoch: int, epochs: int) -> Any:
         raise TypeError(f"expected orders of whole numbers, got {describe(order)}")
     if len(order) != m:
         raise ValueError(f"expected orders of {m} examples, got one of {len(order)}")
-    admit({"order": Order()}, {"order": order})
+    check({"order": Order()}, {"order": order})
     return order
 
 

@@ -130,7 +130,7 @@ def hold(
 ) -> float:
     """Do what `assert_close` says; one that is known to drown is held and not written down."""
     theirs = _strict(ours, theirs, quantity)
-    wider = _admit(wider() if callable(wider) else wider, ours, quantity)
+    wider = _check(wider() if callable(wider) else wider, ours, quantity)
     thirds: list[Third] = [] if wider is None else [(RUN, lambda place: (wider[place], 0.0))]
     error, truth = _compare(
         ours, theirs, quantity, budget, gauge, wider, thirds, expect_zero, drowned
@@ -192,7 +192,7 @@ def _compare(
     return found.error, truth
 
 
-def _admit(wider: Any, ours: Any, quantity: str) -> Any:
+def _check(wider: Any, ours: Any, quantity: str) -> Any:
     """Return a wider run as an array, None where its dtype is no wider on this machine."""
     if wider is None:
         return None

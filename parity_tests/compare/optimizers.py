@@ -26,12 +26,12 @@ from parity_tests.compare.measurement import (
     worse,
 )
 from parity_tests.compare.validation import (
-    admit_budget,
-    admit_device,
-    admit_inputs,
-    admit_optimizer,
-    admit_rng,
-    admit_whole,
+    check_budget,
+    check_device,
+    check_inputs,
+    check_optimizer,
+    check_rng,
+    check_whole,
     refuse_functions,
 )
 from parity_tests.compare.witnesses import cast
@@ -96,7 +96,7 @@ def torch_walk(
         AS_IT_IS.to_torch(name, array, device).requires_grad_()
         for name, array in parameters.items()
     ]
-    optimizer = admit_optimizer(make(tensors))
+    optimizer = check_optimizer(make(tensors))
     if steps_taken:
         _set_count(optimizer, tensors, steps_taken)
     sizes = [tensor.numel() for tensor in tensors]
@@ -185,10 +185,10 @@ def assert_same_trajectory(
     if not all(callable(getattr(ours, one, None)) for one in ("init", "update")):
         raise TypeError(f"expected ours to have init and update, got {type(ours).__name__}")
     refuse_functions(theirs=theirs)
-    parameters, rng, device = admit_inputs(parameters), admit_rng(rng), admit_device(device)
-    steps, groups = admit_whole("steps", steps), admit_whole("groups", groups)
-    budget = admit_budget("budget", budget, "step")
-    float32_floor = admit_budget("float32_floor", float32_floor, "step")
+    parameters, rng, device = check_inputs(parameters), check_rng(rng), check_device(device)
+    steps, groups = check_whole("steps", steps), check_whole("groups", groups)
+    budget = check_budget("budget", budget, "step")
+    float32_floor = check_budget("float32_floor", float32_floor, "step")
     start = Parameters({name: np.copy(array) for name, array in parameters.items()})
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device

@@ -39,7 +39,7 @@ def refuse_functions(**functions: Any) -> None:
         _require(optional or callable(one), f"{name} to be a function", _kind(one))
 
 
-def admit_inputs(inputs: Any) -> dict[str, Array]:
+def check_inputs(inputs: Any) -> dict[str, Array]:
     """Return the inputs as a dict; refuse what cannot be differentiated."""
     mapping = isinstance(inputs, Mapping)
     _require(mapping, "inputs to be a mapping of names to arrays", _kind(inputs))
@@ -60,7 +60,7 @@ def admit_inputs(inputs: Any) -> dict[str, Array]:
     return dict(inputs)
 
 
-def admit_constants(constants: Any, inputs: Mapping[str, Array]) -> dict[str, Any]:
+def check_constants(constants: Any, inputs: Mapping[str, Array]) -> dict[str, Any]:
     """Return the constants as a dict, none by default."""
     constants = {} if constants is None else constants
     _require(isinstance(constants, Mapping), "constants to be a mapping of names", _kind(constants))
@@ -77,7 +77,7 @@ def _refuse_byte_order(name: str, array: Any) -> None:
     _require(array.dtype.isnative, f"{name} in the byte order of this machine", array.dtype)
 
 
-def admit_budget(name: str, bound: Any, kind: str) -> Budget:
+def check_budget(name: str, bound: Any, kind: str) -> Budget:
     """Return a budget that was given, or was given as a number of eps."""
     if isinstance(bound, Budget):
         return replace(bound, kind=kind)
@@ -87,21 +87,21 @@ def admit_budget(name: str, bound: Any, kind: str) -> Budget:
     return replace(FORWARD, name=f"your {name}", eps=float(bound), reason="yours", kind=kind)
 
 
-def admit_whole(name: str, value: Any) -> int:
+def check_whole(name: str, value: Any) -> int:
     """Return a whole number from 1."""
     whole = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
     _require(whole, f"{name} to be a whole number from 1", repr(value), ValueError)
     return int(value)
 
 
-def admit_rng(rng: Any) -> np.random.Generator:
+def check_rng(rng: Any) -> np.random.Generator:
     """Return the generator that was given, or one of the seed that was."""
     fine = isinstance(rng, np.random.Generator | int) and not isinstance(rng, bool)
     _require(fine, "rng to be a generator or a seed", _kind(rng))
     return np.random.default_rng(rng)
 
 
-def admit_device(device: Any) -> str:
+def check_device(device: Any) -> str:
     """Return the device; refuse one that is not here, or holds no numbers."""
     _require(isinstance(device, str), "device to be a string", _kind(device))
     try:
@@ -112,7 +112,7 @@ def admit_device(device: Any) -> str:
     return str(device)
 
 
-def admit_optimizer(made: Any) -> torch.optim.Optimizer:
+def check_optimizer(made: Any) -> torch.optim.Optimizer:
     """Return the optimizer that a function of theirs made; refuse what takes no step."""
     steps = callable(getattr(made, "step", None)) and not isinstance(made, type)
     _require(steps, "theirs to make an optimizer with a step", _kind(made))
@@ -120,7 +120,7 @@ def admit_optimizer(made: Any) -> torch.optim.Optimizer:
     return optimizer
 
 
-def admit_layout(layout: Any) -> Bridge:
+def check_layout(layout: Any) -> Bridge:
     """Return the bridge of a layout."""
     if isinstance(layout, str) and layout in LAYOUTS:
         return LAYOUTS[layout]

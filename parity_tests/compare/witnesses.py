@@ -153,7 +153,7 @@ class Difference:
             moved[index] += steps * step
             try:
                 output = self._forward(**{**self._arguments, self.name: moved})[0]
-            except ValueError:  # a large step may leave the domain, at a door
+            except ValueError:  # a large step may leave the domain, refused by validation
                 return self.dtype(np.nan), self.dtype(np.nan)
             products = self._upstream * output
             total += weight * products.sum()

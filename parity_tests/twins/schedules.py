@@ -48,8 +48,8 @@ def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> LRScheduler
 TYPED_CONSTANT = (
     typed("counts-in-32-bits",
           "the count wraps after 2,147,483,647 and is refused, or lends its sign to the rate",
-          'admit({"t": self._count}, {"t": t})',
-          't = (t + 2**31) % 2**32 - 2**31\n        admit({"t": self._count}, {"t": t})'),
+          'check({"t": self._count}, {"t": t})',
+          't = (t + 2**31) % 2**32 - 2**31\n        check({"t": self._count}, {"t": t})'),
     typed_in_torch("torch-constant-after-another-schedule",
           "a second schedule begins at alpha_0 again, not where the first one ended",
           'group["lr"] = group.get("initial_lr", group["lr"])\n    return ConstantLR',

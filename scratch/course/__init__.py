@@ -5,7 +5,7 @@ that a notebook runs against them unchanged. Seeded numbers are those of `np.ran
 by `np.random.randn`, to the last bit, without touching NumPy's global state; what does not seed
 draws from that state.
 
-At these doors kinds and shapes are checked, values are not: the exercises pass arbitrary numbers as
+Here kinds and shapes are checked, values are not: the exercises pass arbitrary numbers as
 AL and dA, and labels as integers or booleans. Arguments are never modified; an update returns new
 dictionaries.
 """

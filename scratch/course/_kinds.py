@@ -1,4 +1,4 @@
-"""The doors of the course's vocabulary: kinds and shapes are checked, values are not.
+"""Validation of the course's vocabulary: kinds and shapes are checked, values are not.
 
 Whatever holds real numbers passes, integer and boolean labels too, and reaches the mathematics as
 floats of one dtype: the floating dtype among the arguments, or float64 where there is none.
@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from scratch._door import DTYPES, Array, Expected, Seen, admit, describe, match_shape
+from scratch._validation import DTYPES, Array, Expected, Seen, check, describe, match_shape
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,15 +72,15 @@ class Numbers:
 
     shape: str
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and shapes (ValueError)."""
         _check_array(name, value, self.shape, seen)
 
 
 class AnyShape:
-    """An array of real numbers of any shape, the same for all at one door, or a single number."""
+    """An array of real numbers of any shape, the same for all in one call, or a single number."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and shapes that differ (ValueError)."""
         array = np.asarray(value) if _number(value) else value
         rank = getattr(array, "ndim", 0)
@@ -95,15 +95,15 @@ class AsTheyAre(Numbers):
 class Labels(Numbers):
     """Labels of a named shape (n, m), or (m,) for one row, as the exercises have them."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and shapes (ValueError)."""
-        super().admit(name, value[None] if getattr(value, "ndim", 0) == 1 else value, seen)
+        super().check(name, value[None] if getattr(value, "ndim", 0) == 1 else value, seen)
 
 
 class Real:
     """A real number."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number with TypeError."""
         if not _number(value):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
@@ -112,7 +112,7 @@ class Real:
 class Seed:
     """A seed of NumPy's legacy generator."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no whole number (TypeError) or outside of 0..2^32 - 1 (ValueError)."""
         if not isinstance(value, int | np.integer) or isinstance(value, bool):
             raise TypeError(f"expected {name} to be a whole number, got {describe(value)}")
@@ -123,7 +123,7 @@ class Seed:
 class Sizes:
     """Layer sizes [n_0, ..., n_L]."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), fewer than two sizes or sizes below 1 (ValueError)."""
         if not isinstance(value, tuple | list) or not all(
             isinstance(n, int | np.integer) and not isinstance(n, bool) for n in value
@@ -154,7 +154,7 @@ class Layers:
     depth: int | None = None
     chained: bool = True
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), keys and shapes (ValueError)."""
         # a layer without its b is one layer more, for the refusal to name what is missing
         depth = self.depth or max(1, (len(value) + 1) // 2 if isinstance(value, Mapping) else 1)
@@ -180,7 +180,7 @@ class Gradients:
     It may hold more, such as dA1 and dZ1.
     """
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), missing keys and shapes that differ (ValueError)."""
         depth, _ = seen.lengths.get("depth", (_gradient_depth(value), name))
         names = layer_names(depth, "d")
@@ -196,7 +196,7 @@ class Fields:
         """Take the name and shape of each array."""
         self.shapes = shapes
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), lengths and shapes (ValueError)."""
         _check_sequence(name, value, f"({', '.join(self.shapes)})", len(self.shapes))
         for (key, shape), one in zip(self.shapes.items(), value, strict=True):
@@ -206,7 +206,7 @@ class Fields:
 class Entries(Fields):
     """A dictionary with arrays of these keys and shapes; it may hold more."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), missing keys and shapes that differ (ValueError)."""
         _check_dictionary(name, value, list(self.shapes), others="")
         for key, shape in self.shapes.items():
@@ -220,23 +220,23 @@ class LayerCache:
     n: str = "n"
     n_prev: str = "n_prev"
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), lengths and shapes (ValueError)."""
         _check_sequence(name, value, "(linear_cache, activation_cache)", 2)
         n, n_prev = self.n, self.n_prev
         linear = Fields({"A_prev": f"{n_prev} m", "W": f"{n} {n_prev}", "b": f"{n} 1"})
-        linear.admit(f"the linear cache in {name}", value[0], seen)
+        linear.check(f"the linear cache in {name}", value[0], seen)
         _check_array(f"Z in {name}", value[1], f"{n} m", seen)
 
 
 class LayerCaches:
     """A list of layers' caches, each layer fed by the one before."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), lengths and shapes (ValueError)."""
         _check_sequence(name, value, "of the layers' caches")
         for l, cache in enumerate(value, start=1):
-            LayerCache(f"n_{l}", f"n_{l - 1}").admit(f"{name}[{l - 1}]", cache, seen)
+            LayerCache(f"n_{l}", f"n_{l - 1}").check(f"{name}[{l - 1}]", cache, seen)
         seen.lengths["n_L"] = len(value[-1][1]), f"Z in {name}[{len(value) - 1}]"
 
 
@@ -247,7 +247,7 @@ class FlatCache:
     depth: int | None = None
     dropout: bool = False
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), lengths and shapes (ValueError)."""
         _check_sequence(name, value, "(Z1, A1, W1, b1, ...)")
         depth = self.depth or max(1, len(value) // 4)
@@ -258,7 +258,7 @@ class FlatCache:
                 shapes[f"D{l}"] = f"n_{l} m"
             shapes[f"A{l}"] = f"n_{l} m"
             shapes[f"W{l}"], shapes[f"b{l}"] = f"n_{l} n_{l - 1}", f"n_{l} 1"
-        Fields(shapes).admit(name, value, seen)
+        Fields(shapes).check(name, value, seen)
         seen.lengths["n_L"] = len(value[-1]), f"b{depth} in {name}"
 
 
@@ -296,10 +296,10 @@ def _plain(kind: Expected, value: Any) -> Any:
 _HELD = (Numbers, Layers, Gradients, Fields, LayerCache, LayerCaches, FlatCache, AnyShape)
 
 
-def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def validated(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that refuses bad arguments and hands arrays on as floats of one dtype.
 
-    A string stands for `Numbers(string)`. What it wraps is reached by `scratch._door.unchecked`.
+    A string stands for `Numbers(string)`. `scratch._validation.unchecked` gives the bare function.
     """
     table = {name: Numbers(one) if isinstance(one, str) else one for name, one in expected.items()}
     held = {
@@ -315,14 +315,14 @@ def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            admit(table, bound.arguments)
+            check(table, bound.arguments)
             plain = {name: _plain(one, bound.arguments[name]) for name, one in held.items()}
             floating = {one.dtype for one in _leaves(plain) if one.dtype.type in DTYPES}
             dtype = np.result_type(*floating) if floating else np.dtype(np.float64)
             bound.arguments.update(in_dtype(plain, dtype))
             return function(*bound.args, **bound.kwargs)
 
-        checked.__door__ = table  # type: ignore[attr-defined]
+        checked.__validation__ = table  # type: ignore[attr-defined]
         return checked
 
     return decorate

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from scratch import activations, costs, dropout, linear, optimizers
-from scratch._door import Array, unchecked
+from scratch._validation import Array, unchecked
 from scratch.course._kinds import Arrays, layer_names
 from scratch.parameters import Parameters
 

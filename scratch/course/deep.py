@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scratch import activations, costs, linear, optimizers
-from scratch._door import Array, Instance, OneOf, Whole, unchecked
+from scratch._validation import Array, Instance, OneOf, Whole, unchecked
 from scratch.course._kinds import (
     AnyShape,
     Arrays,
@@ -20,7 +20,7 @@ from scratch.course._kinds import (
     Real,
     Seed,
     Sizes,
-    door,
+    validated,
 )
 from scratch.course._layers import (
     Descent,
@@ -55,7 +55,7 @@ LinearCache = tuple[Array, Array, Array]  # A_prev (n_prev, m), W (n, n_prev), b
 LinearActivationCache = tuple[LinearCache, Array]  # ..., Z (n, m)
 
 
-@door(Z=AnyShape())
+@validated(Z=AnyShape())
 def sigmoid(Z: Array) -> tuple[Array, Array]:
     """Return (A, cache): A = 1 / (1 + e^-Z), any shape, and Z itself.
 
@@ -64,7 +64,7 @@ def sigmoid(Z: Array) -> tuple[Array, Array]:
     return unchecked(activations.sigmoid_forward)(Z)[0], Z
 
 
-@door(Z=AnyShape())
+@validated(Z=AnyShape())
 def relu(Z: Array) -> tuple[Array, Array]:
     """Return (A, cache): A = max(0, Z), any shape, and Z itself.
 
@@ -73,7 +73,7 @@ def relu(Z: Array) -> tuple[Array, Array]:
     return unchecked(activations.relu_forward)(Z)[0], Z
 
 
-@door(dA=AnyShape(), cache=AnyShape())
+@validated(dA=AnyShape(), cache=AnyShape())
 def sigmoid_backward(dA: Array, cache: Array) -> Array:
     """Return dZ = dA * A (1 - A) with A = sigmoid(Z); the cache is Z, shaped like dA.
 
@@ -83,7 +83,7 @@ def sigmoid_backward(dA: Array, cache: Array) -> Array:
     return unchecked(activations.sigmoid_backward)(dA, core_cache)["Z"]
 
 
-@door(dA=AnyShape(), cache=AnyShape())
+@validated(dA=AnyShape(), cache=AnyShape())
 def relu_backward(dA: Array, cache: Array) -> Array:
     """Return dZ = dA where Z > 0, else 0; the cache is Z, shaped like dA.
 
@@ -105,7 +105,7 @@ def _by_root_of_inputs(shape: tuple[int, int], draws: Draws) -> Array:
     return np.asarray(draws.standard_normal(shape) / np.sqrt(shape[1]))
 
 
-@door(layers_dims=Sizes())
+@validated(layers_dims=Sizes())
 def initialize_parameters_deep(layers_dims: Sequence[int]) -> Arrays:
     """Draw {"W1", "b1", ...} with seed 3: W = randn / sqrt(n_prev), (n, n_prev), and b zero.
 
@@ -114,7 +114,7 @@ def initialize_parameters_deep(layers_dims: Sequence[int]) -> Arrays:
     return draw_layers(layers_dims, _by_root_of_inputs, 3)
 
 
-@door(A="n_prev m", W="n n_prev", b="n 1")
+@validated(A="n_prev m", W="n n_prev", b="n 1")
 def linear_forward(A: Array, W: Array, b: Array) -> tuple[Array, LinearCache]:
     """Return (Z, cache): Z = W A + b, (n, m), and the cache (A, W, b).
 
@@ -123,7 +123,7 @@ def linear_forward(A: Array, W: Array, b: Array) -> tuple[Array, LinearCache]:
     return unchecked(linear.linear_forward)(A, W, b)[0], (A, W, b)
 
 
-@door(A_prev="n_prev m", W="n n_prev", b="n 1", activation=_NAME)
+@validated(A_prev="n_prev m", W="n n_prev", b="n 1", activation=_NAME)
 def linear_activation_forward(
     A_prev: Array, W: Array, b: Array, activation: str
 ) -> tuple[Array, LinearActivationCache]:
@@ -138,7 +138,7 @@ def linear_activation_forward(
     return A, (linear_cache, activation_cache)
 
 
-@door(parameters=Layers(), X="n_0 m")
+@validated(parameters=Layers(), X="n_0 m")
 def L_model_forward(X: Array, parameters: Arrays) -> tuple[Array, list[LinearActivationCache]]:
     """Return (AL, caches): the output (n_L, m) and one cache ((A_prev, W, b), Z) a layer.
 
@@ -153,7 +153,7 @@ def L_model_forward(X: Array, parameters: Arrays) -> tuple[Array, list[LinearAct
     return A, caches
 
 
-@door(AL="n_y m", Y="n_y m")
+@validated(AL="n_y m", Y="n_y m")
 def compute_cost(AL: Array, Y: Array) -> Any:
     """Return -1/m sum (Y log AL + (1 - Y) log(1 - AL)), a NumPy scalar.
 
@@ -162,7 +162,7 @@ def compute_cost(AL: Array, Y: Array) -> Any:
     return cross_entropy(AL, Y)
 
 
-@door(cache=Fields({"A_prev": "n_prev m", "W": "n n_prev", "b": "n 1"}), dZ="n m")
+@validated(cache=Fields({"A_prev": "n_prev m", "W": "n n_prev", "b": "n 1"}), dZ="n m")
 def linear_backward(dZ: Array, cache: LinearCache) -> tuple[Array, Array, Array]:
     """Return (dA_prev, dW, db), with 1/m in dW and db, as taught: dZ is of the sum of the costs.
 
@@ -172,7 +172,7 @@ def linear_backward(dZ: Array, cache: LinearCache) -> tuple[Array, Array, Array]
     return linear_gradients(dZ, A_prev, W)
 
 
-@door(cache=LayerCache(), dA="n m", activation=_NAME)
+@validated(cache=LayerCache(), dA="n m", activation=_NAME)
 def linear_activation_backward(
     dA: Array, cache: LinearActivationCache, activation: str = "relu"
 ) -> tuple[Array, Array, Array]:
@@ -185,7 +185,7 @@ def linear_activation_backward(
     return unchecked(linear_backward)(dZ, linear_cache)
 
 
-@door(caches=LayerCaches(), AL="n_L m", Y="n_L m")
+@validated(caches=LayerCaches(), AL="n_L m", Y="n_L m")
 def L_model_backward(AL: Array, Y: Array, caches: Sequence[LinearActivationCache]) -> Arrays:
     """Return grads with dA, dW and db of every layer, last layer first.
 
@@ -206,7 +206,7 @@ def L_model_backward(AL: Array, Y: Array, caches: Sequence[LinearActivationCache
     return grads
 
 
-@door(parameters=Layers(chained=False), grads=Gradients(), learning_rate=Real())
+@validated(parameters=Layers(chained=False), grads=Gradients(), learning_rate=Real())
 def update_parameters(parameters: Arrays, grads: Arrays, learning_rate: float) -> Arrays:
     """Return new parameters theta - alpha dtheta.
 
@@ -215,7 +215,7 @@ def update_parameters(parameters: Arrays, grads: Arrays, learning_rate: float) -
     return descend(parameters, grads, learning_rate)
 
 
-@door(parameters=Layers(), X="n_0 m", y="n_L m")
+@validated(parameters=Layers(), X="n_0 m", y="n_L m")
 def predict(X: Array, y: Array, parameters: Arrays) -> Array:
     """Return 1 where AL > 0.5, else 0, (n_L, m), and print the accuracy on the labels y.
 
@@ -228,7 +228,7 @@ def predict(X: Array, y: Array, parameters: Arrays) -> Array:
     return p
 
 
-@door(
+@validated(
     layers_dims=Sizes(),
     X="n_0 m",
     Y="n_L m",

@@ -9,9 +9,18 @@ from typing import Any
 import numpy as np
 
 from scratch import gradient_checking
-from scratch._door import Array, Optional, unchecked
 from scratch._shapes import network_shapes
-from scratch.course._kinds import Arrays, FlatCache, Gradients, Labels, Layers, Real, door, in_dtype
+from scratch._validation import Array, Optional, unchecked
+from scratch.course._kinds import (
+    Arrays,
+    FlatCache,
+    Gradients,
+    Labels,
+    Layers,
+    Real,
+    in_dtype,
+    validated,
+)
 from scratch.course._layers import (
     cross_entropy,
     flatten,
@@ -57,7 +66,7 @@ def _difference(
     return _relative_error(approximation.theta, gradient)
 
 
-@door(x=Real(), theta=Real())
+@validated(x=Real(), theta=Real())
 def forward_propagation_1d(x: float, theta: float) -> float:
     """Return J = theta x.
 
@@ -66,7 +75,7 @@ def forward_propagation_1d(x: float, theta: float) -> float:
     return theta * x
 
 
-@door(x=Real(), theta=Real())
+@validated(x=Real(), theta=Real())
 def backward_propagation_1d(x: float, theta: float) -> float:
     """Return dtheta = x, the derivative of J = theta x.
 
@@ -75,7 +84,7 @@ def backward_propagation_1d(x: float, theta: float) -> float:
     return x
 
 
-@door(x=Real(), theta=Real(), epsilon=Real())
+@validated(x=Real(), theta=Real(), epsilon=Real())
 def gradient_check_1d(x: float, theta: float, epsilon: float = 1e-7) -> float:
     """Return |approximation - dtheta| / (|approximation| + |dtheta|) by a two-sided difference.
 
@@ -92,7 +101,7 @@ def gradient_check_1d(x: float, theta: float, epsilon: float = 1e-7) -> float:
     )
 
 
-@door(parameters=_LAYERS)
+@validated(parameters=_LAYERS)
 def dictionary_to_vector(parameters: Arrays) -> tuple[Array, list[str]]:
     """Return (theta, keys): W1 row by row, then b1, W2, ... as a column (N, 1), and N names.
 
@@ -103,7 +112,7 @@ def dictionary_to_vector(parameters: Arrays) -> tuple[Array, list[str]]:
     return unchecked(to_vector)(packed)[:, None], keys
 
 
-@door(like=Optional(_LAYERS), theta="N 1")
+@validated(like=Optional(_LAYERS), theta="N 1")
 def vector_to_dictionary(theta: Array, like: Mapping[str, Array] | None = None) -> Arrays:
     """Return {"W1", "b1", ...} shaped like the dictionary `like`, with the entries of theta (N, 1).
 
@@ -121,7 +130,7 @@ def vector_to_dictionary(theta: Array, like: Mapping[str, Array] | None = None) 
     return unpack(unchecked(from_vector)(theta[:, 0], empty))
 
 
-@door(gradients=Gradients())
+@validated(gradients=Gradients())
 def gradients_to_vector(gradients: Arrays) -> Array:
     """Return dW1 row by row, then db1, dW2, ... as a column (N, 1), without dA and dZ.
 
@@ -130,7 +139,7 @@ def gradients_to_vector(gradients: Arrays) -> Array:
     return unchecked(to_vector)(pack(gradients, "d"))[:, None]
 
 
-@door(parameters=Layers(), X="n_0 m", Y=Labels("n_L m"))
+@validated(parameters=Layers(), X="n_0 m", Y=Labels("n_L m"))
 def forward_propagation_n(X: Array, Y: Array, parameters: Arrays) -> tuple[Any, tuple[Array, ...]]:
     """Return the mean cross-entropy, a NumPy scalar, and the cache (Z1, A1, W1, b1, Z2, ...).
 
@@ -140,7 +149,7 @@ def forward_propagation_n(X: Array, Y: Array, parameters: Arrays) -> tuple[Any, 
     return cross_entropy(A, Y), flatten(layers)
 
 
-@door(cache=FlatCache(), X="n_0 m", Y=Labels("n_L m"))
+@validated(cache=FlatCache(), X="n_0 m", Y=Labels("n_L m"))
 def backward_propagation_n(X: Array, Y: Array, cache: Sequence[Array]) -> Arrays:
     """Return dZL, dWL, dbL, dA(L-1), ... of the mean cost; 1/m stands in dW and db alone.
 
@@ -149,7 +158,7 @@ def backward_propagation_n(X: Array, Y: Array, cache: Sequence[Array]) -> Arrays
     return network_backward(X, Y, unflatten(cache))
 
 
-@door(parameters=Layers(), gradients=Gradients(), X="n_0 m", Y=Labels("n_L m"), epsilon=Real())
+@validated(parameters=Layers(), gradients=Gradients(), X="n_0 m", Y=Labels("n_L m"), epsilon=Real())
 def gradient_check(
     parameters: Arrays, gradients: Arrays, X: Array, Y: Array, epsilon: float = 1e-7
 ) -> float:

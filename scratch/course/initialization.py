@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scratch import initializers
-from scratch._door import unchecked
-from scratch.course._kinds import Arrays, Sizes, door
+from scratch._validation import unchecked
+from scratch.course._kinds import Arrays, Sizes, validated
 from scratch.course._layers import draw_layers
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-@door(layers_dims=Sizes())
+@validated(layers_dims=Sizes())
 def initialize_parameters_zeros(layers_dims: Sequence[int]) -> Arrays:
     """Return {"W1", "b1", ...}, all zero, W of shape (n, n_prev) and b (n, 1).
 
@@ -25,7 +25,7 @@ def initialize_parameters_zeros(layers_dims: Sequence[int]) -> Arrays:
     return draw_layers(layers_dims, unchecked(initializers.zeros), 3)
 
 
-@door(layers_dims=Sizes())
+@validated(layers_dims=Sizes())
 def initialize_parameters_random(layers_dims: Sequence[int]) -> Arrays:
     """Draw {"W1", "b1", ...} with seed 3: W = 10 randn, b zero.
 
@@ -34,7 +34,7 @@ def initialize_parameters_random(layers_dims: Sequence[int]) -> Arrays:
     return draw_layers(layers_dims, unchecked(initializers.large_normal), 3)
 
 
-@door(layer_dims=Sizes())
+@validated(layer_dims=Sizes())
 def initialize_parameters_he(layer_dims: Sequence[int]) -> Arrays:
     """Draw {"W1", "b1", ...} with seed 3: W = sqrt(2 / n_prev) randn, b zero.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from scratch import initializers, mini_batches, optimizers, schedules
-from scratch._door import Array, Instance, OneOf, Whole, unchecked
+from scratch._validation import Array, Instance, OneOf, Whole, unchecked
 from scratch.course._kinds import (
     Arrays,
     AsTheyAre,
@@ -16,7 +16,7 @@ from scratch.course._kinds import (
     Real,
     Seed,
     Sizes,
-    door,
+    validated,
 )
 from scratch.course._layers import (
     Descent,
@@ -54,7 +54,7 @@ _RULES: Mapping[str, tuple[type[optimizers.Optimizer], tuple[str, ...]]] = {
 _LAYERS = Layers(chained=False)
 
 
-@door(X=AsTheyAre("n_x m"), Y=AsTheyAre("n_y m"), mini_batch_size=Whole(1), seed=Seed())
+@validated(X=AsTheyAre("n_x m"), Y=AsTheyAre("n_y m"), mini_batch_size=Whole(1), seed=Seed())
 def random_mini_batches(
     X: Array, Y: Array, mini_batch_size: int = 64, seed: int = 0
 ) -> list[tuple[Array, Array]]:
@@ -66,7 +66,7 @@ def random_mini_batches(
     return list(unchecked(mini_batches.mini_batches)(X, Y, order, mini_batch_size))
 
 
-@door(parameters=_LAYERS, grads=Gradients(), learning_rate=Real())
+@validated(parameters=_LAYERS, grads=Gradients(), learning_rate=Real())
 def update_parameters_with_gd(parameters: Arrays, grads: Arrays, learning_rate: float) -> Arrays:
     """Return new parameters theta - alpha dtheta.
 
@@ -75,7 +75,7 @@ def update_parameters_with_gd(parameters: Arrays, grads: Arrays, learning_rate: 
     return descend(parameters, grads, learning_rate)
 
 
-@door(parameters=_LAYERS)
+@validated(parameters=_LAYERS)
 def initialize_velocity(parameters: Arrays) -> Arrays:
     """Return v = {"dW1", "db1", ...}, zero, each shaped like its parameter.
 
@@ -84,7 +84,7 @@ def initialize_velocity(parameters: Arrays) -> Arrays:
     return unpack(pack(parameters).zeros_like(), "d")
 
 
-@door(parameters=_LAYERS, grads=Gradients(), v=Gradients(), beta=Real(), learning_rate=Real())
+@validated(parameters=_LAYERS, grads=Gradients(), v=Gradients(), beta=Real(), learning_rate=Real())
 def update_parameters_with_momentum(
     parameters: Arrays, grads: Arrays, v: Arrays, beta: float, learning_rate: float
 ) -> tuple[Arrays, Arrays]:
@@ -98,7 +98,7 @@ def update_parameters_with_momentum(
     return unpack(updated), unpack(velocity, "d")
 
 
-@door(parameters=_LAYERS)
+@validated(parameters=_LAYERS)
 def initialize_adam(parameters: Arrays) -> tuple[Arrays, Arrays]:
     """Return (v, s), each {"dW1", "db1", ...}, zero, shaped like the parameters.
 
@@ -108,7 +108,7 @@ def initialize_adam(parameters: Arrays) -> tuple[Arrays, Arrays]:
     return v, unchecked(initialize_velocity)(parameters)
 
 
-@door(
+@validated(
     parameters=_LAYERS,
     grads=Gradients(),
     v=Gradients(),
@@ -147,7 +147,7 @@ def update_parameters_with_adam(
     return unpack(updated), unpack(first, "d"), unpack(second, "d")
 
 
-@door(
+@validated(
     parameters=_LAYERS,
     grads=Gradients(),
     learning_rate=Real(),
@@ -165,7 +165,7 @@ def update_parameters_with_decay(
     return descend(parameters, grads, schedule(iteration))
 
 
-@door(
+@validated(
     layers_dims=Sizes(),
     X="n_0 m",
     Y="n_L m",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from scratch import activations, costs, initializers, linear, optimizers
-from scratch._door import Array, Instance, Whole, unchecked
-from scratch.course._kinds import AnyShape, Arrays, Entries, Gradients, Layers, Real, door
+from scratch._validation import Array, Instance, Whole, unchecked
+from scratch.course._kinds import AnyShape, Arrays, Entries, Gradients, Layers, Real, validated
 from scratch.course._layers import Descent, Draws, choose, cross_entropy, descend, seeded
 
 __all__ = [
@@ -29,7 +29,7 @@ LEARNING_RATE = 1.2
 _LAYERS = Layers(depth=2)
 
 
-@door(x=AnyShape())
+@validated(x=AnyShape())
 def sigmoid(x: Any) -> Any:
     """Return 1 / (1 + e^-x) of a number or an array of any shape.
 
@@ -38,7 +38,7 @@ def sigmoid(x: Any) -> Any:
     return unchecked(activations.sigmoid_forward)(x)[0]
 
 
-@door(X="n_x m", Y="n_y m")
+@validated(X="n_x m", Y="n_y m")
 def layer_sizes(X: Array, Y: Array) -> tuple[int, int, int]:
     """Return (n_x, 4, n_y): the sizes of input, hidden and output layer.
 
@@ -47,7 +47,7 @@ def layer_sizes(X: Array, Y: Array) -> tuple[int, int, int]:
     return X.shape[0], 4, Y.shape[0]
 
 
-@door(n_x=Whole(1), n_h=Whole(1), n_y=Whole(1))
+@validated(n_x=Whole(1), n_h=Whole(1), n_y=Whole(1))
 def initialize_parameters(n_x: int, n_h: int, n_y: int) -> Arrays:
     """Draw {"W1", "b1", "W2", "b2"}: 0.01 randn, W1 (n_h, n_x) before W2 (n_y, n_h); b zero.
 
@@ -68,7 +68,7 @@ def _draw(n_x: int, n_h: int, n_y: int, draws: Draws) -> Arrays:
     }
 
 
-@door(parameters=_LAYERS, X="n_0 m")
+@validated(parameters=_LAYERS, X="n_0 m")
 def forward_propagation(X: Array, parameters: Arrays) -> tuple[Array, Arrays]:
     """Return A2 = sigmoid(W2 tanh(W1 X + b1) + b2), (n_y, m), and the cache Z1, A1, Z2, A2.
 
@@ -81,7 +81,7 @@ def forward_propagation(X: Array, parameters: Arrays) -> tuple[Array, Arrays]:
     return A2, {"Z1": Z1, "A1": A1, "Z2": Z2, "A2": A2}
 
 
-@door(A2="n_y m", Y="n_y m")
+@validated(A2="n_y m", Y="n_y m")
 def compute_cost(A2: Array, Y: Array) -> float:
     """Return -1/m sum (Y log A2 + (1 - Y) log(1 - A2)) as a Python float.
 
@@ -90,7 +90,7 @@ def compute_cost(A2: Array, Y: Array) -> float:
     return float(cross_entropy(A2, Y))
 
 
-@door(parameters=_LAYERS, X="n_0 m", cache=Entries({"A1": "n_1 m", "A2": "n_2 m"}), Y="n_2 m")
+@validated(parameters=_LAYERS, X="n_0 m", cache=Entries({"A1": "n_1 m", "A2": "n_2 m"}), Y="n_2 m")
 def backward_propagation(parameters: Arrays, cache: Arrays, X: Array, Y: Array) -> Arrays:
     """Return {"dW1", "db1", "dW2", "db2"} of the mean cost, each shaped like its parameter.
 
@@ -106,7 +106,7 @@ def backward_propagation(parameters: Arrays, cache: Arrays, X: Array, Y: Array) 
     return {"dW1": first["W"], "db1": first["b"], "dW2": second["W"], "db2": second["b"]}
 
 
-@door(parameters=_LAYERS, grads=Gradients(), learning_rate=Real())
+@validated(parameters=_LAYERS, grads=Gradients(), learning_rate=Real())
 def update_parameters(
     parameters: Arrays, grads: Arrays, learning_rate: float = LEARNING_RATE
 ) -> Arrays:
@@ -117,7 +117,7 @@ def update_parameters(
     return descend(parameters, grads, learning_rate)
 
 
-@door(X="n_x m", Y="n_y m", n_h=Whole(1), num_iterations=Whole(0), print_cost=Instance(bool))
+@validated(X="n_x m", Y="n_y m", n_h=Whole(1), num_iterations=Whole(0), print_cost=Instance(bool))
 def nn_model(
     X: Array, Y: Array, n_h: int, num_iterations: int = 10000, print_cost: bool = False
 ) -> Arrays:
@@ -138,7 +138,7 @@ def nn_model(
     return descent.parameters
 
 
-@door(parameters=_LAYERS, X="n_0 m")
+@validated(parameters=_LAYERS, X="n_0 m")
 def predict(parameters: Arrays, X: Array) -> Array:
     """Return A2 > 0.5, booleans of shape (n_y, m).
 

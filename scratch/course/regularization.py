@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scratch import dropout, regularization
-from scratch._door import Array, unchecked
-from scratch.course._kinds import Arrays, FlatCache, Layers, Real, door
+from scratch._validation import Array, unchecked
+from scratch.course._kinds import Arrays, FlatCache, Layers, Real, validated
 from scratch.course._layers import (
     cross_entropy,
     flatten,
@@ -30,7 +30,7 @@ __all__ = [
 _LAYERS = Layers(depth=3)
 
 
-@door(parameters=_LAYERS, X="n_0 m")
+@validated(parameters=_LAYERS, X="n_0 m")
 def forward_propagation(X: Array, parameters: Arrays) -> tuple[Array, tuple[Array, ...]]:
     """Return A3, (n_3, m), and the cache (Z1, A1, W1, b1, Z2, A2, W2, b2, Z3, A3, W3, b3).
 
@@ -40,7 +40,7 @@ def forward_propagation(X: Array, parameters: Arrays) -> tuple[Array, tuple[Arra
     return A3, flatten(layers)
 
 
-@door(parameters=_LAYERS, A3="n_3 m", Y="n_3 m", lambd=Real())
+@validated(parameters=_LAYERS, A3="n_3 m", Y="n_3 m", lambd=Real())
 def compute_cost_with_regularization(A3: Array, Y: Array, parameters: Arrays, lambd: float) -> Any:
     """Return the mean cross-entropy + lambda / (2 m) sum of squared weights, a NumPy scalar.
 
@@ -50,7 +50,7 @@ def compute_cost_with_regularization(A3: Array, Y: Array, parameters: Arrays, la
     return cross_entropy(A3, Y) + penalty
 
 
-@door(cache=FlatCache(depth=3), X="n_0 m", Y="n_3 m")
+@validated(cache=FlatCache(depth=3), X="n_0 m", Y="n_3 m")
 def backward_propagation(X: Array, Y: Array, cache: Sequence[Array]) -> Arrays:
     """Return dZ3, dW3, db3, dA2, dZ2, ... of the mean cost; 1/m stands in dW and db alone.
 
@@ -59,7 +59,7 @@ def backward_propagation(X: Array, Y: Array, cache: Sequence[Array]) -> Arrays:
     return network_backward(X, Y, unflatten(cache))
 
 
-@door(cache=FlatCache(depth=3), X="n_0 m", Y="n_3 m", lambd=Real())
+@validated(cache=FlatCache(depth=3), X="n_0 m", Y="n_3 m", lambd=Real())
 def backward_propagation_with_regularization(
     X: Array, Y: Array, cache: Sequence[Array], lambd: float
 ) -> Arrays:
@@ -80,7 +80,7 @@ def backward_propagation_with_regularization(
     return gradients | {f"d{name}": gradients[f"d{name}"] + penalty[name] for name in penalty}
 
 
-@door(parameters=_LAYERS, X="n_0 m", keep_prob=Real())
+@validated(parameters=_LAYERS, X="n_0 m", keep_prob=Real())
 def forward_propagation_with_dropout(
     X: Array, parameters: Arrays, keep_prob: float = 0.5
 ) -> tuple[Array, tuple[Array, ...]]:
@@ -100,7 +100,7 @@ def forward_propagation_with_dropout(
     return A3, flatten(layers)
 
 
-@door(cache=FlatCache(depth=3, dropout=True), X="n_0 m", Y="n_3 m", keep_prob=Real())
+@validated(cache=FlatCache(depth=3, dropout=True), X="n_0 m", Y="n_3 m", keep_prob=Real())
 def backward_propagation_with_dropout(
     X: Array, Y: Array, cache: Sequence[Array], keep_prob: float
 ) -> Arrays:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scratch._door import Seen
+from scratch._validation import Seen
 from scratch.course import _kinds
 from scratch.course._layers import Layer, flatten, unflatten
 
@@ -68,19 +68,19 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_admits_and_refuses(kind):
+def test_a_kind_takes_and_refuses(kind):
     expected, passing, refused = KINDS[kind]
     for value in passing:
-        expected.admit("x", value, Seen())
+        expected.check("x", value, Seen())
     for value in refused:
         with pytest.raises(ValueError, match=r"^expected x?.*, got "):
-            expected.admit("x", value, Seen())
+            expected.check("x", value, Seen())
 
 
 def lengths(kind, value):
     """Return the lengths that a kind leaves behind."""
     seen = Seen()
-    KINDS[kind][0].admit("x", value, seen)
+    KINDS[kind][0].check("x", value, seen)
     return seen.lengths
 
 
@@ -101,19 +101,19 @@ def test_gradients_have_the_shapes_of_the_parameters():
     """As many layers, each of its own shape, chained or not."""
     for layers, kind in ((DOUBLE, "layers"), (LOOSE, "loose layers")):
         seen, gradients = Seen(), {f"d{name}": one for name, one in layers.items()}
-        KINDS[kind][0].admit("parameters", layers, seen)
-        KINDS["gradients"][0].admit("grads", gradients, seen)
+        KINDS[kind][0].check("parameters", layers, seen)
+        KINDS["gradients"][0].check("grads", gradients, seen)
         with pytest.raises(ValueError, match="expected grads with the keys dW1, db1, dW2, db2"):
-            KINDS["gradients"][0].admit("grads", GRADIENTS, seen)
+            KINDS["gradients"][0].check("grads", GRADIENTS, seen)
         wrong = {**gradients, "dW2": np.ones((len(layers["W2"]), 7))}
         with pytest.raises(ValueError, match=r"n_prev_2 = \d from parameters\['W2'\], got"):
-            KINDS["gradients"][0].admit("grads", wrong, seen)
+            KINDS["gradients"][0].check("grads", wrong, seen)
 
 
 def test_what_is_no_float_of_the_core_becomes_float64():
     """Integers, booleans and float16 on their own; flat labels arrive as a row."""
 
-    @_kinds.door(A="n m", Y=_kinds.Labels("n m"))
+    @_kinds.validated(A="n m", Y=_kinds.Labels("n m"))
     def given(A, Y):
         return A.dtype, Y.shape
 

@@ -14,7 +14,7 @@ from parity_tests import GRADIENT, assert_close
 from parity_tests.checks import calls_of
 from parity_tests.compare.course import draw_data, layers_of, pass_gauges, torch_pass
 from parity_tests.twins import all_twins
-from scratch._door import Seen, Whole, unchecked
+from scratch._validation import Seen, Whole, unchecked
 from scratch.course import deep, gradient_checking, optimization, planar, regularization
 from scratch.course._kinds import FlatCache
 from scratch.course._layers import flatten, network_forward
@@ -120,8 +120,8 @@ def test_signatures_are_the_notebooks():
             plain = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
             found.append(f"{stem}.{name}{inspect.Signature(plain)}")
             assert f"scratch.course.{stem}.{function.__name__}" in CALLS
-            assert set(function.__door__) == set(signature.parameters)
-            for argument, kind in function.__door__.items():
+            assert set(function.__validation__) == set(signature.parameters)
+            for argument, kind in function.__validation__.items():
                 if isinstance(kind, Whole):
                     assert kind.at_least == LEAST.get(argument, 1), (name, argument)
     assert sorted(found) == sorted(SIGNATURES)
@@ -245,7 +245,7 @@ def test_three_hundred_layers():
     A, layers = network_forward(X, parameters, np.ones)  # masks that keep every unit
     assert np.array_equal(A, expected)
     assert [layer.D is None for layer in layers] == [False] * (depth - 1) + [True]
-    FlatCache(depth, dropout=True).admit("cache", flatten(layers), Seen())
+    FlatCache(depth, dropout=True).check("cache", flatten(layers), Seen())
 
 
 # --- arguments ------------------------------------------------------------------------------------

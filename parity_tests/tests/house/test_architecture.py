@@ -222,7 +222,7 @@ def test_every_public_function_is_validated(stem):
     for package in ("scratch", "torch_ref"):
         for name, value in public(package, stem).items():
             if computes(name, value) and inspect.isfunction(value) and name not in ELSEWHERE:
-                assert value.__door__, f"{package}.{stem}.{name}"
+                assert value.__validation__, f"{package}.{stem}.{name}"
 
 
 def test_a_missing_proof_would_be_seen(claims):
@@ -239,7 +239,6 @@ def test_the_course_is_complete():
 
 @pytest.mark.parametrize("name", COURSE)
 def test_the_course_is_public_documented_and_proven(name, claims):
-    """Every function stands in `__all__` and behind a door, has a source and a proof of its own."""
     module = importlib.import_module(f"scratch.course.{name}")
     functions = {
         node.name: ast.get_docstring(node) or ""
@@ -251,7 +250,8 @@ def test_the_course_is_public_documented_and_proven(name, claims):
     public_names = {getattr(module, one).__name__ for one in module.__all__}
     assert public_names == set(functions)
     assert [one for one, text in functions.items() if "Source: Course " not in text] == []
-    assert [one for one in public_names if not hasattr(getattr(module, one), "__door__")] == []
+    unvalidated = [n for n in public_names if not hasattr(getattr(module, n), "__validation__")]
+    assert unvalidated == []
     assert public_names - claims[f"course_{name}"] == set()
 
 

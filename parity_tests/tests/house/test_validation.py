@@ -14,7 +14,7 @@ import scratch
 import scratch.course
 import torch_ref
 from parity_tests.house import STEMS, key, public
-from scratch import _door, _shapes
+from scratch import _shapes, _validation
 from scratch.parameters import Parameters
 
 #: parts of an expectation that both sides must share, by its kind; layouts differ.
@@ -53,7 +53,7 @@ def pairs():
 @pytest.mark.parametrize(("ours", "theirs"), list(pairs()))
 def test_twins_expect_the_same(ours, theirs):
     """Intervals, least numbers, names and defaults are one and the same on both sides."""
-    mine, other = (getattr(one, "__door__", {}) for one in (ours, theirs))
+    mine, other = (getattr(one, "__validation__", {}) for one in (ours, theirs))
     later = {"Y"} if ours.__name__ in LATER else set()
     for name in mine.keys() & other.keys() - later - OWN_KIND:
         pair = comparable(mine[name]), comparable(other[name])
@@ -83,7 +83,7 @@ def choices():
 
 
 #: dataclasses that hold time rather than choices, and those that read better without names.
-STATES, POSITIONAL = {"Seen", "EarlyStoppingState", "History"}, {"_door", "_kinds", "Draws"}
+STATES, POSITIONAL = {"Seen", "EarlyStoppingState", "History"}, {"_validation", "_kinds", "Draws"}
 
 
 @pytest.mark.parametrize("one", list(choices()))
@@ -98,21 +98,21 @@ def test_choices_are_frozen_and_named(one):
 
 ARRAY, ORDER, LONG = np.ones((2, 3)), np.array([2, 0, 1]), "x" * 100
 KINDS = {
-    "Number": _door.Number("[0, 1)"),
-    "open": _door.Number("(0, 1]"),
-    "endless": _door.Number("(-inf, inf)"),
-    "Whole": _door.Whole(2),
-    "OneOf": _door.OneOf(("he", "xavier")),
-    "Order": _door.Order(),
-    "Shape": _door.Shape(),
-    "Dtype": _door.Dtype(),
-    "Instance": _door.Instance(dict, list),
-    "Function": _door.Function(),
-    "Optional": _door.Optional(_door.Whole(2)),
-    "matrix": _door.Floats("n m"),
-    "three": _door.Floats("3 m"),
-    "vector": _door.Floats("n"),
-    "scalar": _door.Floats(""),
+    "Number": _validation.Number("[0, 1)"),
+    "open": _validation.Number("(0, 1]"),
+    "endless": _validation.Number("(-inf, inf)"),
+    "Whole": _validation.Whole(2),
+    "OneOf": _validation.OneOf(("he", "xavier")),
+    "Order": _validation.Order(),
+    "Shape": _validation.Shape(),
+    "Dtype": _validation.Dtype(),
+    "Instance": _validation.Instance(dict, list),
+    "Function": _validation.Function(),
+    "Optional": _validation.Optional(_validation.Whole(2)),
+    "matrix": _validation.Floats("n m"),
+    "three": _validation.Floats("3 m"),
+    "vector": _validation.Floats("n"),
+    "scalar": _validation.Floats(""),
     "LayerSizes": _shapes.LayerSizes(),
 }
 T, V = TypeError, ValueError
@@ -147,10 +147,10 @@ REFUSALS = [
 @pytest.mark.parametrize(("kind", "value", "error", "message"), REFUSALS, ids=str)
 def test_a_refusal_says_what_was_expected_and_what_came(kind, value, error, message):
     with pytest.raises(error, match=f"^expected (?s:.*){message}"):
-        KINDS[kind].admit("x", value, _door.Seen())
+        KINDS[kind].check("x", value, _validation.Seen())
 
 
-ADMITTED = [
+TAKEN = [
     ("Number", 0), ("Number", -0.0), ("Number", np.float32(0.5)), ("Number", np.int64(0)),
     ("open", 1), ("open", 5e-324), ("endless", -1e308), ("Whole", 2), ("Whole", np.uint8(2)),
     ("OneOf", "he"), ("Order", ORDER), ("Order", ORDER.astype("u1")), ("Shape", (1, 1)),
@@ -160,29 +160,29 @@ ADMITTED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "value"), ADMITTED, ids=str)
-def test_the_smallest_and_least_usual_is_admitted(kind, value):
-    KINDS[kind].admit("x", value, _door.Seen())
+@pytest.mark.parametrize(("kind", "value"), TAKEN, ids=str)
+def test_the_smallest_and_least_usual_is_taken(kind, value):
+    KINDS[kind].check("x", value, _validation.Seen())
 
 
 def test_neighbours_share_lengths_and_a_dtype():
-    table = {"A": _door.Floats("n m"), "B": _door.Floats("n k")}
-    _door.admit(table, {"A": np.ones((300, 1)), "B": np.ones((300, 2))})
+    table = {"A": _validation.Floats("n m"), "B": _validation.Floats("n k")}
+    _validation.check(table, {"A": np.ones((300, 1)), "B": np.ones((300, 2))})
     for error, other, message in (
         (V, ARRAY[:1], r"B of shape \(n, k\) with n = 2 from A, got \(1, 3\)"),
         (T, ARRAY.astype("f4"), "B of dtype float64 like A, got float32"),
     ):
         with pytest.raises(error, match=message):
-            _door.admit(table, {"A": ARRAY, "B": other})
+            _validation.check(table, {"A": ARRAY, "B": other})
     # a plain number takes its neighbour's dtype
-    _door.Floats("").admit("scale", 1.5, _door.Seen(dtype=(np.dtype("f4"), "A")))
+    _validation.Floats("").check("scale", 1.5, _validation.Seen(dtype=(np.dtype("f4"), "A")))
 
 
 def test_an_object_of_another_package_is_called_by_its_whole_name():
     like = type("Parameters", (), {"__module__": "elsewhere"})()
     message = "expected x to be scratch.parameters.Parameters, got elsewhere.Parameters"
     with pytest.raises(TypeError, match=message):
-        _door.Instance(Parameters).admit("x", like, _door.Seen())
+        _validation.Instance(Parameters).check("x", like, _validation.Seen())
 
 
 @pytest.mark.parametrize(
@@ -196,13 +196,13 @@ def test_an_object_of_another_package_is_called_by_its_whole_name():
         ("mask", [[0.0, 1.25], [1, 1], [0, 0]], [[0.0, 0.5], [1, 2], [-1, 1], [-1, 0], [-2, -2]]),
     ],
 )
-def test_each_kind_of_entries_admits_its_own(values, right, wrong):
-    kind = _door.Floats("n m", values)
+def test_each_kind_of_entries_takes_its_own(values, right, wrong):
+    kind = _validation.Floats("n m", values)
     for column in right:
-        kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+        kind.check("x", np.array(column, float)[:, None], _validation.Seen())
     for column in wrong:
         with pytest.raises(ValueError, match="expected x to hold "):
-            kind.admit("x", np.array(column, float)[:, None], _door.Seen())
+            kind.check("x", np.array(column, float)[:, None], _validation.Seen())
 
 
 def test_the_last_layer_is_not_normalized():
@@ -212,9 +212,9 @@ def test_the_last_layer_is_not_normalized():
 
 
 def test_keep_probs_belong_to_hidden_layers():
-    kind, seen = _shapes.KeepProbs(), _door.Seen(layer_sizes=(4, 3, 2, 1))
+    kind, seen = _shapes.KeepProbs(), _validation.Seen(layer_sizes=(4, 3, 2, 1))
     for right in ((), (1, 0.5), [0.1, 1.0]):
-        kind.admit("keep_probs", right, seen)
+        kind.check("keep_probs", right, seen)
     for wrong, error, message in (
         (0.5, T, "a tuple of numbers, got float 0.5"),
         ((0.5,), V, "each of 2 hidden layers, or none"),
@@ -222,4 +222,4 @@ def test_keep_probs_belong_to_hidden_layers():
         ((1.5, 1), V, "keep_prob of layer 1"),
     ):
         with pytest.raises(error, match=message):
-            kind.admit("keep_probs", wrong, seen)
+            kind.check("keep_probs", wrong, seen)

@@ -85,7 +85,7 @@ def doubling_backward(d, x):
 ALIKE, MODIFIED = "ours is .* of shape .*, theirs", "^x: the input was modified in place"
 UPSTREAM, GRADIENT = "^the upstream gradient: the input was modified", "gradient of x differs"
 
-#: forward, backward, pattern; each is told to every door.
+#: forward, backward, pattern; each is told to every entry.
 PAIRS = {
     "output scaled": (output(lambda a: 1.00001 * a), backward, "output differs"),
     "output shifted": (output(lambda a: a + 1e-5), backward, "output differs"),
@@ -130,7 +130,7 @@ def told_by_user(f, b, rng, dtype="f8"):
 
 
 #: the comparisons that a pair is told to, by (forward, backward, generator).
-DOORS = {
+ENTRIES = {
     "assert_twins": told,
     "assert_twins in float32": partial(told, dtype="f4"),
     "assert_twins without longdouble": partial(told, **NARROW),
@@ -697,7 +697,7 @@ LIES = {**GUILTY, **FUNCTIONS, **ARRAYS, **RULES, **USERS}
 layers = partial(parity, rows_forward, nn.Linear(3, 4), backward=rows_backward)
 wide_array = lambda rng: {"x": np.broadcast_to(draw(rng)["x"], (2, 3, 4))}  # noqa: E731
 HONEST = {
-    **{f"tanh by {name}": partial(door, forward, backward) for name, door in DOORS.items()},
+    **{f"tanh by {name}": partial(entry, forward, backward) for name, entry in ENTRIES.items()},
     "a layer under gauges": layer(lambda g: g),
     "a cost": cost(lambda d, cache: d * cache / 4),
     **{name: scaled(name) for name in SCALES},

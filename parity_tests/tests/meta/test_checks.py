@@ -103,7 +103,7 @@ def lax(A_prev, W, b):
     return W @ A_prev + b
 
 
-lax.__door__ = linear_forward.__door__
+lax.__validation__ = linear_forward.__validation__
 
 
 def calling(name):

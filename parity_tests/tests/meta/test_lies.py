@@ -6,7 +6,7 @@ import pytest
 
 from parity_tests.compare.budgets import WIDE
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.tests.meta.lies import DOORS, HONEST, LIES, PAIRS, WIDE_LIES
+from parity_tests.tests.meta.lies import ENTRIES, HONEST, LIES, PAIRS, WIDE_LIES
 
 
 @pytest.fixture(autouse=True)
@@ -28,10 +28,10 @@ def test_a_lie_is_caught(name, rng):
 
 
 @pytest.mark.parametrize(
-    ("name", "door"),
-    [(n, d) for n in PAIRS for d in DOORS if "output" not in d or not n.startswith("gradient")],
+    ("name", "entry"),
+    [(n, d) for n in PAIRS for d in ENTRIES if "output" not in d or not n.startswith("gradient")],
 )
-def test_a_wrong_pair_is_caught(name, door, rng):
+def test_a_wrong_pair_is_caught(name, entry, rng):
     forward, backward, says = PAIRS[name]
     with pytest.raises(AssertionError, match=says):
-        DOORS[door](forward, backward, rng)
+        ENTRIES[entry](forward, backward, rng)

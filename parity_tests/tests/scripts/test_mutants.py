@@ -157,7 +157,7 @@ def test_mistakes_of_scripts_fit(script):
 
 
 SOURCE = '''\
-@door(A="n m")
+@validated(A="n m")
 def forward(A: int | None, b=1 + 2) -> float | int:
     """1 + 1."""
     if A is not None and A == 1:
@@ -210,7 +210,7 @@ def test_mutants_are_programs_that_a_person_might_write(mutants_of, script):
     signature = {one.change().after for one in found if one.line == 2}
     assert all("A: int | None, b=" in one and "-> float | int" in one for one in signature)
     assert {one.change().before for one in found if one.definition == "of"} == {"return 4"}
-    # inside a function it is a statement's lines; a door, a default or a class is import time
+    # inside a function it is a statement's lines; a decorator, a default or a class is import time
     lines = {one.line: script("mutants.mutants").statement(one) for one in found}
     assert lines[1] is lines[2] is lines[11] is None
     assert (lines[4], lines[6], lines[14]) == (range(4, 5), range(5, 7), range(14, 15))

@@ -1,4 +1,4 @@
-"""Clipping beside its rows: norms that no plain sum of squares has, epsilon, torch_ref's doors."""
+"""Clipping beside its rows: norms that no plain sum of squares has, epsilon, torch_ref."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def test_a_rate_never_reaches_zero(t):
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_bad_choices_and_counts_are_refused(name):
-    """What torch_ref refuses at its door is refused when the schedule is made."""
+    """What torch_ref refuses elsewhere is refused when the schedule is made."""
     make, given = ours.SCHEDULES[name], {"learning_rate": 0.2, **CHOICES[name]}
     given = {one: given[one] for one in inspect.signature(make).parameters}
     for choice, value in given.items():

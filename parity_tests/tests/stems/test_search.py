@@ -23,7 +23,7 @@ from parity_tests.compare.budgets import ALARM, of_draws
 from parity_tests.twins._search_runs import RANGES, babysit, make, space, table, trials_of
 from parity_tests.twins.search import WITNESSES
 from scratch import search as ours
-from scratch._door import unchecked
+from scratch._validation import unchecked
 from torch_ref import search as theirs
 
 SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])

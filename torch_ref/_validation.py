@@ -1,4 +1,4 @@
-"""The door of every public function: what it takes, and the refusal of anything else.
+"""Validation of every public function: what it takes, and the refusal of anything else.
 
 The same refusals in the same words as on the other side, for tensors: the sides never meet.
 """
@@ -25,7 +25,7 @@ R = TypeVar("R")
 
 @dataclass
 class Seen:
-    """Lengths and the dtype met so far at one door, each with the argument that set it."""
+    """Lengths and the dtype met so far in one call, each with the argument that set it."""
 
     lengths: dict[str, tuple[int, str]] = field(default_factory=dict)
     dtype: tuple[torch.dtype, str] | None = None
@@ -35,7 +35,7 @@ class Seen:
 class Expected(Protocol):
     """Anything that can refuse an argument."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Raise TypeError or ValueError unless `value` is what `name` should be."""
 
 
@@ -82,7 +82,7 @@ class Floats:
     shape: str
     values: str = "finite"
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), shapes and values (ValueError)."""
         if not isinstance(value, torch.Tensor) or value.dtype not in DTYPES:
             raise TypeError(f"expected {name} to be a floating tensor, got {describe(value)}")
@@ -119,7 +119,7 @@ class Number:
 
     interval: str
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
         if isinstance(value, bool | Fraction) or not isinstance(value, Real):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
@@ -140,7 +140,7 @@ class Whole:
 
     at_least: int
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no whole number (TypeError) or too small (ValueError)."""
         if isinstance(value, bool) or not isinstance(value, Integral):
             raise TypeError(f"expected {name} to be a whole number, got {describe(value)}")
@@ -154,7 +154,7 @@ class OneOf:
 
     names: Collection[str]
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no string (TypeError) or an unknown one (ValueError)."""
         if not isinstance(value, str):
             raise TypeError(f"expected {name} to be a string, got {describe(value)}")
@@ -166,7 +166,7 @@ class OneOf:
 class Order:
     """A permutation of the first m whole numbers, as a tensor or anything torch reads as one."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and what is no permutation (ValueError)."""
         try:
             order = torch.as_tensor(value)
@@ -189,18 +189,18 @@ class Order:
 class Shape:
     """The shape of a matrix, two whole numbers from 1 up."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no pair of whole numbers (TypeError), or one below 1 (ValueError)."""
         if not isinstance(value, tuple) or len(value) != 2:
             raise TypeError(f"expected {name} to be a tuple of two lengths, got {value!r}")
         for axis, length in enumerate(value):
-            Whole(1).admit(f"{name}[{axis}]", length, seen)
+            Whole(1).check(f"{name}[{axis}]", length, seen)
 
 
 class Dtype:
     """A floating dtype of torch."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what names no floating dtype with TypeError."""
         if value not in DTYPES:
             raise TypeError(f"expected {name} to be a floating dtype, got {value!r}")
@@ -209,7 +209,7 @@ class Dtype:
 class LayerSizes:
     """Two or more whole numbers from 1 up."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and sizes (ValueError)."""
         if not isinstance(value, tuple | list) or not all(
             isinstance(n, Integral) and not isinstance(n, bool) for n in value
@@ -227,7 +227,7 @@ class LayerSizes:
 class KeepProbs:
     """One number in (0, 1] for each hidden layer of the layer sizes before it, or none."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError), numbers and counts (ValueError)."""
         if not isinstance(value, tuple | list):
             raise TypeError(f"expected keep_probs to be a tuple of numbers, got {describe(value)}")
@@ -237,7 +237,7 @@ class KeepProbs:
                 f"expected keep_probs for each of {hidden} hidden layers, or none, got {value}"
             )
         for l, keep_prob in enumerate(value, start=1):
-            Number("(0, 1]").admit(f"keep_prob of layer {l}", keep_prob, seen)
+            Number("(0, 1]").check(f"keep_prob of layer {l}", keep_prob, seen)
 
 
 class Instance:
@@ -247,7 +247,7 @@ class Instance:
         """Take the classes that may pass."""
         self.classes = classes
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse objects of other classes with TypeError."""
         if not isinstance(value, self.classes):
             names = [one.__name__ for one in self.classes]
@@ -261,7 +261,7 @@ class Instance:
 class Function:
     """Anything that can be called."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what cannot be called with TypeError."""
         if not callable(value):
             raise TypeError(f"expected {name} to be a function, got {describe(value)}")
@@ -273,20 +273,20 @@ class Optional:
 
     expected: Expected
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Let None pass and ask for the rest."""
         if value is not None:
-            self.expected.admit(name, value, seen)
+            self.expected.check(name, value, seen)
 
 
-def admit(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> None:
+def check(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> None:
     """Hold each argument against what is expected of it, in the order of `expected`."""
     seen = Seen()
     for name, one in expected.items():
-        one.admit(name, arguments[name], seen)
+        one.check(name, arguments[name], seen)
 
 
-def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def validated(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that refuses bad arguments; a string stands for `Floats(string)`."""
     table = {name: Floats(one) if isinstance(one, str) else one for name, one in expected.items()}
 
@@ -297,15 +297,15 @@ def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            admit(table, bound.arguments)
+            check(table, bound.arguments)
             return function(*args, **kwargs)
 
-        checked.__door__ = table  # type: ignore[attr-defined]
+        checked.__validation__ = table  # type: ignore[attr-defined]
         return checked
 
     return decorate
 
 
 def unchecked(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the function behind the door, for callers that made the arguments themselves."""
+    """Return the function behind the validation, for callers that made the arguments themselves."""
     return cast(Callable[P, R], function.__wrapped__)  # type: ignore[attr-defined]

@@ -1,8 +1,8 @@
-"""The door of every public function: what it takes, and the refusal of anything else.
+"""Validation of every public function: what it takes, and the refusal of anything else.
 
-`@door(A_prev="n_prev m", W="n n_prev", b="n 1")` reads the shapes off the signature: a name such as
-`n_prev` is one length, the same wherever it stands. Mathematics stays undecorated inside; code that
-calls a function many times on data it made itself takes `unchecked(function)`.
+`@validated(A_prev="n_prev m", W="n n_prev", b="n 1")` reads the shapes off the signature: a name
+such as `n_prev` is one length, the same wherever it stands. Mathematics stays undecorated inside;
+code that calls a function many times on data it made itself takes `unchecked(function)`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 @dataclass
 class Seen:
-    """Lengths and the dtype met so far at one door, each with the argument that set it."""
+    """Lengths and the dtype met so far in one call, each with the argument that set it."""
 
     lengths: dict[str, tuple[int, str]] = field(default_factory=dict)
     dtype: tuple[np.dtype[Any], str] | None = None
@@ -39,7 +39,7 @@ class Seen:
 class Expected(Protocol):
     """Anything that can refuse an argument."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Raise TypeError or ValueError unless `value` is what `name` should be."""
 
 
@@ -101,7 +101,7 @@ class Floats:
     shape: str
     values: str = "finite"
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds and dtypes (TypeError), shapes and values (ValueError)."""
         if not self.shape and type(value) in (float, int):
             value = np.asarray(value, seen.dtype[0] if seen.dtype else np.float64)
@@ -131,7 +131,7 @@ class Number:
 
     interval: str
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no real number (TypeError) or lies outside (ValueError)."""
         if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
             raise TypeError(f"expected {name} to be a real number, got {describe(value)}")
@@ -152,7 +152,7 @@ class Whole:
 
     at_least: int
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no whole number (TypeError) or too small (ValueError)."""
         if isinstance(value, bool | np.bool_) or not isinstance(value, Integral):
             raise TypeError(f"expected {name} to be a whole number, got {describe(value)}")
@@ -166,7 +166,7 @@ class OneOf:
 
     names: Collection[str]
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no string (TypeError) or an unknown one (ValueError)."""
         if not isinstance(value, str):
             raise TypeError(f"expected {name} to be a string, got {describe(value)}")
@@ -180,7 +180,7 @@ class Order:
 
     length: str = "m"
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse other kinds (TypeError) and what is no permutation (ValueError)."""
         if not isinstance(value, np.ndarray) or value.dtype.kind not in "iu":
             raise TypeError(f"expected {name} to be an integer NumPy array, got {describe(value)}")
@@ -194,18 +194,18 @@ class Order:
 class Shape:
     """The shape of a matrix, two whole numbers from 1 up."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what is no pair of whole numbers (TypeError), or one below 1 (ValueError)."""
         if not isinstance(value, tuple) or len(value) != 2:
             raise TypeError(f"expected {name} to be a tuple of two lengths, got {value!r}")
         for axis, length in enumerate(value):
-            Whole(1).admit(f"{name}[{axis}]", length, seen)
+            Whole(1).check(f"{name}[{axis}]", length, seen)
 
 
 class Dtype:
     """A floating dtype."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what names no floating dtype with TypeError."""
         try:
             known = value is not None and np.dtype(value).type in DTYPES
@@ -223,7 +223,7 @@ class Instance:
         self.classes = classes
         self.shapes = shapes
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse objects of other classes with TypeError."""
         if not isinstance(value, self.classes):
             names = [one.__name__ for one in self.classes]
@@ -242,7 +242,7 @@ class Instance:
 class Function:
     """Anything that can be called."""
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Refuse what cannot be called with TypeError."""
         if not callable(value):
             raise TypeError(f"expected {name} to be a function, got {describe(value)}")
@@ -254,21 +254,21 @@ class Optional:
 
     expected: Expected
 
-    def admit(self, name: str, value: Any, seen: Seen) -> None:
+    def check(self, name: str, value: Any, seen: Seen) -> None:
         """Let None pass and ask for the rest."""
         if value is not None:
-            self.expected.admit(name, value, seen)
+            self.expected.check(name, value, seen)
 
 
-def admit(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> Seen:
+def check(expected: Mapping[str, Expected], arguments: Mapping[str, Any]) -> Seen:
     """Hold each argument against what is expected of it, in the order of `expected`."""
     seen = Seen()
     for name, one in expected.items():
-        one.admit(name, arguments[name], seen)
+        one.check(name, arguments[name], seen)
     return seen
 
 
-def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def validated(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that refuses bad arguments; a string stands for `Floats(string)`."""
     table = {name: Floats(one) if isinstance(one, str) else one for name, one in expected.items()}
 
@@ -279,15 +279,15 @@ def door(**expected: Expected | str) -> Callable[[Callable[P, R]], Callable[P, R
         def checked(*args: P.args, **kwargs: P.kwargs) -> R:
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            admit(table, bound.arguments)
+            check(table, bound.arguments)
             return function(*args, **kwargs)
 
-        checked.__door__ = table  # type: ignore[attr-defined]
+        checked.__validation__ = table  # type: ignore[attr-defined]
         return checked
 
     return decorate
 
 
 def unchecked(function: Callable[P, R]) -> Callable[P, R]:
-    """Return the mathematics behind the door, for callers that made the arguments themselves."""
+    """Return the mathematics without validation, for callers that made the arguments themselves."""
     return cast(Callable[P, R], function.__wrapped__)  # type: ignore[attr-defined]
