@@ -1,4 +1,4 @@
-"""Logistic regression beside its rows: b as a Python number, and what descent promises."""
+"""Logistic regression beside its rows: b as a Python number, and the promise of descent."""
 
 from __future__ import annotations
 
