@@ -1,4 +1,4 @@
-"""Diagnosis beside its rows: curves of trainings, fits and sizes, plain results, the recipe."""
+"""Diagnosis beside its rows: fits and sizes, plain results, the recipe."""
 
 from __future__ import annotations
 
@@ -8,69 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import TRAINING, assert_close
-from parity_tests.compare.bridge import rows, twin
-from parity_tests.compare.functions import draw_until
+from parity_tests.compare.bridge import rows
 from scratch import diagnosis as ours
-from scratch.initializers import initialize
-from scratch.mini_batches import draw_order, draw_orders
-from scratch.network import Network
-from scratch.optimizers import Adam
-from scratch.training import evaluate, train
 from torch_ref import diagnosis as theirs
-from torch_ref import training as their_training
-from torch_ref.optimizers import adam
 
 SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
 DATA, LABELS = np.array([[0.5, -1.0, 2.0, 0.1]]), np.array([[0.0, 1.0, 1.0, 0.0]])
-RUN = {"epochs": 15, "batch_size": 20}
-SIZES = [5, 20, 60]
-NETWORK = Network(layer_sizes=(2, 8, 1), hidden="tanh")
-
-
-def draw_problem(rng):
-    """Draw initial parameters, noisy train and dev data, and the orders of the examples."""
-
-    def draw(m):
-        X = rng.standard_normal((2, m))
-        return X, (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, m)) > 0).astype(float)
-
-    parameters = initialize(NETWORK.layer_sizes, "xavier", rng)
-    orders = {size: draw_orders(size, RUN["epochs"], rng) for size in SIZES}
-    return parameters, draw(60), draw(80), orders, draw_order(60, rng)
-
-
-def our_curves(parameters, data, dev, orders, order):
-    """Return our curves of the same training from the same initial parameters."""
-
-    def fit(X, Y):
-        reached = parameters.copy()
-        given = {"optimizer": Adam(learning_rate=0.1), "orders": orders[X.shape[1]]}
-        train(NETWORK, reached, X, Y, **given, **RUN)
-        return evaluate(reached, X, Y, NETWORK)[0], evaluate(reached, *dev, NETWORK)[0]
-
-    return ours.learning_curves(fit, *data, SIZES, order)
-
-
-def test_curves_of_trainings_agree(rng):
-    """Trained on growing parts of one order, train and dev costs agree and close the gap."""
-    problem = draw_until(
-        lambda *drawn: (gaps := np.subtract(*our_curves(*drawn)[:0:-1]))[0] > 2 * gaps[-1] > 0,
-        lambda: draw_problem(rng),
-    )
-    parameters, data, dev, orders, order = problem
-
-    def fit(X, Y):
-        module = twin(NETWORK, parameters)
-        optimizer = adam(module.parameters(), learning_rate=0.1)
-        their_training.train(module, X, Y, optimizer=optimizer, orders=orders[len(X)], **RUN)
-        tests = (X, Y), tuple(map(rows, dev))
-        return tuple(their_training.evaluate(module, *one)[0] for one in tests)
-
-    mine = our_curves(*problem)
-    other = theirs.learning_curves(fit, *map(rows, data), SIZES, order)
-    assert_close(mine.train, other.train.numpy(), "train cost", budget=TRAINING)
-    assert_close(mine.dev, other.dev.numpy(), "dev cost", budget=TRAINING)
 
 
 def curves(side, found, sizes):

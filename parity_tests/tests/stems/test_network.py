@@ -1,4 +1,4 @@
-"""Networks beside their rows: every precision of a step, misfits, choices, torch's own layers."""
+"""Networks beside their rows: misfits, choices, torch's own layers."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import masks_to_torch, rows, twin
-from parity_tests.compare.gauges import cost_gauges
-from parity_tests.networks import DIFFERENTIABLE, draw_labels, draw_network
 from scratch._checks import check_masks
-from scratch._step import TrainingStep
-from scratch.batch_norm import BatchNorm, running_averages, update_running_averages
+from scratch.batch_norm import BatchNorm, running_averages
 from scratch.initializers import initialize
 from scratch.network import (
     Network,
@@ -29,46 +25,9 @@ from scratch.parameters import Parameters
 from torch_ref import network as theirs
 from torch_ref.initializers import initialize as initialize_theirs
 
-SIZES = (5, 8, 6, 3)
-CHOICES = {
-    "plain": {},
-    "dropout": {"keep_probs": (0.8, 0.5)},
-    "batch norm": {"epsilon": 1e-3},
-    "both": {"keep_probs": (0.5, 0.8), "epsilon": 1e-3, "unbiased": True},
-}
-
 
 def cast(parameters, dtype):
     return Parameters({name: one.astype(dtype) for name, one in parameters.items()})
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
-@pytest.mark.parametrize("hidden", DIFFERENTIABLE)
-@pytest.mark.parametrize("case", CHOICES)
-def test_a_step_of_training_is_the_definition_in_every_precision(case, hidden, dtype, rng):
-    choices = {"hidden": hidden, "output": "softmax", "decided": False, **CHOICES[case]}
-    network, parameters, _, _ = draw_network(rng, SIZES, **choices)
-    parameters = cast(parameters, dtype)
-    running = running_averages(SIZES, dtype) if network.batch_norm else None
-    penalties = {"l1": 0.1, "l2": 0.3, "m": 20}
-    step = TrainingStep(network, parameters, **penalties, running=running)
-    for m in (9, 4, 2):
-        _, _, X, masks = draw_network(rng, SIZES, m, **choices)
-        X, masks = X.astype(dtype), {name: one.astype(dtype) for name, one in masks.items()}
-        Y, before = draw_labels(network, m, rng).astype(dtype), running and running.copy()
-        J, gradients = cost_and_gradients(parameters, X, Y, network, **penalties, masks=masks)
-        # the step sums in another order, which batch norm over two examples makes the most of
-        assert_close(step.cost_and_gradients(X, Y, masks), J, "cost", budget=GRADIENT)
-        # as one vector: a shift before a later normalization has no gradient but round-off
-        assert_close(step.gradients.theta, gradients.theta, "gradients", budget=GRADIENT)
-        if running is None:
-            continue
-        _, cache = network_forward(X, parameters, network, masks)
-        for l, one in enumerate(cache.batch_norm, start=1):
-            pair, norm = (before[f"mean{l}"], before[f"variance{l}"]), network.batch_norm
-            moved = update_running_averages(*pair, one, norm.decay, norm.unbiased)
-            for letter, value in zip(("mean", "variance"), moved, strict=True):
-                assert_close(running[f"{letter}{l}"], value, letter, gauge=4.0)
 
 
 SHAPE, PLAIN = (2, 4, 5, 3), Network(layer_sizes=(2, 4, 5, 3), output="softmax")
@@ -231,22 +190,6 @@ def test_penalties_are_left_out_unless_said():
     assert plain[0] == said[0]
     assert np.array_equal(plain[1].theta, said[1].theta)
     assert layer_norms(OTHER, X, Y, PLAIN) == layer_norms(OTHER, X, Y, PLAIN, l2=0.0)
-
-
-@pytest.mark.parametrize(("l1", "l2", "m"), [(0.0, 3e3, None), (1e4, 2e3, 10)])
-def test_a_penalty_widens_the_gauges_by_itself_and_no_more(l1, l2, m, rng):
-    """By its share of J and of each gradient: an error of some hundred eps of it is seen."""
-    network, parameters, inputs, _ = draw_network(rng, (6, 8, 7, 3), 20, output="softmax")
-    labels, penalties = draw_labels(network, 20, rng), {"l1": l1, "l2": l2, "m": m}
-    before, after = (
-        cost_and_gradients(parameters, inputs, labels, network, **one) for one in ({}, penalties)
-    )
-    arguments = {"X": inputs, **parameters}
-    narrow, wide = (cost_gauges(network, arguments, labels, **one) for one in ({}, penalties))
-    assert wide["output"] - narrow["output"] == pytest.approx(after[0] - before[0], rel=1e-9)
-    for name, one in after[1].items():
-        added = np.abs(one - before[1][name])
-        np.testing.assert_allclose(wide[name] - narrow[name], added, rtol=1e-9, atol=1e-12)
 
 
 def test_torchs_own_batch_norm_will_do(rng):

@@ -136,35 +136,7 @@ def test_the_ends_of_a_scale_are_plain_numbers(side):
     assert [type(value) for value in point.values()] == [float, float, float, int]
 
 
-def test_a_scale_brings_both_ways():
-    """Without its inverse, or with it alone, an axis makes no scale."""
-    ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
-    for name, way in ways.items():
-        with pytest.raises(TypeError, match="abstract"):
-            type("Own", (ours.Scale,), {name: way})(low=0.0, high=1.0)
-    u = np.array([0.0, 0.5])
-    assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
-
-
 # --- points ---------------------------------------------------------------------------------------
-
-
-@SIDES
-def test_random_points_try_more_values_than_a_grid(side, rng):
-    """25 points: a grid tries 5 learning rates, random points 25; a draw too few is refused."""
-    grid = side.grid_points(rates(side), 5)
-    draws = {"rng": rng} if side is ours else {"generator": torch.Generator().manual_seed(0)}
-    drawn = side.draw_points(rates(side), 25, **draws)
-    for name in POINT:
-        assert [len({one[name] for one in points}) for points in (grid, drawn)] == [5, 25]
-    logs = np.log10(table(grid)[:, 0])
-    assert_close(logs, np.repeat([-4.5, -3.5, -2.5, -1.5, -0.5], 5), "decades")
-    for count in (1, 49, 98):  # no quantile falls between two numbers
-        whole = {"n": side.Integers(low=1, high=count)}
-        assert [one["n"] for one in side.grid_points(whole, count)] == [*range(1, count + 1)]
-    for k in (1, 3):
-        with pytest.raises(ValueError, match=r"expected U .* with k = 2 scales"):
-            side.sample_points(rates(side), turned(side, np.full((k, 3), 0.5)))
 
 
 @SIDES
@@ -181,18 +153,6 @@ def test_zoom_goes_halfway_on_the_scales_own_axis(side):
     assert ends(side.zoom({"n": whole}, tried, 1)).tolist() == [[3, 5]]
     assert ends(side.zoom({"n": whole}, tried, 2)).tolist() == [[1, 5]]
     assert side.zoom({"n": whole}, tried[:1], 1) == {"n": whole}
-
-
-@SIDES
-def test_coarse_to_fine_closes_in_and_never_closes(side):
-    """Zooming on grids finds the optimum, and goes on, down to one float, without an empty box."""
-    narrowed = rates(side)
-    for _ in range(40):
-        grid = side.grid_points(narrowed, 3)
-        costs = [(math.log10(one["learning_rate"]) + 2) ** 2 for one in grid]
-        narrowed = side.zoom(narrowed, trials_of(side, grid, costs), 1)
-    low, high = ends(narrowed)[0]
-    assert low <= high == pytest.approx(0.01, rel=1e-15)
 
 
 @SIDES
@@ -237,22 +197,6 @@ def test_zoom_and_best_refuse_trials_that_are_none(side):
 
 
 # --- one model ------------------------------------------------------------------------------------
-
-
-def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
-    """Arrays inside of the state are copied with it; the caller's state is not handed out."""
-
-    def train_for(state, point):
-        state["W"] += point["step"]
-        return state, abs(3.0 - state["W"][0])
-
-    state, changes = {"W": np.zeros(2)}, [{"step": step} for step in (1.0, 5.0, 1.5)]
-    result = ours.panda(train_for, state, {"step": 0.0}, changes)
-    assert [one.kept for one in result.rounds] == [True, False, True]
-    assert result.state["W"].tolist() == [2.5, 2.5]
-    nothing = ours.panda(lambda state, point: (state, math.nan), state, {}, [{}, {}])
-    assert not np.shares_memory(nothing.state["W"], state["W"])
-    assert_close(nothing.state["W"], state["W"], "state", expect_zero=True)
 
 
 def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
@@ -326,60 +270,49 @@ def test_caviar_keeps_what_was_finished(side, error, expected):
 
 
 @SIDES
-@pytest.mark.parametrize("path", [None, "<stdin>"])
+@pytest.mark.parametrize("path", [None, "<stdin>", __file__])
 def test_processes_want_what_they_can_be_given(side, path, monkeypatch):
-    """A function or a class that no other process could find is refused before any is started."""
+    """A function or a class that no other process could find is refused before any is started.
+
+    They find those of the file that was started.
+    """
     session = types.ModuleType("__main__")
     exec("def cost(point): return 0.5\nclass Choice: pass", session.__dict__)
     if path:
         session.__file__ = path
     monkeypatch.setitem(sys.modules, "__main__", session)
     monkeypatch.setattr(side, "ProcessPoolExecutor", None)
+    lost = "NoneType" if path == __file__ else "of an interactive session"
     for objective, points, message in (
-        (lambda point: 0.0, [POINT], "objective to be a function of a module"),
-        (math.fsum, [POINT, {"hidden": lambda Z: Z}], r"points\[1\] to hold values"),
-        (session.cost, [POINT], "objective .* of an interactive session"),
-        (partial(pow, session.cost), [POINT], "objective .* of an interactive session"),
-        (math.fsum, [{"choice": session.Choice()}], r"points\[0\] .* of an interactive session"),
+        (lambda point: 0.0, [POINT], "expected objective to be a function of a module"),
+        (math.fsum, [POINT, {"hidden": lambda Z: Z}], r"expected points\[1\] to hold values"),
+        (session.cost, [POINT], lost),
+        (partial(pow, session.cost), [POINT], lost),
+        (math.fsum, [{"choice": session.Choice()}], lost),
     ):
-        with pytest.raises(TypeError, match=f"expected {message}"):
+        with pytest.raises(TypeError, match=message):
             side.caviar(objective, points, workers=2)
     for workers in (1, np.uint8(1)):  # this process: nothing is pickled
         assert side.caviar(lambda point: 0.5, [POINT], workers=workers) == [(POINT, 0.5)]
 
 
-def test_processes_find_what_a_script_defines(tmp_path, monkeypatch):
-    """A function of the file that was started is one of a module."""
-    script = tmp_path / "script.py"
-    script.write_text("def cost(point): return -point['n']")
-    main = types.ModuleType("__main__")
-    main.__file__ = str(script)
-    exec(script.read_text(), main.__dict__)
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    costs = [one.cost for one in ours.caviar(main.cost, [{"n": 1}, {"n": 2}], workers=2)]
-    assert costs == [-1, -2]
-
-
 @SIDES
-def test_no_more_processes_than_points(side, monkeypatch):
+@pytest.mark.parametrize(("workers", "points"), [(64, 2), (2, 64)])
+def test_no_more_processes_than_points(side, workers, points, monkeypatch):
     """A worker without work would only be started; each is started afresh and dies of Ctrl-C."""
-    sizes = []
+    started, handlers = [], []
 
-    def refuse(size, context, begin):
-        sizes.append((size, context.get_start_method()))
+    def start(size, context, begin):
+        started.append((size, context.get_start_method()))
         begin()
         raise NotImplementedError
 
-    monkeypatch.setattr(side, "ProcessPoolExecutor", refuse)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        for workers, points in ((64, 2), (2, 64)):
-            with pytest.raises(NotImplementedError):
-                side.caviar(math.fsum, [POINT] * points, workers=workers)
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert sizes == [(2, "spawn")] * 2
+    monkeypatch.setattr(side, "ProcessPoolExecutor", start)
+    monkeypatch.setattr(signal, "signal", lambda *given: handlers.append(given))
+    with pytest.raises(NotImplementedError):
+        side.caviar(math.fsum, [POINT] * points, workers=workers)
+    assert started == [(2, "spawn")]
+    assert handlers == [(signal.SIGINT, signal.SIG_DFL)]
 
 
 def test_both_sides_have_the_same_pool():

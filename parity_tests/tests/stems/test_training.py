@@ -13,8 +13,8 @@ from parity_tests import TRAINING, assert_close
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import ProvesNothingError, measure
 from parity_tests.compare.training import TRAINING as MODULES
-from parity_tests.compare.training import Run, evaluate_dev, reached
-from parity_tests.twins.training import CHOICES, EVALUATE, FEATURES, NORM, TRAIN
+from parity_tests.compare.training import Run, reached
+from parity_tests.twins.training import EVALUATE, FEATURES, NORM, TRAIN
 from scratch import training as ours
 from scratch.dropout import mask_stream
 from scratch.initializers import initialize
@@ -54,55 +54,33 @@ def test_each_feature_matters():
         assert not without or np.abs(ends[0] - ends[1]).max() > 1e-3, feature
 
 
-@SIDES
-@pytest.mark.parametrize("patient", [False, True])
-def test_early_stopping_leaves_the_best(side, patient):
-    """Whether patience or the epochs end the run, the best parameters come back."""
-    feature = "the best restored at the end" if patient else "early stopping"
-    arguments = begun(side, feature, optimizer="rmsprop", epochs=20 if patient else 60)
-    history = MODULES[side].train(**arguments)
-    cost, _ = evaluate_dev(side, arguments)
-    assert cost == min(history.dev_costs) < history.dev_costs[-1]
-    epochs = len(history.dev_costs)
-    assert epochs == 20 if patient else history.dev_costs.index(cost) == epochs - 3 < 57
-
-
-def draw_phases(rng):
-    """Draw runs of three optimizers on a thousand real digits, with all that a run may have."""
+def draw_digits(rng):
+    """Draw a thousand steps of Adam on as many real digits, with all that a run may have."""
     bunch = load_digits()
-    X, Y = columns(torch.from_numpy(bunch.data[:1000] / 16)), np.eye(10)[:, bunch.target[:1000]]
-    sizes, keep_probs = (64, 32, 16, 10), (0.9, 0.8)
+    sizes, keep_probs, stream = (64, 32, 16, 10), (0.9, 0.8), {"epochs": 50, "batch_size": 50}
     network = Network(
         layer_sizes=sizes, hidden="tanh", output="softmax", keep_probs=keep_probs, batch_norm=NORM
     )
-    parameters = initialize(sizes, "xavier", rng, batch_norm=True)
-    for name, epochs in {"momentum": 16, "rmsprop": 17, "adam": 17}.items():
-        stream = {"epochs": epochs, "batch_size": 50}
-        yield Run(
-            network=network,
-            parameters=parameters,
-            X=X,
-            Y=Y,
-            optimizer=(name, {"learning_rate": CHOICES[name]["learning_rate"]}),
-            orders=draw_orders(1000, epochs, rng),
-            masks=list(mask_stream(sizes, keep_probs, 1000, rng=rng, **stream)),
-            schedule=("exponential", {"rate": 0.998}),
-            schedule_per="iteration",
-            **stream,
-        )
+    return Run(
+        network=network,
+        parameters=initialize(sizes, "xavier", rng, batch_norm=True),
+        X=columns(torch.from_numpy(bunch.data[:1000] / 16)),
+        Y=np.eye(10)[:, bunch.target[:1000]],
+        optimizer=("adam", {"learning_rate": 0.01}),
+        orders=draw_orders(1000, 50, rng),
+        masks=list(mask_stream(sizes, keep_probs, 1000, rng=rng, **stream)),
+        schedule=("exponential", {"rate": 0.998}),
+        schedule_per="iteration",
+        **stream,
+    )
 
 
-def walk(side, runs, **left):
-    """Return the costs of all steps of runs, each from where the last one ended, and their end."""
-    costs = []
-    for run in runs:
-        arguments = run.arguments(side, **left)
-        history = MODULES[side].train(**arguments)
-        costs += history.step_costs
-        kept = ("module",) if side == "torch_ref" else ("parameters", "running")
-        left = {name: arguments[name] for name in kept}
+def walk(side, run, **start):
+    """Return the costs of all steps of a run, and where it ends."""
+    arguments = run.arguments(side, **start)
+    history = MODULES[side].train(**arguments)
     assert history.accuracies[-1] > 0.95
-    return {"costs": np.array(costs), **reached(side, arguments)}
+    return {"costs": np.array(history.step_costs), **reached(side, arguments)}
 
 
 @pytest.mark.parity("train")
@@ -112,8 +90,8 @@ def test_a_thousand_steps_on_digits(rng):
     Now and then a training makes more of an ulp: our own from weights an ulp away tells, and
     another is drawn.
     """
-    runs = list(draw_phases(rng))
-    mine, other = (walk(side, runs) for side in MODULES)
+    run = draw_digits(rng)
+    mine, other = (walk(side, run) for side in MODULES)
     assert mine["costs"].shape == (1000,)
     try:
         assert mine.keys() == other.keys()
@@ -121,10 +99,10 @@ def test_a_thousand_steps_on_digits(rng):
             assert_close(mine[name], reference, name, budget=TRAINING)
             assert np.abs(mine[name] - reference).max() < 1e-10
     except AssertionError as error:
-        nudged = runs[0].parameters.copy()
+        nudged = run.parameters.copy()
         ends = rng.choice([-np.inf, np.inf], nudged.theta.size)
         nudged.theta[:] = np.nextafter(nudged.theta, ends)
-        away = walk("scratch", runs, parameters=nudged)
+        away = walk("scratch", run, parameters=nudged)
         grown = max(measure(away[name], mine[name]).error for name in nudged)
         if grown < TRAINING.eps / 100:
             raise
