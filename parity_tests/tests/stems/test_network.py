@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import masks_to_torch, rows, twin
+from parity_tests.networks import draw_labels, draw_network
 from scratch._checks import check_masks
-from scratch.batch_norm import BatchNorm, running_averages
+from scratch._step import TrainingStep
+from scratch.batch_norm import BatchNorm, running_averages, update_running_averages
 from scratch.initializers import initialize
 from scratch.network import (
     Network,
@@ -28,6 +31,39 @@ from torch_ref.initializers import initialize as initialize_theirs
 
 def cast(parameters, dtype):
     return Parameters({name: one.astype(dtype) for name, one in parameters.items()})
+
+
+CHOICES = {
+    "dropout": {"keep_probs": (0.8, 0.5)},
+    "batch norm": {"epsilon": 1e-3},
+    "both": {"keep_probs": (0.5, 0.8), "epsilon": 1e-3, "unbiased": True},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("case", CHOICES)
+def test_a_step_of_training_is_the_definition_in_every_precision(case, dtype, rng):
+    sizes, choices = (5, 8, 6, 3), {"output": "softmax", "decided": False, **CHOICES[case]}
+    network, parameters, _, _ = draw_network(rng, sizes, **choices)
+    parameters = cast(parameters, dtype)
+    running = running_averages(sizes, dtype) if network.batch_norm else None
+    penalties = {"l1": 0.1, "l2": 0.3, "m": 20}
+    step = TrainingStep(network, parameters, **penalties, running=running)
+    for m in (9, 2):
+        _, _, X, masks = draw_network(rng, sizes, m, **choices)
+        X, masks = X.astype(dtype), {name: one.astype(dtype) for name, one in masks.items()}
+        Y, before = draw_labels(network, m, rng).astype(dtype), running and running.copy()
+        J, gradients = cost_and_gradients(parameters, X, Y, network, **penalties, masks=masks)
+        # the step sums in another order, which batch norm over two examples makes the most of
+        assert_close(step.cost_and_gradients(X, Y, masks), J, "cost", budget=GRADIENT)
+        # as one vector: a shift before a later normalization has no gradient but round-off
+        assert_close(step.gradients.theta, gradients.theta, "gradients", budget=GRADIENT)
+        _, cache = network_forward(X, parameters, network, masks)
+        for l, one in enumerate(cache.batch_norm if running else (), start=1):
+            pair, norm = (before[f"mean{l}"], before[f"variance{l}"]), network.batch_norm
+            moved = update_running_averages(*pair, one, norm.decay, norm.unbiased)
+            for letter, value in zip(("mean", "variance"), moved, strict=True):
+                assert_close(running[f"{letter}{l}"], value, letter, gauge=4.0)
 
 
 SHAPE, PLAIN = (2, 4, 5, 3), Network(layer_sizes=(2, 4, 5, 3), output="softmax")

@@ -45,9 +45,8 @@ WRONG = [
     ("adam", {"beta2": 0.9990001}),
 ]
 
-#: how a message ends that blames a side, where longdouble has more digits than both.
+#: how a message ends that blames torch, where longdouble has more digits than both.
 THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
-OURS = "contradicts ours" if WIDE else ""
 
 
 def breach(both):
@@ -66,20 +65,6 @@ def test_a_small_difference_leaves_the_bound(name, changed):
         other["learning_rate"] *= training.choices["learning_rate"]
     said = breach(run_both(training, replace(training, choices=other)))
     assert re.match(rf"step [1-3]: [Wb][12]\[\d, \d\] differs: ours .*{THEIRS}$", said)
-
-
-def test_a_late_difference_is_named_where_it_comes_up():
-    """One entry moved by 1e-10 after step 50: that step and that entry, and whose it is."""
-    training = sepals("rmsprop", steps=60)
-    both = run_both(training)
-
-    def nudge(parameters):
-        parameters["W2"][1, 3] += 1e-10
-
-    theirs = both._replace(theirs=record_theirs(training, edits={50: nudge}))
-    ours = both._replace(ours=record(training, edits={50: nudge}))
-    for wrong, guilty in ((theirs, THEIRS), (ours, OURS)):
-        assert re.match(rf"step 50: W2\[1, 3\] .*{guilty}$", breach(wrong))
 
 
 def test_state_and_numbers_are_held_too():
