@@ -7,17 +7,14 @@ that gives named quantities, an `OptimizerTwin` a rule that walks. The rows of a
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,11 +39,11 @@ from parity_tests.compare.optimizers import torch_walk, walk
 from parity_tests.compare.quantities import Quantity, agree, assert_equal
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
+from parity_tests.mistakes import Mistake, Values
 from scratch.optimizers import Optimizer
 
 #: arguments by name, quantities by name, and the numbers that a case is drawn from.
 Case = Mapping[str, Any]
-Values = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
 #: the two implementations of every row.
@@ -56,132 +53,10 @@ SIDES = ("scratch", "torch_ref")
 ENTROPY = 0x70617269747920
 
 
-def nothing_missing() -> str:
-    """Return the reason why this machine cannot measure a mistake: none."""
-    return ""
-
-
 def evaluate(text: str, **names: Any) -> Any:
     """Return the value of the expression before the first semicolon of a row's own text."""
     known = {"torch": torch, "torch_ref": torch_ref, "math": math}
     return eval(text.partition("; ")[0], {**known, **names})
-
-
-@dataclass(frozen=True)
-class Change:
-    """A mistake typed into a module: `old` stands in its source once, `new` takes its place."""
-
-    module: str
-    old: str
-    new: str
-
-    def apply(self, source: str) -> str:
-        """Return the source with the mistake in it, or raise ValueError where it does not fit."""
-        found = source.count(self.old)
-        if found != 1:
-            raise ValueError(f"expected {self.old!r} in {self.module} once, got {found} times")
-        return source.replace(self.old, self.new)
-
-    def load(self) -> ModuleType:
-        """Return a copy of the module with the mistake in it; the module itself is untouched."""
-        original = importlib.import_module(self.module)
-        source = self.apply(Path(str(original.__file__)).read_text())
-        changed = ModuleType(self.module)
-        changed.__file__ = original.__file__
-        exec(compile(source, f"{self.module} with a mistake", "exec"), vars(changed))
-        return changed
-
-    @contextmanager
-    def planted(self) -> Iterator[None]:
-        """Let the module's own functions, whoever holds them, run the changed code for a while."""
-        original, changed = importlib.import_module(self.module), self.load()
-        wrong, before = functions_of(changed), []
-        for name, function in functions_of(original).items():
-            other = wrong.get(name, function)
-            if len(other.__code__.co_freevars) == len(function.__code__.co_freevars):
-                before.append((function, {one: getattr(function, one) for one in CODE}))
-                for one in CODE:
-                    setattr(function, one, getattr(other, one))
-        constants = {
-            name: value
-            for name, value in vars(changed).items()
-            if name not in vars(original)
-            or literal(value)
-            or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
-        }
-        kept = {name: vars(original)[name] for name in constants if name in vars(original)}
-        vars(original).update(constants)
-        try:
-            yield
-        finally:
-            for name in constants.keys() - kept.keys():
-                del vars(original)[name]
-            vars(original).update(kept)
-            for function, code in before:
-                for one, value in code.items():
-                    setattr(function, one, value)
-
-
-#: what a module holds beside its own functions and classes: numbers, and objects made elsewhere.
-SWAPPED = (functools.partial, type)
-
-#: what makes a function do what it does.
-CODE = ("__code__", "__defaults__", "__kwdefaults__")
-
-
-def literal(value: Any) -> bool:
-    """Tell whether a value is made of numbers and strings alone."""
-    parts = value.values() if isinstance(value, Mapping) else value
-    if isinstance(value, Mapping | tuple):
-        return all(literal(one) for one in parts)
-    return isinstance(value, float | int | str)
-
-
-def functions_of(module: ModuleType) -> dict[str, FunctionType]:
-    """Return the functions and methods that a module defines, behind their validation, by name."""
-    found = {}
-    for name, value in vars(module).items():
-        if getattr(value, "__module__", None) == module.__name__:
-            for key, one in vars(value).items() if isinstance(value, type) else [("", value)]:
-                plain = getattr(one, "fget", None) or getattr(one, "__func__", one)
-                plain = inspect.unwrap(plain) if callable(plain) else plain
-                if isinstance(plain, FunctionType):
-                    found[f"{name}.{key}"] = plain
-    return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mistake:
-    """A wrong form of a concept: where it was seen, and how its wrong values come about.
-
-    `values(**case)` returns some of the row's quantities as the mistake computes them, `change`
-    types it into the code, `wrong` is the torch object of a tempting translation; each is optional,
-    one is needed. At the edge `at`, or the row's example, the worst quantity is off by `margin` of
-    the largest right entry, infinity for what is no number at all. `missing` names what a machine
-    lacks to measure it. A mistake that is seen only `beside` the row is a matter of statistics, or
-    of what stands ready once a module is imported: the tests of its stem catch it.
-    """
-
-    name: str
-    seen: str = ""
-    why: str = ""
-    values: Callable[..., Values] | None = None
-    wrong: Callable[..., Any] | None = None
-    change: Change | None = None
-    margin: float = 0.0
-    at: str = ""
-    beside: bool = False
-    missing: Callable[[], str] = nothing_missing
-
-
-def typed_mistake(module: str, name: str, seen: str, old: str, new: str) -> Mistake:
-    """Return a mistake that was seen somewhere, or is plausible, typed into a module."""
-    return Mistake(name=name, seen=seen, change=Change(module, old, new))
-
-
-def mistake(module: str, name: str, old: str, new: str, seen: str = "", why: str = "") -> Mistake:
-    """Return a mistake that is typed into a module."""
-    return Mistake(name=name, seen=seen, why=why, change=Change(module, old, new))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,8 @@ from parity_tests.compare.budgets import FORWARD
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.findings import in_words
-from parity_tests.rows import Change, FunctionTwin, Mistake, OptimizerTwin, Pair, PairTwin, Relation
+from parity_tests.mistakes import Mistake, change
+from parity_tests.rows import FunctionTwin, OptimizerTwin, Pair, PairTwin, Relation
 from parity_tests.tests.meta.lies import ADAM, EpsilonHat, Lying, in_half
 from parity_tests.tests.meta.lies import backward as slope
 from parity_tests.tests.meta.lies import forward as tanh
@@ -143,7 +144,8 @@ def output_right(x, upstream):
 
 MODIFIED, WRONG_GRADIENT = "x: the input was modified in place", "gradient of x differs"
 EXACT = {"exact": True, "theirs": lambda x: x.tanh()}
-NOTHING = Mistake(name="no", change=Change("scratch.linear", "W @ A_prev + b", "b + W @ A_prev"))
+SAME = change("scratch.linear", "- W @ A_prev + b", "+ b + W @ A_prev")
+NOTHING = Mistake(name="no", change=SAME)
 
 #: check, wrong row, pattern.
 LIES = {

@@ -20,7 +20,8 @@ from parity_tests import conventions
 from parity_tests.compare.budgets import FORWARD, Budget
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.findings import examine, in_words
-from parity_tests.rows import FunctionTwin, Mistake
+from parity_tests.mistakes import Mistake
+from parity_tests.rows import FunctionTwin
 from parity_tests.twins import all_twins
 
 ROWS = {row.name: row for row in conventions.conventions()}
