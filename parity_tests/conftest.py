@@ -69,9 +69,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for; begin with the rows, whose failures say most."""
     items.sort(key=lambda item: item.path.stem != "test_twins")
-    left_out = [item for item in items if not _asked_for(item, config)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    asked = {item for item in items if _asked_for(item, config)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in asked])
+    items[:] = [item for item in items if item in asked]
 
 
 def _asked_for(item: pytest.Item, config: pytest.Config) -> bool:
