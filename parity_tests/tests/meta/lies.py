@@ -41,9 +41,7 @@ def shaped(dtype=np.float64, **shapes):
 draw, draw32 = shaped(x=(3, 4)), shaped("f4", x=(3, 4))
 
 
-# --- pairs that claim to be tanh and its derivative -----------------------------------------------
-
-
+# --- pairs that claim to be tanh and its derivative
 def forward(x):
     return np.tanh(x), np.tanh(x)
 
@@ -114,9 +112,7 @@ ENTRIES = {
 }
 
 
-# --- who is guilty --------------------------------------------------------------------------------
-
-
+# --- who is guilty
 def outputs(change=np.copy, factor=1.0, dtype=torch.float64, **choices):
     """Tell an output that is changed, and torch's of one dtype times a factor."""
     reference = lambda x: torch.tanh(x) * (factor if x.dtype == dtype else 1)  # noqa: E731
@@ -174,8 +170,7 @@ WIDE_LIES = {
 }
 
 
-# --- arrays ---------------------------------------------------------------------------------------
-
+# --- arrays
 ONE, ZERO, THIRD = np.ones(2), np.zeros(2), np.array([1.0, 2.0], WIDEST) / 3
 NEAR, FAR = THIRD.astype(float), THIRD.astype(float) * (1 + 40 * EPS)
 MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
@@ -227,9 +222,7 @@ WIDE_LIES |= {
 # fmt: on
 
 
-# --- rules that claim to be Adam ------------------------------------------------------------------
-
-
+# --- rules that claim to be Adam
 class Lying:
     """A rule that bends its arguments around an honest one's steps, from one step on."""
 
@@ -335,7 +328,6 @@ RULES = {
     "nothing moves": (
         walk(GradientDescent(learning_rate=1e-30), partial(SGD, lr=1e-30)), "no parameter moved"),
     "five entries": (walk(GD, draw=lambda rng: {"W1": ONE}), "leave no room .* proves nothing"),
-    "groups that do not fit": (walk(GD, groups=7), "leave no room .* proves nothing"),
     "a state held to nothing": (momentum(Plain(lambda t: Hiding(0 * t, t))), r"'hidden'\] is held"),
     "a state without names": (momentum(Plain(lambda theta: [0 * theta])), "no NamedTuple"),
 }
@@ -348,9 +340,7 @@ WIDE_LIES |= {
 # fmt: on
 
 
-# --- code of other people -------------------------------------------------------------------------
-
-
+# --- code of other people
 def batch_norm(x, weight, bias):
     return weight * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5) + bias
 
@@ -399,14 +389,12 @@ HONEST = {
     "sixteen eps": close(ONE * (1 + 16 * EPS), ONE),
     "zero for zero": close(ZERO, ZERO, expect_zero=True),
     "a wider run": close(NEAR, NEAR, wider=lambda: THIRD),
-    "float64 beside float32": close(NEAR.astype("f4"), NEAR.astype("f4"), wider=NEAR),
     "zeros beside a proof": beside(ZERO, ZERO),
     "drowned beside a proof": beside(ZERO + 1e-15, ZERO, ONE),
     "a condition that switches": lambda rng: assert_switches([True, False], "Z > 0"),
     "adam": adam(),
     "adam in float32": adam(ADAM, "f4"),
     "one and a half times the error of torch's": steps_in_float32(150, 100),
-    "a rule without a named state": walk(Plain(lambda theta: [0 * theta]), MOMENTUM),
     "tensors of any rank": momentum(Plain(), draw=shaped(kernel=(2, 3, 3), offset=12), groups=3),
     "v in float64": momentum(Plain(lambda theta: Velocity(np.zeros(theta.size))), **NARROW),
     "batch norm": parity(batch_norm, nn.BatchNorm1d(3), shaped(**NORM)),
@@ -417,7 +405,6 @@ HONEST = {
         names={"W1": "0.weight"}),
     "columns": parity(linear_forward, linear, **LAYER, layout="columns"),
     "a layout of one's own": parity(linear_forward, linear, **LAYER, layout=tuple(BY_NAME[:2])),
-    "five axes": parity(inputs=shaped(x=(2, 1, 3, 1, 2))),
     "a read-only view": parity(inputs=lambda _: {"x": np.broadcast_to(NEAR, (3, 2))}),
     "a mapping of one's own": parity(inputs=lambda rng: UserDict(draw(rng))),
     "a ufunc of a constant": parity(np.arctan2, torch.arctan2, constants={"other": np.array(2.0)}),

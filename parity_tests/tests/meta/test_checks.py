@@ -115,24 +115,21 @@ def related(check, row=PLAIN, **changes):
 
 MODIFIED, WRONG_GRADIENT = "x: the input was modified in place", "gradient of x differs"
 NOTHING = Mistake(name="no", change=Change("scratch.linear", "W @ A_prev + b", "b + W @ A_prev"))
-WIDER, BY_MEMORY = lambda x: np.tanh(x.astype(float)), lambda x: tanh(x.ravel("K"))[0].reshape(3, 4)
+WIDER = ours(lambda x: np.tanh(x.astype(float)))
+BY_MEMORY = ours(lambda x: np.tanh(x.ravel("K")).reshape(x.shape))
 HALF = ours(lambda x: np.tanh(x).astype("f2").astype(x.dtype))
 
 # fmt: off
 #: a check of a wrong row, and a pattern.
 LIES = {
-    "output": (partial(agrees, pair(slope, lambda x: (1.1 * np.tanh(x),) * 2)), "output differs"),
     "gradient": (partial(agrees, pair()), WRONG_GRADIENT),
     "gradient on a kink": (partial(agrees, pair(row=KINKED)), WRONG_GRADIENT),
-    "names": (partial(agrees, pair(lambda d, a: {}, row=KINKED)), "ours gives"),
     "input on a kink": (partial(agrees, pair(forward=spoilt, row=KINKED)), MODIFIED),
-    "input and output": (partial(agrees, ours(lambda x: spoilt(x)[1])), MODIFIED),
     "input in float32": (partial(agrees_in_float32, ours(lambda x: spoilt(x)[1])), MODIFIED),
     "an ulp": (partial(agrees, ours(lambda x: np.tanh(x) * (1 + 2.0**-52), **EXACT)), "t differs"),
     "another name": (partial(agrees, ours(lambda x: {"y": np.tanh(x)})), "ours gives"),
     "a rule": (partial(agrees, rule(INSIDE)), "theta after each step differs"),
     "v": (partial(agrees, bent(lambda p, g, s: s.v.fill(0), since=9)), "v after each step"),
-    "a step more": (partial(agrees, bent(lambda p, g, s: s.t.__iadd__(1))), "after each step"),
     "its gradients": (partial(agrees, bent(lambda p, g, s: g.theta.fill(0))), "s were modified"),
     "half precision": (partial(agrees_in_float32, HALF), "twice torch's"),
     "witnesses": (partial(checks.three_witnesses_agree, pair()), "contradicts ours"),
@@ -140,13 +137,13 @@ LIES = {
     "a claim": (partial(checks.proves_its_names, replace(PLAIN, proves=("relu",))), "never called"),
     "no claim": (partial(checks.proves_its_names, PLAIN), "claims nothing"),
     "a promotion": (
-        partial(checks.keeps_the_dtype, ours(WIDER), np.float32), "is float64 where the case"),
+        partial(checks.keeps_the_dtype, WIDER, np.float32), "is float64 where the case"),
     "an argument": (
         partial(checks.leaves_no_trace, calling("modifying", x=np.ones(3))), r"modified \['x'\]"),
     "no validation": (
         partial(checks.refuses, calling("lax", **LAYER.arguments(LAYER.case()))),
         "lax.*gives .*, expected .*Error"),
-    "memory": (partial(checks.takes_any_layout, ours(BY_MEMORY), "in columns"), "output differs"),
+    "memory": (partial(checks.takes_any_layout, BY_MEMORY, "in columns"), "output differs"),
     "a gauge": (
         partial(checks.gauges_bound_something, replace(PLAIN, gauges=lambda x: {"output": 1e3})),
         "the gauge of output is"),
@@ -168,11 +165,8 @@ LIES = {
 HONEST = {
     **{f"agrees: {row.name}": partial(agrees, row) for row in (PLAIN, PAIR, KINKED, WALK)},
     "float32": partial(agrees_in_float32, PLAIN),
-    "three witnesses": partial(checks.three_witnesses_agree, PAIR),
     "a walk": partial(walks_alike, WALK),
-    "a walk in float32": partial(walks_alike, WALK, np.float32),
     "dtype": partial(checks.keeps_the_dtype, PLAIN, np.longdouble),
-    "claims": partial(checks.proves_its_names, LAYER),
     "layout": partial(checks.takes_any_layout, PLAIN, "in columns"),
     "linear": partial(checks.backward_is_linear, PAIR),
     "relation": related(checks.holds),
@@ -187,7 +181,6 @@ VACUOUS = {
     "a pair": partial(agrees, replace(KINKED, **LOOSE, gradient_budget=LOOSE["budget"])),
     "a rule": partial(agrees, replace(WALK, **LOOSE)),
     "zeros": partial(agrees, ZEROS),
-    "zeros in float32": partial(agrees_in_float32, ZEROS),
 }
 # fmt: on
 
@@ -248,9 +241,7 @@ SIDE_EFFECTS = {
         lambda cache: cache[1]["A"].fill(1e-300), {"cache": ("name", {"A": np.ones(1)})}, "modif"),
     "the sign of a zero": (lambda Z: np.negative(Z, out=Z).sum(), {"Z": np.zeros(2)}, "modified"),
     "a module": (lambda module: module.bias.data.mul_(1.1), module(), "modified"),
-    "its gradient": (lambda module: module.weight.sum().backward(), module(), "modified"),
     "its mode": (lambda module: module.eval() and None, module(), "modified"),
-    "an entry of a list": (lambda orders: orders.pop(), {"orders": [1, 2]}, "modified"),
     "numpy": (lambda m: 0 * np.random.rand(m), {"m": 2}, "numpy.random was drawn"),  # noqa: NPY002
     "torch": (lambda m: 0 * torch.rand(m), {"m": 2}, "torch was drawn"),
     "python": (lambda m: 0 * random.random(), {"m": 2}, "random was drawn"),

@@ -218,19 +218,18 @@ def test_a_failing_row_fails_the_command(capsys, monkeypatch):
         assert "FAILS: doubling, it: y is off by 0 only" in printed
 
 
-def test_an_interruption_is_no_traceback(capsys, monkeypatch):
+def test_a_bad_path_is_refused_before_the_work(capsys, monkeypatch, tmp_path):
+    """And an interruption of it leaves no traceback."""
+    monkeypatch.setattr(command, "examine", None)
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["conventions", "clip", "--json", str(tmp_path)])
+    assert "expected --json to name a file that can be written" in capsys.readouterr().err
+
     def interrupted(row):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "examine", interrupted)
     assert run(capsys, "adam") == (130, "")
-
-
-def test_a_file_that_cannot_be_written_is_refused_before_the_work(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(command, "examine", None)
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["conventions", "clip", "--json", str(tmp_path)])
-    assert "expected --json to name a file that can be written" in capsys.readouterr().err
 
 
 def test_the_command_runs_from_any_folder(capsys, monkeypatch, tmp_path):
