@@ -15,6 +15,7 @@ import torch
 
 from parity_tests import checks
 from parity_tests.checks import agrees, agrees_in_float32, assert_pure, walks_alike
+from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import FORWARD
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
@@ -48,25 +49,19 @@ def doubled(run, **case):
     return {"A": two}, {"A": 2 * one / (1 + one**2)}
 
 
-TEXT = {"formula": "A = tanh Z", "source": ""}
 DOUBLED = Relation(name="tanh 2x", holds=doubled, broken_by="a sigmoid")
 SIGMOID = Mistake(name="a sigmoid", values=lambda x: {"output": 1 / (1 + np.exp(-x))}, margin=0.1)
-PLAIN = FunctionTwin(
-    name="tanh",
-    **TEXT,
-    torch="torch.tanh",
-    typed=lambda text, x: {"output": eval(text)(torch.from_numpy(x)).numpy()},
-    ours=lambda x: tanh(x)[0],
-    theirs=torch.tanh,
-    draw=draw,
-    relations=(DOUBLED,),
-    mistakes=(SIGMOID,),
-)
-PAIR = PairTwin(name="pair", **TEXT, ours=Pair(tanh, slope), theirs=torch.tanh, draw=draw)
+NOTHING = Mistake(name="no", change=Change("scratch.linear", "W @ A_prev + b", "b + W @ A_prev"))
+TEXT = {"formula": "A = tanh Z", "source": ""}
+TYPED = {"torch": "torch.tanh", "typed": lambda text, x: {"output": eval(text)(rows(x)).numpy().T}}
+TANH = {"draw": draw, "theirs": torch.tanh, "mistakes": (SIGMOID,)}
+PLAIN = FunctionTwin(name="tanh", **TEXT, **TYPED, **TANH, ours=lambda x: tanh(x)[0])
+PAIR = PairTwin(name="pair", **TEXT, **TANH, ours=Pair(tanh, slope))
 KINKED = replace(PAIR, smooth=lambda **_: False)
 MAKERS = {"ours": lambda learning_rate: ADAM, "theirs": theirs.adam, "state": theirs.adam_state}
 WALK = OptimizerTwin(name="walk", **TEXT, **MAKERS, draw=draw_walk)
 LAYER, EXACT = twin("linear"), {"exact": True, "theirs": lambda x: x.tanh()}
+MODIFIED, WRONG_GRADIENT = "x: the input was modified in place", "gradient of x differs"
 
 
 def modifying(x):
@@ -97,43 +92,37 @@ def pair(backward=lambda d, a: {"x": d}, forward=tanh, row=PAIR):
     return replace(row, ours=Pair(forward, backward))
 
 
-def rule(made):
-    return replace(WALK, ours=lambda **_: copy.deepcopy(made))
-
-
 def bent(bend, **choices):
-    return rule(Lying(ADAM, bend, **choices))
-
-
-def mistaken(**changes):
-    return partial(checks.is_off, PLAIN, replace(SIGMOID, **changes))
+    rule = Lying(ADAM, bend, **choices)
+    return replace(WALK, ours=lambda **_: copy.deepcopy(rule))
 
 
 def related(check, row=PLAIN, **changes):
     return partial(check, row, replace(DOUBLED, **changes))
 
 
-MODIFIED, WRONG_GRADIENT = "x: the input was modified in place", "gradient of x differs"
-NOTHING = Mistake(name="no", change=Change("scratch.linear", "W @ A_prev + b", "b + W @ A_prev"))
+INSIDE_THE_ROOT = replace(WALK, ours=lambda **_: INSIDE)
 WIDER = ours(lambda x: np.tanh(x.astype(float)))
 BY_MEMORY = ours(lambda x: np.tanh(x.ravel("K")).reshape(x.shape))
 HALF = ours(lambda x: np.tanh(x).astype("f2").astype(x.dtype))
+RIGHT = replace(SIGMOID, values=lambda x: {"output": np.tanh(x)})
 
 # fmt: off
 #: a check of a wrong row, and a pattern.
 LIES = {
     "gradient": (partial(agrees, pair()), WRONG_GRADIENT),
     "gradient on a kink": (partial(agrees, pair(row=KINKED)), WRONG_GRADIENT),
+    "names": (partial(agrees, pair(lambda d, a: {}, row=KINKED)), "ours gives"),
     "input on a kink": (partial(agrees, pair(forward=spoilt, row=KINKED)), MODIFIED),
     "input in float32": (partial(agrees_in_float32, ours(lambda x: spoilt(x)[1])), MODIFIED),
     "an ulp": (partial(agrees, ours(lambda x: np.tanh(x) * (1 + 2.0**-52), **EXACT)), "t differs"),
     "another name": (partial(agrees, ours(lambda x: {"y": np.tanh(x)})), "ours gives"),
-    "a rule": (partial(agrees, rule(INSIDE)), "theta after each step differs"),
+    "a rule": (partial(agrees, INSIDE_THE_ROOT), "theta after each step differs"),
     "v": (partial(agrees, bent(lambda p, g, s: s.v.fill(0), since=9)), "v after each step"),
     "its gradients": (partial(agrees, bent(lambda p, g, s: g.theta.fill(0))), "s were modified"),
     "half precision": (partial(agrees_in_float32, HALF), "twice torch's"),
     "witnesses": (partial(checks.three_witnesses_agree, pair()), "contradicts ours"),
-    "a walk": (partial(walks_alike, rule(INSIDE)), "step 1: theta differs"),
+    "a walk": (partial(walks_alike, INSIDE_THE_ROOT), "step 1: theta differs"),
     "a claim": (partial(checks.proves_its_names, replace(PLAIN, proves=("relu",))), "never called"),
     "no claim": (partial(checks.proves_its_names, PLAIN), "claims nothing"),
     "a promotion": (
@@ -159,7 +148,7 @@ LIES = {
         partial(checks.is_right_as_typed, replace(PLAIN, torch="torch.sigmoid")), "as typed dif"),
     "wrong beside it": (
         partial(checks.is_right_as_typed, ours(lambda x: 1.1 * np.tanh(x))), "output differs"),
-    "no mistake": (mistaken(values=lambda x: {"output": np.tanh(x)}), "only, expected at l"),
+    "no mistake": (partial(checks.is_off, PLAIN, RIGHT), "only, expected at l"),
     "no effect": (partial(checks.is_seen, LAYER, NOTHING), "no check of the row notices 'no'"),
 }
 HONEST = {
@@ -172,7 +161,7 @@ HONEST = {
     "relation": related(checks.holds),
     "broken": related(checks.is_broken),
     "typed": partial(checks.is_right_as_typed, PLAIN),
-    "off": mistaken(),
+    "off": partial(checks.is_off, PLAIN, SIGMOID),
 }
 LOOSE = {"budget": replace(FORWARD, eps=2.0**60)}
 ZEROS = replace(PLAIN, draw=partial(draw, scale=0.0))
@@ -181,6 +170,7 @@ VACUOUS = {
     "a pair": partial(agrees, replace(KINKED, **LOOSE, gradient_budget=LOOSE["budget"])),
     "a rule": partial(agrees, replace(WALK, **LOOSE)),
     "zeros": partial(agrees, ZEROS),
+    "zeros in float32": partial(agrees_in_float32, ZEROS),
 }
 # fmt: on
 

@@ -16,6 +16,7 @@ from parity_tests import __main__ as command
 from parity_tests import conventions
 from parity_tests.compare.budgets import FORWARD, Budget
 from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.reproducibility import pinned
 from parity_tests.findings import examine, in_words
 from parity_tests.rows import FunctionTwin, Mistake
 from parity_tests.twins import all_twins
@@ -54,17 +55,12 @@ def lie(x, factor=1.0):
 
 
 WRONG = Mistake(name="a tenth more", values=lambda x: lie(x, 1.1), margin=0.05, why="x + x / 10")
+TEXT = {"topic": "arithmetic", "formula": "y = x", "torch": "x.clone()", "source": "Peano"}
 HONEST = FunctionTwin(
     name="doubling",
-    topic="arithmetic",
-    formula="y = x",
-    torch="x.clone()",
-    source="Peano",
+    **TEXT,
     draw=lambda rng: {"x": rng.standard_normal((2, 3))},
-    ours=lie,
-    theirs=lie,
-    bridge=None,
-    mistakes=(WRONG,),
+    **{"ours": lie, "theirs": lie, "bridge": None, "mistakes": (WRONG,)},
 )
 
 
@@ -74,7 +70,6 @@ def refuted_by(**choices):
 
 
 def theirs(wrong):
-    """Return the honest row with another function of torch."""
     return replace(HONEST, theirs=wrong)
 
 
@@ -82,6 +77,7 @@ def theirs(wrong):
 LIES = {
     "translation wrong": (theirs(lambda x: lie(x, 1 + 1e-14)), "doubling: y differs at "),
     "translation not finite": (theirs(lambda x: lie(x, np.nan)), "y: the reference is not finite"),
+    "translation of another shape": (theirs(lambda x: lie(x[:1])), "y: ours is .* of shape"),
     "mistake agrees": (refuted_by(values=lie), "doubling, it: y is off by 0 only"),
     "mistake misses its margin": (refuted_by(margin=0.2), "doubling, it: y is off by 0.1 only"),
     "margin within a hundred budgets": (
@@ -106,51 +102,32 @@ def test_lies_are_caught(name):
 
 
 def test_an_honest_row_passes():
-    finding = examine(HONEST)
-    assert (finding.failures, finding.allowed) == ([], FORWARD.eps)
+    finding = examine(theirs(lambda x: lie(x, 1 + 1e-15)))
+    assert (finding.right.quantity, finding.failures, finding.allowed) == ("y", [], FORWARD.eps)
+    assert finding.right.eps > 1
     assert finding.wrong["a tenth more"].deviation.relative == pytest.approx(0.1)
-    nearly = examine(theirs(lambda x: lie(x, 1 + 1e-15)))
-    assert (nearly.right.quantity, nearly.failures) == ("y", [])
-    assert nearly.right.eps > 1
-    broken = refuted_by(values=lambda x: lie(x, np.inf), margin=math.inf)
-    assert examine(broken).failures == []
+    assert not examine(refuted_by(values=lambda x: lie(x, np.inf), margin=math.inf)).failures
 
 
-@pytest.mark.parametrize(
-    "row",
-    [
-        refuted_by(values=lambda x: {}),
-        refuted_by(values=lambda x: {"w": x}),
-        refuted_by(values=lambda x: {"y": x[0]}),
-        replace(HONEST, typed=lambda text, x: {"w": x}),
-    ],
-)
-def test_rows_that_compare_nothing_are_refused(row):
-    with pytest.raises(ValueError, match=r"^expected "):
-        examine(row)
+@pytest.mark.parametrize("values", [lambda x: {}, lambda x: {"w": x}, lambda x: {"y": x[0]}])
+def test_rows_that_compare_nothing_are_refused(values):
+    for row in (refuted_by(values=values), replace(HONEST, typed=lambda text, x: {"w": x})):
+        with pytest.raises(ValueError, match=r"^expected "):
+            examine(row)
 
 
 def test_another_precision_is_noticed():
     """Where torch may round products to fewer bits, the row of float32 products fails."""
-    torch.set_float32_matmul_precision("high")
-    try:
+    with pinned():
+        torch.set_float32_matmul_precision("high")
         assert examine(ROWS["float32-products"]).failures
-    finally:
-        torch.set_float32_matmul_precision("highest")
 
 
-@pytest.mark.parametrize(
-    ("relative", "said"),
-    [
-        (math.inf, "no number at all"),
-        (8.96, "off by 9 times the right value"),
-        (0.221, "off by 22%"),
-        (1.4e-5, "off from digit 5 on (1.4e-05)"),
-        (0.0, "equal"),
-    ],
-)
-def test_deviations_in_words(relative, said):
-    assert in_words(relative) == said
+def test_deviations_in_words():
+    assert [in_words(one) for one in (math.inf, 0.0)] == ["no number at all", "equal"]
+    assert in_words(8.96) == "off by 9 times the right value"
+    assert in_words(0.221) == "off by 22%"
+    assert in_words(1.4e-5) == "off from digit 5 on (1.4e-05)"
 
 
 def run(capsys, *arguments):
@@ -188,12 +165,9 @@ def test_one_question_is_answered_in_detail(capsys):
     assert status == 0
     assert max(map(len, printed.splitlines())) <= 110
     words = " ".join(printed.split())
-    for expected in (
-        "torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)",
-        "of 64 eps allowed (optimizer round-off)",
-        "WRONG epsilon-hat form (Keras, TensorFlow, scikit-learn): off by ",
-    ):
-        assert expected in words
+    assert "torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)" in words
+    assert "of 64 eps allowed (optimizer round-off)" in words
+    assert "WRONG epsilon-hat form (Keras, TensorFlow, scikit-learn): off by " in words
     assert "DROPOUT" not in printed
 
 
