@@ -15,9 +15,8 @@ import torch
 
 from parity_tests import checks
 from parity_tests.checks import agrees, agrees_in_float32, assert_pure, walks_alike
-from parity_tests.compare.bridge import rows
+from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import FORWARD
-from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.rows import Change, FunctionTwin, Mistake, OptimizerTwin, Pair, PairTwin, Relation
 from parity_tests.tests.meta.lies import ADAM, INSIDE, Lying
@@ -27,11 +26,7 @@ from parity_tests.twins import all_twins, twin
 from scratch.linear import linear_backward, linear_forward
 from torch_ref import optimizers as theirs
 
-
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 def draw(rng, m=4, scale=1.0):
@@ -53,7 +48,7 @@ DOUBLED = Relation(name="tanh 2x", holds=doubled, broken_by="a sigmoid")
 SIGMOID = Mistake(name="a sigmoid", values=lambda x: {"output": 1 / (1 + np.exp(-x))}, margin=0.1)
 NOTHING = Mistake(name="no", change=Change("scratch.linear", "W @ A_prev + b", "b + W @ A_prev"))
 TEXT = {"formula": "A = tanh Z", "source": ""}
-TYPED = {"torch": "torch.tanh", "typed": lambda text, x: {"output": eval(text)(rows(x)).numpy().T}}
+TYPED = {"torch": "torch.tanh", "typed": lambda text, x: {"output": columns(eval(text)(rows(x)))}}
 TANH = {"draw": draw, "theirs": torch.tanh, "mistakes": (SIGMOID,)}
 PLAIN = FunctionTwin(name="tanh", **TEXT, **TYPED, **TANH, ours=lambda x: tanh(x)[0])
 PAIR = PairTwin(name="pair", **TEXT, **TANH, ours=Pair(tanh, slope))

@@ -15,7 +15,6 @@ import torch
 from parity_tests import __main__ as command
 from parity_tests import conventions
 from parity_tests.compare.budgets import FORWARD, Budget
-from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.reproducibility import pinned
 from parity_tests.findings import examine, in_words
 from parity_tests.rows import FunctionTwin, Mistake
@@ -35,12 +34,6 @@ EXPECTED = """
 """
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
-
-
 def test_every_dialect_and_erratum_has_its_row():
     assert ROWS.keys() >= set(EXPECTED.split())
     for row in ROWS.values():
@@ -55,6 +48,7 @@ def lie(x, factor=1.0):
 
 
 WRONG = Mistake(name="a tenth more", values=lambda x: lie(x, 1.1), margin=0.05, why="x + x / 10")
+unrecorded = pytest.mark.usefixtures("unrecorded")
 TEXT = {"topic": "arithmetic", "formula": "y = x", "torch": "x.clone()", "source": "Peano"}
 HONEST = FunctionTwin(
     name="doubling",
@@ -94,6 +88,7 @@ LIES = {
 # fmt: on
 
 
+@unrecorded
 @pytest.mark.parametrize("name", LIES)
 def test_lies_are_caught(name):
     row, message = LIES[name]
@@ -101,6 +96,7 @@ def test_lies_are_caught(name):
     assert any(re.search(message, failure) for failure in failures), failures
 
 
+@unrecorded
 def test_an_honest_row_passes():
     finding = examine(theirs(lambda x: lie(x, 1 + 1e-15)))
     assert (finding.right.quantity, finding.failures, finding.allowed) == ("y", [], FORWARD.eps)
@@ -109,6 +105,7 @@ def test_an_honest_row_passes():
     assert not examine(refuted_by(values=lambda x: lie(x, np.inf), margin=math.inf)).failures
 
 
+@unrecorded
 @pytest.mark.parametrize("values", [lambda x: {}, lambda x: {"w": x}, lambda x: {"y": x[0]}])
 def test_rows_that_compare_nothing_are_refused(values):
     for row in (refuted_by(values=values), replace(HONEST, typed=lambda text, x: {"w": x})):
@@ -116,6 +113,7 @@ def test_rows_that_compare_nothing_are_refused(values):
             examine(row)
 
 
+@unrecorded
 def test_another_precision_is_noticed():
     """Where torch may round products to fewer bits, the row of float32 products fails."""
     with pinned():
@@ -182,6 +180,7 @@ def test_rows_are_found_by_name_topic_or_mistake(capsys):
         assert all(name in message for name in ROWS)
 
 
+@unrecorded
 def test_a_failing_row_fails_the_command(capsys, monkeypatch):
     row = replace(LIES["mistake agrees"][0], theirs=LIES["translation wrong"][0].theirs)
     monkeypatch.setattr(conventions, "conventions", lambda: [ROWS["clip-by-value"], row])

@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 
 from parity_tests.compare.budgets import WIDE
-from parity_tests.compare.ledger import LEDGER
 from parity_tests.tests.meta.lies import ENTRIES, HONEST, LIES, PAIRS, WIDE_LIES
 
-
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 @pytest.mark.parametrize("name", HONEST)

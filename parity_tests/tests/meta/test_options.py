@@ -239,10 +239,13 @@ def test_a_report_that_cannot_be_written_in_the_end_is_an_error(suite, monkeypat
     assert Path("out.json").read_text() == "of another run"
 
 
-def test_a_vacuous_property_fails_and_two_bugs_are_one_failure(suite):
+def test_examples_are_counted(suite):
     some = suite("-q", "-s", "-k", "property", told="some").stdout
     count = some.str().count("ran\n")
     some.re_match_lines([rf"hypothesis: {count} examples \(\d+ more rejected\), profile \w+"])
+
+
+def test_a_vacuous_property_fails_and_two_bugs_are_one_failure(suite):
     suite("-q", "-k", "property", told="vacuous").stdout.fnmatch_lines(["*FailedHealthCheck*"])
     result = suite("-q", "-k", "property", told="group")
     assert passed(result, "failed") == 1

@@ -12,7 +12,6 @@ from torch import nn
 
 import parity_tests
 from parity_tests import assert_parity, assert_same_trajectory
-from parity_tests.compare.ledger import LEDGER
 from parity_tests.tests.meta.lies import GD, NORM, SGD, backward, batch_norm, draw, forward, shaped
 
 X = {"x": np.arange(1.0, 5.0)}
@@ -28,10 +27,7 @@ DOCUMENTED = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 PRELU = {"theirs": nn.PReLU()}

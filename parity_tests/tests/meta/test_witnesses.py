@@ -34,10 +34,7 @@ from scratch.parameters import Parameters
 PAIR = forward, backward, torch.tanh
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 @pytest.mark.parametrize("dtype", {WIDEST, np.float64})
