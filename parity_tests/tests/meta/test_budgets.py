@@ -16,7 +16,7 @@ from parity_tests.compare.budgets import ALARM, BUDGETS, of_draws
 from parity_tests.compare.functions import assert_no_worse
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import hold_both, verdict
+from parity_tests.compare.measurement import hold_both
 from parity_tests.compare.quantities import Quantity, agree
 
 HOUSE, META = Path(parity_tests.__file__).parent, Path(__file__).parent
@@ -132,20 +132,3 @@ def test_comparisons_are_recorded_unless_they_drown():
         found = [(one.quantity, one.share > 1, one.kind) for one in LEDGER.entries[begun:]]
     assert found[0] == ("proof", False, "forward")
     assert found[1:] == [("wrong", True, "forward"), ("narrow", True, "step")]
-
-
-# fmt: off
-#: a third witness's value and blur, and its verdict on 1.5 against 1.
-VERDICTS = [
-    (1.25, 0.125, "cannot tell which is wrong"), (1.25, 0.1, "contradicts both"),
-    (1.0, 0.25, "cannot tell which is wrong"), (1.0, 0.2, "contradicts ours"),
-    (1.5, 0.2, "contradicts theirs"), (4.0, 0.2, "contradicts both"),
-]
-# fmt: on
-
-
-@pytest.mark.parametrize(("third", "blur", "judged"), VERDICTS)
-def test_a_blurred_witness_judges_what_it_sees(third, blur, judged):
-    found = measure(np.array([1.5]), np.array([1.0]))
-    said = verdict(third, blur, found, 64, "a difference")
-    assert said == f"a difference gives {third}: the third witness {judged}"

@@ -115,14 +115,6 @@ def test_the_environment_names_what_the_numbers_depend_on():
     assert {one["num_threads"] for one in about["blas"]["numpy and scipy"]} == {1}
 
 
-def test_another_process_hands_its_comparisons_over():
-    """Infinities and missing truths too."""
-    mine = of(entry(error=np.float64(np.inf), index=(1, 2), ours_error=np.float32(0.5)), entry())
-    other = of()
-    other.unpack(mine.packed())
-    assert other.entries == mine.entries
-
-
 def test_lies_are_not_recorded():
     ledger = of(entry())
     with suppress(AssertionError), ledger.unrecorded():

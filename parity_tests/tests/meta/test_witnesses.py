@@ -15,7 +15,7 @@ from parity_tests.compare.budgets import (
     difference_of,
 )
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.witnesses import Difference, cast, widened
+from parity_tests.compare.witnesses import Difference, widened
 from parity_tests.tests.meta.lies import (
     GD,
     SGD,
@@ -28,8 +28,6 @@ from parity_tests.tests.meta.lies import (
     forward,
     never_learning,
 )
-from scratch import costs
-from scratch.parameters import Parameters
 
 PAIR = forward, backward, torch.tanh
 
@@ -106,20 +104,6 @@ def test_a_machine_without_a_wider_dtype_is_served(monkeypatch, rng):
         drifting(11)(rng)
     with pytest.raises(AssertionError, match=r"^step 1: theta differs"):
         never_learning("f8")(rng)
-
-
-def test_casting_reaches_into_containers():
-    """Parameters, mappings, tuples and caches are widened; counts, labels and numbers are not."""
-    cache = costs.BinaryCrossEntropyCache(np.ones((1, 2)), np.ones((1, 2)), 2)
-    parameters = Parameters({"W1": np.ones((2, 3))})
-    value = {"a": [np.ones(2), 3, np.float64(0.1)], "b": (cache, parameters, np.arange(2), 0.5)}
-    wide = cast(value, np.longdouble)
-    inner, theta, counts, number = wide["b"]
-    floats = wide["a"][0], wide["a"][2], inner.A, theta.theta
-    assert {one.dtype for one in floats} == {np.dtype(np.longdouble)}
-    assert (wide["a"][1], inner.divisor, counts.dtype, number) == (3, 2, np.arange(2).dtype, 0.5)
-    assert (type(inner), theta.layout) == (type(cache), parameters.layout)
-    assert parameters.theta.dtype == float
 
 
 @pytest.mark.parametrize("groups", [1, 3])
