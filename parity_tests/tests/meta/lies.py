@@ -154,6 +154,7 @@ WIDE_LIES = {
     "torch's output": (outputs(factor=OFF), f"output differs.*{ANOTHER}$"),
     "another formula": (outputs(times(1.5)), "agrees with ours, no rounding .* is not theirs$"),
     "both outputs": (outputs(times(OFF, "f8"), OFF), "both sides have .*contradicts both"),
+    "both outputs, apart": (outputs(times(1 - 2e-12, "f8"), OFF), "differs.*contradicts both"),
     "our output in float64": (outputs(times(OFF, "f8")), "run gives .*: the third.*ts ours"),
     "our gradient in longdouble": (slopes(times(1.01, LONG)), "our backward in longdouble is not"),
     "our gradient there, by little": (slopes(times(OFF, LONG)), "the longdouble run of our backwa"),
