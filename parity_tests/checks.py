@@ -29,18 +29,9 @@ from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.compare.quantities import Quantity, agree, assert_equal
 from parity_tests.drawing import LAYOUTS
 from parity_tests.findings import examine, refute
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.plugin.claims import unproven, watching
-from parity_tests.rows import (
-    SIDES,
-    Mistake,
-    OptimizerTwin,
-    PairTwin,
-    Relation,
-    Twin,
-    Values,
-    crossed,
-    public,
-)
+from parity_tests.rows import SIDES, OptimizerTwin, PairTwin, Relation, Twin, crossed, public
 from parity_tests.twins import twin
 
 Check = Callable[..., None]

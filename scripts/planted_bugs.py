@@ -11,11 +11,11 @@ arguments; 130: Ctrl-C, with what was found so far.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -30,8 +30,7 @@ from mutants.fork_server import (
     path_of,
     side_by_side,
 )
-from mutants.script_mistakes import SCRIPT_MISTAKES
-from parity_tests.rows import Mistake
+from parity_tests.mistakes import Mistake, planted_in
 from parity_tests.twins import all_twins
 from runs.command_line import (
     AGREED,
@@ -44,8 +43,13 @@ from runs.command_line import (
     write_json,
 )
 
-#: mistakes planted into the engine, which the tests of the room `meta` must catch.
-ENGINE = "parity_tests.tests.meta.engine_mistakes"
+ROOT = Path(__file__).parents[1]
+
+#: mistakes that no row has: in the engine, for the tests of the room `meta`, and in the scripts.
+OTHERS = (
+    ROOT / "parity_tests/tests/meta/engine_mistakes.diff",
+    ROOT / "scripts/mutants/script_mistakes.diff",
+)
 
 
 class Bug(NamedTuple):
@@ -92,12 +96,8 @@ class Trial(NamedTuple):
 def catalogue() -> list[Bug]:
     """Return the mistakes of rows that have a change, then those of the engine and the scripts."""
     bugs = [Bug(row.stem, one) for row in all_twins().values() for one in row.mistakes]
-    try:
-        engine = importlib.import_module(ENGINE).ENGINE_MISTAKES
-    except ModuleNotFoundError:
-        engine = ()
-    bugs += [Bug("engine", one) for one in engine]
-    bugs += [Bug("scripts", one) for one in SCRIPT_MISTAKES]
+    for path in OTHERS:
+        bugs += [Bug(name, one) for name, found in planted_in(path).items() for one in found]
     return [bug for bug in bugs if bug.module]
 
 
