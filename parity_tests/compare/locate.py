@@ -21,7 +21,7 @@ from torch import nn
 
 from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, unload
 from parity_tests.compare.budgets import TRAINING
-from parity_tests.compare.functions import measure
+from parity_tests.compare.measurement import measure
 from scratch.network import Network, cost_and_gradients, network_forward
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
