@@ -26,7 +26,6 @@ CURVATURE = {"identity": 0.0, "sigmoid": 0.1, "tanh": 0.77, "relu": 0.0, "leaky_
 
 
 def product(letters: str, left: Array, right: Array) -> Array:
-    """Return what the sums of a matrix product add up, its factors indexed as in "nk,km->nm"."""
     return np.asarray(np.einsum(letters, np.abs(left), np.abs(right)))
 
 

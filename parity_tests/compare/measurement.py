@@ -60,7 +60,7 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     """
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
-    wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
+    wide_ours, wide_theirs = (one.astype(np.longdouble, copy=False) for one in (ours, theirs))
     scale = eps * gauge_of(theirs, gauge)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         distance = np.abs(wide_ours - wide_theirs)

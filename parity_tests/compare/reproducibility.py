@@ -50,7 +50,6 @@ def state() -> dict[str, Any]:
 
 
 def wanted() -> dict[str, Any]:
-    """Return what `pinned` puts in force, by the same names."""
     return {
         "float32_matmul_precision": "highest",
         "deterministic_algorithms": True,

@@ -38,12 +38,8 @@ Edits = Mapping[int, Callable[[Parameters], None]]
 EPS = float(np.finfo(np.float64).eps)
 
 #: the optimizers' choices: rates at which sepals are learnt in some hundred steps.
-CHOICES: Mapping[str, Mapping[str, float]] = {
-    "gradient_descent": {"learning_rate": 0.3},
-    "momentum": {"learning_rate": 0.3},
-    "rmsprop": {"learning_rate": 0.003},
-    "adam": {"learning_rate": 0.01},
-}
+RATES = {"gradient_descent": 0.3, "momentum": 0.3, "rmsprop": 0.003, "adam": 0.01}
+CHOICES = {name: {"learning_rate": rate} for name, rate in RATES.items()}
 STEPS = 10_000
 
 #: batches of 8 of the 150 flowers, the last one of 6.
@@ -126,20 +122,38 @@ class _Watched:
         return self.state
 
 
-def _record(
-    training: Training,
-    side: str,
-    arguments: Mapping[str, Any],
-    theta: Array,
-    state: Callable[[], Mapping[str, Any]],
-    edited: Callable[[Callable[[Parameters], None]], None],
-    edits: Edits | None,
-) -> Recorded:
-    """Copy theta, which the steps overwrite, after each of them and its edit."""
+#: theta, which the steps overwrite, a look at the state, and a way to edit the parameters.
+Watch = tuple[Array, Callable[[], Mapping[str, Any]], Callable[[Callable[..., None]], None]]
+
+
+def _watch_ours(training: Training, given: dict[str, Any]) -> Watch:
+    parameters, watched = given["parameters"], _Watched(given["optimizer"])
+    given["optimizer"] = watched
+    return parameters.theta, lambda: watched.state._asdict(), lambda edit: edit(parameters)
+
+
+def _watch_theirs(training: Training, given: dict[str, Any]) -> Watch:
+    """Lay the module's parameters side by side in one vector, for a step to be one copy."""
+    module, optimizer = given["module"], given["optimizer"]
+    tensors = list(module.parameters())
+    theta = torch.cat([one.detach().flatten() for one in tensors])
+    pieces = torch.split(theta, [one.numel() for one in tensors])
+    for one, piece in zip(tensors, pieces, strict=True):
+        one.data = piece.view(one.shape)
+    read = getattr(their_optimizers, f"{training.optimizer}_state")
+    arrays = lambda: {name: one.numpy() for name, one in read(optimizer).items()}  # noqa: E731
+    return theta.numpy(), arrays, partial(_edit, module)
+
+
+def record(training: Training, *, edits: Edits | None = None, side: str = "scratch") -> Recorded:
+    """Train one side, by hand unless told otherwise, and return the record."""
+    given = training.arguments(side)
+    watch = _watch_ours if side == "scratch" else _watch_theirs
+    theta, state, edited = watch(training, given)
     thetas = np.empty((training.steps + 1, theta.size), theta.dtype)
     thetas[0] = theta
     states: dict[str, list[Array]] = {}
-    number, steps = 0, TRAINING[side].training_steps(**arguments)
+    number, steps = 0, TRAINING[side].training_steps(**given)
     for number, _ in enumerate(islice(steps, training.steps), start=1):
         if edits is not None and number in edits:
             edited(edits[number])
@@ -152,43 +166,7 @@ def _record(
     return Recorded(thetas, {name: np.array(values) for name, values in states.items()})
 
 
-def record(training: Training, *, edits: Edits | None = None) -> Recorded:
-    """Train by hand and return the record."""
-    given = training.arguments("scratch")
-    parameters, watched = given["parameters"], _Watched(given["optimizer"])
-    return _record(
-        training,
-        "scratch",
-        {**given, "optimizer": watched},
-        parameters.theta,
-        lambda: watched.state._asdict(),
-        lambda edit: edit(parameters),
-        edits,
-    )
-
-
-def record_theirs(training: Training, *, edits: Edits | None = None) -> Recorded:
-    """Train in torch and return the record.
-
-    The module's parameters are laid side by side in one vector, for a step to be one copy.
-    """
-    given = training.arguments("torch_ref")
-    module, optimizer = given["module"], given["optimizer"]
-    tensors = list(module.parameters())
-    theta = torch.cat([one.detach().flatten() for one in tensors])
-    pieces = torch.split(theta, [one.numel() for one in tensors])
-    for one, piece in zip(tensors, pieces, strict=True):
-        one.data = piece.view(one.shape)
-    read = getattr(their_optimizers, f"{training.optimizer}_state")
-    return _record(
-        training,
-        "torch_ref",
-        given,
-        theta.numpy(),
-        lambda: {name: one.numpy() for name, one in read(optimizer).items()},
-        partial(_edit, module),
-        edits,
-    )
+record_theirs = partial(record, side="torch_ref")
 
 
 def _edit(module: Any, edit: Callable[[Parameters], None]) -> None:
@@ -278,20 +256,18 @@ def assert_inside(both: Trajectories) -> None:
     outside = np.flatnonzero(~(both.apart <= bound.theta))
     if outside.size:
         raise AssertionError(_breach(both, int(outside[0])))
-    name, steps = training.optimizer, training.steps
-    _hold(ours.theta, theirs.theta, f"parameters over {steps:,} steps of {name}", bound.theta)
     if ours.state.keys() != theirs.state.keys():
         raise AssertionError(f"state: ours has {[*ours.state]}, theirs {[*theirs.state]}")
+    name = training.optimizer
+    held = {"parameters": (ours.theta, theirs.theta, bound.theta)}
     for key, value in ours.state.items():
         if key in bound.state:
-            quantity = f"{key} over {steps:,} steps of {name}"
-            _hold(value, theirs.state[key], quantity, bound.state[key])
+            held[key] = value, theirs.state[key], bound.state[key]
         elif not np.array_equal(value, theirs.state[key]):
             raise AssertionError(f"{key} of {name} is not the number of steps on both sides")
-
-
-def _hold(ours: Array, theirs: Array, quantity: str, bound: Array) -> None:
-    assert_close(ours, theirs, quantity, budget=TRAJECTORY, gauge=bound[:, None] / EPS)
+    for key, (mine, other, apart) in held.items():
+        quantity, gauge = f"{key} over {training.steps:,} steps of {name}", apart[:, None] / EPS
+        assert_close(mine, other, quantity, budget=TRAJECTORY, gauge=gauge)
 
 
 def _breach(both: Trajectories, step: int) -> str:
@@ -354,27 +330,16 @@ def kink(training: Training, step: int) -> Kink:
         pulled = np.abs(np.einsum("nu,nm->um", parameters["W2"], A - Y))
         for flat in np.argsort(-pulled, axis=None):
             unit, example = (int(one) for one in np.unravel_index(flat, pulled.shape))
-            moved = _at_kink(parameters, X, unit, example)
-            layer = (to_torch(name, moved[f"{name}1"]) for name in ("W", "b"))
+            ours = parameters.copy()  # with a bias by which Z of the unit is 0 on our side
+            ours["b1"][unit] = -(parameters["W1"] @ X)[unit, example]
+            layer = (to_torch(name, ours[f"{name}1"]) for name in ("W", "b"))
             if columns(linear(rows(X), *layer))[unit, example] > 0:
-                return Kink(number, unit, example, *_overwriting(number, moved, moved))
-    ours = _at_kink(parameters, X, unit, example)
+                edits = {number - 1: partial(_overwrite, ours.theta)}
+                return Kink(number, unit, example, edits, edits)
     above = ours.copy()
     above["b1"][unit] += 4 * EPS * (np.abs(ours["W1"][unit]) @ np.abs(X[:, example]))
-    return Kink(number, unit, example, *_overwriting(number, ours, above))
-
-
-def _at_kink(parameters: Parameters, X: Array, unit: int, example: int) -> Parameters:
-    """Return the parameters with a bias by which Z of a unit is 0 on an example, on our side."""
-    moved = parameters.copy()
-    moved["b1"][unit] = -(parameters["W1"] @ X)[unit, example]
-    return moved
-
-
-def _overwriting(step: int, *values: Parameters) -> Iterator[Edits]:
-    """Yield edits that overwrite all parameters before a step."""
-    for one in values:
-        yield {step - 1: partial(_overwrite, one.theta)}
+    edits, theirs = ({number - 1: partial(_overwrite, one.theta)} for one in (ours, above))
+    return Kink(number, unit, example, edits, theirs)
 
 
 def _overwrite(theta: Array, parameters: Parameters) -> None:
