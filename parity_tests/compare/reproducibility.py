@@ -40,7 +40,6 @@ def _flags() -> dict[str, tuple[Any, str, Any]]:
 
 
 def state() -> dict[str, Any]:
-    """Return what is in force now, by name."""
     return {
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic_algorithms": torch.get_deterministic_debug_mode() == 2,

@@ -108,10 +108,10 @@ def assert_unrounded(
         response = (upstream * (forward(**moved)[0] - output)).sum()
         error = abs(response - expected) / unit
         if not error <= HIDDEN_ROUNDING.eps:
+            bound = f"{error:.4g} eps units of longdouble, allowed {HIDDEN_ROUNDING.eps:.4g}"
             raise AssertionError(
                 f"output: the longdouble run moves by {response:.6g} where its inputs move it by "
-                f"{expected:.6g}, {error:.4g} eps units of longdouble, allowed "
-                f"{HIDDEN_ROUNDING.eps:.4g} ({HIDDEN_ROUNDING.name}): something inside is rounded "
+                f"{expected:.6g}, {bound} ({HIDDEN_ROUNDING.name}): something inside is rounded "
                 "to float64, and the run is no witness"
             )
 
@@ -202,8 +202,7 @@ def assert_witnessed(
     allowed = difference.budget.in_eps(eps)
     quantity = f"gradient of {difference.name}"
     refined: set[int] = set()
-    bar = 0.0  # of the refined quotients, which all sides meet
-    wrong: list[str] = []
+    bar, wrong, message = 0.0, [], ""  # the bar of the refined quotients, which all sides meet
     for side, gradient in sides.items():
         mine = np.array([gradient[place] for place in places])
         found = measure(mine, third, scale, eps)
@@ -216,13 +215,11 @@ def assert_witnessed(
         record(f"{quantity}, {side}", ours.dtype, found, allowed + bar, difference.budget.name)
         if not found.error <= allowed + bar:
             wrong.append(side)
-            place = places[found.place[0]]
-            if len(wrong) == 1:
-                message = (
-                    f"{quantity}: a central difference gives {found.theirs!r} at {place}, where "
-                    f"{side} has {found.ours!r}, {found.error:.4g} eps units, allowed "
-                    f"{allowed:.4g} ({difference.budget.name})"
-                )
+            message = message or (
+                f"{quantity}: a central difference gives {found.theirs!r} at "
+                f"{places[found.place[0]]}, where {side} has {found.ours!r}, {found.error:.4g} eps "
+                f"units, allowed {allowed:.4g} ({difference.budget.name})"
+            )
     if wrong:
         raise AssertionError(f"{message}: {_blame(wrong)}")
 
