@@ -20,16 +20,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from mutants.fork_server import (
-    SCRIPTS,
-    Job,
-    Servers,
-    Verdict,
-    concept_of,
-    files_of,
-    path_of,
-    side_by_side,
-)
+from mutants.jobs import Job, Servers, Verdict, concept_of, files_of, path_of, side_by_side
 from mutants.script_mistakes import SCRIPT_MISTAKES
 from parity_tests.rows import Mistake
 from parity_tests.twins import all_twins
@@ -118,7 +109,6 @@ class Planter:
     """A pair of servers that tries bugs: in place where that is enough to see them, else afresh."""
 
     def __init__(self, files: Sequence[str], everywhere: bool) -> None:
-        """Take the files of tests to collect beforehand, and whether the whole suite is run."""
         self._servers, self._everywhere = Servers(files), everywhere
         self.stop = self._servers.stop
 
@@ -128,9 +118,9 @@ class Planter:
         if bug.mistake and bug.mistake.change:
             source = bug.mistake.change.apply(path_of(bug.module).read_text())
             job = Job(bug.module, source, concept=bug.concept, all_failures=self._everywhere)
-        if not (self._everywhere or bug.concept == SCRIPTS[:-1]):  # scripts are imported by tests
+        if not self._everywhere:
             verdict = self._servers.ask("warm", job)
-            if isinstance(verdict, Verdict) and verdict.how and verdict.tried:
+            if verdict.tried and (verdict.how or not bug.mistake):
                 return Trial(bug, verdict)
         return Trial(bug, self._servers.ask("cold", job))
 
@@ -183,11 +173,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         make_room(parser, arguments.json)
     concepts = list(dict.fromkeys(bug.concept for bug in bugs))
-    # the longest first: the scripts, whose tests are not collected beforehand
     work = [Bug(one, None) for one in concepts] + bugs
-    work.sort(key=lambda bug: bug.concept != "scripts")
-    files = dict.fromkeys(file for one in concepts if one != "scripts" for file in files_of(one))
-    planters = [Planter([*files], arguments.all) for _ in range(min(arguments.jobs, len(work)))]
+    work.sort(key=lambda bug: bug.concept != "scripts")  # the longest first
+    files = [*dict.fromkeys(file for one in concepts for file in files_of(one))]
+    planters = [Planter(files, arguments.all) for _ in range(min(arguments.jobs, len(work)))]
     trials: list[Trial] = []
     interrupted = False
     try:

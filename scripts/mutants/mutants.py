@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_item import MutationSpec
 
-from mutants.fork_server import ROOT
+from mutants.jobs import ROOT
 
 #: modules of torch_ref that translate hyper-parameters into torch's.
 TRANSLATIONS = (
@@ -198,8 +198,3 @@ def _quoted(text: str) -> str:
         return f"'{text}'"
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'
-
-
-def by_line(lines: Mapping[int, frozenset[str]], wanted: Iterable[int]) -> set[str]:
-    """Return the tests that run one of the wanted lines, "" for import time."""
-    return set().union(*(lines.get(one, frozenset()) for one in wanted))
