@@ -324,8 +324,3 @@ def test_a_fork_tells_how_it_ended(ask):
     refused = ask("warm", 'b="n 1"', 'b="n 2"')
     assert (refused.how.partition(":")[0], refused.tried) == ("not exchanged", False)
     assert ask("cold", 'b="n 1"', 'b="n 2"').failed
-
-
-@pytest.mark.parametrize("flags", ["nowhere", "--jobs 0", "--sample -1", "--seed x"])
-def test_bad_arguments(flags, refused):
-    refused("mutation", flags.split())
