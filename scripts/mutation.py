@@ -73,13 +73,11 @@ class Outcome:
 
 
 def test_files() -> list[str]:
-    """Return the files of tests that mutants are run against."""
     paths = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("parity_tests/**/test_*.py"))
     return [one for one in paths if concept_of(one) not in LEFT_OUT]
 
 
 def own_concepts(mutant: Mutant) -> tuple[str, ...]:
-    """Return the concepts of the mutant's module."""
     name = mutant.module.split(".", 1)[-1]
     return OWN.get(name, (name.replace("course.", "course_"),))
 
@@ -110,14 +108,11 @@ def selected(mutant: Mutant, profile: Profile) -> Selection:
 
 
 class Worker:
-    """A pair of servers that judges mutants."""
-
     def __init__(self, profile: Profile) -> None:
         self._profile, self._servers = profile, Servers(test_files())
         self.stop = self._servers.stop
 
     def judge(self, mutant: Mutant) -> Outcome:
-        """Run the tests of a mutant until one fails."""
         source = mutant.source()
         if reason := misspelt(source):
             return Outcome("invalid", reason=reason)
@@ -174,7 +169,6 @@ def measure(files: Sequence[str]) -> Profile:
 
 
 def state_of_code() -> str:
-    """Return a digest of the packages, tests among them."""
     packages = ("scratch", "torch_ref", "parity_tests")
     paths = sorted(path for one in packages for path in (ROOT / one).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
@@ -221,7 +215,6 @@ class Findings(NamedTuple):
     stale: int  # outcomes of other code or other tests than there are now
 
     def figures(self) -> dict[str, int]:
-        """Return the counts that the report and the README show."""
         killed = [pair for pair in self.judged.items() if pair[1].status == "killed"]
         reasons = Counter(outcome.reason for _, outcome in killed)
         return {
@@ -251,7 +244,6 @@ def summarize(mutants: Sequence[Mutant], session: Session, *, complete: bool) ->
 
 
 def table(findings: Findings) -> list[str]:
-    """Return a line for each file, and one for all."""
     counts: dict[str, Counter[str]] = {}
     for mutant, outcome in findings.judged.items():
         status = "equivalent" if mutant in findings.equivalent else outcome.status
@@ -267,7 +259,6 @@ def table(findings: Findings) -> list[str]:
 
 
 def read_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the flags, and the files they name."""
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n\n")[0] if __doc__ else None,
         epilog="Exit status: 0 all survivors are listed as equivalent, 1 some are not, "
@@ -309,7 +300,6 @@ def pending(mutants: Sequence[Mutant], session: Session, flags: argparse.Namespa
 
 
 def report(findings: Findings, flags: argparse.Namespace) -> int:
-    """Print what was found and write what was asked for; return the exit status."""
     figures = findings.figures()
     print("\n".join(table(findings)))
     for mutant in sorted(findings.unlisted):
@@ -342,7 +332,6 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge the mutants that are asked for and report; 0 where every survivor is listed."""
     flags = read_flags(arguments)
     mutants = all_mutants(flags.files)
     if flags.sample is not None:

@@ -47,18 +47,14 @@ class Bug(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the mistake, or a word for its absence."""
         return self.mistake.name if self.mistake else f"{self.concept}, unchanged"
 
     @property
     def module(self) -> str:
-        """The module it is typed into."""
         return self.mistake.change.module if self.mistake and self.mistake.change else ""
 
 
 class Trial(NamedTuple):
-    """A bug and what its tests said."""
-
     bug: Bug
     verdict: Verdict
 
@@ -93,7 +89,6 @@ def catalogue() -> list[Bug]:
 
 
 def chosen(words: Sequence[str]) -> list[Bug]:
-    """Return the bugs whose name or concept has one of the words, or raise ValueError."""
     found = {
         word: {bug for bug in catalogue() if word in bug.name or word == bug.concept}
         for word in words
@@ -113,7 +108,6 @@ class Planter:
         self.stop = self._servers.stop
 
     def judge(self, bug: Bug) -> Trial:
-        """Run the tests of the concept, or all, with a bug planted or with none."""
         job = Job(concept=bug.concept)
         if bug.mistake and bug.mistake.change:
             source = bug.mistake.change.apply(path_of(bug.module).read_text())
@@ -126,7 +120,6 @@ class Planter:
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
-    """Return a line for each planted bug, in the order of the catalogue."""
     by_name = {one.bug.name: one for one in trials}
     width = max(len(bug.name) for bug in catalogue())
     lines = [f"{'bug':<{width}}  {'concept':<24}  caught  by"]
@@ -157,7 +150,6 @@ def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Plant the bugs that are asked for, print a table, return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -251,7 +251,6 @@ class _Clock:
 
 
 def _profile(files: Sequence[str], out: Connection) -> None:
-    """Run the unchanged tests under coverage; send their profile."""
     from coverage import Coverage
 
     measured = Coverage(data_file=None, source=["scratch", "torch_ref"], config_file=False)
@@ -302,7 +301,6 @@ def _run_in_place(job: Job, session: Any, functions: Functions, out: Connection)
 
 
 def _live_functions() -> Functions:
-    """Return the functions of the project that there are."""
     found: Functions = {}
     for one in gc.get_objects():
         if type(one) is FunctionType and one.__code__.co_filename.startswith(str(ROOT)):

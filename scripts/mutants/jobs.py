@@ -57,7 +57,6 @@ def files_of(concept: str) -> list[str]:
 
 
 def path_of(module: str) -> Path:
-    """Return the file of a module of the four packages."""
     path = ROOT / module.replace(".", "/")
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
@@ -86,7 +85,6 @@ class Job:
 
     @property
     def limit(self) -> float:
-        """The seconds after which its fork is given up."""
         if not self.tests:
             return PROFILE_LIMIT if self.all_failures else CONCEPT_LIMIT
         return 60 + SLOWER * sum(self.seconds.get(one, 0.1) for one in self.tests)
@@ -134,7 +132,6 @@ class Verdict(NamedTuple):
 
     @property
     def tried(self) -> bool:
-        """Tell whether tests have run, or should have."""
         return self.how in ("", "failure", "import", "time limit", "crash")
 
 
@@ -182,7 +179,6 @@ class Servers:
             raise RuntimeError(f"the server of the tests has died: {error!r}") from error
 
     def stop(self) -> None:
-        """End both servers and what they have forked."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait()

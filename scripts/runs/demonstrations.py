@@ -82,7 +82,6 @@ SURFACES: Mapping[str, Mapping[str, Any]] = {
 
 
 def saddle() -> Iterator[Compared]:
-    """Yield the path of each optimizer down the saddle and down the valley."""
     for surface, about in SURFACES.items():
         start = np.array(about["start"])
         for name, rate in about["rates"].items():
@@ -110,7 +109,6 @@ SCHEDULE_CHOICES: Mapping[str, Mapping[str, Any]] = {
 
 
 def schedules() -> Iterator[Compared]:
-    """Yield the learning rate of each epoch under each schedule."""
     for name, choices in SCHEDULE_CHOICES.items():
         alpha = {} if name == "manual" else {"learning_rate": RATE}
         schedule = SCHEDULES[name](**alpha, **choices)
@@ -297,7 +295,6 @@ class Searcher:
     """One side of a search: its points, what they cost, and the space it zooms into."""
 
     def __init__(self, side: Any, run: Any, epochs: int) -> None:
-        """Begin with a space in which one hyper-parameter matters more than the other."""
         self.side, self._run = side, run
         self._base, self._data = replace(SEARCHED, epochs=epochs), SEARCHED.load()
         self.space = {
@@ -311,12 +308,10 @@ class Searcher:
 
     @property
     def grid(self) -> Array:
-        """The points of the grid, a row each."""
         return _table(self.side.grid_points(self.space, PER_AXIS))
 
     @property
     def box(self) -> Array:
-        """The ends of the space, a row for each hyper-parameter."""
         return np.array([[scale.low, scale.high] for scale in self.space.values()])
 
     def round(self, U: Any) -> tuple[Array, Array]:
