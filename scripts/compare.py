@@ -23,7 +23,7 @@ import torch
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
-from pictures.catalogue import PICTURES
+from pictures.catalogue import PICTURES, TRAININGS
 from pictures.style import BLUE
 from runs.agreement import (
     Agreement,
@@ -64,8 +64,7 @@ OF_TRAININGS = ("batch_size", "optimizer", "learning_rate", "l2", "seed", "every
 #: pictures of several trainings, which are run one after the other.
 SEVERAL = {
     name: one._replace(description=f"all of {', '.join(one.experiments)}")
-    for name, one in PICTURES.items()
-    if name not in DEMONSTRATIONS
+    for name, one in TRAININGS.items()
 }
 
 HEADER = (

@@ -99,15 +99,8 @@ def figures() -> str:
 
 def benchmark() -> str:
     report = report_of("scripts/benchmark.py")
-    rows = [
-        [
-            one["shape"],
-            f"{one['ratio']:.2f}",
-            f"{one['lowest']:.2f}-{one['highest']:.2f}",
-            f"{one['goal']:.2f}",
-        ]
-        for one in report["results"]
-    ]
+    form = "{shape}|{ratio:.2f}|{lowest:.2f}-{highest:.2f}|{goal:.2f}"
+    rows = [form.format_map(one).split("|") for one in report["results"]]
     return (
         f"{table(['network, batch, dtype', 'scratch / torch', 'range', 'goal'], rows)}\n\n"
         f"Median of {report['pairs']} pairs of blocks, {report['threads']} threads, time of one "

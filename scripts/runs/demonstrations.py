@@ -350,27 +350,20 @@ def search_points(epochs: int) -> Iterator[Compared]:
         yield Compared(box, mine.box, other.box, FORWARD, gauge=other.box)
 
 
-DEMONSTRATIONS: Mapping[str, Demonstration] = {
-    "saddle": Demonstration("four optimizers on a saddle and in a narrow valley", saddle),
-    "schedules": Demonstration("the learning rate under each of eight schedules", schedules),
-    "moving-averages": Demonstration(
-        "a year of temperatures averaged, with and without correction", averages
-    ),
-    "layer-norms": Demonstration(
-        "how activations and gradients vanish or explode with depth", layer_norms
-    ),
-    "learning-curves": Demonstration(
-        "train and dev error over the size of the training set", learning_curves, 40
-    ),
-    "search": Demonstration(
-        "search points on linear and log scales, coarse to fine", search_points, 20
-    ),
-    "gradient-check": Demonstration(
-        "the error of difference quotients over their step", gradient_check
-    ),
-    "trajectories": Demonstration(
-        "how far both sides part in ten thousand steps, and at a kink",
-        trajectories,
-        -(-STEPS_TAKEN // STEPS_AN_EPOCH),
-    ),
-}
+# fmt: off
+_ALL: tuple[tuple[str, str, Callable[..., Iterator[Compared]], int | None], ...] = (
+    ("saddle", "four optimizers on a saddle and in a narrow valley", saddle, None),
+    ("schedules", "the learning rate under each of eight schedules", schedules, None),
+    ("moving-averages", "a year of temperatures averaged, with and without correction",
+     averages, None),
+    ("layer-norms", "how activations and gradients vanish or explode with depth",
+     layer_norms, None),
+    ("learning-curves", "train and dev error over the size of the training set",
+     learning_curves, 40),
+    ("search", "search points on linear and log scales, coarse to fine", search_points, 20),
+    ("gradient-check", "the error of difference quotients over their step", gradient_check, None),
+    ("trajectories", "how far both sides part in ten thousand steps, and at a kink", trajectories,
+     -(-STEPS_TAKEN // STEPS_AN_EPOCH)),
+)
+# fmt: on
+DEMONSTRATIONS = {name: Demonstration(said, run, epochs) for name, said, run, epochs in _ALL}
