@@ -100,15 +100,14 @@ class Job:
         mine = [item for item in items if concept_of(item.nodeid) == self.concept]
         return sorted(mine, key=self._distance) if self.module else mine
 
-    def _distance(self, item: Any) -> tuple[bool, ...]:
-        """Order tests by whether they name the module; if not, whether their file does."""
+    def _distance(self, item: Any) -> tuple[int, ...]:
+        """Order tests: first those that name the module, then by how often their file does."""
         name = self.module.removeprefix(SCRIPTS)
         text, quoted = _text(item.path), f'"{name}"'
-        named = item.path.stem == f"test_{name.rpartition('.')[2]}"
         return (
             quoted not in inspect.getsource(item.function),
-            not named,
-            quoted not in text and self.module not in text,
+            item.path.stem != f"test_{name.rpartition('.')[2]}",
+            -text.count(quoted) - text.count(self.module),
         )
 
 

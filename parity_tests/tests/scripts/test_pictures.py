@@ -82,7 +82,7 @@ def test_a_demonstration_is_drawn_by_its_labels(name, drawn, quantities):
         (mine,) = [one for one in curves if one[0] == panel and one[1].startswith(label)]
         one = shown[quantity]
         for curve, expected in zip(mine[2:], (one.ours, one.theirs), strict=True):
-            wanted = expected.T if expected.ndim == 2 else factor * expected
+            wanted = np.column_stack([*expected]) if expected.ndim == 2 else factor * expected
             values = curve if expected.ndim == 2 else curve[1]
             assert values.shape[-1] in (wanted.shape[-1], wanted.shape[-1] - 1, 90)
             assert np.array_equal(values, wanted[..., : values.shape[-1]]), (quantity, label)
