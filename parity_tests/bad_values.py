@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 from parity_tests import bad_course_values as course
-
-Spoilt = Iterator[tuple[str, Any, type]]
-
-#: ways to spoil an argument of a kind that one stem alone expects, by the kind's name.
-OWN_KINDS: dict[str, Callable[[Any, Any], Iterator[tuple[str, Any, type]]]] = {}
+from parity_tests.bad_course_values import Bad
 
 _ORDER = np.array([2, 0, 3, 1])
+
+
+def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
+    """Yield (description, bad value, error) for whatever an argument is expected to be."""
+    for error, spoilt in zip((TypeError, ValueError), spoil(expected, value, others), strict=True):
+        for bad in spoilt:
+            said = re.sub(r"\s+", " ", repr(bad))
+            yield f"{type(bad).__name__} {said:.60}", bad, error
 
 
 def lengths_of(expected: Any, value: Any) -> list[str]:
@@ -28,312 +32,125 @@ def lengths_of(expected: Any, value: Any) -> list[str]:
     return " ".join(one for one in shapes if isinstance(one, str)).split()
 
 
-def spoil_floats(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
-    """Yield (how, bad value, error) for a floating array or tensor."""
-    torch_side = isinstance(value, torch.Tensor)
-    values: Any = value.detach() if torch_side else np.asarray(value)
-    cast = (lambda kind: values.to(getattr(torch, kind))) if torch_side else values.astype
-    yield "None", None, TypeError
-    yield "a string", "data", TypeError
-    yield "a list", values.tolist() if values.ndim else [1.0], TypeError
-    yield "whole numbers", torch.ones(2, 2).long() if torch_side else cast("int64"), TypeError
-    yield "booleans", cast("bool"), TypeError
-    if not torch_side:
-        yield "objects", cast("object"), TypeError
-        yield "complex", cast("complex128"), TypeError
-        yield "a masked array", np.ma.masked_array(values), TypeError
-        if values.ndim == 2:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", PendingDeprecationWarning)
-                yield "a matrix", np.asmatrix(values), TypeError
-    yield "half precision", cast("float16"), TypeError
-    yield "one axis more", values[..., None], ValueError
-    if expected.values != "any":
-        for poison in (np.nan, np.inf, -np.inf):
-            spoilt = copy.deepcopy(values)
-            spoilt[(0,) * values.ndim] = poison
-            array = isinstance(value, np.ndarray | torch.Tensor)
-            yield f"{poison} inside", spoilt if array else type(value)(poison), ValueError
-    symbols = expected.shape.split()
-    for axis, symbol in enumerate(symbols):
-        yield f"no {symbol}", values[(slice(None),) * axis + (slice(0, 0),)], ValueError
-        if symbol.isdigit() or symbol in others:
-            join: Any = torch.cat if torch_side else np.concatenate
-            longer = join([values, values], axis)
-            yield f"twice the {symbol}", longer, ValueError
-            if values.shape[axis] > 1:
-                yield (
-                    f"one {symbol} less",
-                    values[(slice(None),) * axis + (slice(1, None),)],
-                    ValueError,
-                )
-    if len(symbols) > 1:
-        yield "one axis less", values[0], ValueError
-    if others and symbols:
-        other = "float32" if "64" in str(values.dtype) else "float64"
-        yield "another precision", cast(other), TypeError
-    for bad in {
+def spoil_floats(expected: Any, value: Any, others: list[str]) -> Bad:
+    """Spoil a floating array or tensor."""
+    tensor, shape = isinstance(value, torch.Tensor), expected.shape.split()
+    values: Any = value.detach() if tensor else np.asarray(value)
+    cast = (lambda kind: values.to(getattr(torch, kind))) if tensor else values.astype
+    join: Any = torch.cat if tensor else np.concatenate
+    types = [None, "data", values.tolist() if values.ndim else [1.0], cast("bool"), cast("float16")]
+    types.append(torch.ones(2, 2).long() if tensor else cast("int64"))
+    if not tensor:
+        types += [cast("object"), cast("complex128"), np.ma.masked_array(values)]
+        types += [values.view(np.matrix)] if values.ndim == 2 else []
+    if others and shape:
+        types.append(cast("float32" if "64" in str(values.dtype) else "float64"))
+    wrong = [values[..., None], *([values[0]] if len(shape) > 1 else [])]
+    for axis, length in enumerate(shape):
+        before = (slice(None),) * axis
+        wrong.append(values[(*before, slice(0, 0))])
+        if length.isdigit() or length in others:
+            wrong.append(join([values, values], axis))
+            wrong += [values[(*before, slice(1, None))]] if values.shape[axis] > 1 else []
+    entries = {
         "labels": (0.5, 2.0),
         "one-hot": (0.5, 2.0),
         "probabilities": (-0.1, 1.1),
         "mask": (-0.1, 0.5),
-    }.get(expected.values, ()):
+    }.get(expected.values, ())
+    for entry in (*entries, *((np.nan, np.inf, -np.inf) if expected.values != "any" else ())):
         spoilt = copy.deepcopy(values)
-        spoilt[(0,) * values.ndim] = bad
-        yield f"{bad} inside", spoilt, ValueError
-    if expected.values == "one-hot":
-        yield "no class", 0 * values, ValueError
+        spoilt[(0,) * values.ndim] = entry
+        array = isinstance(value, np.ndarray | torch.Tensor)
+        wrong.append(spoilt if array else type(value)(entry))
+    return types, [*wrong, *([0 * values] if expected.values == "one-hot" else [])]
 
 
-def spoil_number(expected: Any) -> Iterator[tuple[str, Any, type]]:
-    """Yield (how, bad value, error) for a number in an interval."""
-    low, high = (float(end) for end in expected.interval[1:-1].split(","))
-    yield "a string", "0.1", TypeError
-    yield "a boolean", True, TypeError
-    yield "None", None, TypeError
-    yield "complex", 1j, TypeError
-    yield "a complex scalar", np.complex128(1), TypeError
-    yield "NaN", float("nan"), ValueError
-    yield "infinity", float("inf"), ValueError
-    if not np.isfinite(high):
-        yield "beyond every float", 10**400, ValueError
-    if np.isfinite(low):
-        yield "below", low - 0.5, ValueError
-    if np.isfinite(high):
-        yield "above", high + 0.5, ValueError
-    if expected.interval[0] == "(" and np.isfinite(low):
-        yield "the lower end", low, ValueError
-    if expected.interval[-1] == ")" and np.isfinite(high):
-        yield "the upper end", high, ValueError
+def spoil_number(interval: str) -> Bad:
+    """Spoil a number in an interval."""
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    beyond: list[Any] = [high + 0.5] if np.isfinite(high) else [10**400]
+    beyond += [low - 0.5] if np.isfinite(low) else []
+    ends = [low] * (interval[0] == "(") + [high] * (interval[-1] == ")")
+    types = ["0.1", True, None, 1j, np.complex128(1)]
+    return types, [*beyond, *filter(np.isfinite, ends), np.nan, np.inf]
 
 
-def spoil_ratios(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for ratios of parts."""
-    yield "a number", 0.5, TypeError
-    yield "None", None, TypeError
-    yield "a string", "0.5", TypeError
-    yield "strings", ("0.5", "0.5"), TypeError
-    yield "whole numbers", (1, 0), TypeError
-    yield "an array", np.array(value), TypeError
-    for how, bad in {
-        "percent": (50.0, 50.0),
-        "one part": (1 - 1e-10,),
-        "nothing": (),
-        "too little": (0.5, 0.4999),
-        "too much": (0.6, 0.6),
-        "twice all": (0.75, 0.75, 0.5),
-        "a part of nothing": (0.5, 0.5, 0.0),
-        "a negative part": (0.7, 0.7, -0.4),
-        "all in one part": (1.0, 1e-10),
-        "a part beyond all": (1 + 1e-10, 1e-11),
-        "NaN": (0.5, float("nan")),
-    }.items():
-        yield how, bad, ValueError
-
-
-def spoil_members(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for indices, of which the first and the last column are one."""
-    yield "floats", value.astype(float), TypeError
-    yield "a mask", value == 0, TypeError
-    yield "a string", "01", TypeError
-    yield "None", None, TypeError
-    yield "beyond m", value + 1, ValueError
-    yield "from the end", value - 1, ValueError
-    yield "two axes", value[None], ValueError
-    yield "empty", value[:0], ValueError
-
-
-def spoil_whole_numbers(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for flips, offsets and shifts of images."""
-    yield "floats", value + 0.5, TypeError
-    yield "booleans", value == 1, TypeError
-    yield "a string", "101", TypeError
-    yield "None", None, TypeError
-    yield "one axis more", value[None], ValueError
-    yield "a column less", value[..., :-1], ValueError
-    yield "an example less", value[:-1], ValueError
-    if expected.low is not None:
-        yield "below", value - value.min() - 1, ValueError
-    if expected.high is not None:
-        yield "above", value - value.max() + expected.high + 1, ValueError
-
-
-def spoil_sizes(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for sizes of a training set."""
-    yield "None", None, TypeError
-    yield "a number", 4, TypeError
-    yield "a string", "4", TypeError
-    yield "floats", [1.0, 2.0], TypeError
-    yield "an array of one number", np.array(3), TypeError
-    yield "a matrix", np.array([[1, 2]]), TypeError
-    yield "an array of floats", np.array([1.0, 2.0]), TypeError
-    yield "a tensor of one number", torch.tensor(3), TypeError
-    yield "a set", {1, 2}, TypeError
-    yield "none", [], ValueError
-    yield "an empty array", np.array([], int), ValueError
-    yield "zero", [0, 1], ValueError
-    yield "falling", [2, 1], ValueError
-    yield "repeated", [2, 2], ValueError
-    yield "beyond m", [1, 10**6], ValueError
-
-
-def spoil_draws(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for uniform draws (k, n) of a space."""
-    yield "a list", value.tolist(), TypeError
-    yield "one axis less", value[0], ValueError
-    yield "NaN inside", value * np.nan, ValueError
-    yield "one", value + (1 - value), ValueError
-    yield "negative", value - 1, ValueError
-    yield "draws for another space", value[:1, :1], ValueError
-
-
-def spoil_space(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for a space of scales."""
-    yield "None", None, TypeError
-    yield "a list", list(value.values()), TypeError
-    yield "ranges", dict.fromkeys(value, (0.1, 0.9)), TypeError
-    yield "numbers for names", dict(enumerate(value.values())), TypeError
-    yield "nothing", {}, ValueError
-
-
-def spoil_point(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for a point of a space."""
-    yield "None", None, TypeError
-    yield "pairs", list(value.items()), TypeError
-    yield "numbers for names", {0: 1.0}, TypeError
-
-
-def spoil_several(expected: Any, value: Any) -> Spoilt:
-    """Yield (how, bad value, error) for points and trials."""
-    yield "None", None, TypeError
-    yield "a string", "points", TypeError
-    yield "one alone", value[0], TypeError
-    yield "a generator", (one for one in value), TypeError
-    yield "numbers", [1.0], TypeError
-    yield "nothing", [], ValueError
-
-
-#: ways to spoil arguments of splits, augmentation, diagnosis and search.
-DATA_KINDS: dict[str, Callable[[Any, Any], Spoilt]] = {
-    "_Ratios": spoil_ratios,
-    "_Members": spoil_members,
-    "_WholeNumbers": spoil_whole_numbers,
-    "_Sizes": spoil_sizes,
-    "Draws": spoil_draws,
-    "Space": spoil_space,
-    "_Point": spoil_point,
-    "_Several": spoil_several,
-}
-
-
-def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
-    """Yield (how, bad value, error) for whatever an argument is expected to be."""
-    kind = type(expected).__name__
+def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
+    """Return values of wrong types, and wrong values of the right one."""
     if type(expected).__module__ == course.KINDS:
-        yield from course.spoil(expected, value, others)
-    elif kind == "Optional":
-        bad = bad_values(expected.expected, value, others)
-        yield from ((how, one, error) for how, one, error in bad if one is not None)
-    elif kind == "Floats":
-        yield from spoil_floats(expected, value, others)
-    elif kind == "Number":
-        yield from spoil_number(expected)
-    elif kind == "Whole":
-        yield "a float", 2.0, TypeError
-        yield "a boolean", True, TypeError
-        yield "a string", "2", TypeError
-        yield "too small", expected.at_least - 1, ValueError
-    elif kind == "OneOf":
-        yield "unknown", "no such name", ValueError
-        yield "a number", 3, TypeError
-        yield "None", None, TypeError
-    elif kind == "Order":
-        yield "floats", np.array([0.0, 1.0]), TypeError
-        yield "a string", "0123", TypeError
-        yield "repeated", np.array([0, 0, 1, 2]), ValueError
-        yield "beyond m", np.array([1, 2, 3, 4]), ValueError
-        yield "two axes", np.array([[0, 1, 2, 3]]), ValueError
-        yield "empty", np.array([], int), ValueError
-        if "m" in others:
-            yield "too short", np.array([1, 0]), ValueError
-    elif kind == "Shape":
-        yield "no tuple", 3, TypeError
-        yield "three", (1, 2, 3), TypeError
-        yield "floats", (1.0, 2.0), TypeError
-        yield "zero", (0, 2), ValueError
-    elif kind == "Dtype":
-        for name in ("int64", bool, object, "no dtype", None):
-            yield str(name), name, TypeError
-    elif kind == "LayerSizes":
-        yield "a number", 3, TypeError
-        yield "floats", (3.0, 2.0, 2.0, 1.0), TypeError
-        yield "a boolean", (True, *value[1:]), TypeError
-        yield "one", value[:1], ValueError
-        yield "a zero", (0, *value[1:]), ValueError
-    elif kind == "KeepProbs":
-        yield "a number", 0.5, TypeError
-        yield "strings", ("0.5",) * len(value), TypeError
-        yield "one too many", (*value, 0.5), ValueError
-        yield "one too few", value[1:], ValueError
-        yield "zeros", (0.0,) * len(value), ValueError
-        yield "above 1", (1.5,) * len(value), ValueError
-    elif kind == "_Stream":
-        yield "a number", 3, TypeError
-        yield "None", None, TypeError
-        yield "a string", "0123", TypeError
-        yield "a mapping", {"D1": np.ones((3, 4))}, TypeError
-        if value is None:
-            return
-        yield "numbers", [1, 2], TypeError
-        yield "too few", [_ORDER], ValueError
-        yield "too short", [_ORDER[:2] % 2, _ORDER], ValueError
-        yield "no permutation", [0 * _ORDER, _ORDER], ValueError
-    elif kind == "_Pair":
-        yield "one", (value[0],), TypeError
-        yield "none", (), TypeError
-        yield "a list", list(value), TypeError
-        yield "swapped precision", (value[0][:2], value[1]), ValueError
-    elif kind in ("Instance", "Rule"):
-        yield "another object", object(), TypeError
-        yield "None", None, TypeError
-        yield "its class", type(value), TypeError
-    elif kind == "Function":
-        yield "None", None, TypeError
-        yield "a number", 3, TypeError
-        yield "a string", "cost", TypeError
-    elif kind == "_Rates":
-        yield "None", None, TypeError
-        yield "a list", list(value), TypeError
-        yield "a number", 0.1, TypeError
-        yield "none", (), ValueError
-        yield "zero", (0.1, 0.0), ValueError
-        yield "NaN", (float("nan"),), ValueError
-        yield "a string", (0.1, "0.1"), TypeError
-        yield "a boolean", (True,), TypeError
-    elif kind == "_Pieces":
-        yield "None", None, TypeError
-        yield "a mapping", dict(value), TypeError
-        yield "rates alone", (0.1, 0.2), TypeError
-        yield "three", ((1, 0.1, 0.2),), TypeError
-        yield "a count alone", ((1,),), TypeError
-        yield "none", (), ValueError
-        yield "a float as count", ((1.0, 0.1),), TypeError
-        yield "from 0", ((0, 0.1),), ValueError
-        yield "twice the same", ((3, 0.1), (3, 0.2)), ValueError
-        yield "falling", ((3, 0.1), (2, 0.2)), ValueError
-        yield "a rate of zero", ((1, 0.0),), ValueError
-        yield "a string", ((1, "0.1"),), TypeError
-    elif kind == "_Tensors":
-        yield "None", None, TypeError
-        yield "a number", 3, TypeError
-        yield "a string", "parameters", TypeError
-        yield "the class of a module", torch.nn.Linear, TypeError
-        yield "numbers", [1.0], TypeError
-        yield "no tensor", [], ValueError
-        yield "tensors without gradients", [torch.ones(2)], ValueError
-    elif kind in DATA_KINDS:
-        yield from DATA_KINDS[kind](expected, value)
-    elif kind in OWN_KINDS:
-        yield from OWN_KINDS[kind](expected, value)
-    else:
-        raise AssertionError(f"no way to spoil {kind}")
+        return course.spoil(expected, value, others)
+    match type(expected).__name__:
+        case "Optional":
+            types, wrong = spoil(expected.expected, value, others)
+            return [one for one in types if one is not None], wrong
+        case "Floats":
+            return spoil_floats(expected, value, others)
+        case "Number":
+            return spoil_number(expected.interval)
+        case "Whole":
+            return [2.0, True, "2"], [expected.at_least - 1]
+        case "OneOf":
+            return [3, None], ["no such name"]
+        case "Order":
+            wrong = [[0, 0, 1, 2], [1, 2, 3, 4], [[0, 1, 2, 3]], [], *([[1, 0]] * ("m" in others))]
+            return [np.array([0.0, 1.0]), "0123"], [np.array(one, int) for one in wrong]
+        case "Shape":
+            return [3, (1, 2, 3), (1.0, 2.0)], [(0, 2)]
+        case "Dtype":
+            return ["int64", bool, object, "no dtype", None], []
+        case "Instance" | "Rule":
+            return [object(), None, type(value)], []
+        case "Function":
+            return [None, 3, "cost"], []
+        case "LayerSizes":
+            return [3, (3.0, 2.0, 2.0, 1.0), (True, *value[1:])], [value[:1], (0, *value[1:])]
+        case "KeepProbs":
+            n = len(value)
+            wrong = [(*value, 0.5), value[1:], (0.0,) * n, (1.5,) * n]
+            return [0.5, ("0.5",) * n], wrong
+        case "_Stream":
+            types = [3, None, "0123", {"D1": np.ones((3, 4))}]
+            if value is None:
+                return types, []
+            return [*types, [1, 2]], [[_ORDER], [_ORDER[:2] % 2, _ORDER], [0 * _ORDER, _ORDER]]
+        case "_Pair":
+            return [(value[0],), (), list(value)], [(value[0][:2], value[1])]
+        case "_Rates":
+            types = [None, list(value), 0.1, (0.1, "0.1"), (True,)]
+            return types, [(), (0.1, 0.0), (np.nan,)]
+        case "_Pieces":
+            types = [None, dict(value), (0.1, 0.2), ((1, 0.1, 0.2),), ((1,),), ((1.0, 0.1),)]
+            twice, falling = ((3, 0.1), (3, 0.2)), ((3, 0.1), (2, 0.2))
+            return [*types, ((1, "0.1"),)], [(), ((0, 0.1),), twice, falling, ((1, 0.0),)]
+        case "_Tensors":
+            return [None, 3, "parameters", torch.nn.Linear, [1.0]], [[], [torch.ones(2)]]
+        case "_Ratios":
+            parts = (50.0, 50.0), (0.5, 0.4999), (0.6, 0.6), (0.75, 0.75, 0.5), (0.5, 0.5, 0.0)
+            wrong = [(), (1 - 1e-10,), *parts, (0.7, 0.7, -0.4), (0.5, np.nan)]
+            types = [0.5, None, "0.5", ("0.5", "0.5"), (1, 0), np.array(value)]
+            return types, [*wrong, (1.0, 1e-10), (1 + 1e-10, 1e-11)]
+        case "_Members":  # indices, of which the first and the last column are one
+            types = [value.astype(float), value == 0, "01", None]
+            return types, [value + 1, value - 1, value[None], value[:0]]
+        case "_WholeNumbers":
+            low, high = expected.low, expected.high
+            wrong = [value[None], value[..., :-1], value[:-1]]
+            wrong += [value - value.min() - 1] if low is not None else []
+            wrong += [value - value.max() + high + 1] if high is not None else []
+            return [value + 0.5, value == 1, "101", None], wrong
+        case "_Sizes":
+            arrays = [np.array(3), np.array([[1, 2]]), np.array([1.0, 2.0]), torch.tensor(3)]
+            wrong = [[], np.array([], int), [0, 1], [2, 1], [2, 2], [1, 10**6]]
+            return [None, 4, "4", [1.0, 2.0], {1, 2}, *arrays], wrong
+        case "Draws":
+            beyond = value * np.nan, value + (1 - value), value - 1
+            return [value.tolist()], [value[0], *beyond, value[:1, :1]]
+        case "Space":
+            numbered = dict(enumerate(value.values()))
+            return [None, [*value.values()], dict.fromkeys(value, (0.1, 0.9)), numbered], [{}]
+        case "_Point":
+            return [None, [*value.items()], {0: 1.0}], []
+        case "_Several":
+            return [None, "points", value[0], iter(value), [1.0]], [[]]
+    raise AssertionError(f"no way to spoil {expected}")

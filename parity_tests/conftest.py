@@ -29,11 +29,8 @@ DRAWS = 10
 #: why a test of CUDA is skipped.
 NO_CUDA = "no CUDA device: torch.cuda.is_available() is False"
 
-#: Line about the report: the path it was written to, or the error.
-WRITTEN = pytest.StashKey[str]()
-
-#: whether a test has failed.
-FAILED = pytest.StashKey[bool]()
+#: line about the report: the path it was written to, or the error; whether a test has failed.
+WRITTEN, FAILED = pytest.StashKey[str](), pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -43,10 +40,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark; pin precision and algorithms, and threads, whose pools get in their way.
-
-    The end of the run puts back what was pinned.
-    """
+    """Register the mark; until the run ends pin precision, algorithms, and one thread."""
     config.pluginmanager.register(profiles, "parity-profiles")
     pinned = ExitStack()
     config.add_cleanup(pinned.close)
@@ -60,10 +54,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes a device on each that was asked for.
-
-    The ids of tests on the CPU are the same whatever is asked for.
-    """
+    """Run a test that takes a device on each that was asked for; on the CPU its id is the same."""
     devices = options.chosen_devices(metafunc.config)
     if "device" not in metafunc.fixturenames or devices == ("cpu",):
         return
@@ -78,10 +69,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for; begin with the rows, whose failures say most."""
     items.sort(key=lambda item: item.path.stem != "test_twins")
-    left_out = [item for item in items if not _asked_for(item, config)]
-    if left_out:
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _asked_for(item, config)]
+    asked = {item for item in items if _asked_for(item, config)}
+    config.hook.pytest_deselected(items=[item for item in items if item not in asked])
+    items[:] = [item for item in items if item in asked]
 
 
 def _asked_for(item: pytest.Item, config: pytest.Config) -> bool:
@@ -89,10 +79,8 @@ def _asked_for(item: pytest.Item, config: pytest.Config) -> bool:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if options.chosen_devices(config) == ("cuda",) and "device" not in parameters:
         return False
-    if "dtype" not in parameters:
-        return True
     try:
-        dtype = np.dtype(parameters["dtype"])
+        dtype = np.dtype(parameters.get("dtype", int))
     except TypeError:  # a test of what is refused
         return True
     dtypes = options.chosen_dtypes(config)
@@ -108,10 +96,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """Return a generator seeded by the test's module and id: order and -k never change a number.
-
-    Nor does the device, and --parity-seed changes all of them.
-    """
+    """Return a generator seeded by the test's module and id, whatever runs beside it, and where."""
     name = re.sub(r"-cuda\b|\bcuda-|\[cuda\]", "", request.node.name)
     identity = f"{request.node.path.stem}::{name}"
     anew = options.chosen_seed(request.config)
@@ -120,10 +105,7 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Let a test that draws draw again where what it drew proves nothing.
-
-    One that has not proved anything after ten draws fails.
-    """
+    """Let a test draw again, up to ten times in all, where what it drew proves nothing."""
     if "rng" not in pyfuncitem.funcargs:
         return None
     taken = inspect.signature(pyfuncitem.obj).parameters
@@ -151,10 +133,9 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture(autouse=True)
 def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Name the running test to the ledger; refuse a claim of parity without call or comparison.
+    """Name the running test to the ledger.
 
-    A test marked `parity("linear_forward")` must have run that function of its stem and recorded a
-    comparison.
+    One marked `parity("linear_forward")` must have run that function and recorded a comparison.
     """
     parameters = getattr(getattr(request.node, "callspec", None), "params", {})
     row = parameters.get("row")

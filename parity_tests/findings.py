@@ -9,7 +9,8 @@ import numpy as np
 
 from parity_tests.compare.functions import assert_close
 from parity_tests.compare.measurement import MARGIN, measure
-from parity_tests.rows import Mistake, Twin, Values
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Twin
 
 __all__ = ["Deviation", "Finding", "Refuted", "examine", "in_words", "refute"]
 

@@ -29,7 +29,8 @@ from parity_tests.compare.gauges import (
 from parity_tests.compare.measurement import Array, ProvesNothingError
 from parity_tests.compare.quantities import FIRST_ORDER
 from parity_tests.drawing import KINDS, SMOOTH, draw, examples, powers, widths
-from parity_tests.rows import Case, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case
 from scratch import network as ours
 from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS

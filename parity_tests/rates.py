@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, MultiStepLR
 
 from parity_tests.drawing import powers
-from parity_tests.rows import Case, FunctionTwin, Mistake, Relation, Settings, Values, evaluate
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation, Settings, evaluate
 from scratch import schedules as ours
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs

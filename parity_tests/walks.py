@@ -14,7 +14,8 @@ from parity_tests.compare.budgets import STEP
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import draw_gradients
 from parity_tests.drawing import draw, powers
-from parity_tests.rows import Case, Relation, Settings, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, Relation, Settings
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 

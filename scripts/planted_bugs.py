@@ -11,7 +11,6 @@ arguments; 130: Ctrl-C, with what was found so far.
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -20,9 +19,8 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from mutants.jobs import Job, Servers, Verdict, concept_of, files_of, path_of, side_by_side
-from mutants.script_mistakes import SCRIPT_MISTAKES
-from parity_tests.rows import Mistake
+from mutants.jobs import ROOT, Job, Servers, Verdict, concept_of, files_of, path_of, side_by_side
+from parity_tests.mistakes import Mistake, planted_in
 from parity_tests.twins import all_twins
 from runs.command_line import (
     AGREED,
@@ -35,8 +33,11 @@ from runs.command_line import (
     write_json,
 )
 
-#: mistakes planted into the engine, which the tests of the room `meta` must catch.
-ENGINE = "parity_tests.tests.meta.engine_mistakes"
+#: mistakes that no row has: in the engine, for the tests of the room `meta`, and in the scripts.
+OTHERS = (
+    ROOT / "parity_tests/tests/meta/engine_mistakes.diff",
+    ROOT / "scripts/mutants/script_mistakes.diff",
+)
 
 
 class Bug(NamedTuple):
@@ -79,12 +80,8 @@ class Trial(NamedTuple):
 def catalogue() -> list[Bug]:
     """Return the mistakes of rows that have a change, then those of the engine and the scripts."""
     bugs = [Bug(row.stem, one) for row in all_twins().values() for one in row.mistakes]
-    try:
-        engine = importlib.import_module(ENGINE).ENGINE_MISTAKES
-    except ModuleNotFoundError:
-        engine = ()
-    bugs += [Bug("engine", one) for one in engine]
-    bugs += [Bug("scripts", one) for one in SCRIPT_MISTAKES]
+    for path in OTHERS:
+        bugs += [Bug(name, one) for name, found in planted_in(path).items() for one in found]
     return [bug for bug in bugs if bug.module]
 
 

@@ -12,7 +12,8 @@ from parity_tests.compare.bridge import rows, to_numpy, to_torch, twin
 from parity_tests.compare.budgets import GRADIENT
 from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
-from parity_tests.rows import Case, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case
 from scratch import gradient_checking as ours
 from scratch.batch_norm import BatchNorm
 from scratch.initializers import initialize

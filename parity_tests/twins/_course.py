@@ -28,7 +28,8 @@ from parity_tests.compare.course import (
 )
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
-from parity_tests.rows import Case, FunctionTwin, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, FunctionTwin
 from torch_ref.network import predict
 
 STEP_BY_STEP = 'Course 1, week 4, "Building your deep neural network: step by step"'

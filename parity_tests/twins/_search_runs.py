@@ -14,7 +14,7 @@ import torch
 from parity_tests import assert_switches
 from parity_tests.compare.bridge import rows, twin, unload
 from parity_tests.compare.measurement import Array
-from parity_tests.rows import Values
+from parity_tests.mistakes import Values
 from scratch import search as ours
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders

@@ -8,7 +8,8 @@ import numpy as np
 
 from parity_tests.compare.budgets import STEP, TRAINING
 from parity_tests.compare.quantities import assert_equal
-from parity_tests.rows import Relation, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Relation
 from scratch.initializers import initialize
 from scratch.mini_batches import partition
 from scratch.network import cost_and_gradients

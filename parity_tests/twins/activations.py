@@ -15,25 +15,18 @@ from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import floored
 from parity_tests.drawing import SMOOTH, classes, draw, examples, kinds, widths
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
     Relation,
-    Values,
-    mistake,
 )
 from scratch import activations as ours
 from scratch.parameters import Parameters
 from scratch.regularization import l1_penalty_gradient
 from torch_ref import activations as theirs
-
-planted = partial(mistake, "scratch.activations")
-planted_in_torch = partial(mistake, "torch_ref.activations")
-
 
 SLOPES = 'Course 1, week 3, "Derivatives of activation functions"'
 
@@ -134,14 +127,6 @@ IDENTITY = activation(
     source='Course 1, week 3, "Why do you need non-linear activation functions?"; '
     "torch.nn.Identity",
     relations=(homogeneous("identity", 6.0),),
-    mistakes=(
-        planted(
-            "identity-passes-its-input-itself",
-            "return Z.copy(), IdentityCache(Z)",
-            "return Z, IdentityCache(Z)",
-            why="A and Z are one array: what overwrites the one overwrites the other",
-        ),
-    ),
 )
 
 # fmt: off
@@ -151,25 +136,7 @@ RELU_MISTAKES = (
     Mistake(name="torch.maximum(Z, 0)",
         why="maximum shares the gradient of equal entries: 1/2 at 0",
         wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z)), margin=0.1, at="kinks"),
-    planted("relu-backward-overwritten-by-0-or-1", '{"Z": dA * (Z > 0)}',
-        '{"Z": (Z > 0).astype(dA.dtype)}', "haifengl/smile issue 528"),
-    planted("relu-derivative-of-a-half-at-0", '{"Z": dA * (Z > 0)}',
-        '{"Z": dA * (1 + np.sign(Z)) / 2}', "DiffSharp/DiffSharp issue 16: (1 + sign) / 2"),
-    planted("relu-derivative-of-its-own-output", '{"Z": dA * (Z > 0)}',
-        '{"Z": dA * (np.maximum(Z, 0) >= 0)}',
-        "iamtrask/Grokking-Deep-Learning issue 56: relu2deriv(relu(x)) is 1 everywhere"),
-    planted("relu-with-the-sigmoid's-derivative", 'return {"Z": dA * (Z > 0)}',
-        'A = 1 / (1 + np.exp(-Z))\n    return {"Z": dA * A * (1 - A)}',
-        "jeffheaton/encog-dotnet-core issue 124"),
-    planted("relu-backward-in-place", 'return {"Z": dA * (Z > 0)}',
-        'dA[Z <= 0] = 0\n    return {"Z": dA}',
-        "oreilly-japan/deep-learning-from-scratch, common/layers.py: dout[self.mask] = 0"),
-    planted("NaN-swallowed-by-fmax", "np.maximum(Z, 0), ReluCache", "np.fmax(Z, 0), ReluCache",
-        why="fmax takes the number beside a NaN: a network that has blown up goes on with 0"),
-    planted("NaN-swallowed-by-a-comparison", "np.maximum(Z, 0), ReluCache",
-        "np.where(Z > 0, Z, Z.dtype.type(0)), ReluCache", why="NaN > 0 is false"),
-    planted_in_torch("relu-of-torch-ends-at-6", "relu = nn.ReLU\n", "relu = nn.ReLU6\n"),
-)
+    )
 # fmt: on
 
 RELU = activation(
@@ -190,12 +157,7 @@ LEAKY_RELU_MISTAKES = (
     Mistake(name="torch.where(Z >= 0, Z, 0.01 * Z)",
         why=">= counts 0 among the positive: derivative 1",
         wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z), margin=0.1, at="kinks"),
-    planted("leaky-relu-backward-loses-the-upstream-gradient", "LEAKY_SLOPE * dA)",
-        "LEAKY_SLOPE).astype(dA.dtype)",
-        "SilasMarvin/dnns-from-scratch-in-zig issue 5: 0.01 for 0.01 * grads[i]"),
-    planted_in_torch("leaky-relu-of-torch-leaks-a-fifth", "negative_slope=LEAKY_SLOPE",
-        "negative_slope=0.2", why="0.2 is the slope of TensorFlow and of many papers"),
-)
+    )
 # fmt: on
 
 LEAKY_RELU = activation(
@@ -220,9 +182,7 @@ ABSOLUTE_MISTAKES = (
         wrong=lambda w: torch.where(w >= 0, w, -w), margin=0.1, at="kinks"),
     Mistake(name="(w ** 2).sqrt()", why="the root has no derivative at 0: NaN",
         wrong=lambda w: w.square().sqrt(), margin=math.inf, at="kinks"),
-    Mistake(name="L1-moves-zeros", why="sign(0) = 1",
-        change=Change("scratch.regularization", "np.sign(W)", "np.where(W >= 0, 1, -1)")),
-)
+    )
 # fmt: on
 
 ABSOLUTE = PairTwin(
@@ -257,27 +217,6 @@ def off_by_a_little(honest: Any, **case: Any) -> Values:
     return {**results, "output": results["output"] + 1e-12}
 
 
-# fmt: off
-SIGMOID_MISTAKES = (
-    planted("sigmoid-overflows", "    e = np.exp(-np.abs(Z))  # never overflows\n"
-        "    A = np.where(Z >= 0, 1, e) / (1 + e)\n", "    A = 1 / (1 + np.exp(-Z))\n",
-        "FederatedAI/FATE issue 65"),
-    planted("sigmoid-of-a-clipped-argument", "    e = np.exp(-np.abs(Z))  # never overflows\n",
-        "    Z = np.clip(Z, -500, 500)\n    e = np.exp(-np.abs(Z))\n",
-        "harvard-edge/cs249r_book pull request 1140; krrn0722/wake_sleep, functions.py"),
-    planted("sigmoid-derivative-of-its-own-output",
-        '    (A,) = cache\n    return {"Z": dA * A * (1 - A)}',
-        '    A = 1 / (1 + np.exp(-cache.A))\n    return {"Z": dA * A * (1 - A)}',
-        "davidrmiller/neural2d issue 40: the derivative is called with the output"),
-    planted("sigmoid-backward-without-the-upstream-gradient", '{"Z": dA * A * (1 - A)}',
-        '{"Z": A * (1 - A)}',
-        "DiffSharp/DiffSharp issue 16: the tangent is missing in the derivative"),
-    planted("NaN-taken-for-0", "    e = np.exp(-np.abs(Z))  # never overflows\n",
-        "    Z = np.nan_to_num(Z)\n    e = np.exp(-np.abs(Z))\n",
-        why="nan_to_num hides what has gone wrong before"),
-)
-# fmt: on
-
 SIGMOID = activation(
     "sigmoid",
     formula="A = 1 / (1 + e^-Z);  dA/dZ = A (1 - A)",
@@ -291,7 +230,6 @@ SIGMOID = activation(
             gauges=lambda **case: {"output": 1.0, "gradient of Z": np.abs(case["upstream"])},
         ),
     ),
-    mistakes=SIGMOID_MISTAKES,
 )
 
 
@@ -314,23 +252,6 @@ def cut(honest: Any, Z: Array, upstream: Array) -> Values:
     return {**results, "output": np.maximum(results["output"], -0.999)}
 
 
-# fmt: off
-TANH_MISTAKES = (
-    planted("tanh-overflows", "A = np.tanh(Z)",
-        "A = (np.exp(Z) - np.exp(-Z)) / (np.exp(Z) + np.exp(-Z))",
-        "BelfrySCAD/BOSL2 issue 1572; BVLC/caffe pull request 1455"),
-    planted("tanh-derivative-from-Z", "return A, TanhCache(A)", "return A, TanhCache(Z)",
-        "lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input"),
-    planted("tanh-backward-pulls-the-upstream-gradient-twice", '{"Z": dA * (1 - A**2)}',
-        '{"Z": dA * dA * (1 - A**2)}',
-        "elixir-nx/nx pull request 1779: unseen by tests whose upstream gradient is ones"),
-    planted("tanh-by-a-difference-of-two-sigmoids", "A = np.tanh(Z)",
-        "A = 2 / (1 + np.exp(-2 * np.clip(Z, -300, 300))) - 1",
-        why="2 sigmoid(2 Z) - 1 loses the digits of a small Z"),
-    planted_in_torch("tanh-of-torch-made-of-lines", "tanh = nn.Tanh\n", "tanh = nn.Hardtanh\n"),
-)
-# fmt: on
-
 TANH = activation(
     "tanh",
     formula="A = (e^Z - e^-Z) / (e^Z + e^-Z);  dA/dZ = 1 - A^2",
@@ -344,7 +265,6 @@ TANH = activation(
         ),
         Relation(name="tanh is odd", holds=mirrored, broken_by=cut, at={"scale": 5.0}),
     ),
-    mistakes=TANH_MISTAKES,
 )
 
 
@@ -403,20 +323,10 @@ def summed_to_l(Z: Array, upstream: Array) -> Values:
 SOFTMAX_MISTAKES = (
     Mistake(name="dim=0", why="the course's axis 0 is torch's axis 1: this sums over the examples",
         wrong=torch.nn.Softmax(dim=0), margin=0.1,
-        change=Change("torch_ref.activations", "nn.Softmax, dim=1", "nn.Softmax, dim=0")),
+        ),
     Mistake(name="the sum ends at l", why="columns no longer sum to 1", values=summed_to_l,
         margin=0.1),
-    planted("softmax-backward-by-the-diagonal", '{"Z": A * (dA - (A * dA).sum(axis=0))}',
-        '{"Z": dA * A * (1 - A)}', "deeplearning4j/libnd4j issue 440; RubixML/ML pull request 438"),
-    planted("softmax-without-the-shift", "np.exp(Z - Z.max(axis=0))", "np.exp(Z)",
-        "uTensor/uTensor issue 175"),
-    planted("softmax-shifted-by-the-largest-of-the-batch", "Z.max(axis=0))  # a shift",
-        "Z.max())  # a shift",
-        "lzx1413/PytorchSSD issue 22, whose log_sum_exp takes x.data.max() over all rows"),
-    planted("softmax-denominator-begins-after-the-first-class", "E / E.sum(axis=0)",
-        "E / E[min(1, len(E) - 1) :].sum(axis=0)",
-        "dmlc/minerva issue 40: the loop of the sum misses index 0"),
-)
+    )
 # fmt: on
 
 SOFTMAX = activation(
@@ -490,21 +400,6 @@ HARDMAX = FunctionTwin(
     edges={"all tied": {"kind": "grid", "scale": 0.0}, "one class": {"n": 1}},
     weight=0.5,
     calls=hardmax_calls,
-    mistakes=(
-        planted(
-            "hardmax-of-the-whole-batch",
-            "    A = np.zeros_like(Z)\n"
-            "    np.put_along_axis(A, Z.argmax(axis=0, keepdims=True), 1, axis=0)\n",
-            "    A = (Z == Z.max()).astype(Z.dtype)\n",
-            "lisa-lab/DeepLearningTutorials pull request 15: argmax without its axis",
-        ),
-        planted_in_torch(
-            "hardmax-of-torch-at-every-largest",
-            "nn.functional.one_hot(Z.argmax(dim=1), Z.shape[1]).to(Z.dtype)",
-            "(Z == Z.amax(dim=1, keepdim=True)).to(Z.dtype)",
-            why="a tie gives two labels",
-        ),
-    ),
 )
 
 TWINS = (IDENTITY, RELU, LEAKY_RELU, ABSOLUTE, SIGMOID, TANH, SOFTMAX, HARDMAX)

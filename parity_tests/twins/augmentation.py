@@ -14,12 +14,10 @@ from torch.nn import functional
 
 from parity_tests.compare.bridge import BY_NAME, Bridge, images_to_numpy, images_to_torch
 from parity_tests.compare.measurement import Array
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation
 from scratch import augmentation as ours
 from torch_ref import augmentation as theirs
-
-typed_into = partial(Change, "scratch.augmentation")
-typed_into_torch = partial(Change, "torch_ref.augmentation")
 
 SOURCE = 'Course 2, week 1, "Other regularization methods"; '
 
@@ -223,12 +221,6 @@ TWINS = (
                 values=lambda images, flips: {"horizontal_flip": images[:, ::-1]},
                 margin=0.1,
             ),
-            Mistake(
-                name="flipped-upside-down",
-                seen="nicolov/segmentation_keras issue 21; "
-                "cchen156/Learning-to-See-in-the-Dark issue 55",
-                change=typed_into("images[:, ::-1], images)", "images[::-1], images)"),
-            ),
         ),
     ),
     FunctionTwin(
@@ -250,22 +242,6 @@ TWINS = (
             "a frame wider than the image": {"padding": 12},
             "unsigned offsets": {"padding": 3, "whole": "uint8"},
         },
-        mistakes=(
-            Mistake(
-                name="crop-with-x-for-y",
-                seen="chainer/chainercv pull request 236",
-                change=typed_into(
-                    "padding - offsets.astype(int)", "padding - offsets[::-1].astype(int)"
-                ),
-            ),
-            Mistake(
-                name="torch-crop-with-x-for-y",
-                seen="chainer/chainercv pull request 236",
-                change=typed_into_torch(
-                    "for image, (row, column) in zip", "for image, (column, row) in zip"
-                ),
-            ),
-        ),
     ),
     FunctionTwin(
         name="shift",
@@ -286,23 +262,6 @@ TWINS = (
             "out of the image": {"largest": 100},
             "unsigned moves": {"whole": "uint8"},
         },
-        mistakes=(
-            Mistake(
-                name="shifted-along-the-other-axis",
-                seen="keras-team/keras issue 1690",
-                change=typed_into(
-                    "return _moved(images, shifts)", "return _moved(images, shifts[::-1])"
-                ),
-            ),
-            Mistake(
-                name="torch-pixels-come-round",
-                why="torch.roll brings in on one side the pixels that left on the other",
-                change=typed_into_torch(
-                    "moved.append(functional.pad(image, [right, -right, down, -down]))",
-                    "moved.append(image.roll((down, right), (1, 2)))",
-                ),
-            ),
-        ),
     ),
     FunctionTwin(
         name="rotation",
@@ -378,27 +337,6 @@ TWINS = (
                 values=lambda images, angles: turned(images, -angles),
                 margin=0.1,
             ),
-            Mistake(
-                name="rotated-clockwise",
-                seen="mdbloice/Augmentor issue 252",
-                change=typed_into(
-                    "sin, cos = np.sin(angles), np.cos(angles)",
-                    "sin, cos = -np.sin(angles), np.cos(angles)",
-                ),
-            ),
-            Mistake(
-                name="torch-corners-aligned",
-                why="grid_sample's other convention, with a grid of the right one",
-                change=typed_into_torch(
-                    'padding_mode="zeros", align_corners=False',
-                    'padding_mode="zeros", align_corners=True',
-                ),
-            ),
-            Mistake(
-                name="torch-ratio-of-the-sides-upside-down",
-                why="sin h / w on the width, sin w / h on the height: square images are all right",
-                change=typed_into_torch("-sin * height / width", "-sin * width / height"),
-            ),
         ),
     ),
     FunctionTwin(
@@ -414,30 +352,5 @@ TWINS = (
         cases={"room": st.integers(0, 6)},
         weight=0.5,
         calls=draw_calls,
-        mistakes=(
-            Mistake(
-                name="one-angle-for-the-batch",
-                beside=True,
-                seen="wolny/pytorch-3dunet issue 32",
-                change=typed_into(
-                    "rng.uniform(-largest, largest, m)",
-                    "np.full(m, rng.uniform(-largest, largest))",
-                ),
-            ),
-            Mistake(
-                name="same-flips-in-every-epoch",
-                beside=True,
-                seen="Lightning-AI/pytorch-lightning issue 20412; pytorch/pytorch issue 5059",
-                change=typed_into(
-                    "rng.random(m) < probability",
-                    "np.random.default_rng(0).random(m) < probability",
-                ),
-            ),
-            Mistake(
-                name="torch-last-offset-never-drawn",
-                why="the end of randint is not drawn itself",
-                change=typed_into_torch("size = 2 * padding + 1", "size = 2 * padding"),
-            ),
-        ),
     ),
 )

@@ -15,25 +15,18 @@ from parity_tests.compare.bridge import columns, rows, to_numpy, unload_running
 from parity_tests.compare.gauges import batch_norm_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import KINDS, betas, draw, examples, powers
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
     Relation,
-    Values,
     evaluate,
-    mistake,
 )
 from scratch import batch_norm as ours
 from torch_ref import batch_norm as theirs
 from torch_ref.network import Network
-
-planted = partial(mistake, "scratch.batch_norm")
-planted_in_torch = partial(mistake, "torch_ref.batch_norm")
-
 
 TAUGHT = 'Course 2, week 3, "Normalizing activations in a network"; torch.nn.functional.batch_norm'
 AT_TEST_TIME = 'Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d'
@@ -133,39 +126,19 @@ BATCH_NORM_MISTAKES = (
     Mistake(name="(Z - mean) / (sigma^2 + epsilon)",
         seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
         why="without the root Z_norm has the variance 1 / sigma^2", values=without_root, margin=0.1,
-        change=Change("scratch.batch_norm", "1 / np.sqrt(variance + float(epsilon))\n    Z_norm",
-        "1 / (variance + float(epsilon))\n    Z_norm")),
+        ),
     Mistake(name="epsilon beside the deviation",
         why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
         values=epsilon_outside, margin=1e-7),
     Mistake(name="the mean is taken for a constant", seen="mlpack/mlpack pull request 1327",
         why="the way through the mean is missing", values=partial(detached, "mean"), margin=0.1,
-        change=Change("scratch.batch_norm", "(g - through_mean - through_variance)",
-        "(g - through_variance)")),
+        ),
     Mistake(name="the variance is taken for a constant",
         seen="abhiskk/ladder issue 2: the variance is detached",
         why="the way through the variance is missing", values=partial(detached, "variance"),
         margin=0.1,
-        change=Change("scratch.batch_norm", "through_mean - through_variance)", "through_mean)")),
-    planted("batch-norm-backward-without-both-paths",
-        "inv_std * (g - through_mean - through_variance)", "inv_std * g / g.shape[1]",
-        "mlpack/mlpack pull request 1327, the lines it takes away"),
-    planted("batch-norm-backward-without-gamma", "g = gamma * dZ_tilde", "g = dZ_tilde",
-        "denizyuret/Knet.jl issue 288"),
-    planted("batch-norm-epsilon-typed-in", "variance + float(epsilon))\n    Z_norm",
-        "variance + 1e-5)\n    Z_norm",
-        "pjreddie/darknet issue 1723: .00001f in the formulas, whatever epsilon is"),
-    planted("batch-norm-variance-by-one-pass", "np.square(centred).mean(axis=1, keepdims=True)",
-        "np.square(Z).mean(axis=1, keepdims=True) - np.square(mean)",
-        "google/objax issue 182; tenstorrent/tt-metal issue 45968"),
-    planted("batch-norm-normalizes-by-m-minus-1", "np.square(centred).mean(axis=1, keepdims=True)",
-        "np.square(centred).sum(axis=1, keepdims=True) / max(1, Z.shape[1] - 1)",
-        "uxlfoundation/oneDNN issue 517: the moments of tiny-dnn"),
-    planted_in_torch("batch-norm-of-torch-with-its-own-epsilon", "True, 0.0, epsilon, True",
-        "True, 0.0, 1e-5, True"),
-    planted_in_torch("batch-norm-of-torch-without-beta", "(Z, gamma, beta, None",
-        "(Z, gamma, 0 * beta, None"),
-)
+        ),
+    )
 # fmt: on
 
 BATCH_NORM = PairTwin(
@@ -286,19 +259,6 @@ def update_calls(mean: Array, variance: Array, Z: Array, **choices: Any) -> Iter
     yield "scratch.batch_norm.update_running_averages", arguments
 
 
-# fmt: off
-UPDATE_MISTAKES = (
-    planted("running-variance-unscaled", "m / (m - 1) if unbiased else 1.0", "1.0",
-        "callummcdougall/ARENA_3.0 issue 415"),
-    planted("running-variance-always-scaled", "m / (m - 1) if unbiased else 1.0",
-        "m / max(1, m - 1)",
-        "pytorch/pytorch issue 3122: training and evaluation divide by different numbers"),
-    planted("running-averages-decay-reversed", "kept, moved = float(decay), 1 - float(decay)",
-        "kept, moved = 1 - float(decay), float(decay)",
-        "r9y9/tacotron_pytorch issue 19; fastestimator/fastestimator pull request 1201"),
-)
-# fmt: on
-
 UPDATE = FunctionTwin(
     name="update_running_averages",
     formula="average = beta average + (1 - beta) batch's, of mean and variance",
@@ -324,7 +284,6 @@ UPDATE = FunctionTwin(
     gauges=update_gauges,
     weight=2,
     calls=update_calls,
-    mistakes=UPDATE_MISTAKES,
 )
 
 #: sizes of the mini-batches of a short training, the last of them short.
@@ -409,10 +368,7 @@ RUNNING_MISTAKES = (
         why="a module in training mode normalizes by the batch it predicts on",
         values=lambda batches, Z, decay: {"prediction": columns(plain_layer(0.1)(rows(Z)))},
         margin=0.1),
-    planted_in_torch("decay-taken-for-torch's-momentum", "momentum=1 - decay", "momentum=decay"),
-    planted_in_torch("running-variance-of-torch-by-its-default", "dim=0, correction=0", "dim=0",
-        why="torch.var_mean divides by m - 1 unless told otherwise"),
-)
+    )
 # fmt: on
 
 RUNNING = FunctionTwin(
@@ -505,14 +461,6 @@ PREDICTION = FunctionTwin(
     edges={"one example": {"m": 1}, "a large epsilon": {"epsilon": 0.5}},
     gauges=prediction_gauges,
     float32=True,
-    mistakes=(
-        planted(
-            "batch-norm-predicts-without-epsilon",
-            "variance + float(epsilon))\n    Z_tilde",
-            "variance)\n    Z_tilde",
-            "chainer/chainer pull request 2214",
-        ),
-    ),
 )
 
 TWINS = (BATCH_NORM, UPDATE, RUNNING, START, PREDICTION)

@@ -13,13 +13,11 @@ from torch.nn.utils import clip_grad_norm_
 
 from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.drawing import draw, powers
-from parity_tests.rows import Case, FunctionTwin, Mistake, Relation, Values, evaluate, typed_mistake
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
-
-typed = partial(typed_mistake, "scratch.clipping")
-typed_in_torch = partial(typed_mistake, "torch_ref.clipping")
 
 SHAPES = {"W1": (4, 3), "b1": (4, 1), "W2": (2, 4), "b2": (2, 1)}
 
@@ -123,10 +121,7 @@ CASES = {
 }
 
 TYPED_BY_VALUE = (
-    typed_in_torch("torch-clips-values-by-their-norm",
-          "it shortens all gradients together and keeps their direction",
-          "    clip_grad_value_(_with_gradients", "    clip_grad_norm_(_with_gradients"),
-)  # fmt: skip
+    )  # fmt: skip
 
 BY_VALUE = FunctionTwin(
     name="clip-by-value",
@@ -181,22 +176,7 @@ def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
 
 
 TYPED_BY_NORM = (
-    typed("clipped-by-the-norm-of-each-tensor",
-          "keras-team/keras issue 13575; carpedm20/MemN2N-tensorflow issue 19",
-          "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
-          "    for view in clipped.values():\n"
-          "        overwrite_by_norm(view.reshape(-1), limit, epsilon)\n"),
-    typed("clipped-by-each-norm-and-by-the-global", "google/automl issue 910",
-          "    overwrite_by_norm(clipped.theta, limit, epsilon)\n",
-          "    for view in clipped.values():\n"
-          "        overwrite_by_norm(view.reshape(-1), limit, epsilon)\n"
-          "    overwrite_by_norm(clipped.theta, limit, epsilon)\n"),
-    typed("small-gradients-scaled-up", "DingfanChen/GS-WGAN issue 5; pytorch/pytorch issue 151554",
-          "if not size <= bound:", "if size > 0:"),
-    typed_in_torch("torch-clips-each-tensor", "one factor for each tensor turns the whole gradient",
-          "return clip_grad_norm_(_with_gradients(parameters), limit)",
-          "return [clip_grad_norm_(one, limit) for one in _with_gradients(parameters)][0]"),
-)  # fmt: skip
+    )  # fmt: skip
 
 BY_NORM = FunctionTwin(
     name="clip-by-global-norm",
@@ -276,9 +256,7 @@ def norm_calls(gradients: Parameters) -> Iterator[Any]:
 
 
 TYPED_NORM = (
-    typed_in_torch("torch-norm-as-a-sum-of-norms", "norms of tensors add up in squares",
-          "torch.linalg.vector_norm(torch.stack(norms))", "torch.stack(norms).sum()"),
-)  # fmt: skip
+    )  # fmt: skip
 
 NORM = FunctionTwin(
     name="global_norm",

@@ -18,23 +18,17 @@ from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import floored
 from parity_tests.drawing import SMOOTH, classes, draw, examples, kinds, widths
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
     Relation,
-    Values,
     evaluate,
-    mistake,
 )
 from scratch import costs as ours
 from torch_ref import costs as theirs
-
-planted = partial(mistake, "scratch.costs")
-planted_in_torch = partial(mistake, "torch_ref.costs")
 
 Table = Sequence[Sequence[float]]
 Tensor = torch.Tensor
@@ -171,17 +165,6 @@ def cost(name: str, row: str, letter: str, **others: Any) -> PairTwin:
 
 # --- from probabilities ---------------------------------------------------------------------------
 
-# fmt: off
-ABSOLUTE_ERROR_MISTAKES = (
-    planted("absolute-error-averaged-over-outputs", "np.abs(Y - A).sum() / divisor",
-        "np.abs(Y - A).mean()",
-        "jinglescode/time-series-forecasting-pytorch issue 13: reduction by the mean"),
-    planted("absolute-error-descends-upwards", "np.sign(A - Y)", "np.sign(Y - A)",
-        "math.techqa.club question 4158072: y - output for output - y"),
-    planted_in_torch("absolute-error-of-torch-made-smooth", "return functional.l1_loss",
-        "return functional.smooth_l1_loss"),
-)
-# fmt: on
 
 ABSOLUTE_ERROR = cost(
     "absolute_error",
@@ -194,7 +177,6 @@ ABSOLUTE_ERROR = cost(
         "sum": {"reduction": "sum"},
         "right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)},
     },
-    mistakes=ABSOLUTE_ERROR_MISTAKES,
 )
 
 #: settings of one output and one example, whose label is 0.
@@ -217,11 +199,6 @@ TAUGHT = cost(
             why="torch's mean divides by all n m entries, the course by the m examples",
             wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y),
             margin=0.1,
-        ),
-        planted_in_torch(
-            "probabilities-of-torch-taken-for-logits",
-            "functional.binary_cross_entropy(A",
-            "functional.binary_cross_entropy_with_logits(A",
         ),
     ),
 )
@@ -259,11 +236,6 @@ TINY = PairTwin(
             wrong=lambda A, Y, reduction: -(1 - A).log().sum(),
             margin=0.9,
             at="A = 1e-17",
-            change=Change(
-                "scratch.costs",
-                "np.log1p(-A, out=log_rest, where=Y != 1)",
-                "np.log(1 - A, out=log_rest, where=Y != 1)",
-            ),
         ),
         Mistake(
             name="the gradient of BCELoss",
@@ -290,22 +262,6 @@ CLASSES_FROM_A = cost(
         },
         "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))},
     },
-    mistakes=(
-        planted(
-            "0-log-0-is-NaN",
-            "    log_A = np.zeros_like(A)\n"
-            "    np.log(A, out=log_A, where=Y != 0)\n"
-            "    return Y * log_A\n",
-            "    return Y * np.log(A)\n",
-            "tensorflow/models pull request 181: a cross-entropy by hand becomes NaN",
-        ),
-        planted(
-            "log-of-clipped-probabilities",
-            "np.log(A, out=log_A, where=Y != 0)",
-            "np.log(np.clip(A, 1e-15, 1 - 1e-15), out=log_A, where=Y != 0)",
-            "rohitg00/ai-engineering-from-scratch pull request 17: eps = 1e-15",
-        ),
-    ),
 )
 
 
@@ -351,19 +307,7 @@ BINARY_LOGITS_MISTAKES = (
         "the gradient dies",
         wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction),
         margin=0.1, at="large and wrong"),
-    planted("softplus-overflows", "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
-        "(np.log(1 + np.exp(Z)) - Y * Z).sum()", "borgwang/tinynn pull request 7"),
-    planted("softplus-overflows-below-0",
-        "(np.maximum(Z, 0) - Y * Z + np.log1p(np.exp(-np.abs(Z)))).sum()",
-        "(Z - Y * Z + np.log(1 + 1 / np.exp(Z))).sum()",
-        "rushter/MLAlgorithms pull requests 30, which cures the other side, and 31"),
-    planted("sigmoid-derivative-behind-the-logits",
-        'networks".\n    """\n    A, Y, divisor = cache\n'
-        '    return {"Z": dJ / divisor * (A - Y)}',
-        'networks".\n    """\n    A, Y, divisor = cache\n'
-        '    return {"Z": dJ / divisor * (A - Y) * A * (1 - A)}',
-        "Kulbear/deep-learning-coursera pull request 42: the sigmoid used twice"),
-)
+    )
 # fmt: on
 
 BINARY_LOGITS = cost(
@@ -437,7 +381,6 @@ CERTAIN = FunctionTwin(
             values=lambda Z, **_: {"tiny cost": np.log(1 + np.exp(-np.abs(Z))).sum()},
             margin=0.9,
             at="one example",
-            change=Change("scratch.costs", "+ np.log1p(np.exp(", "+ np.log(1 + np.exp("),
         ),
     ),
 )
@@ -476,19 +419,7 @@ CLASS_LOGITS_MISTAKES = (
         values=lambda Z, Y, upstream, **_: {
             "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]},
         margin=1.9),
-    planted("y-minus-y-hat", 'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
-        '    return {"Z": dJ / divisor * (A - Y)}',
-        'softmax classifier".\n    """\n    A, Y, divisor = cache\n'
-        '    return {"Z": dJ / divisor * (Y - A)}',
-        "deeplearning4j/deeplearning4j issue 349: labels.sub(output)"),
-    planted("softmax-twice", "CrossEntropyWithLogitsCache(_softmax(Z)[0], Y, divisor)",
-        "CrossEntropyWithLogitsCache(_softmax(_softmax(Z)[0])[0], Y, divisor)",
-        "tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654"),
-    planted("log-sum-exp-without-the-shift", "shifted = Z - Z.max(axis=0)", "shifted = Z",
-        "mlberkeley/scae-pytorch pull request 4"),
-    planted_in_torch("labels-of-torch-smoothed", 'functional.cross_entropy(Z, Y, reduction="sum")',
-        'functional.cross_entropy(Z, Y, reduction="sum", label_smoothing=0.1)'),
-)
+    )
 # fmt: on
 
 CLASS_LOGITS = cost(
@@ -566,10 +497,6 @@ THRESHOLD = FunctionTwin(
     edges={"0.3": {"threshold": 0.3}, "0": {"threshold": 0.0}, "1": {"threshold": 1.0}},
     float32=True,
     weight=0.3,
-    mistakes=(
-        planted("half-taken-for-label-1", "np.greater(A", "np.greater_equal(A"),
-        planted_in_torch("half-taken-for-label-1-by-torch", "A.gt(", "A.ge("),
-    ),
 )
 
 ARGMAX = FunctionTwin(
@@ -585,7 +512,6 @@ ARGMAX = FunctionTwin(
     cases={"n": widths, "m": examples, "kind": kinds},
     edges={"ties": {"kind": "grid"}, "one class": {"n": 1}},
     weight=0.3,
-    mistakes=(),
 )
 
 ACCURACY = FunctionTwin(
@@ -601,15 +527,6 @@ ACCURACY = FunctionTwin(
     cases={"n": widths, "m": examples, "right": st.sampled_from([0.0, 0.5, 0.9, 1.0])},
     edges={"all right": {"right": 1.0}, "one output": {"n": 1}},
     weight=0.3,
-    mistakes=(
-        planted(
-            "accuracy-by-entries",
-            "(prediction == Y).all(axis=0).mean()",
-            "(prediction == Y).mean()",
-            "tensorflow/tensorflow issue 19927, an accuracy over one-hot labels without its axis",
-        ),
-        planted_in_torch("accuracy-of-torch-by-any-label", ".all(dim=1)", ".any(dim=1)"),
-    ),
 )
 
 TWINS = (

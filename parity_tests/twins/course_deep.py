@@ -23,7 +23,8 @@ from parity_tests.compare.course import (
 from parity_tests.compare.gauges import linear_gauges, network_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
-from parity_tests.rows import Case, Change, Mistake, Pair, PairTwin, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins._course import (
     APPLICATION,
     DESCENT_EDGES,
@@ -169,13 +170,6 @@ LAYER = PairTwin(
     },
     gauges=layer_gauges,
     calls=calls_made(ours, layer_calls),
-    mistakes=(
-        Mistake(
-            name="dW-doubled",
-            seen="bighuang624/Andrew-Ng-Deep-Learning-notes issue 10: the assignment's own error",
-            change=Change("scratch.course._layers", 'pulled["W"] / m', '2 * pulled["W"] / m'),
-        ),
-    ),
 )
 
 
@@ -227,15 +221,6 @@ NETWORK = PairTwin(
     float32=False,
     weight=0.4,
     calls=calls_made(ours, lambda upstream, **case: pulled_back(upstream, taught_cost(**case)[1])),
-    mistakes=(
-        Mistake(
-            name="sigmoid-in-every-layer-on-the-way-back",
-            seen="Kulbear/deep-learning-coursera pull request 42",
-            change=Change(
-                "scratch.course.deep", '"relu" if l < len(caches) else "sigmoid"', '"sigmoid"'
-            ),
-        ),
-    ),
 )
 
 

@@ -23,7 +23,8 @@ from parity_tests.compare.course import (
 from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, FunctionTwin
 from parity_tests.twins._course import layer_sizes, passing
 from scratch.course import gradient_checking as ours
 
@@ -194,13 +195,6 @@ TWINS = (
         cases={"sizes": layer_sizes, "m": examples, "flat": st.booleans()},
         edges={**DEPTHS, "flat labels": {"flat": True}},
         calls=calls_made(ours, passed),
-        mistakes=(
-            Mistake(
-                name="db-times-4",
-                seen="bighuang624/Andrew-Ng-Deep-Learning-notes issue 10: the other error planted",
-                change=Change("scratch.course._layers", 'pulled["b"] / m', '4 * pulled["b"] / m'),
-            ),
-        ),
     ),
     FunctionTwin(
         name="gradient_checking.gradient_check",
@@ -217,16 +211,5 @@ TWINS = (
         edges=DEPTHS,
         weight=0.1,
         calls=calls_made(ours, checked),
-        mistakes=(
-            Mistake(
-                name="differences-of-the-course-not-relative",
-                seen="scipy/scipy issue 7766",
-                change=Change(
-                    ours.__name__,
-                    "return _relative_error(approximation.theta, gradient)",
-                    "return float(np.linalg.norm(approximation.theta - gradient))",
-                ),
-            ),
-        ),
     ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from parity_tests.rows import Change, Mistake
 from parity_tests.twins._course import drawn
 from scratch.course import initialization as ours
 
@@ -23,16 +22,5 @@ TWINS = (
         ours.initialize_parameters_he,
         lambda randn, n_prev: randn * np.sqrt(2 / n_prev),
         formula="W = sqrt(2 / n_prev) randn of seed 3, b = 0",
-        mistakes=(
-            Mistake(
-                name="he-of-the-course-without-its-2",
-                seen="LazaroHurtado/micrograd-rs pull request 10",
-                change=Change(
-                    "scratch.course.initialization",
-                    "unchecked(initializers.he)",
-                    "unchecked(initializers.xavier)",
-                ),
-            ),
-        ),
     ),
 )

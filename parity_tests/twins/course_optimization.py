@@ -14,7 +14,8 @@ from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.course import Arrays, calls_made, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, FunctionTwin
 from parity_tests.twins._course import (
     descent,
     draw_training,
@@ -26,8 +27,6 @@ from parity_tests.twins._course import (
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
-
-typed_into = partial(Change, "scratch.course.optimization")
 
 TAUGHT = 'Course 2, week 2, "Optimization methods"'
 
@@ -157,13 +156,6 @@ TWINS = (
             **LOOSE,
             "its own rates": {"learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4},
         },
-        mistakes=(
-            Mistake(
-                name="adam-of-the-course-a-step-ahead",
-                seen="clab/dynet issue 77: t runs ahead of the steps",
-                change=typed_into("np.array(t - 1)", "np.array(t)"),
-            ),
-        ),
     ),
     walk(
         ours,
@@ -177,13 +169,6 @@ TWINS = (
         proves=("update_parameters_with_decay",),
         draw=partial(draw_walk, learning_rate=0.3, decay_rate=0.5),
         cases={**CASES, "decay_rate": st.sampled_from([0.0, 0.5, 1.0, 0.01])},
-        mistakes=(
-            Mistake(
-                name="decay-of-the-course-a-step-ahead",
-                seen="Abe404/segmentation_of_roots_in_soil_with_unet pull request 4",
-                change=typed_into("schedule(iteration)", "schedule(iteration + 1)"),
-            ),
-        ),
     ),
     training(
         ours,

@@ -13,7 +13,8 @@ from parity_tests.compare.bridge import rows
 from parity_tests.compare.course import Arrays, calls_made, draw_data, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
-from parity_tests.rows import Change, FunctionTwin, Mistake, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import FunctionTwin
 from parity_tests.twins._course import (
     DESCENT_EDGES,
     descent,
@@ -25,8 +26,6 @@ from parity_tests.twins._course import (
 )
 from scratch.course import planar as ours
 from torch_ref import optimizers as theirs
-
-typed_into = partial(Change, "scratch.course.planar")
 
 TAUGHT = 'Course 1, week 3, "Planar data classification with one hidden layer"'
 
@@ -139,13 +138,6 @@ TWINS = (
         cases={"sizes": three_sizes, "m": examples, "kind": st.sampled_from(["normal", "grid"])},
         edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}},
         calls=calls_made(ours, passed),
-        mistakes=(
-            Mistake(
-                name="planar-gradients-without-1/m",
-                seen="eriklindernoren/ML-From-Scratch pull request 126",
-                change=typed_into("divisor=X.shape[1])", "divisor=1)"),
-            ),
-        ),
     ),
     predicting(
         ours,
@@ -175,24 +167,5 @@ TWINS = (
         proves=("nn_model",),
         draw=partial(draw_training, sizes=(2, 4, 1), epochs=100),
         cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)},
-        mistakes=(
-            Mistake(
-                name="planar-tanh-derivative-from-Z",
-                seen="lazyprogrammer/facial-expression-recognition issue 2: 1 - z^2 of the input",
-                change=typed_into(
-                    'activations.TanhCache(cache["A1"])',
-                    'activations.TanhCache(cache.get("Z1", cache["A1"]))',
-                ),
-            ),
-            Mistake(
-                name="global-generator-seeded",
-                seen="Qiskit/qiskit issue 2850; glm-tools/pyglmnet issue 160",
-                change=Change(
-                    "scratch.course._layers",
-                    "    return np.random.RandomState(seed)\n",
-                    "    np.random.seed(seed)\n    return np.random\n",
-                ),
-            ),
-        ),
     ),
 )

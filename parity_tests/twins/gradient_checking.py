@@ -16,7 +16,8 @@ from parity_tests.compare.budgets import GRADIENT
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import powers
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation
 from parity_tests.twins._checked_networks import (
     NORMS,
     WRONG,
@@ -38,9 +39,6 @@ from parity_tests.twins._checked_networks import (
 from scratch import gradient_checking as ours
 from scratch.parameters import Parameters
 from torch_ref import gradient_checking as theirs
-
-typed_into = partial(Change, "scratch.gradient_checking")
-typed_into_torch = partial(Change, "torch_ref.gradient_checking")
 
 TAUGHT = 'Course 2, week 1, "Numerical approximation of gradients"; torch.autograd.gradcheck'
 
@@ -144,30 +142,6 @@ SLOPES = FunctionTwin(
         ),
     ),
     calls=slope_calls,
-    mistakes=(
-        Mistake(
-            name="difference-over-2-times-epsilon",
-            seen="mbadry1/DeepLearning.ai-Summary at 0013391, course 2: / 2*eps",
-            change=typed_into("(J_high - J) / (high - low)", "(J_high - J) / 2 * epsilon"),
-        ),
-        Mistake(
-            name="moved-parameter-not-moved-back",
-            seen="HomericIntelligence/Odyssey pull request 2090: right at the first index alone",
-            change=typed_into("        moved.theta[i] = here\n", ""),
-        ),
-        Mistake(
-            name="torch-one-sided-over-2-epsilon",
-            why="the 2 belongs to the difference of two sides",
-            change=typed_into_torch(
-                "(J_high - J_low) / (high - low)", "(J_high - J_low) / (2 * epsilon)"
-            ),
-        ),
-        Mistake(
-            name="torch-moved-parameter-not-moved-back",
-            why="every later quotient is taken elsewhere",
-            change=typed_into_torch("        moved[i] = here\n", ""),
-        ),
-    ),
 )
 
 
@@ -268,29 +242,18 @@ ERROR = FunctionTwin(
             seen="ericchansen/q2mm pull request 248: divided by what may be 0",
             values=quotient(lambda a, g: g),
             margin=0.1,
-            change=typed_into(_NORMS, "np.linalg.norm(gradient)"),
         ),
         Mistake(
             name="error-over-a-sum-halved-in-one-term",
             seen="stan-dev/stan issue 297: (a - b) / ((abs(a) + abs(b) / 2)",
             values=quotient(lambda a, g: a + g / 2),
             margin=0.1,
-            change=typed_into(_NORMS, f"{_NORMS} / 2"),
         ),
         Mistake(
             name="error-not-relative",
             seen="scipy/scipy issue 7766",
             values=quotient(lambda a, g: 1.0),
             margin=1.0,
-            change=typed_into(" / (norms or 1))", ")"),
-        ),
-        Mistake(
-            name="torch-error-of-unscaled-vectors",
-            why="squares of 1e200 leave the range, of 1e-200 vanish",
-            change=typed_into_torch(
-                "    norms = norm(approximation / largest)",
-                "    largest = torch.ones(())\n    norms = norm(approximation / largest)",
-            ),
         ),
     ),
 )
@@ -351,45 +314,6 @@ CHECK = FunctionTwin(
     gauges=check_gauges,
     weight=0.2,
     calls=check_calls,
-    mistakes=(
-        Mistake(
-            name="penalty-left-out-of-the-check",
-            seen="LBANN/lbann issue 102: the objective that is checked has no L2 terms",
-            change=typed_into(
-                _CHECKED, "return unchecked(cost_and_gradients)(moved, X, Y, network)[0]"
-            ),
-        ),
-        Mistake(
-            name="dropout-on-while-checking",
-            beside=True,
-            seen="HomericIntelligence/Odyssey pull request 2090; torch/tutorials issue 25",
-            # both places have to change: with masks, and the refusal of them gone
-            change=typed_into(
-                f"{_REFUSAL}    _, gradients = cost_and_gradients({_SUM})\n{_BETWEEN}"
-                f"        {_CHECKED}\n",
-                "    from scratch.dropout import draw_masks\n\n"
-                "    rng = np.random.default_rng(0)\n"
-                "    draws = network.layer_sizes, network.keep_probs, X.shape[1], rng\n"
-                "    masks = draw_masks(*draws, X.dtype)\n"
-                f"    _, gradients = cost_and_gradients({_SUM}, masks=masks)\n{_BETWEEN}"
-                "        masks = draw_masks(*draws, X.dtype)\n"
-                "        again = unchecked(cost_and_gradients)\n"
-                "        return again(moved, X, Y, network, l1=l1, l2=l2, masks=masks)[0]\n",
-            ),
-        ),
-        Mistake(
-            name="torch-penalty-left-out-of-the-check",
-            why="the objective that is differenced has no penalties, the gradients do",
-            change=typed_into_torch("l1=l1, l2=l2, m=len(X))", "l1=0.0, l2=0.0, m=len(X))"),
-        ),
-        Mistake(
-            name="torch-checks-in-the-mode-of-predictions",
-            why="batch norm takes its running averages, which the gradients of training do not",
-            change=typed_into_torch(
-                "copy.deepcopy(module).train()", "copy.deepcopy(module).eval()"
-            ),
-        ),
-    ),
 )
 
 

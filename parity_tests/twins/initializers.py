@@ -15,16 +15,14 @@ from torch import nn
 from parity_tests.compare.bridge import unload
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import powers
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.networks import layer_sizes
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values, evaluate
+from parity_tests.rows import Case, FunctionTwin, evaluate
 from scratch import initializers as ours
 from torch_ref import initializers as theirs
 from torch_ref.batch_norm import BatchNorm
 from torch_ref.network import Network
 
-typed_into, typed_into_torch = (
-    partial(Change, f"{side}.initializers") for side in ("scratch", "torch_ref")
-)
 Overwrite = Callable[..., torch.Tensor]
 
 
@@ -158,17 +156,12 @@ EACH = (
                 why="Glorot's own: sqrt(2 / (n_prev + n))",
                 values=partial(times, lambda n, n_prev: math.sqrt(2 / (n_prev + n))),
                 margin=0.05,
-                change=typed_into_torch(
-                    'kaiming_normal_(W, nonlinearity="linear", generator',
-                    "xavier_normal_(W, generator",
-                ),
             ),
             Mistake(
                 name="kaiming_normal_ as it is",
                 why="its default is ReLU's gain: sqrt(2 / n_prev)",
                 values=partial(times, lambda n, n_prev: math.sqrt(2 / n_prev)),
                 margin=0.3,
-                change=typed_into_torch('nonlinearity="linear", ', ""),
             ),
             LINEAR_DEFAULT,
         ),
@@ -180,13 +173,6 @@ EACH = (
         torch="torch.nn.init.xavier_normal_(W)",
         typed=as_typed,
         mistakes=(
-            Mistake(
-                name="glorot-without-parentheses",
-                seen="mlverse/torch issue 555",
-                change=typed_into(
-                    "math.sqrt(2 / (shape[1] + shape[0]))", "math.sqrt(2 / shape[1] + shape[0])"
-                ),
-            ),
             Mistake(
                 name='the taught "Xavier"',
                 why="sqrt(1 / n_prev) asks for the inputs alone",
@@ -207,21 +193,8 @@ EACH = (
                 why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it",
                 values=partial(times, lambda n, n_prev: math.sqrt(2 / n)),
                 margin=0.1,
-                change=typed_into_torch(
-                    'nonlinearity="relu", ', 'nonlinearity="relu", mode="fan_out", '
-                ),
             ),
             LINEAR_DEFAULT,
-            Mistake(
-                name="he-with-fan-out",
-                seen="udacity/deep-reinforcement-learning issue 14",
-                change=typed_into("math.sqrt(2 / shape[1]) *", "math.sqrt(2 / shape[0]) *"),
-            ),
-            Mistake(
-                name="he-with-the-gain-of-tanh",
-                seen="LazaroHurtado/micrograd-rs pull request 10: sqrt(3 / fan) for sqrt(6 / fan)",
-                change=typed_into("math.sqrt(2 / shape[1]) *", "math.sqrt(1 / shape[1]) *"),
-            ),
         ),
     ),
 )
@@ -311,30 +284,6 @@ START = FunctionTwin(
     weight=0.5,
     calls=start_calls,
     overwrites={"torch_ref.initializers.initialize": frozenset({"module"})},
-    mistakes=(
-        Mistake(
-            name="every-layer-from-one-seed",
-            seen="netket/netket issue 241; nntile/nntile issue 21",
-            change=typed_into(
-                "INITIALIZERS[initializer]((view.shape[0], view.shape[1]), rng)",
-                "INITIALIZERS[initializer](\n"
-                "                (view.shape[0], view.shape[1]), np.random.default_rng(3)\n"
-                "            )",
-            ),
-        ),
-        Mistake(
-            name="gamma begins at 0",
-            change=typed_into("view[...] = 1", "view[...] = 0"),
-        ),
-        Mistake(
-            name="torch's biases left as they are",
-            change=typed_into_torch("nn.init.zeros_(parameter)", "pass"),
-        ),
-        Mistake(
-            name="torch's weights from the global generator",
-            change=typed_into_torch("(parameter, generator)", "(parameter, None)"),
-        ),
-    ),
 )
 
 TWINS = (*EACH, START)

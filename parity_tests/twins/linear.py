@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 
@@ -11,22 +9,17 @@ from parity_tests.compare.bridge import BY_NAME, columns
 from parity_tests.compare.budgets import FLOAT32_FLOOR
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import (
     Case,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
-    Values,
     crossed,
     evaluate,
-    mistake,
 )
 from scratch.linear import linear_backward, linear_forward
 from torch_ref.linear import linear
-
-planted = partial(mistake, "scratch.linear")
-planted_in_torch = partial(mistake, "torch_ref.linear")
 
 
 def draw_layer(
@@ -111,24 +104,6 @@ FLOAT32_PRODUCTS = FunctionTwin(
     ),
 )
 
-# fmt: off
-LINEAR_MISTAKES = (
-    planted("db-without-keepdims", "dZ.sum(axis=1, keepdims=True)", "dZ.sum(axis=1)",
-        "Kulbear/deep-learning-coursera issue 8: the shape of db is not as expected"),
-    planted("1/m-twice", ",  # (n, m) @ (m, n_prev)", " / dZ.shape[1],  # (n, m) @ (m, n_prev)",
-        "jinglescode/time-series-forecasting-pytorch issue 13: divided once more"),
-    planted("W-not-transposed-where-it-is-square", "A_prev, W = cache\n",
-        "A_prev, W = cache\n    W = W.mT if len(W) == W.shape[1] else W\n",
-        why="NumPy itself refuses every other shape"),
-    planted("b-as-a-row-where-it-fits", "@ A_prev + b",
-        "@ A_prev + (b.mT if len(b) == A_prev.shape[1] else b)",
-        why="n = m examples let it pass, elsewhere NumPy does not"),
-    planted_in_torch("W-of-torch-not-transposed-where-it-is-square", "(A_prev, W, b)",
-        "(A_prev, W.mT if len(W) == W.shape[1] else W, b)",
-        why="torch itself refuses every other shape"),
-    planted_in_torch("linear-of-torch-without-b", "(A_prev, W, b)", "(A_prev, W, 0 * b)"),
-)
-# fmt: on
 
 TWINS = (
     PairTwin(
@@ -150,7 +125,6 @@ TWINS = (
         },
         gauges=linear_gauges,
         weight=6,
-        mistakes=LINEAR_MISTAKES,
     ),
     FLOAT32_PRODUCTS,
 )

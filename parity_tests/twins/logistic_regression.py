@@ -18,24 +18,19 @@ from parity_tests.compare.gauges import product
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import floored
 from parity_tests.drawing import KINDS, SMOOTH, draw, examples
+from parity_tests.mistakes import Values
 from parity_tests.rows import (
     Case,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
     Relation,
-    Values,
     crossed,
-    mistake,
 )
 from scratch import logistic_regression as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.parameters import Parameters
 from torch_ref import logistic_regression as theirs
-
-planted = partial(mistake, "scratch.logistic_regression")
-planted_in_torch = partial(mistake, "torch_ref.logistic_regression")
 
 VECTORIZED = 'Course 1, week 2, "Vectorizing logistic regression\'s gradient output"'
 
@@ -153,11 +148,6 @@ FORWARD = PairTwin(
     edges=SHAPES,
     smooth=smooth,
     gauges=pair_gauges,
-    mistakes=(
-        planted_in_torch(
-            "logistic-regression-of-torch-by-tanh", "(X, w, b).sigmoid()", "(X, w, b).tanh()"
-        ),
-    ),
 )
 
 
@@ -195,7 +185,7 @@ def own_gauges(**case: Any) -> Values:
     return {"J": found.pop("output"), **found}
 
 
-def propagated(name: str, *mistakes: Mistake) -> tuple[PairTwin, FunctionTwin]:
+def propagated(name: str) -> tuple[PairTwin, FunctionTwin]:
     """Return the rows of a form of propagate: against autograd and differences, and torch's own."""
     function, other = getattr(ours, name), getattr(theirs, name)
     shared: dict[str, Any] = {
@@ -232,7 +222,6 @@ def propagated(name: str, *mistakes: Mistake) -> tuple[PairTwin, FunctionTwin]:
         gauges=own_gauges,
         calls=partial(calls_of, name),
         relations=(relation,) * (name == "propagate"),
-        mistakes=mistakes,
         **shared,
     )
 
@@ -243,34 +232,8 @@ def calls_of(name: str, **case: Any) -> Iterator[Any]:
     yield f"torch_ref.logistic_regression.{name}", crossed(case, BY_NAME)
 
 
-PROPAGATE = propagated(
-    "propagate",
-    planted(
-        "logistic-regression-without-1/m",
-        "_cost_backward(1.0, cache)",
-        "_cost_backward(float(X.shape[1]), cache)",
-        "eriklindernoren/ML-From-Scratch pull requests 126 and 135",
-    ),
-    planted_in_torch(
-        "cost-of-torch-summed",
-        "functional.linear(X, w, b), Y)",
-        'functional.linear(X, w, b), Y, reduction="sum")',
-    ),
-)
-LOOPS = propagated(
-    "propagate_with_loops",
-    planted(
-        "db-of-the-loops-without-1/m",
-        '"b": db / m}',
-        '"b": db}',
-        "eriklindernoren/ML-From-Scratch pull request 136, for the bias",
-    ),
-    planted_in_torch(
-        "loops-of-torch-leave-the-last-example-out",
-        "for x, y in examples]",
-        "for x, y in [*examples][: max(1, len(X) - 1)]]",
-    ),
-)
+PROPAGATE = propagated("propagate")
+LOOPS = propagated("propagate_with_loops")
 
 
 # --- descent and predictions ----------------------------------------------------------------------
@@ -291,17 +254,6 @@ def descent_gauges(**case: Any) -> Values:
     return {"w": size, "b": size, "costs": np.max([*ends])}
 
 
-# fmt: off
-DESCENT_MISTAKES = (
-    planted("cost-of-the-step-after", '        b -= alpha * gradients["b"]\n',
-        '        b -= alpha * gradients["b"]\n'
-        "        costs[step] = unchecked(propagate)(w, b, X, Y)[0]\n",
-        "keras-team/keras issue 8578: costs shifted by one step"),
-    planted("descent-in-place", "alpha = w.copy(),", "alpha = w,"),
-    planted_in_torch("gradients-of-torch-add-up", "        optimizer.zero_grad()\n", ""),
-)
-# fmt: on
-
 DESCENT = FunctionTwin(
     name="logistic-regression-descends",
     formula="w = w - alpha dw, b = b - alpha db, each cost that before its step",
@@ -316,7 +268,6 @@ DESCENT = FunctionTwin(
     cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 10)},
     gauges=descent_gauges,
     weight=0.2,
-    mistakes=DESCENT_MISTAKES,
 )
 
 PREDICT = FunctionTwin(
@@ -337,18 +288,6 @@ PREDICT = FunctionTwin(
         "even odds": {"given": {"w": [[1.0]], "b": 0.0, "X": [[0.0, 1.0, -1.0]]}},
     },
     weight=0.3,
-    mistakes=(
-        planted(
-            "logits-taken-for-probabilities",
-            "(unchecked(logistic_regression_forward)(X, w, b)[0])",
-            "(w.mT @ X + b)",
-        ),
-        planted_in_torch(
-            "logits-of-torch-taken-for-probabilities",
-            "(unchecked(logistic_regression)(X, w, b))",
-            "(functional.linear(X, w, b))",
-        ),
-    ),
 )
 
 TWINS = (FORWARD, *PROPAGATE, *LOOPS, DESCENT, PREDICT)

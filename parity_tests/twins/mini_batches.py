@@ -14,12 +14,10 @@ from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import draw, kinds
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case, FunctionTwin, Relation
 from scratch import mini_batches as ours
 from torch_ref import mini_batches as theirs
-
-typed_into = partial(Change, "scratch.mini_batches")
-typed_into_torch = partial(Change, "torch_ref.mini_batches")
 
 # --- the cut --------------------------------------------------------------------------------------
 
@@ -125,45 +123,6 @@ CUT = FunctionTwin(
         ),
     ),
     calls=cut_calls,
-    mistakes=(
-        Mistake(
-            name="last-batch-dropped",
-            seen="jadore801120/attention-is-all-you-need-pytorch pull request 14",
-            change=typed_into(
-                "range(0, len(order), batch_size)",
-                "range(0, len(order) - batch_size + 1, batch_size)",
-            ),
-        ),
-        Mistake(
-            name="an-empty-batch-where-the-size-divides",
-            seen="kmheckel/spyx issue 23",
-            change=typed_into(
-                "range(0, len(order), batch_size)", "range(0, len(order) + 1, batch_size)"
-            ),
-        ),
-        Mistake(
-            name="labels-not-shuffled",
-            seen="DrexelChatbotGroup/DrexelChatbot issue 15",
-            change=typed_into(
-                "np.take(Y, indices, axis=1)", "np.take(Y, np.sort(indices), axis=1)"
-            ),
-        ),
-        Mistake(
-            name="torch-drops-the-last-batch",
-            why="drop_last=True, which loses the short batch of every epoch",
-            change=typed_into_torch("batch_size, False)", "batch_size, True)"),
-        ),
-        Mistake(
-            name="torch-shuffles-inputs-alone",
-            why="labels stay in their first order",
-            change=typed_into_torch("Y.index_select(0, batch)", "Y.index_select(0, batch.msort())"),
-        ),
-        Mistake(
-            name="torch-indices-in-16-bits",
-            why="a short tensor for the indices, right up to 32,767 examples",
-            change=typed_into_torch("torch.tensor(batch)", "torch.tensor(batch).short().long()"),
-        ),
-    ),
 )
 
 
@@ -229,32 +188,6 @@ ORDERS = FunctionTwin(
         ),
     ),
     calls=order_calls,
-    mistakes=(
-        Mistake(
-            name="one-order-for-every-epoch",
-            seen="pytorch/pytorch issue 41329; k2-fsa/icefall pull request 221",
-            change=typed_into(
-                "[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
-                "[unchecked(draw_order)(m, rng)] * epochs",
-            ),
-        ),
-        Mistake(
-            name="orders-seeded-by-the-epoch",
-            seen="open-mmlab/mmagic pull request 815: manual_seed(epoch), for epoch + seed",
-            change=typed_into(
-                "[unchecked(draw_order)(m, rng) for _ in range(epochs)]",
-                "[unchecked(draw_order)(m, np.random.default_rng(t)) for t in range(epochs)]",
-            ),
-        ),
-        Mistake(
-            name="torch-draws-with-replacement",
-            why="randint for randperm: some examples twice, others never",
-            change=typed_into_torch(
-                "torch.randperm(m, generator=generator)",
-                "torch.randint(m, (m,), generator=generator)",
-            ),
-        ),
-    ),
 )
 
 TWINS = (CUT, ORDERS)

@@ -15,12 +15,10 @@ from parity_tests.compare.bridge import to_torch
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizer_gauges import average_bounds
 from parity_tests.drawing import betas, draw
-from parity_tests.rows import Case, FunctionTwin, Mistake, Relation, Values, evaluate, typed_mistake
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
-
-typed = partial(typed_mistake, "scratch.moving_averages")
-typed_in_torch = partial(typed_mistake, "torch_ref.moving_averages")
 
 TAUGHT = 'Course 2, week 2, "Exponentially weighted averages"'
 UNDERSTOOD = 'Course 2, week 2, "Understanding exponentially weighted averages"'
@@ -138,21 +136,7 @@ def moves_along(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
 
 
 TYPED_AVERAGE = (
-    typed("average-corrected-by-a-square", "ufal/npfl114 pull request 79",
-          "np.arange(1, len(x) + 1)", "np.full(len(x), 2)"),
-    typed("average-multiplied-by-the-correction", "karpathy/convnetjs pull request 70",
-          "v /= -np.expm1(exponents)", "v *= -np.expm1(exponents)"),
-    typed("average-weighs-the-past-by-1-minus-beta",
-          "marin-community/levanter pull request 883; eriklindernoren/PyTorch-YOLOv3 "
-          "issue 230", "x.dtype.type(1 - wide)", "x.dtype.type(wide)"),
-    typed("average-counts-in-16-bits", "the count wraps after 32,767 values",
-          "np.arange(1, len(x) + 1)", "np.arange(1, len(x) + 1).astype(np.int16)"),
-    typed_in_torch("torch-lerp-by-beta", "lerp's weight is that of the new value",
-          "torch.lerp(last, x_t, 1 - beta)", "torch.lerp(last, x_t, beta)"),
-    typed_in_torch("torch-corrects-from-0", "t counts the values seen, from 1",
-          "torch.arange(1, len(x) + 1, dtype=torch.float64",
-          "torch.arange(0, len(x), dtype=torch.float64"),
-)  # fmt: skip
+    )  # fmt: skip
 
 AVERAGE = FunctionTwin(
     name="moving-average",
@@ -277,9 +261,7 @@ def weight_calls(beta: float, n: int) -> Iterator[Any]:
 
 
 TYPED_WEIGHTS = (
-    typed_in_torch("torch-weights-from-the-second", "the weight of the present is 1 - beta",
-          "torch.arange(n, dtype=torch.float64)", "torch.arange(1, n + 1, dtype=torch.float64)"),
-)  # fmt: skip
+    )  # fmt: skip
 
 WEIGHTS = FunctionTwin(
     name="weights_of_average",
@@ -334,10 +316,7 @@ WINDOW = FunctionTwin(
 )
 
 TYPED_TEMPERATURES = (
-    typed_in_torch("torch-year-begins-a-day-early", "the first day is 1, New Year",
-          "torch.arange(1, len(noise) + 1, dtype=noise.dtype",
-          "torch.arange(0, len(noise), dtype=noise.dtype"),
-)  # fmt: skip
+    )  # fmt: skip
 
 TEMPERATURES = FunctionTwin(
     name="temperatures",

@@ -15,6 +15,7 @@ from parity_tests.compare.budgets import FLOAT32_NETWORK, FORWARD, GRADIENT
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import betas, examples
+from parity_tests.mistakes import Values
 from parity_tests.networks import (
     CASES,
     DIFFERENTIABLE,
@@ -40,13 +41,10 @@ from parity_tests.networks import (
 )
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
     Relation,
-    Values,
 )
 from scratch import network as ours
 from scratch.batch_norm import BatchNorm
@@ -55,9 +53,6 @@ from scratch.network import Network
 from scratch.parameters import Parameters
 from torch_ref import network as theirs
 
-typed_into, typed_into_torch = (
-    partial(Change, f"{side}.network") for side in ("scratch", "torch_ref")
-)
 Honest = Callable[..., Values]
 
 IN_DEPTH = 'Course 1, week 4, "Forward and backward propagation"; torch.nn.Sequential'
@@ -246,51 +241,6 @@ NETWORK = PairTwin(
             name="a NaN inside is a NaN outside",
             holds=partial(passes_nan_on, "network", "output"),
             broken_by=partial(swallowed, "output"),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            name="A2-above-0-of-the-wrong-layer",
-            seen="unda-ml/unda issue 1: the data of a layer before",
-            # where the shapes fit: elsewhere NumPy itself would notice
-            change=typed_into(
-                '(dA, cache.activation[l - 1])["Z"]',
-                "(\n            dA,\n            cache.activation[\n"
-                "                l - 2 if cache.activation[l - 2][0].shape == dA.shape else l - 1\n"
-                '            ],\n        )["Z"]',
-            ),
-        ),
-        Mistake(
-            name="dropout-forgotten-on-the-way-back",
-            seen="rohitg00/ai-engineering-from-scratch pull request 17, its review",
-            change=typed_into('dA = unchecked(dropout_backward)(dA, dropout_cache)["A"]', "pass"),
-        ),
-        Mistake(
-            name="W not transposed where it is square",
-            why="shapes fit, so nothing but numbers can tell",
-            change=Change(
-                "scratch.linear",
-                '"A_prev": W',
-                '"A_prev": W @ dZ if len(W) == W.shape[1] else W',
-            ),
-        ),
-        Mistake(
-            name="a rectifier that swallows NaN",
-            seen="numpy.fmax, which takes the number where one of two is NaN",
-            change=Change("scratch.activations", "np.maximum(Z, 0)", "np.fmax(Z, 0)"),
-        ),
-        Mistake(
-            name="the activation of the hidden layers at the output",
-            change=typed_into_torch(
-                "self.activation = ACTIVATIONS[output]()", "self.activation = ACTIVATIONS[hidden]()"
-            ),
-        ),
-        Mistake(
-            name="masks by their place, counted from the output",
-            change=typed_into_torch(
-                "return dict(zip(names, layers, strict=True))",
-                "return dict(zip(names[::-1], layers, strict=True))",
-            ),
         ),
     ),
 )
@@ -503,69 +453,6 @@ LEARNING = FunctionTwin(
             at={"layer_sizes": (4, 6, 3), "epsilon": 1e-30},
         ),
     ),
-    mistakes=(
-        Mistake(
-            name="1/m-missing-before-the-penalty",
-            seen="stephencwelch/Neural-Networks-Demystified issue 15: the derivatives of video 7",
-            change=typed_into(
-                "unchecked(cost.backward)(1.0, cost_cache)",
-                "unchecked(cost.backward)(float(X.shape[1]), cost_cache)",
-            ),
-        ),
-        Mistake(
-            name="either-L1-or-L2",
-            seen="deeplearning4j/deeplearning4j issue 327 (a)",
-            change=typed_into(
-                "    if l1:\n        J = J +", "    if l1 and not l2:\n        J = J +"
-            ),
-        ),
-        Mistake(
-            name="penalty-over-the-mini-batch",
-            seen="jfkirk/tensorrec issue 30; scikit-learn issue 10477, for MLPClassifier",
-            change=typed_into("m = X.shape[1] if m is None else m", "m = X.shape[1]"),
-        ),
-        Mistake(
-            name="W of a step not transposed where it is square",
-            change=Change(
-                "scratch._step",
-                "dA = np.matmul(layer.",
-                "W = layer.W\n                dA = W @ dZ if len(W) == W.shape[1] else "
-                "np.matmul(layer.",
-            ),
-        ),
-        Mistake(
-            name="a step's L1 moves zeros",
-            change=Change("scratch._step", "np.sign(W)", "np.where(W >= 0, 1, -1)"),
-        ),
-        Mistake(
-            name="torch's running averages moved by looking at the cost",
-            seen="torch.nn.BatchNorm1d, which moves them in every pass of its mode of training",
-            change=typed_into_torch("one.copy_(buffers[name])", "pass"),
-        ),
-        Mistake(
-            name="torch's module left in the mode of training",
-            seen="pytorch/pytorch, module.train() without the eval() it came with",
-            change=typed_into_torch("part.training = trained", "pass"),
-        ),
-        Mistake(
-            name="torch's masks left hanging on its layers",
-            change=typed_into_torch(
-                "layers.values():\n            layer.mask = None", "():\n            pass"
-            ),
-        ),
-        Mistake(
-            name="torch's own draw where no mask is handed in",
-            change=typed_into_torch("layer.training = masks is not None", "layer.training = True"),
-        ),
-        Mistake(
-            name="torch's penalty over the mini-batch",
-            change=typed_into_torch("m=len(X) if m is None else m", "m=len(X)"),
-        ),
-        Mistake(
-            name="torch's hooks left on its layers",
-            change=typed_into_torch("            hook.remove()", "            pass"),
-        ),
-    ),
 )
 
 
@@ -585,7 +472,6 @@ IN_FLOAT32 = replace(
     weight=0.5,
     calls=None,
     relations=(),
-    mistakes=(),
 )
 
 
@@ -666,28 +552,6 @@ PREDICTION = FunctionTwin(
             name="a NaN inside is a NaN in the outputs",
             holds=partial(passes_nan_on, "prediction", "outputs"),
             broken_by=partial(swallowed, "outputs"),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            name="batch-statistics-at-prediction",
-            seen="codertimo/BERT-pytorch issue 92: evaluation in the mode of training",
-            change=typed_into(
-                "Z = unchecked(batch_norm_predict)(\n"
-                '                parameters[f"W{l}"] @ A, *scale, *averages, choices.epsilon\n'
-                "            )",
-                "Z, _ = unchecked(batch_norm_forward)(\n"
-                '                parameters[f"W{l}"] @ A, *scale, choices.epsilon\n'
-                "            )",
-            ),
-        ),
-        Mistake(
-            name="torch's module predicts in the mode of training",
-            change=typed_into_torch("mode(module, training=False)", "mode(module, training=True)"),
-        ),
-        Mistake(
-            name="torch's module left in the mode of prediction",
-            change=typed_into_torch("part.training = trained", "pass"),
         ),
     ),
 )

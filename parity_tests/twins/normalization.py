@@ -13,12 +13,10 @@ from hypothesis import strategies as st
 from parity_tests.compare.bridge import columns, rows, to_torch
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import KINDS, draw, examples
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values, evaluate
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from scratch import normalization as ours
 from torch_ref import normalization as theirs
-
-typed_into = partial(Change, "scratch.normalization")
-typed_into_torch = partial(Change, "torch_ref.normalization")
 
 SOURCE = 'Course 2, week 1, "Normalizing inputs"; '
 
@@ -261,40 +259,6 @@ TWINS = (
                 },
             ),
         ),
-        mistakes=(
-            Mistake(
-                name="variance-over-m-minus-1",
-                seen="El3ssar/ResDAG issue 247: data.std with torch's default",
-                change=typed_into(
-                    "np.square(deviations - remainder).mean(axis=1, keepdims=True)",
-                    "np.square(deviations - remainder).sum(axis=1, keepdims=True)"
-                    " / max(1, X.shape[1] - 1)",
-                ),
-            ),
-            Mistake(
-                name="constant-feature-blown-up",
-                seen="scikit-learn issues 3722 and 17794: 14.62 a thousand times",
-                change=typed_into(
-                    "np.where(constant, first, X.mean(axis=1, keepdims=True))",
-                    "X.mean(axis=1, keepdims=True)",
-                ),
-            ),
-            Mistake(
-                name="variance-by-one-pass",
-                seen="k2-fsa/sherpa-onnx pull request 3857",
-                change=typed_into(
-                    "np.square(deviations - remainder).mean(axis=1, keepdims=True)",
-                    "np.square(X).mean(axis=1, keepdims=True) - np.square(mean)",
-                ),
-            ),
-            Mistake(
-                name="torch-variance-over-m-minus-1",
-                seen="El3ssar/ResDAG issue 247: data.std with torch's default",
-                change=typed_into_torch(
-                    "torch.var_mean(X, dim=0, correction=0)", "torch.var_mean(X, dim=0)"
-                ),
-            ),
-        ),
     ),
     FunctionTwin(
         name="normalization-over-sigma",
@@ -326,52 +290,6 @@ TWINS = (
                 why="the variance becomes 1 / sigma^2, not 1",
                 values=over_the_variance,
                 margin=0.3,
-            ),
-            Mistake(
-                name="divided-by-the-variance",
-                seen="mbadry1/DeepLearning.ai-Summary issue 183",
-                change=typed_into(
-                    "return np.sqrt(np.where(variance > 0, variance, variance.dtype.type(1)))",
-                    "return np.where(variance > 0, variance, variance.dtype.type(1))",
-                ),
-            ),
-            Mistake(
-                name="normalized-by-its-own-statistics",
-                seen="NetManAIOps/OmniAnomaly issue 39: a scaler for each of the two sets",
-                change=typed_into(
-                    "return (X - statistics.mean) / _scale(statistics)",
-                    "return (X - fit(X).mean) / _scale(fit(X))",
-                ),
-            ),
-            Mistake(
-                name="constant-feature-over-0",
-                seen="ai2cm/fv3net pull request 639; numaproj/numalogic pull request 153",
-                change=typed_into(
-                    "np.where(variance > 0, variance, variance.dtype.type(1))", "variance"
-                ),
-            ),
-            Mistake(
-                name="constant-feature-not-centred",
-                seen="elixir-nx/scholar pull request 363",
-                change=typed_into(
-                    "(X - statistics.mean) /",
-                    "(X - np.where(statistics.variance > 0, statistics.mean, 0).astype(X.dtype)) /",
-                ),
-            ),
-            Mistake(
-                name="normalization-promotes-float32",
-                seen="mistralai/mistral-common issue 316; librosa/librosa issue 580",
-                change=typed_into(
-                    "(X - statistics.mean) / _scale(statistics)",
-                    "(X - statistics.mean) / _scale(statistics).astype(np.float64)",
-                ),
-            ),
-            Mistake(
-                name="torch-constant-feature-to-nothing",
-                why="a variance of 0 clamped to a small number is no 1: what differs explodes",
-                change=typed_into_torch(
-                    "variance.where(variance > 0, 1.0).sqrt()", "variance.clamp_min(1e-12).sqrt()"
-                ),
             ),
         ),
     ),

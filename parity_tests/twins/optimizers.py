@@ -16,13 +16,11 @@ from parity_tests.compare.optimizer_gauges import (
     rmsprop_gauges,
 )
 from parity_tests.drawing import betas
+from parity_tests.mistakes import Mistake
 from parity_tests.rows import (
-    Change,
     FunctionTwin,
-    Mistake,
     OptimizerTwin,
     Relation,
-    typed_mistake,
 )
 from parity_tests.walks import (
     CASES,
@@ -57,9 +55,6 @@ from scratch import optimizers as ours
 from scratch.optimizers import Adam, GradientDescent, Momentum, RMSprop
 from torch_ref import optimizers as theirs
 
-typed = partial(typed_mistake, "scratch.optimizers")
-typed_in_torch = partial(typed_mistake, "torch_ref.optimizers")
-
 
 def rule(name: str, make: Any, gauges: Any) -> dict[str, Any]:
     """Return what the rows of a rule share."""
@@ -84,37 +79,12 @@ GRADIENT_DESCENT = OptimizerTwin(
     cases=CASES,
     edges=EDGES,
     relations=relations("gradient_descent", adapts=False),
-    mistakes=(
-        Mistake(
-            name="index-of-the-block-not-moved-on",
-            seen="NanoComp/meep pull request 122: each chunk is written to the same piece",
-            change=Change(
-                "scratch._blocks",
-                "vector[start : start + BLOCK]",
-                "vector[: min(BLOCK, size - start)]",
-            ),
-        ),
-    ),
 )
 
 TAUGHT = 'Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD'
 
 TYPED_MOMENTUM = (
-    typed("momentum-not-dampened-on-the-first-step",
-          "pytorch/pytorch pull request 152833; ml-explore/mlx pull request 473",
-          "move(v, g, self.beta, work)  # v = beta v",
-          "move(v, g, self.beta if v.any() else 0.0, work)  # v = beta v"),
-    typed("momentum-forgotten-at-each-step", "kozistr/pytorch_optimizer pull request 516",
-          "        _meet(parameters, gradients, state, MomentumState)\n",
-          "        _meet(parameters, gradients, state, MomentumState)\n"
-          "        state.v[:] = 0\n"),
-    typed_in_torch("torch-momentum-at-the-whole-rate",
-          "the factor 1 - beta does not reach the learning rate", "lr=learning_rate * factor",
-          "lr=learning_rate"),
-    typed_in_torch("torch-velocity-is-the-buffer",
-          "the buffer is 1 / (1 - beta) times the course's v",
-          '"momentum_buffer", "velocity_factor")', '"momentum_buffer")'),
-)  # fmt: skip
+    )  # fmt: skip
 
 MOMENTUM = OptimizerTwin(
     name="momentum",
@@ -168,12 +138,7 @@ MOMENTUM = OptimizerTwin(
 )
 
 TYPED_MOMENTUM_WITHOUT_AVERAGING = (
-    typed("momentum-dampened-by-default", "intel/analytics-zoo issue 1038; torch/optim issue 163",
-          "v += g  # v = beta v + g", "v += (1 - self.beta) * g"),
-    typed("momentum-on-the-gradient-for-the-velocity", "ooples/AiDotNet issue 2008: v never decays",
-          "                v *= self.beta\n                v += g  # v = beta v + g",
-          "                v += self.beta * g"),
-)  # fmt: skip
+    )  # fmt: skip
 
 MOMENTUM_WITHOUT_AVERAGING = OptimizerTwin(
     name="momentum-without-averaging",
@@ -222,14 +187,7 @@ MOMENTUM_WITHOUT_AVERAGING = OptimizerTwin(
 
 
 TYPED_RMSPROP = (
-    typed("epsilon-inside-the-root", "pytorch/pytorch issue 23796; keras-team/keras issue 435",
-          "_root(s, 1.0, self.epsilon, self.epsilon_inside_root, work)",
-          "_root(s, 1.0, self.epsilon, True, work)"),
-    typed("optimizer-promotes-float32", "google/flax issue 924",
-          "value if isinstance(value, bool) else float(value))", "value)"),
-    typed_in_torch("torch-alpha-of-the-present", "torch's alpha weighs the past",
-          "alpha=beta, eps=epsilon", "alpha=1 - beta, eps=epsilon"),
-)  # fmt: skip
+    )  # fmt: skip
 
 RMSPROP_TWIN = OptimizerTwin(
     name="rmsprop",
@@ -282,11 +240,7 @@ RMSPROP_TWIN = OptimizerTwin(
 )
 
 TYPED_RMSPROP_INSIDE = (
-    typed_in_torch("torch-rmsprop-has-its-epsilon-outside", "the form that torch has already",
-          's.add(group["eps"]).rsqrt()', 's.sqrt().add(group["eps"]).reciprocal()'),
-    typed_in_torch("torch-rmsprop-averages-gradients", "s is the average of squares",
-          's.lerp_(g.square(), 1 - group["alpha"])', 's.lerp_(g.abs(), 1 - group["alpha"])'),
-)  # fmt: skip
+    )  # fmt: skip
 
 RMSPROP_INSIDE = OptimizerTwin(
     name="rmsprop-epsilon-inside",
@@ -321,51 +275,7 @@ ADAM_CASES = {
     "steps_taken": st.just(0) | st.integers(0, 2**40),
 }
 TYPED_ADAM = (
-    typed("adam-without-the-power-t", "eriklindernoren/ML-From-Scratch issue 35",
-          "1 - self.beta1**t if", "1 - self.beta1 if"),
-    typed("adam-squares-for-the-power-t",
-          "ufal/npfl114 pull request 79: (1 - beta^2) for (1 - beta_2^t)", "1 - self.beta2**t if",
-          "1 - self.beta2**2 if"),
-    typed("adam-without-correction", "oxiglade/mlx-rs issue 301; BVLC/caffe issue 4224",
-          "        correction_v = 1 - self.beta1**t if self.bias_correction else 1.0\n"
-          "        correction_s = 1 - self.beta2**t if self.bias_correction else 1.0\n",
-          "        correction_v = correction_s = 1.0\n"),
-    typed("adam-multiplies-by-the-correction", "karpathy/convnetjs pull requests 70 and 107",
-          "np.divide(s, correction, out=work)", "np.multiply(s, correction, out=work)"),
-    typed("adam-corrects-v-in-place", "frgfm/holocron issue 1: the correction accumulates",
-          "            np.divide(v, work, out=work)\n"
-          "            work *= self.learning_rate / correction_v\n",
-          "            v /= correction_v\n"
-          "            np.divide(v, work, out=work)\n"
-          "            work *= self.learning_rate\n"),
-    typed("adam-epsilon-hat", "tensorflow/tensorflow issues 9047 and 35102",
-          "    if not inside:\n        work += epsilon\n",
-          "    if not inside:\n        work += epsilon / correction**0.5\n"),
-    typed("epsilon-added-to-the-parameter",
-          "d2l-ai/d2l-en pull request 2691: Adam and Yogi of the TensorFlow tabs",
-          "            theta -= work  # theta = theta - alpha v_hat",
-          "            work -= self.epsilon\n"
-          "            theta -= work  # theta = theta - alpha v_hat"),
-    typed("adam-squares-the-second-moment", "torch/optim pull request 48: pow(v, 2) for sqrt(v)",
-          "    np.sqrt(work, out=work)\n", "    np.square(work, out=work)\n"),
-    typed("adam-counts-a-step-for-each-tensor",
-          "flashlight/flashlight issue 143; clab/dynet issue 77; DiffSharp/DiffSharp "
-          "issue 292", "            move(v, g, self.beta1, work)",
-          "            state.t[()] += 1\n            move(v, g, self.beta1, work)"),
-    typed("adam-with-beta2-of-0.99", "karpathy/convnetjs pull request 70", "beta2: float = 0.999",
-          "beta2: float = 0.99"),
-    typed("adam-counts-in-16-bits", "the count wraps after 32,767 steps",
-          "t=np.zeros((), np.int64)", "t=np.zeros((), np.int16)"),
-    typed("adam-counts-in-32-bits", "the count wraps after 2,147,483,647 steps",
-          "t=np.zeros((), np.int64)", "t=np.zeros((), np.int32)"),
-    typed("adam-counts-in-float32", "2**24 + 1 is no float32: the count stands still",
-          "t = int(state.t)", "t = state.t[()] = int(np.float32(state.t))"),
-    typed_in_torch("torch-betas-swapped", "the betas go by their place", '"betas": (beta1, beta2)',
-          '"betas": (beta2, beta1)'),
-    typed_in_torch("torch-moments-swapped", "exp_avg is v, exp_avg_sq is s",
-          '"v": _vector(optimizer, "exp_avg"), "s": _vector(optimizer, "exp_avg_sq")',
-          '"v": _vector(optimizer, "exp_avg_sq"), "s": _vector(optimizer, "exp_avg")'),
-)  # fmt: skip
+    )  # fmt: skip
 
 ADAM_TWIN = OptimizerTwin(
     name="adam",
@@ -466,9 +376,7 @@ MOVES_ALONG = replace(
 )
 
 TYPED_ADAM_INSIDE = (
-    typed_in_torch("torch-corrects-a-step-late", "t counts the step that is taken",
-          "beta2 ** t.item()) if", "beta2 ** (t.item() + 1)) if"),
-)  # fmt: skip
+    )  # fmt: skip
 
 ADAM_INSIDE = OptimizerTwin(
     name="adam-epsilon-inside",
@@ -508,10 +416,7 @@ ADAM_INSIDE = OptimizerTwin(
 )
 
 TYPED_ADAM_UNCORRECTED = (
-    typed_in_torch("torch-corrects-without-being-asked", "s is corrected where v is not",
-          's_hat = s / (1 - beta2 ** t.item()) if group["correct"] else s',
-          "s_hat = s / (1 - beta2 ** t.item())"),
-)  # fmt: skip
+    )  # fmt: skip
 
 ADAM_UNCORRECTED = OptimizerTwin(
     name="adam-without-correction",
@@ -545,11 +450,7 @@ ADAM_UNCORRECTED = OptimizerTwin(
 # --- down a surface -------------------------------------------------------------------------------
 
 TYPED_MINIMIZE = (
-    typed("path-of-the-same-array", "every point of the path is theta as it is at the end",
-          "path[step] = parameters.theta", "path[:] = parameters.theta"),
-    typed_in_torch("torch-path-without-its-start", "the path begins where the first step ends",
-          "optimizer([theta]), [start.detach().clone()]", "optimizer([theta]), []"),
-)  # fmt: skip
+    )  # fmt: skip
 
 MINIMIZE = FunctionTwin(
     name="minimize",

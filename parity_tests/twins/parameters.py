@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,14 +14,13 @@ from hypothesis import strategies as st
 from parity_tests.compare.bridge import twin, unload
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import LAYOUTS
+from parity_tests.mistakes import Values
 from parity_tests.networks import draw_network, layer_sizes
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Values
+from parity_tests.rows import Case, FunctionTwin
 from scratch import parameters as ours
 from scratch.network import Network
 from scratch.parameters import Parameters
 from torch_ref import parameters as theirs
-
-typed_into = partial(Change, "scratch.parameters")
 
 CHECKING = 'Course 2, week 1, "Gradient checking"; torch.nn.utils.parameters_to_vector'
 
@@ -90,33 +88,6 @@ VECTORS = FunctionTwin(
     weight=0.5,
     calls=vector_calls,
     overwrites={"torch_ref.parameters.from_vector": frozenset({"module"})},
-    mistakes=(
-        Mistake(
-            name="vector-shares-its-memory",
-            seen="pytorch/pytorch issue 34765: what looks like a copy keeps being updated",
-            change=typed_into(
-                "_restore(vector.copy(), like.shapes)", "_restore(vector, like.shapes)"
-            ),
-        ),
-        Mistake(
-            name="theta handed out",
-            seen="numpy, whose views look like copies",
-            change=typed_into("return parameters.theta.copy()", "return parameters.theta"),
-        ),
-        Mistake(
-            name="torch's vector shares its memory",
-            seen="torch.nn.utils.vector_to_parameters, which takes views of the vector",
-            change=Change("torch_ref.parameters", "vector.clone(), module", "vector, module"),
-        ),
-        Mistake(
-            name="torch's vector from the last layer on",
-            change=Change(
-                "torch_ref.parameters",
-                "parameters_to_vector(module.parameters()).detach().clone()",
-                "parameters_to_vector(reversed([*module.parameters()])).detach()",
-            ),
-        ),
-    ),
 )
 
 
@@ -196,43 +167,6 @@ VIEWS = FunctionTwin(
         "in columns": {"layout": "in columns"},
     },
     weight=0.5,
-    mistakes=(
-        Mistake(
-            name="theta-column-by-column",
-            seen="tuwien-musicir/rp_extract issue 16; keras-team/keras issue 13830: MATLAB's order",
-            change=typed_into(
-                "[array.ravel() for array in arrays.values()]",
-                '[array.ravel(order="F") for array in arrays.values()]',
-            ),
-        ),
-        Mistake(
-            name="W transposed where it is square",
-            why="the shape is right, so nothing but numbers can tell",
-            change=typed_into(
-                "name: piece.reshape(shape)",
-                'name: piece.reshape(shape, order="F" if shape[0] == shape[-1] else "C")',
-            ),
-        ),
-        Mistake(
-            name="views of a copy",
-            change=typed_into("pieces = np.split(theta,", "pieces = np.split(theta.copy(),"),
-        ),
-        Mistake(
-            name="copy-is-a-reference",
-            seen="pytorch/tutorials pull request 188; zhangj111/astnn issue 8",
-            change=typed_into(
-                "        made = self.zeros_like()\n"
-                "        made.theta[:] = self.theta\n"
-                "        return made\n",
-                "        return self\n",
-            ),
-        ),
-        Mistake(
-            name="copies share their theta",
-            seen="numpy, whose reduce protocol copies nothing by itself",
-            change=typed_into("(self.theta.copy(), self.shapes)", "(self.theta, self.shapes)"),
-        ),
-    ),
 )
 
 TWINS = (VECTORS, VIEWS)

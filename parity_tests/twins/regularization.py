@@ -15,16 +15,14 @@ from parity_tests.compare.bridge import rows, to_numpy, twin, unload
 from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, powers
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.networks import draw_labels, draw_network, layer_sizes
 from parity_tests.rows import (
     Case,
-    Change,
     FunctionTwin,
-    Mistake,
     Pair,
     PairTwin,
     Relation,
-    Values,
     evaluate,
 )
 from scratch import regularization as ours
@@ -35,9 +33,6 @@ from torch_ref import network as their_network
 from torch_ref import regularization as theirs
 from torch_ref.parameters import parameters as their_parameters
 
-typed_into, typed_into_torch = (
-    partial(Change, f"{side}.regularization") for side in ("scratch", "torch_ref")
-)
 TAUGHT = 'Course 2, week 1, "Regularization"'
 
 # --- penalties ------------------------------------------------------------------------------------
@@ -125,61 +120,6 @@ GRADIENT_ROW = FunctionTwin(
     },
     weight=1.2,
     calls=penalty_calls,
-    mistakes=(
-        Mistake(
-            name="l2-gradient-without-its-2",
-            seen="jingtinghuang/CS231n-Spring-2017 issue 3",
-            change=typed_into("gradients[name] = 2 * strength /", "gradients[name] = strength /"),
-        ),
-        Mistake(
-            name="decay-on-biases",
-            seen="ultralytics/yolov3 issue 469; autrainer/autrainer pull request 166",
-            change=typed_into(' if name.startswith("W")', ""),
-        ),
-        Mistake(
-            name="decay-on-batch-norm",
-            seen="LBANN/lbann issue 809; VectorInstitute/mmlearn pull request 2",
-            change=typed_into('if name.startswith("W")', 'if not name.startswith("b")'),
-        ),
-        Mistake(
-            name="torch's sum of norms",
-            change=typed_into_torch("W.square().sum()", "W.norm()"),
-        ),
-        Mistake(
-            name="torch's decay of every parameter",
-            seen="torch.optim, which decays all that it is given",
-            change=typed_into_torch(
-                'in unchecked(parameters)(module).items() if name.startswith("W")}',
-                "in unchecked(parameters)(module).items()}",
-            ),
-        ),
-        Mistake(
-            name="l1-gradient-always-positive",
-            seen="bashardudin/Epita-SCIA-OCVX issue 1",
-            change=typed_into("* np.sign(W)", "* np.abs(np.sign(W))"),
-        ),
-        Mistake(
-            name="sign(0) = 1 under L1",
-            why="a weight of exactly 0 is moved, and never stays there",
-            change=typed_into("* np.sign(W)", "* np.where(W >= 0, 1, -1)"),
-        ),
-        Mistake(
-            name="sign(-0.0) = -1 under L1",
-            why="the sign bit of a zero is no sign",
-            change=typed_into(
-                "* np.sign(W)", "* np.where(W == 0, np.copysign(0.5, W), np.sign(W))"
-            ),
-        ),
-        Mistake(
-            name="torch's L1 over 2m",
-            change=typed_into_torch('"m": 1, "2m": 2', '"m": 2, "2m": 2'),
-        ),
-        Mistake(
-            name="torch's L1 by the root of squares",
-            why="the root has no derivative at 0: NaN",
-            change=typed_into_torch("W.abs().sum()", "W.square().sqrt().sum()"),
-        ),
-    ),
 )
 
 
@@ -244,23 +184,6 @@ WITNESSED = PairTwin(
     },
     weight=0.5,
     smooth=lambda kind="l2", **_: True,
-    mistakes=(
-        Mistake(
-            name="l2-norm-not-squared",
-            seen="ddbourgin/numpy-ml issue 53: the penalty gamma sqrt(beta @ beta)",
-            change=typed_into("np.square(W).sum() for W", "np.sqrt(np.square(W).sum()) for W"),
-        ),
-        Mistake(
-            name="l2-without-1/m",
-            seen="ageron/handson-ml3 issue 118: 1/2 where the text has 1/m",
-            change=typed_into(
-                "np.square(W).sum() for W in weights(parameters).values())\n    return "
-                "parameters.theta.dtype.type(strength / (DENOMINATORS[denominator] * m)",
-                "np.square(W).sum() for W in weights(parameters).values())\n    return "
-                "parameters.theta.dtype.type(strength / DENOMINATORS[denominator]",
-            ),
-        ),
-    ),
 )
 
 
@@ -442,7 +365,6 @@ L2 = FunctionTwin(
             why="weight_decay given for module.parameters() shrinks b too",
             values=lambda **case: shrunk(STRENGTH / case["X"].shape[1], **case, biases=True),
             margin=0.01,
-            change=typed_into_torch('"weight_decay": 0.0', '"weight_decay": strength / m'),
         ),
         Mistake(
             name="AdamW",
@@ -457,7 +379,6 @@ L2 = FunctionTwin(
             why="the 1/m is missing",
             values=partial(shrunk, STRENGTH),
             margin=0.1,
-            change=typed_into_torch('"weight_decay": strength / m', '"weight_decay": strength'),
         ),
         Mistake(
             name="weight_decay=lambda / (2 m)",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 from hypothesis import strategies as st
@@ -11,6 +10,7 @@ from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, MultiStepLR
 
 from parity_tests.drawing import powers
+from parity_tests.mistakes import Mistake
 from parity_tests.rates import (
     ALPHAS,
     COUNTED_FROM_0,
@@ -27,15 +27,10 @@ from parity_tests.rates import (
     step,
 )
 from parity_tests.rows import (
-    Mistake,
     Relation,
-    typed_mistake,
 )
 from scratch import schedules as ours
 from torch_ref import schedules as theirs
-
-typed = partial(typed_mistake, "scratch.schedules")
-typed_in_torch = partial(typed_mistake, "torch_ref.schedules")
 
 
 def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> LRScheduler:
@@ -46,15 +41,7 @@ def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> LRScheduler
 
 
 TYPED_CONSTANT = (
-    typed("counts-in-32-bits",
-          "the count wraps after 2,147,483,647 and is refused, or lends its sign to the rate",
-          'check({"t": self._count}, {"t": t})',
-          't = (t + 2**31) % 2**32 - 2**31\n        check({"t": self._count}, {"t": t})'),
-    typed_in_torch("torch-constant-after-another-schedule",
-          "a second schedule begins at alpha_0 again, not where the first one ended",
-          'group["lr"] = group.get("initial_lr", group["lr"])\n    return ConstantLR',
-          "pass\n    return ConstantLR"),
-)  # fmt: skip
+    )  # fmt: skip
 
 CONSTANT = schedule(
     "constant-rate",
@@ -69,8 +56,7 @@ CONSTANT = schedule(
 )
 
 TYPED_INVERSE_TIME = (
-    typed_in_torch("torch-counts-from-0", COUNTED_FROM_0, "factor(epoch + 1)", "factor(epoch)"),
-)  # fmt: skip
+    )  # fmt: skip
 
 INVERSE_TIME = schedule(
     "inverse-time-decay",
@@ -112,13 +98,7 @@ INVERSE_TIME = schedule(
 )
 
 TYPED_INTERVAL = (
-    typed("interval-decay-without-the-floor",
-          "PaddlePaddle/Paddle pull request 24801: the floor stands where staircase is off",
-          "(t // self.interval)", "(t / self.interval)"),
-    typed_in_torch("torch-interval-without-the-floor",
-          "the rate falls at every epoch, not once an interval", "(t // interval)",
-          "(t / interval)"),
-)  # fmt: skip
+    )  # fmt: skip
 
 INTERVAL = schedule(
     "interval-decay",
@@ -174,12 +154,7 @@ INTERVAL = schedule(
 )
 
 TYPED_EXPONENTIAL = (
-    typed("exponential-decay-a-step-late", "pytorch/pytorch pull request 7889", "self.rate**t",
-          "self.rate ** (t - 1)"),
-    typed_in_torch("torch-exponential-a-step-late", COUNTED_FROM_0,
-          'group.setdefault("initial_lr", group["lr"]) * rate',
-          'group.setdefault("initial_lr", group["lr"])'),
-)  # fmt: skip
+    )  # fmt: skip
 
 EXPONENTIAL = schedule(
     "exponential-decay",
@@ -280,15 +255,7 @@ ROOT = schedule(
 )
 
 TYPED_STAIRCASE = (
-    typed("staircase-a-step-late", "ildoonet/pytorch-gradual-warmup-lr pull request 11",
-          "if t >= start", "if t > start"),
-    typed_in_torch("torch-staircase-of-the-first-step",
-          "the last step that has begun counts, not the first", "in reversed(rates) if",
-          "in rates if"),
-    typed_in_torch("torch-rate-of-the-velocity",
-          "the lr of momentum is the course's times 1 - beta",
-          ' / group.get("velocity_factor", 1.0)', ""),
-)  # fmt: skip
+    )  # fmt: skip
 
 STAIRCASE = schedule(
     "piecewise-constant",
@@ -345,10 +312,7 @@ STAIRCASE = schedule(
 )
 
 TYPED_MANUAL = (
-    typed("first-rate-skipped",
-          "michuanhaohao/reid-strong-baseline issue 190: scheduler.step as an epoch starts",
-          "self.rates[t - 1]", "self.rates[min(t, len(self.rates) - 1)]"),
-)  # fmt: skip
+    )  # fmt: skip
 
 MANUAL = schedule(
     "manual",

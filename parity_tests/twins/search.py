@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from parity_tests.compare.bridge import AS_IT_IS, rows, to_numpy, to_torch
 from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation
 from parity_tests.twins._search_runs import (
     RANGES,
     Ranges,
@@ -29,11 +30,6 @@ from parity_tests.twins._search_runs import (
 )
 from scratch import search as ours
 from torch_ref import search as theirs
-
-typed_into = partial(Change, "scratch.search")
-typed_into_scales = partial(Change, "scratch._scales")
-typed_into_torch = partial(Change, "torch_ref.search")
-typed_into_torch_scales = partial(Change, "torch_ref._scales")
 
 SCALES = 'Course 2, week 3, "Using an appropriate scale to pick hyperparameters"'
 TUNING = 'Course 2, week 3, "Tuning process"; '
@@ -241,45 +237,6 @@ TWINS = (
                 values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)},
                 margin=0.1,
             ),
-            Mistake(
-                name="scale-added-to-the-wrong-end",
-                seen="mbadry1/DeepLearning.ai-Summary pull request 22: one end for the other",
-                change=typed_into_scales("start + u * (stop - start)", "stop + u * (stop - start)"),
-            ),
-            Mistake(
-                name="natural-logarithm-on-one-side",
-                seen="wandb/wandb issue 507; microsoft/nni pull request 395",
-                change=typed_into_scales("return np.power(10, places)", "return np.exp(places)"),
-            ),
-            Mistake(
-                name="log-uniform-drawn-uniformly",
-                seen="e-sensing/sits pull request 998",
-                change=typed_into_scales(
-                    '        """Return log10(values)."""\n        return np.log10(values)\n\n'
-                    "    def from_axis(self, places: Array) -> Array:\n"
-                    '        """Return 10^places."""\n        return np.power(10, places)\n',
-                    '        """Return log10(values)."""\n        return values\n\n'
-                    "    def from_axis(self, places: Array) -> Array:\n"
-                    '        """Return 10^places."""\n        return places\n',
-                ),
-            ),
-            Mistake(
-                name="torch-beta-itself-on-a-log-scale",
-                beside=True,
-                why="without 1 - x on either side the transform is that of a learning rate",
-                change=typed_into_torch_scales(
-                    "[AffineTransform(0, -1), ExpTransform(), AffineTransform(1, -1)]",
-                    "[ExpTransform()]",
-                ),
-            ),
-            Mistake(
-                name="torch-last-whole-number-never-drawn",
-                why="high - low counts one too few",
-                change=typed_into_torch_scales(
-                    "u.new_tensor(self.high - self.low + 1)",
-                    "u.new_tensor(max(1, self.high - self.low))",
-                ),
-            ),
         ),
     ),
     FunctionTwin(
@@ -336,36 +293,6 @@ TWINS = (
                 },
             ),
         ),
-        mistakes=(
-            Mistake(
-                name="lowest-of-costs-with-NaN",
-                seen="hyperopt/hyperopt issue 662; keras-team/keras-tuner issue 656",
-                change=typed_into(
-                    "sorted((one for one in trials if not math.isnan(one.cost)), "
-                    "key=lambda one: one.cost)",
-                    "sorted(trials, key=lambda one: one.cost)",
-                ),
-            ),
-            Mistake(
-                name="torch-argmin-of-costs-with-NaN",
-                why="torch.argmin takes NaN for the smallest, and any of equals",
-                change=typed_into_torch(
-                    "trials[int(costs.argsort(stable=True)[0])]", "trials[int(costs.argmin())]"
-                ),
-            ),
-            Mistake(
-                name="torch-first-name-fastest",
-                why='indexing="xy" meshes the first two axes the other way round',
-                change=typed_into_torch('indexing="ij"', 'indexing="xy"'),
-            ),
-            Mistake(
-                name="torch-halfway-between-the-values",
-                why="between 1e-4 and 1e-2 halfway is 1e-3 on the axis, 5e-3 off it",
-                change=typed_into_torch_scales(
-                    "self.transform(self.transform.inv(ends).mean())", "ends.mean()"
-                ),
-            ),
-        ),
     ),
     FunctionTwin(
         name="panda",
@@ -397,23 +324,6 @@ TWINS = (
                     "kept": np.diff([math.inf, *costs]) < 0,
                 },
                 at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)},
-            ),
-        ),
-        mistakes=(
-            Mistake(
-                name="state-of-a-round-not-copied",
-                seen="zhangj111/astnn issue 8: a shallow copy",
-                change=typed_into(
-                    "train_for(copy.deepcopy(result.state), dict(candidate))",
-                    "train_for(result.state, dict(candidate))",
-                ),
-            ),
-            Mistake(
-                name="torch-state-of-a-round-not-copied",
-                why="state_dict holds the module's own tensors, which the round overwrites",
-                change=typed_into_torch(
-                    "copy.deepcopy(one.state_dict()) for one", "one.state_dict() for one"
-                ),
             ),
         ),
     ),

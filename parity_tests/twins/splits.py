@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,10 @@ from hypothesis import strategies as st
 
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, kinds, widths
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation
 from scratch import splits as ours
 from torch_ref import splits as theirs
-
-typed_into = partial(Change, "scratch.splits")
-typed_into_torch = partial(Change, "torch_ref.splits")
 
 SOURCE = 'Course 2, week 1, "Train / dev / test sets"; '
 
@@ -201,26 +198,6 @@ TWINS = (
                 values=by_random_split,
                 margin=0.1,
             ),
-            Mistake(
-                name="examples-lost-by-rounding",
-                seen="scikit-learn issue 7877: 400 and 100 of 1000",
-                change=typed_into("by_rest[: m - sum(counts)]", "by_rest[:0]"),
-            ),
-            Mistake(
-                name="torch-rests-with-their-round-off",
-                why="of equal rests the one whose last digit is larger would win, not the first",
-                change=typed_into_torch(
-                    "(quotas - counts).round(decimals=9).argsort", "(quotas - counts).argsort"
-                ),
-            ),
-            Mistake(
-                name="torch-equal-rests-in-any-order",
-                why="argsort promises no order of equals unless it is stable",
-                change=typed_into_torch(
-                    "round(decimals=9).argsort(descending=True, stable=True)",
-                    "round(decimals=9).flip(0).argsort(descending=True, stable=True)",
-                ),
-            ),
         ),
     ),
     FunctionTwin(
@@ -277,34 +254,6 @@ TWINS = (
                 why="train has every class, dev and test have what is left in the order given",
                 values=second_cut_plain,
                 margin=0.1,
-                change=typed_into(
-                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
-                    "    rest = np.flatnonzero(part_of)\n"
-                    "    part_of[rest] = np.repeat(np.arange(1, len(wanted)), wanted[1:])\n"
-                    "    return tuple(order[part_of == part] for part in range(len(wanted)))",
-                ),
-            ),
-            Mistake(
-                name="what-is-left-of-each-class-to-the-first-part",
-                seen="scikit-learn issue 14673: folds of 15 and of 10",
-                change=typed_into(
-                    'row[np.argsort(-lacking, kind="stable")[: count - row.sum()]] += 1',
-                    "row[: count - row.sum()] += 1",
-                ),
-            ),
-            Mistake(
-                name="stratified-by-one-row-of-the-labels",
-                seen="scikit-learn issue 8670: binarized labels",
-                change=typed_into(
-                    "np.unique(Y, axis=1, return_inverse", "np.unique(Y[:1], axis=1, return_inverse"
-                ),
-            ),
-            Mistake(
-                name="torch-labels-not-in-the-order",
-                why="classes stand in the order of the data, the parts in that of the order",
-                change=typed_into_torch(
-                    "in_order = classes[order.cpu().long()]", "in_order = classes.clone()"
-                ),
             ),
         ),
     ),
@@ -320,23 +269,6 @@ TWINS = (
         draw=draw_folds,
         cases={"m": st.integers(2, 100), "k": st.integers(2, 12), "whole": whole},
         edges={"leaving one out": {"m": 5, "k": 5}, "folds of 2, 1 and 1": {"m": 4, "k": 3}},
-        mistakes=(
-            Mistake(
-                name="held-out-examples-in-the-training-set",
-                seen="scikit-learn pull request 6379: train and test overlap",
-                change=typed_into(
-                    "np.concatenate(folds[:number] + folds[number + 1 :])", "np.concatenate(folds)"
-                ),
-            ),
-            Mistake(
-                name="torch-folds-by-chunk",
-                why="chunk rounds the size up: it makes two folds of four examples, not three",
-                change=typed_into_torch(
-                    "torch.as_tensor(order).clone().tensor_split(k)",
-                    "torch.as_tensor(order).clone().chunk(k)",
-                ),
-            ),
-        ),
     ),
     FunctionTwin(
         name="take",

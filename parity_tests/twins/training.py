@@ -15,7 +15,8 @@ from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.training import Run
-from parity_tests.rows import Case, Change, FunctionTwin, Mistake, Relation, Values, evaluate
+from parity_tests.mistakes import Mistake, Values
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins._training_relations import RELATIONS
 from scratch import training as ours
 from scratch.batch_norm import BatchNorm, running_averages
@@ -25,10 +26,6 @@ from scratch.mini_batches import draw_orders, partition
 from scratch.network import Network, cost_and_gradients
 from scratch.parameters import Parameters
 from torch_ref import training as theirs
-
-typed_into = partial(Change, "scratch.training")
-typed_into_step = partial(Change, "scratch._step")
-typed_into_torch = partial(Change, "torch_ref.training")
 
 SIZES = {"softmax": (4, 8, 3), "sigmoid": (4, 8, 2)}
 
@@ -169,107 +166,6 @@ OVERWRITES = {
     for name in ("train", "training_steps")
 }
 
-_COUNT = 'schedule(number if schedule_per == "iteration" else epoch)'
-_CLIPPED = "overwrite_by_norm(step.gradients.theta, clip_norm, CLIPPING_EPSILON)\n"
-_UPDATED = "                rule.update(parameters, step.gradients, state)\n"
-
-TRAIN_MISTAKES = (
-    Mistake(
-        name="schedule-a-step-ahead",
-        seen="Abe404/segmentation_of_roots_in_soil_with_unet pull request 4",
-        change=typed_into(
-            f"rate = {_COUNT}",
-            'rate = schedule((number if schedule_per == "iteration" else epoch) + 1)',
-        ),
-    ),
-    Mistake(
-        name="decay-by-batches-for-epochs",
-        seen="keras-team/keras issues 2808 and 9938; ludwig-ai/ludwig issue 1044",
-        change=typed_into(f"rate = {_COUNT}", "rate = schedule(number)"),
-    ),
-    Mistake(
-        name="clipped-after-the-update",
-        seen="sanchit-gandhi/seq2seq-speech pull request 7: the updates, not the gradients",
-        change=typed_into(
-            f"{_CLIPPED}{_UPDATED}",
-            f"pass\n{_UPDATED}"
-            "                if clip_norm is not None:\n"
-            f"                    {_CLIPPED}",
-        ),
-    ),
-    Mistake(
-        name="best-restored-only-when-stopped-early",
-        seen="keras-team/keras issue 12511; tensorflow/tensorflow issue 35634",
-        change=typed_into(
-            "        if early_stopping:\n            early_stopping.restore",
-            "        late = best and best.epochs_without_improvement >= early_stopping.patience\n"
-            "        if early_stopping and late:\n"
-            "            early_stopping.restore",
-        ),
-    ),
-    Mistake(
-        name="gradients-not-set-to-zero",
-        seen="pytorch/pytorch issue 47175; tenstorrent/tt-blacksmith pull request 711",
-        change=typed_into_step(
-            "np.add.reduce(dZ, axis=1, keepdims=True, out=layer.db)",
-            "layer.db += dZ.sum(axis=1, keepdims=True)",
-        ),
-    ),
-    Mistake(
-        name="weight-decay-decoupled",
-        seen="lucidrains/lion-pytorch issue 39; pytorch/pytorch pull request 4429, its review",
-        change=typed_into_step("dW += self._l2 * W", "W -= self._l2 * W"),
-    ),
-    Mistake(
-        name="running-averages-bound-anew",
-        seen="raven-ml/raven pull request 19: updates that the model's reference does not see",
-        change=typed_into_step(
-            "            mean[...], variance[...] = _update(\n",
-            "            mean, variance = _update(\n",
-        ),
-    ),
-    Mistake(
-        name="torch-gradients-not-set-to-zero",
-        why="backward adds to .grad: without zero_grad a step goes along all gradients so far",
-        change=typed_into_torch("        optimizer.zero_grad()\n        J, _", "        J, _"),
-    ),
-    Mistake(
-        name="torch-evaluates-in-training-mode",
-        why="without eval() batch norm answers by the moments of the data it is asked about",
-        change=typed_into_torch("mode(module, training=False)", "mode(module, training=True)"),
-    ),
-    Mistake(
-        name="torch-penalty-over-the-mini-batch",
-        why="lambda over the size of the batch: the penalty grows as batches shrink",
-        change=typed_into_torch("l1=l1, l2=l2, m=m)", "l1=l1, l2=l2, m=len(rows))"),
-    ),
-    Mistake(
-        name="torch-schedule-a-step-ahead",
-        why="step() before the first epoch, when the schedule stands at it already",
-        change=typed_into_torch("moves and (number > 1 or schedule.last_epoch > 0)", "moves"),
-    ),
-    Mistake(
-        name="torch-clips-before-the-backward",
-        why="there are no gradients to clip yet, or those of the step before",
-        change=typed_into_torch(
-            "        J.backward()  # type: ignore[no-untyped-call]\n"
-            "        if clip_value is not None:\n"
-            "            clip_by_value(module.parameters(), clip_value)\n",
-            "        if clip_value is not None:\n"
-            "            clip_by_value(module.parameters(), clip_value)\n"
-            "        J.backward()\n",
-        ),
-    ),
-    Mistake(
-        name="torch-restores-the-best-only-when-stopped-early",
-        why="where the epochs end first, the last parameters stay for the best",
-        change=typed_into_torch(
-            "                break\n        if early_stopping:\n            early_stopping.restore",
-            "                early_stopping.restore(best, module)\n                break\n"
-            "        if False:\n            early_stopping.restore",
-        ),
-    ),
-)
 
 TRAIN = FunctionTwin(
     name="train",
@@ -323,7 +219,6 @@ TRAIN = FunctionTwin(
     relations=RELATIONS,
     calls=training_calls,
     overwrites=OVERWRITES,
-    mistakes=TRAIN_MISTAKES,
 )
 
 
@@ -405,28 +300,6 @@ COST_OF_AN_EPOCH = FunctionTwin(
             why="a short last batch, here 2 examples beside 4 and 4, weighs as much as others",
             values=mean_of_means,
             margin=0.01,
-        ),
-        Mistake(
-            name="cost-of-an-epoch-as-mean-of-batch-means",
-            seen="catalyst-team/catalyst issue 799; dnouri/nolearn issue 247",
-            change=typed_into("total += cost * len(batch)", "total += cost * m / len(batches)"),
-        ),
-        Mistake(
-            name="batch-means-over-the-number-of-examples",
-            seen="pytorch/tutorials issue 179",
-            change=typed_into("total += cost * len(batch)", "total += cost"),
-        ),
-        Mistake(
-            name="cost-of-the-last-batch-alone",
-            seen="lucidrains/med-seg-diff-pytorch pull request 17",
-            change=typed_into("total += cost * len(batch)", "total = cost * m"),
-        ),
-        Mistake(
-            name="torch-cost-of-an-epoch-as-mean-of-batch-means",
-            why="the mean of loss.item() over a loader whose last batch is short",
-            change=typed_into_torch(
-                "total += cost * len(batch)", "total += cost * m / len(batches)"
-            ),
         ),
     ),
 )

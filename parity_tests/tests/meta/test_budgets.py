@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from parity_tests.compare.budgets import ALARM, BUDGETS, of_draws
 from parity_tests.compare.functions import assert_no_worse
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import hold_both, verdict
+from parity_tests.compare.measurement import hold_both
 from parity_tests.compare.quantities import Quantity, agree
 
 HOUSE, META = Path(parity_tests.__file__).parent, Path(__file__).parent
@@ -24,45 +24,29 @@ EPS = 2.0**-52
 
 #: the largest bounds that are promised, in eps or as they are.
 PROMISED = {
-    "FORWARD": 16,
-    "GRADIENT": 64,
-    "STEP": 64,
-    "HIDDEN_ROUNDING": 16,
-    "FLOAT32_FLOOR": 4,
-    "FLOAT32_STEP": 4,
-    "FLOAT32_NETWORK": 16,
-    "FINITE_DIFFERENCE": 1e-10,
-    "FLOAT64_DIFFERENCE": 1e-7,
+    **{"FORWARD": 16, "GRADIENT": 64, "STEP": 64, "HIDDEN_ROUNDING": 16},
+    **{"FLOAT32_FLOOR": 4, "FLOAT32_STEP": 4, "FLOAT32_NETWORK": 16},
+    **{"FINITE_DIFFERENCE": 1e-10, "FLOAT64_DIFFERENCE": 1e-7},
 }
 
 
-@pytest.mark.parametrize("name", PROMISED)
-def test_a_bound_is_as_small_as_promised(name):
-    budget = getattr(budgets, name)
-    assert (budget.eps or budget.relative) <= PROMISED[name]
-    assert budget.beside(3.0).eps == 6 + budget.eps
-
-
-def test_budgets_have_reasons_and_names_of_their_own():
+def test_bounds_are_as_small_as_promised_and_have_reasons():
+    for name, bound in PROMISED.items():
+        budget = getattr(budgets, name)
+        assert (budget.eps or budget.relative) <= bound, name
+        assert budget.beside(3.0).eps == 6 + budget.eps
     assert len({one.name for one in BUDGETS}) == len(BUDGETS) >= 10
     for one in BUDGETS:
         assert len(one.reason.split()) >= 5, one.name
         assert (one.eps > 0) != (one.relative > 0), one.name
-    assert {id(one) for one in vars(budgets).values() if isinstance(one, Budget)} == {
-        *map(id, BUDGETS)
-    }
     assert [one.kind for one in (FORWARD, GRADIENT, STEP)] == ["forward", "gradient", "step"]
 
 
 @pytest.mark.parametrize("bound", [np.inf, np.nan, -1.0])
-def test_a_bound_that_binds_nothing_is_refused(bound):
-    for field in ("eps", "relative"):
-        with pytest.raises(
-            ValueError, match=f"expected {field} of 'lie' to be from 0, got {bound}"
-        ):
-            Budget(name="lie", **{field: bound})
-    with pytest.raises(ValueError, match="expected eps of 'float32 floor'"):
-        budgets.FLOAT32_FLOOR.beside(bound - 4)
+@pytest.mark.parametrize("field", ["eps", "relative"])
+def test_a_bound_that_binds_nothing_is_refused(bound, field):
+    with pytest.raises(ValueError, match=f"expected {field} of 'lie' to be from 0, got {bound}"):
+        Budget(name="lie", **{field: bound})
 
 
 def test_a_budget_in_eps_is_the_same_in_every_dtype():
@@ -70,18 +54,11 @@ def test_a_budget_in_eps_is_the_same_in_every_dtype():
     assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
 
 
-def made(source):
-    """Return the lines on which a source makes a Budget."""
-    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    name = lambda one: getattr(one.func, "id", None) or getattr(one.func, "attr", None)  # noqa: E731
-    return [one.lineno for one in calls if name(one) == "Budget"]
-
-
 def test_no_bound_is_made_elsewhere():
     """But for those that are lies."""
-    assert made("x = [parity_tests.Budget(name='a', eps=3)]") == made("Budget(eps=3)") == [1]
     files = [one for one in HOUSE.rglob("*.py") if META not in one.parents]
-    assert {one.name for one in files if made(one.read_text())} == {"budgets.py"}
+    made = {one.name for one in files if re.search(r"\bBudget\(", one.read_text())}
+    assert made == {"budgets.py"}
 
 
 @pytest.mark.parametrize("draws", [100, 60_000])
@@ -94,11 +71,11 @@ def test_statistics_of_draws_fail_as_rarely_as_they_say(draws):
 def test_a_matrix_product_is_gauged_by_its_terms():
     W, A_prev, b = np.array([[3.0, -4.0]]), np.array([[2.0], [1.5]]), np.array([[-0.5]])
     found = linear_gauges({"A_prev": A_prev, "W": W, "b": b}, np.array([[-2.0]]))
-    assert {name: gauge.tolist() for name, gauge in found.items()} == {
-        **{"output": [[12.5]], "A_prev": [[6.0], [8.0]], "W": [[4.0, 3.0]], "b": [[2.0]]}
-    }
+    expected = {"output": [[12.5]], "A_prev": [[6.0], [8.0]], "W": [[4.0, 3.0]], "b": [[2.0]]}
+    assert {name: gauge.tolist() for name, gauge in found.items()} == expected
 
 
+# fmt: off
 #: ours, theirs, gauge, and the error in eps of float64.
 RULER = {
     "over the largest of theirs": ([8.0, 0.5 + 16 * EPS], [8.0, 0.5], None, 2.0),
@@ -107,14 +84,12 @@ RULER = {
     "of either sign": ([-1.0 - 4 * EPS], [-1.0], None, 4.0),
     "none": ([1.0, 0.0], [1.0, 0.0], [1.0, 0.0], 0.0),
     "of nothing": ([1.0, 1e-300], [1.0, 0.0], [1.0, 0.0], np.inf),
-    **{
-        f"{ours} for {theirs}": ([ours, 1.0], [theirs, 1.0], None, np.inf)
-        for ours in (np.nan, np.inf, 1.0)
-        for theirs in (np.nan, np.inf, 1.0)
-        if (ours, theirs) != (1.0, 1.0)
-    },
-    "a gauge of NaN": ([1.0, 1.0], [1.0, 1.0], [1.0, np.nan], np.inf),
+    "of NaN": ([np.nan, 1.0], [1.0, 1.0], None, np.inf),
+    "from NaN": ([1.0, 1.0], [np.nan, 1.0], None, np.inf),
+    "from infinity": ([np.inf, 1.0], [np.inf, 1.0], None, np.inf),
+    "over a gauge of NaN": ([1.0, 1.0], [1.0, 1.0], [1.0, np.nan], np.inf),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("name", RULER)
@@ -128,11 +103,8 @@ def test_the_ruler_names_the_place_and_its_ulps():
     assert (found.place, found.ulp) == ((0, 1), 32)
     single = measure(np.float32([1 + 2.0**-23]), np.float32([1.0]))
     assert (single.error, single.ulp) == (1.0, 1.0)
-
-
-def test_the_wider_truth_is_gauged_by_theirs():
     truth = hold_both(np.array([3.0]), np.array([2.0]), np.array([1.0], np.longdouble))
-    assert (truth.ours.error, truth.theirs.error) == (1 / EPS, 0.5 / EPS)
+    assert (truth.ours.error, truth.theirs.error) == (1 / EPS, 0.5 / EPS)  # over theirs
 
 
 @pytest.mark.parametrize(("gauge", "most"), [(None, 1 / 10), (1.0, 1 / 100), (50.0, 1 / 5000)])
@@ -160,20 +132,3 @@ def test_comparisons_are_recorded_unless_they_drown():
         found = [(one.quantity, one.share > 1, one.kind) for one in LEDGER.entries[begun:]]
     assert found[0] == ("proof", False, "forward")
     assert found[1:] == [("wrong", True, "forward"), ("narrow", True, "step")]
-
-
-@pytest.mark.parametrize(
-    ("third", "blur", "judged"),
-    [
-        (1.25, 0.125, "cannot tell which is wrong"),
-        (1.25, 0.1, "contradicts both"),
-        (1.0, 0.25, "cannot tell which is wrong"),
-        (1.0, 0.2, "contradicts ours"),
-        (1.5, 0.2, "contradicts theirs"),
-        (4.0, 0.2, "contradicts both"),
-    ],
-)
-def test_a_blurred_witness_judges_what_it_sees(third, blur, judged):
-    found = measure(np.array([1.5]), np.array([1.0]))
-    said = verdict(third, blur, found, 64, "a difference")
-    assert said == f"a difference gives {third}: the third witness {judged}"

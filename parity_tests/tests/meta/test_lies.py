@@ -5,14 +5,9 @@ from __future__ import annotations
 import pytest
 
 from parity_tests.compare.budgets import WIDE
-from parity_tests.compare.ledger import LEDGER
 from parity_tests.tests.meta.lies import ENTRIES, HONEST, LIES, PAIRS, WIDE_LIES
 
-
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 @pytest.mark.parametrize("name", HONEST)
@@ -27,11 +22,11 @@ def test_a_lie_is_caught(name, rng):
         tell(rng)
 
 
-@pytest.mark.parametrize(
-    ("name", "entry"),
-    [(n, d) for n in PAIRS for d in ENTRIES if "output" not in d or not n.startswith("gradient")],
-)
-def test_a_wrong_pair_is_caught(name, entry, rng):
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_wrong_pair_is_caught(name, rng):
+    """By every comparison that asks for this part of it."""
     forward, backward, says = PAIRS[name]
-    with pytest.raises(AssertionError, match=says):
-        ENTRIES[entry](forward, backward, rng)
+    for entry, tell in ENTRIES.items():
+        if not ("output" in entry and name.startswith("gradient")):
+            with pytest.raises(AssertionError, match=says):
+                tell(forward, backward)(rng)

@@ -12,13 +12,11 @@ from torch import nn
 
 import parity_tests
 from parity_tests import assert_parity, assert_same_trajectory
-from parity_tests.compare.ledger import LEDGER
-from parity_tests.tests.meta.lies import GD, SGD, backward, batch_norm, draw, forward, shaped
+from parity_tests.tests.meta.lies import GD, NORM, SGD, backward, batch_norm, draw, forward, shaped
 
 X = {"x": np.arange(1.0, 5.0)}
 SWAPPED = X["x"].astype(np.dtype(float).newbyteorder())
 MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
-HALF = np.ones(2, np.float16)
 
 #: modules whose examples are run.
 DOCUMENTED = (
@@ -29,85 +27,43 @@ DOCUMENTED = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
+PRELU = {"theirs": nn.PReLU()}
+# fmt: off
 #: wrong arguments of `assert_parity`, and the message.
 WRONG = {
     "a number for ours": ({"ours": 3}, "ours to be a function, got int"),
-    "an array for theirs": ({"theirs": X["x"]}, "theirs to be a function, got ndarray"),
-    "a number for a backward": ({"backward": 1}, "backward to be a function, got int"),
     "a mapping for gauges": ({"gauges": {}}, "gauges to be a function, got dict"),
     "a list": ({"inputs": [X["x"]]}, "a mapping of names to arrays, got list"),
-    "no inputs": ({"inputs": {}}, "at least one array, got none"),
-    "a number for a name": ({"inputs": {0: X["x"]}}, "names of inputs to be strings, got 0"),
-    "a nested list": ({"inputs": {"x": [1.0]}}, "x to be a NumPy array, got list"),
-    "a tensor": ({"inputs": {"x": torch.ones(2)}}, "a NumPy array, got Tensor"),
     "a mask": ({"inputs": {"x": MASKED}}, "a NumPy array, got MaskedArray"),
-    "integers": (
-        {"inputs": {"x": np.arange(3)}},
-        "got int64: what has no gradient goes into const",
-    ),
-    "float16": ({"inputs": {"x": HALF}}, "x to be float32 or float64, got float16"),
+    "integers": ({"inputs": {"x": np.arange(3)}}, "got int64: what has no gradient goes into con"),
     "foreign bytes": ({"inputs": {"x": SWAPPED}}, "x in the byte order of this machine, got"),
-    "a foreign constant": ({"constants": {"k": SWAPPED}}, "k in the byte order of this machine"),
     "two dtypes": ({"inputs": {**X, "y": np.ones(2, "f4")}}, "one dtype for all inputs, got"),
     "NaN": ({"inputs": {"x": np.array([1.0, np.nan])}}, "x to be finite and not empty, got"),
-    "an empty array": ({"inputs": {"x": np.ones((0, 3))}}, "x to be finite and not empty, got"),
     "a list of constants": ({"constants": [1]}, "constants to be a mapping of names, got list"),
     "a constant input": ({"constants": {"x": 1}}, r"\['x'\] in inputs or in constants, got both"),
     "a budget in words": ({"budget": "16"}, "budget to be a Budget or a number of eps, got str"),
-    "a true floor": ({"float32_floor": True}, "float32_floor to be a Budget .*, got bool"),
-    **{
-        f"a budget of {one}": ({"gradient_budget": one}, f"a number of eps above 0, got {one}")
-        for one in (0, -1, np.inf, np.nan)
-    },
+    "a budget of 0": ({"gradient_budget": 0}, "a number of eps above 0, got 0"),
+    "an infinite budget": ({"budget": np.inf}, "a number of eps above 0, got inf"),
     "no entries": ({"witnessed": 0}, "witnessed to be a whole number from 1, got 0"),
     "a seed in words": ({"rng": "0"}, "rng to be a generator or a seed, got str"),
     "a device elsewhere": ({"device": "tpu9"}, "a device that is here, got 'tpu9'"),
     "a device without numbers": ({"device": "meta"}, "a device that holds numbers, got 'meta'$"),
-    "a number for a device": ({"device": 0}, "device to be a string, got int"),
     "an unknown layout": ({"layout": "rows"}, "layout to be one of 'as it is', 'columns' or the"),
-    "a layout of three": ({"layout": (abs, abs, abs)}, "or the two functions of a Bridge, got"),
     "names of a function": ({"names": {"x": "weight"}}, "names only beside a module"),
-    "a list of names": (
-        {"theirs": nn.PReLU(), "names": ["weight"]},
-        "names to be a mapping, got l",
-    ),
     "names that lead nowhere": (
-        {"theirs": nn.PReLU(), "names": {"x": "bias"}},
-        r"names to lead from \['x'\] to \['weight'\], got 'x': 'bias'",
-    ),
+        {**PRELU, "names": {"x": "bias"}}, r"from \['x'\] to \['weight'\], got 'x': 'bias'"),
     "another shape": (
-        {"theirs": nn.PReLU(), "names": {"x": "weight"}},
-        r"x of shape \(1,\), as weight of the module is, got \(4,\)",
-    ),
+        {**PRELU, "names": {"x": "weight"}}, r"x of shape \(1,\), as weight .*, got \(4,\)"),
     "a tuple": ({"ours": lambda x: (x, x)}, "ours to return one array, got a tuple"),
-    "no cache": (
-        {"backward": lambda d, _: {"x": d}},
-        r"ours to return \(output, cache\), .*ndarray",
-    ),
+    "no cache": ({"backward": lambda d, _: {"x": d}}, r"ours to return \(output, .*ndarray"),
     "nameless gradients": (
-        {"ours": forward, "backward": lambda d, _: d},
-        "backward to return a mapping of input names to gradients, got ndarray",
-    ),
+        {"ours": forward, "backward": lambda d, _: d}, "backward to return a .*, got ndarray"),
     "several tensors": ({"theirs": lambda x: (x, x)}, "theirs to return one tensor, got tuple"),
-    "a ufunc of one more": (
-        {"constants": {"k": X["x"]}},
-        "1 inputs and constants for tanh, got x, k",
-    ),
+    "a ufunc of one more": ({"constants": {"k": X["x"]}}, "1 inputs and constants for tanh, got"),
 }
-
-
-@pytest.mark.parametrize("name", WRONG)
-def test_a_comparison_is_refused(name):
-    wrong, says = WRONG[name]
-    with pytest.raises((TypeError, ValueError), match=f"expected .*{says}"):
-        assert_parity(**{"ours": np.tanh, "theirs": torch.tanh, "inputs": X, **wrong})
-
 
 #: wrong arguments of `assert_same_trajectory`, and the message.
 WRONG_WALKS = {
@@ -115,15 +71,17 @@ WRONG_WALKS = {
     "no maker": ({"theirs": "SGD"}, "theirs to be a function, got str"),
     "no optimizer": ({"theirs": lambda tensors: None}, "an optimizer with a step, got NoneType"),
     "a class": ({"theirs": lambda tensors: torch.optim.SGD}, "with a step, got the class SGD"),
-    "a list": ({"parameters": [1.0]}, "inputs to be a mapping of names to arrays, got list"),
-    "foreign bytes": ({"parameters": {"W": SWAPPED}}, "W in the byte order of this machine"),
     "half a seed": ({"rng": 0.5}, "rng to be a generator or a seed, got float"),
-    "no steps": ({"steps": 0}, "steps to be a whole number from 1, got 0"),
     "half a group": ({"groups": 1.5}, "groups to be a whole number from 1, got 1.5"),
-    "a budget in words": ({"budget": "64"}, "budget to be a Budget or a number of eps, got str"),
-    "an infinite budget": ({"budget": np.inf}, "budget to be a number of eps above 0, got inf"),
-    "a device elsewhere": ({"device": "nowhere"}, "a device that is here, got 'nowhere'"),
 }
+# fmt: on
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_comparison_is_refused(name):
+    wrong, says = WRONG[name]
+    with pytest.raises((TypeError, ValueError), match=f"expected .*{says}"):
+        assert_parity(**{"ours": np.tanh, "theirs": torch.tanh, "inputs": X, **wrong})
 
 
 @pytest.mark.parametrize("name", WRONG_WALKS)
@@ -138,15 +96,14 @@ def test_a_seed_is_one_draw(rng):
     """The same upstream gradient for a seed; the global generators stay where they are."""
     drawn, x = [], draw(rng)
     states = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+
+    def keeping(d, a):
+        drawn.extend([d] if d.dtype == np.float64 else [])
+        return backward(d, a)
+
     for seed in (0, 0, 1, np.random.default_rng(1)):
-
-        def keeping(d, a):
-            drawn.append(d)
-            return backward(d, a)
-
         assert_parity(forward, torch.tanh, x, backward=keeping, rng=seed, differences=False)
-    upstreams = [one for one in drawn if one.dtype == np.float64]
-    (first, same, other, last) = upstreams
+    first, same, other, last = drawn
     assert np.array_equal(first, same)
     assert np.array_equal(other, last)
     assert not np.array_equal(first, other)
@@ -186,7 +143,7 @@ def test_a_module_stays_as_it_was():
     """Its parameters and running averages, and their dtype; errors are named."""
     module = nn.BatchNorm1d(3)
     before = {name: one.clone() for name, one in module.state_dict().items()}
-    inputs = shaped(x=(8, 3), weight=3, bias=3)(np.random.default_rng(0))
+    inputs = shaped(**NORM)(np.random.default_rng(0))
     assert [*assert_parity(batch_norm, module, inputs).errors] == ["output"]
     for name, one in module.state_dict().items():
         assert torch.equal(one, before[name])

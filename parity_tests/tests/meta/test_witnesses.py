@@ -15,29 +15,24 @@ from parity_tests.compare.budgets import (
     difference_of,
 )
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.witnesses import Difference, cast, widened
+from parity_tests.compare.witnesses import Difference, widened
 from parity_tests.tests.meta.lies import (
-    ADAM,
-    DRIFT,
     GD,
-    LIES,
     SGD,
     Lying,
     adam,
     backward,
     draw,
+    draw32,
+    drifting,
     forward,
+    never_learning,
 )
-from scratch import costs
-from scratch.parameters import Parameters
 
 PAIR = forward, backward, torch.tanh
 
 
-@pytest.fixture(autouse=True)
-def _forget():
-    with LEDGER.unrecorded():
-        yield
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 
 @pytest.mark.parametrize("dtype", {WIDEST, np.float64})
@@ -69,63 +64,46 @@ def test_as_many_entries_are_witnessed_as_were_asked_for(asked, held, monkeypatc
     assert {*places} == {*np.ndindex(5, 4)}
 
 
+def recorded(tell, rng):
+    """Return the entries that a comparison writes."""
+    begun = len(LEDGER.entries)
+    tell(rng)
+    return LEDGER.entries[begun:]
+
+
 def test_every_comparison_shows_both_distances(rng):
     """Of outputs, gradients and paths, each from the wider run or from torch in float64."""
-    for dtype in (np.float64, np.float32):
-        begun = len(LEDGER.entries)
-        assert_twins(*PAIR, draw(rng, dtype), rng)
-        found = [one for one in LEDGER.entries[begun:] if one.kind != "other"]
-        assert [one.quantity for one in found] == ["output", "gradient of x"]
-        assert [one.kind for one in found] == ["forward", "gradient"]
-        if WIDE or dtype == np.float32:
-            assert all(0 < one.ours_error < 4 for one in found)
-            assert all(0 < one.theirs_error < 4 for one in found)
-        if dtype == np.float32:
+    for inputs in (draw, draw32):
+        every = recorded(lambda rng, inputs=inputs: assert_twins(*PAIR, inputs(rng), rng), rng)
+        found = [one for one in every if one.kind != "other"]
+        seen = [(one.quantity, one.kind) for one in found]
+        assert seen == [("output", "forward"), ("gradient of x", "gradient")]
+        if inputs is draw32:
             assert all(one.budget == 2 * one.theirs_error + 4 for one in found)
             assert all(one.error == one.ours_error for one in found)
-    begun = len(LEDGER.entries)
-    adam(ADAM)(rng)
-    path = LEDGER.entries[begun:]
+        else:
+            sides = ["ours", "theirs", *["ours in longdouble"] * WIDE]
+            differences = [one.quantity for one in every if one.kind == "other"]
+            assert differences == [f"gradient of x, {side}" for side in sides]
+        if WIDE or inputs is draw32:
+            assert all(0 < one.ours_error < 4 and 0 < one.theirs_error < 4 for one in found)
+    path = recorded(adam(), rng)
     assert {one.quantity.split()[0] for one in path} == {"theta", "v", "s"}
     assert all((one.budget, one.kind) == (STEP.eps, "step") for one in path)
     assert all(0 < one.ours_error < 64 and 0 < one.theirs_error < 64 for one in path) or not WIDE
-
-
-def test_differences_are_recorded_by_side(rng):
-    for widest, more in ((WIDEST, ["ours in longdouble"] * WIDE), (np.float64, [])):
-        begun = len(LEDGER.entries)
-        assert_twins(*PAIR, draw(rng), rng, widest=widest)
-        seen = [one.quantity for one in LEDGER.entries[begun:] if one.kind == "other"]
-        assert seen == [f"gradient of x, {side}" for side in ("ours", "theirs", *more)]
 
 
 def test_a_machine_without_a_wider_dtype_is_served(monkeypatch, rng):
     """Runs in longdouble are left out, and everything else goes on."""
     monkeypatch.setattr("parity_tests.compare.witnesses.WIDE", False)
     monkeypatch.setattr("parity_tests.compare.optimizers.WIDE", False)
-    begun = len(LEDGER.entries)
-    adam(ADAM)(rng)
+    assert all(one.ours_error is None for one in recorded(adam(), rng))
     assert widened(np.tanh, np.ones(3)) is None
     assert_close(np.ones(3), np.ones(3), "ones", wider=widened(np.tanh, np.ones(3)))
-    assert all(one.ours_error is None for one in LEDGER.entries[begun:])
     with pytest.raises(AssertionError, match=r"^step 11: "):
-        adam(Lying(ADAM, DRIFT, since=11))(rng)
-    with pytest.raises(AssertionError, match=LIES["b1 never learns"][1]):
-        LIES["b1 never learns"][0](rng)
-
-
-def test_casting_reaches_into_containers():
-    """Parameters, mappings, tuples and caches are widened; counts, labels and numbers are not."""
-    cache = costs.BinaryCrossEntropyCache(np.ones((1, 2)), np.ones((1, 2)), 2)
-    parameters = Parameters({"W1": np.ones((2, 3))})
-    value = {"a": [np.ones(2), 3, np.float64(0.1)], "b": (cache, parameters, np.arange(2), 0.5)}
-    wide = cast(value, np.longdouble)
-    inner, theta, counts, number = wide["b"]
-    floats = wide["a"][0], wide["a"][2], inner.A, theta.theta
-    assert {one.dtype for one in floats} == {np.dtype(np.longdouble)}
-    assert (wide["a"][1], inner.divisor, counts.dtype, number) == (3, 2, np.arange(2).dtype, 0.5)
-    assert (type(inner), theta.layout) == (type(cache), parameters.layout)
-    assert parameters.theta.dtype == float
+        drifting(11)(rng)
+    with pytest.raises(AssertionError, match=r"^step 1: theta differs"):
+        never_learning("f8")(rng)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
@@ -133,10 +111,9 @@ def test_a_third_of_the_gradients_is_tiny_and_a_sixth_zero(groups, rng):
     """In each group and at every step, always at the same entries."""
     drawn = []
     keeping = Lying(GD, lambda p, g, s: drawn.append(g.theta.copy()), dtype="f8")
-    start = {"W1": np.ones((6, 9))}
-    choices = {"steps": 40, "groups": groups, "widest": np.float64}
     keeping.__deepcopy__ = lambda memory: keeping
-    assert_same_trajectory(keeping, SGD, start, rng, **choices)
+    choices = {"steps": 40, "groups": groups, "widest": np.float64}
+    assert_same_trajectory(keeping, SGD, {"W1": np.ones((6, 9))}, rng, **choices)
     sizes = np.abs(drawn).reshape(40, groups, -1)
     largest, entries = sizes.max(axis=0), sizes.shape[2]
     assert ((sizes > 0).all(axis=0) == (largest > 0)).all()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from parity_tests.mistakes import planted_in
 from parity_tests.tests.scripts.conftest import ROOT, SCRIPTS
 from scratch import linear
 
@@ -84,7 +85,7 @@ def test_bugs_found_before_an_interrupt_are_kept(script, monkeypatch, capsys, re
 
 
 def test_mistakes_of_scripts_fit(script):
-    mistakes = script("mutants.script_mistakes").SCRIPT_MISTAKES
+    mistakes = planted_in(SCRIPTS / "mutants/script_mistakes.diff")["scripts"]
     assert len({one.name for one in mistakes}) == len(mistakes) >= 20
     for one in mistakes:
         path = script("mutants.jobs").path_of(one.change.module)

@@ -1,0 +1,159 @@
+"""Mistakes: wrong forms of a concept, and how they are typed into a module for a while."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+#: quantities by name.
+Values = Mapping[str, Any]
+
+#: attributes that make a function do something else.
+CODE = ("__code__", "__defaults__", "__kwdefaults__")
+
+#: objects of a module, made elsewhere, that a mistake may replace: rules with choices, classes.
+SWAPPED = (functools.partial, type)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A mistake typed into a module: each old text stands in its source once, the new one instead.
+
+    >>> Change("scratch.linear", (("W @ A_prev + b", "W @ A_prev"),)).apply("Z = W @ A_prev + b")
+    'Z = W @ A_prev'
+    """
+
+    module: str
+    hunks: tuple[tuple[str, str], ...]
+
+    def apply(self, source: str) -> str:
+        """Return the source with the mistake in it, or raise ValueError where it does not fit."""
+        for old, new in self.hunks:
+            found = source.count(old)
+            if found != 1:
+                raise ValueError(f"expected {old!r} in {self.module} once, got {found} times")
+            source = source.replace(old, new)
+        return source
+
+    def load(self) -> ModuleType:
+        """Return a copy of the module with the mistake in it; the module itself is untouched."""
+        original = importlib.import_module(self.module)
+        source = self.apply(Path(str(original.__file__)).read_text())
+        changed = ModuleType(self.module)
+        changed.__file__ = original.__file__
+        exec(compile(source, f"{self.module} with a mistake", "exec"), vars(changed))
+        return changed
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Let the module's own functions, whoever holds them, run the changed code for a while."""
+        original, changed = importlib.import_module(self.module), self.load()
+        wrong, before = functions_of(changed), []
+        for name, function in functions_of(original).items():
+            other = wrong.get(name, function)
+            if len(other.__code__.co_freevars) == len(function.__code__.co_freevars):
+                before.append((function, {one: getattr(function, one) for one in CODE}))
+                for one in CODE:
+                    setattr(function, one, getattr(other, one))
+        constants = {
+            name: value
+            for name, value in vars(changed).items()
+            if name not in vars(original)
+            or literal(value)
+            or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
+        }
+        kept = {name: vars(original)[name] for name in constants if name in vars(original)}
+        vars(original).update(constants)
+        try:
+            yield
+        finally:
+            for name in constants.keys() - kept.keys():
+                del vars(original)[name]
+            vars(original).update(kept)
+            for function, code in before:
+                for one, value in code.items():
+                    setattr(function, one, value)
+
+
+def literal(value: Any) -> bool:
+    """Tell whether a value is made of numbers and strings alone."""
+    if isinstance(value, Mapping | tuple):
+        return all(
+            literal(one) for one in (value.values() if isinstance(value, Mapping) else value)
+        )
+    return isinstance(value, float | int | str)
+
+
+def functions_of(module: ModuleType) -> dict[str, FunctionType]:
+    """Return the functions and methods that a module defines, behind their validation, by name."""
+    found = {}
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", None) == module.__name__:
+            for key, one in vars(value).items() if isinstance(value, type) else [("", value)]:
+                plain = getattr(one, "fget", None) or getattr(one, "__func__", one)
+                plain = inspect.unwrap(plain) if callable(plain) else plain
+                if isinstance(plain, FunctionType):
+                    found[f"{name}.{key}"] = plain
+    return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mistake:
+    """A wrong form of a concept: where it was seen, and how its wrong values come about.
+
+    `values(**case)` returns some of the row's quantities as the mistake computes them, `change`
+    types it into the code, `wrong` is the torch object of a tempting translation; each is optional,
+    one is needed. At the edge `at`, or the row's example, the worst quantity is off by `margin` of
+    the largest right entry, infinity for what is no number at all. `missing` names what a machine
+    lacks to measure it. A mistake that is seen only `beside` the row is a matter of statistics, or
+    of what stands ready once a module is imported: the tests of its stem catch it.
+    """
+
+    name: str
+    seen: str = ""
+    why: str = ""
+    values: Callable[..., Values] | None = None
+    wrong: Callable[..., Any] | None = None
+    change: Change | None = None
+    margin: float = 0.0
+    at: str = ""
+    beside: bool = False
+    missing: Callable[[], str] = str
+
+
+def change(module: str, *lines: str) -> Change:
+    """Return the change of lines that begin with "- " for the old text and "+ " for the new one."""
+    hunks: list[tuple[list[str], list[str]]] = []
+    for line in lines:
+        if line[0] == "-" and (not hunks or hunks[-1][1]):
+            hunks.append(([], []))
+        hunks[-1][line[0] == "+"].append(line[2:])
+    return Change(module, tuple(("\n".join(old), "\n".join(new)) for old, new in hunks))
+
+
+def planted_in(path: Path) -> dict[str, list[Mistake]]:
+    """Return the mistakes of a file by the row they belong to.
+
+    A line "@@ row, module" begins those of a module; "@@ row, module, beside" those that are seen
+    beside the row only. A mistake is "name: where it was seen, or why", then its patch: the old
+    text in lines that begin with "-", no whole lines perhaps, and the new one in lines with "+".
+    Several patches of one mistake follow each other, an empty line ends it.
+    """
+    found: dict[str, list[Mistake]] = {}
+    for section in path.read_text().removeprefix("@@ ").split("\n@@ "):
+        head, _, text = section.partition("\n")
+        row, module, *beside = head.split(", ")
+        for part in text.strip().split("\n\n"):
+            first, *lines = part.split("\n")
+            name, _, seen = first.partition(": ")
+            typed = change(module, *lines)
+            one = Mistake(name=name, seen=seen, change=typed, beside=bool(beside))
+            found.setdefault(row, []).append(one)
+    return found
