@@ -45,7 +45,6 @@ class Shape(NamedTuple):
     goal: float
 
     def __str__(self) -> str:
-        """Name the shape as the tables do."""
         return f"{'-'.join(map(str, self.layer_sizes))}, m={self.m}, {self.dtype}"
 
 
@@ -110,7 +109,6 @@ def make_steps(shape: Shape) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
 
 def logistic_steps() -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return one pass of logistic regression in loops and one in matrices, on the same data."""
     n_x, m = LOGISTIC
     rng = np.random.default_rng(0)
     w, X = 0.1 * rng.standard_normal((n_x, 1)), rng.standard_normal((n_x, m))
@@ -151,7 +149,6 @@ def measure(
 
 
 def line(result: dict[str, Any]) -> str:
-    """Return the row of one shape."""
     mine, other = result["microseconds"]
     return (
         f"{result['shape']:<34}{mine:>12.0f}{other:>12.0f}{result['ratio']:>9.2f}"
@@ -160,7 +157,6 @@ def line(result: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure every shape and print the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -207,7 +203,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def import_seconds() -> float:
-    """Return how long a fresh interpreter takes to import all of scratch, NumPy included."""
     run = [sys.executable, "-c", IMPORT]
     return float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
 

@@ -23,7 +23,7 @@ import torch
 from matplotlib import pyplot as plt
 from tqdm import tqdm
 
-from pictures.catalogue import PICTURES
+from pictures.catalogue import PICTURES, TRAININGS
 from pictures.style import BLUE
 from runs.agreement import (
     Agreement,
@@ -64,8 +64,7 @@ OF_TRAININGS = ("batch_size", "optimizer", "learning_rate", "l2", "seed", "every
 #: pictures of several trainings, which are run one after the other.
 SEVERAL = {
     name: one._replace(description=f"all of {', '.join(one.experiments)}")
-    for name, one in PICTURES.items()
-    if name not in DEMONSTRATIONS
+    for name, one in TRAININGS.items()
 }
 
 HEADER = (
@@ -75,7 +74,6 @@ HEADER = (
 
 
 def row(epoch: int, mine: Any, other: Any, eps: float) -> str:
-    """Return the line of one epoch: costs, their difference in eps units, dev accuracies."""
     J, reference = mine.costs[epoch - 1], other.costs[epoch - 1]
     return (
         f"{epoch:>6}  {J:>15.9f}  {reference:>15.9f}  {difference(J, reference, eps):>10.3g}  "
@@ -84,7 +82,6 @@ def row(epoch: int, mine: Any, other: Any, eps: float) -> str:
 
 
 def plot(path: Path, title: str, sides: tuple[Side, Side], eps: float) -> None:
-    """Draw both cost curves, and their difference step by step on a log axis."""
     mine, other = (side.history for side in sides)
     errors = [difference(*pair, eps) for pair in zip(mine.step_costs, other.step_costs)]  # noqa: B905
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
@@ -125,7 +122,6 @@ def against_float64(start: Start, narrow: tuple[Side, Side]) -> tuple[Agreement,
 
 
 def write(arguments: argparse.Namespace, sides: tuple[Side, Side], **more: Any) -> None:
-    """Write the numbers of a training, both histories whole."""
     report = {"experiment": arguments.experiment, "dtype": arguments.dtype, **more}
     names = ("scratch", "torch")
     report["histories"] = {n: vars(one.history) for n, one in zip(names, sides, strict=True)}
@@ -133,7 +129,6 @@ def write(arguments: argparse.Namespace, sides: tuple[Side, Side], **more: Any) 
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run both sides, print the table and the agreement, write the picture and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser, {**DEMONSTRATIONS, **SEVERAL})
     output(parser, ".png", "the picture, numbers beside it as .json", Path("compare.png"))

@@ -40,15 +40,12 @@ ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Made(NamedTuple):
-    """A picture that was written."""
-
     name: str
     agreement: Agreement
     seconds: float
 
 
 def at_most(most: int | None, epochs: Any) -> Any:
-    """Return the smaller number of epochs; None where nothing is trained."""
     return epochs if epochs is None or most is None else min(epochs, most)
 
 
@@ -67,7 +64,6 @@ def results(name: str, most_epochs: int | None) -> Iterator[tuple[Any, Agreement
 
 
 def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
-    """Make one picture in the folder, from both sides."""
     begun, picture = time.perf_counter(), PICTURES[name]
     shown: dict[str, Any] = {}
     agreements = []
@@ -123,7 +119,6 @@ def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) 
 
 
 def read_flags(argv: list[str] | None) -> argparse.Namespace:
-    """Return the flags, the folder made."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         epilog=described("pictures", PICTURES),
@@ -150,7 +145,6 @@ def read_flags(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make the pictures, print how far the sides are apart in each."""
     arguments = read_flags(argv)
     start = time.perf_counter()
     finished: list[Made] = []

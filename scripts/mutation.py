@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import pickle
 import random
 import sys
 from collections import Counter
@@ -23,28 +24,17 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from mutants.fork_server import (
-    ROOT,
-    TWINS,
-    Job,
-    Profile,
-    Server,
-    Servers,
-    Verdict,
-    concept_of,
-    side_by_side,
-)
+from mutants.jobs import ROOT, TWINS, Job, Profile, Servers, Verdict, concept_of, side_by_side
 from mutants.mutants import (
     Mutant,
     all_mutants,
     as_toml,
-    by_line,
     known_equivalents,
     misspelt,
     mutated_files,
     statement,
 )
-from runs.command_line import AGREED, BAD_ARGUMENTS, PARTED, leave, make_room, number, write_json
+from runs.command_line import AGREED, BAD_ARGUMENTS, PARTED, leave, make_room, number, whole
 
 SESSION = ROOT / ".mutation"
 SCORE = Path(__file__).with_name("mutation_score.json")
@@ -83,13 +73,11 @@ class Outcome:
 
 
 def test_files() -> list[str]:
-    """Return the files of tests that mutants are run against."""
     paths = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("parity_tests/**/test_*.py"))
     return [one for one in paths if concept_of(one) not in LEFT_OUT]
 
 
 def own_concepts(mutant: Mutant) -> tuple[str, ...]:
-    """Return the concepts of the mutant's module; all of them are validated."""
     name = mutant.module.split(".", 1)[-1]
     everywhere = ("course_vocabulary",) if name.startswith("course.") else ("validation",)
     return OWN.get(name, (name.replace("course.", "course_"),)) + everywhere
@@ -107,10 +95,10 @@ class Selection(NamedTuple):
 def selected(mutant: Mutant, profile: Profile) -> Selection:
     """Return the tests that reach a mutant; what an import computes, its whole module may use."""
     lines, wanted = profile.lines.get(mutant.file, {}), statement(mutant)
-    reached = by_line(lines, lines if wanted is None else wanted)
+    reached = set().union(*(lines.get(one, ()) for one in wanted or lines))
     afresh, concepts = wanted is None or "" in reached, own_concepts(mutant)
     if afresh:
-        reached = by_line(lines, lines)
+        reached = reached.union(*lines.values())
         reached |= {
             one for one in profile.seconds if one.startswith(SWEEP) or concept_of(one) in concepts
         }
@@ -121,15 +109,11 @@ def selected(mutant: Mutant, profile: Profile) -> Selection:
 
 
 class Worker:
-    """A pair of servers that judges mutants."""
-
     def __init__(self, profile: Profile) -> None:
-        """Take the profile of the unchanged tests."""
         self._profile, self._servers = profile, Servers(test_files())
         self.stop = self._servers.stop
 
     def judge(self, mutant: Mutant) -> Outcome:
-        """Run the tests of a mutant until one fails."""
         source = mutant.source()
         if reason := misspelt(source):
             return Outcome("invalid", reason=reason)
@@ -139,7 +123,7 @@ class Worker:
         job = Job(mutant.module, source, own + others, seconds=self._profile.seconds)
         if in_place:
             verdict = self._servers.ask("warm", job)
-            if isinstance(verdict, Verdict) and (verdict.how or not afresh):
+            if verdict.tried and (verdict.how or not afresh):
                 return _outcome(verdict)
         outcome = Outcome("survived")
         for stage in filter(None, (own, others)):
@@ -159,37 +143,25 @@ def _outcome(verdict: Verdict) -> Outcome:
 
 
 def measure_profile(session: Path) -> Profile:
-    """Return the profile of the unchanged tests, kept until code or tests change.
-
-    Raises RuntimeError where a test fails as it is.
-    """
-    kept, state = session / "profile.json", state_of_code()
-    with suppress(FileNotFoundError, json.JSONDecodeError):
-        written = json.loads(kept.read_text())
-        if written["state"] == state:
-            names = ["", *written["seconds"]]
-            lines = {
-                file: {int(line): frozenset(names[i] for i in tests) for line, tests in found}
-                for file, found in written["lines"].items()
-            }
-            return Profile(written["seconds"], lines, ())
-    found = measure(test_files())
-    number = {name: i for i, name in enumerate(["", *found.seconds])}
-    numbered = {
-        file: [(line, sorted(number[one] for one in tests)) for line, tests in reached.items()]
-        for file, reached in found.lines.items()
-    }
-    write_json(kept, {"state": state, "seconds": found.seconds, "lines": numbered})
-    return found
+    """Return the profile of the unchanged tests, kept until code or tests change."""
+    kept, state = session / "profile.pickle", state_of_code()
+    with suppress(FileNotFoundError):
+        known: tuple[str, Profile] = pickle.loads(kept.read_bytes())
+        if known[0] == state:
+            return known[1]
+    profile = measure(test_files())
+    with whole(kept) as unfinished:
+        unfinished.write_bytes(pickle.dumps((state, profile)))
+    return profile
 
 
 def measure(files: Sequence[str]) -> Profile:
-    """Return the profile of files of tests."""
-    server = Server("cold")
+    """Return the profile of files of tests; RuntimeError where one fails as it is."""
+    servers = Servers()
     try:
-        found = server.ask(files)
+        found = servers.ask("cold", files)
     finally:
-        server.stop()
+        servers.stop()
     if not isinstance(found, Profile):
         raise RuntimeError(f"the unchanged tests could not be run: {found}")
     if found.failed:
@@ -198,7 +170,6 @@ def measure(files: Sequence[str]) -> Profile:
 
 
 def state_of_code() -> str:
-    """Return a digest of the packages, tests among them."""
     packages = ("scratch", "torch_ref", "parity_tests")
     paths = sorted(path for one in packages for path in (ROOT / one).rglob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
@@ -208,7 +179,6 @@ class Session:
     """Outcomes so far, a line of JSON each: the identity of a mutant and its outcome."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create it; raises ValueError or TypeError where the file holds something else."""
         self._path, self.state, self.outcomes = path, state_of_code(), dict[str, Outcome]()
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
         for line in lines:
@@ -219,7 +189,6 @@ class Session:
             path.write_text("".join(lines[:-1]))
 
     def keep(self, mutant: Mutant, outcome: Outcome) -> None:
-        """Keep the outcome of a mutant, and the state of code and tests of which it is true."""
         self.outcomes[mutant.identity] = outcome = replace(outcome, state=self.state)
         with self._path.open("a") as file:
             file.write(json.dumps([mutant.identity, *astuple(outcome)]) + "\n")
@@ -237,101 +206,60 @@ def run_all(mutants: Sequence[Mutant], session: Session, profile: Profile, jobs:
             bar.update()
 
 
-@dataclass(frozen=True)
-class Findings:
+class Findings(NamedTuple):
     """Outcomes of a run's mutants, held against the list of equivalents."""
 
     judged: Mapping[Mutant, Outcome]
-    unlisted: tuple[Mutant, ...]  # survivors that nobody has looked at
-    equivalent: tuple[Mutant, ...]  # survivors of the reviewed list
-    wrongly_listed: tuple[str, ...]  # entries that match no survivor of the files judged whole
+    unlisted: list[Mutant]  # survivors that nobody has looked at
+    equivalent: list[Mutant]  # survivors of the reviewed list
+    wrongly_listed: list[str]  # entries that match no survivor of the files judged whole
     stale: int  # outcomes of other code or other tests than there are now
 
-    @property
-    def mutants(self) -> int:
-        """The number of mutants that compile."""
-        return sum(one.status != "invalid" for one in self.judged.values())
-
-    @property
-    def killed(self) -> int:
-        """The number that a test has noticed."""
-        return sum(one.status == "killed" for one in self.judged.values())
-
-    def ended_by(self, how: str) -> int:
-        """The number that no test says anything of: "import", "time limit" or "crash"."""
-        return sum(one.status == "killed" and one.reason == how for one in self.judged.values())
-
-    @property
-    def score(self) -> float:
-        """The share killed of those not listed as equivalent, 1 where there are none."""
-        return self.killed / max(self.mutants - len(self.equivalent), 1)
+    def figures(self) -> dict[str, int]:
+        killed = [pair for pair in self.judged.items() if pair[1].status == "killed"]
+        reasons = Counter(outcome.reason for _, outcome in killed)
+        return {
+            "mutants": sum(one.status != "invalid" for one in self.judged.values()),
+            "killed": len(killed),
+            "equivalent": len(self.equivalent),
+            "survived": len(self.unlisted),
+            "own_stem": sum(concept_of(one.test) in own_concepts(mutant) for mutant, one in killed),
+            "not_imported": reasons["import"],
+            "time_limit": reasons["time limit"],
+            "crash": reasons["crash"],
+        }
 
 
-def summarize(mutants: Sequence[Mutant], session: Session, *, whole: bool) -> Findings:
-    """Hold the survivors against the reviewed list; with `whole` the list against them too."""
-    judged = {
-        one: session.outcomes[one.identity] for one in mutants if one.identity in session.outcomes
-    }
-    known = known_equivalents()
-    survivors = {
-        one: one.change() for one, outcome in judged.items() if outcome.status == "survived"
-    }
-    equivalent = tuple(one for one, change in survivors.items() if change in known)
-    unlisted = tuple(one for one, change in survivors.items() if change not in known)
-    wrong: list[str] = []
-    if whole:
-        seen, files = set(survivors.values()), {one.file for one in mutants}
-        wrong = [
-            f"{one.file}, {one.definition}: {one.after}"
-            for one in known
-            if one.file in files and one not in seen
-        ]
+def summarize(mutants: Sequence[Mutant], session: Session, *, complete: bool) -> Findings:
+    """Hold the survivors against the reviewed list; with `complete` the list against them too."""
+    outcomes, known = session.outcomes, known_equivalents()
+    judged = {one: outcomes[one.identity] for one in mutants if one.identity in outcomes}
+    survivors = {m: m.change() for m, outcome in judged.items() if outcome.status == "survived"}
+    equivalent = [one for one, change in survivors.items() if change in known]
+    unlisted = [one for one, change in survivors.items() if change not in known]
+    files = {one.file for one in mutants} if complete else set()
+    wrong = [one for one in known if one.file in files and one not in survivors.values()]
+    said = [f"{one.file}, {one.definition}: {one.after}" for one in wrong]
     stale = sum(one.state != session.state for one in judged.values())
-    return Findings(judged, unlisted, equivalent, tuple(wrong), stale)
+    return Findings(judged, unlisted, equivalent, said, stale)
 
 
 def table(findings: Findings) -> list[str]:
-    """Return a line for each file, and one for all."""
     counts: dict[str, Counter[str]] = {}
-    equivalent = set(findings.equivalent)
     for mutant, outcome in findings.judged.items():
-        status = "equivalent" if mutant in equivalent else outcome.status
-        for name in (mutant.file, "all"):
-            counts.setdefault(name, Counter())[status] += 1
-    order = [name for name in counts if name != "all"] + ["all"] * bool(counts)
+        status = "equivalent" if mutant in findings.equivalent else outcome.status
+        counts.setdefault(mutant.file, Counter())[status] += outcome.status != "invalid"
+    if counts:
+        counts["all"] = sum(counts.values(), Counter())
+    columns = ("killed", "equivalent", "survived")
     lines = [f"{'file':<36}{'mutants':>8}{'killed':>8}{'equivalent':>12}{'survived':>10}"]
-    for name in order:
-        one = counts[name]
-        total = one.total() - one["invalid"]
-        lines.append(
-            f"{name:<36}{total:>8}{one['killed']:>8}{one['equivalent']:>12}{one['survived']:>10}"
-        )
+    for name, one in counts.items():
+        killed, equivalent, survived = (one[column] for column in columns)
+        lines.append(f"{name:<36}{one.total():>8}{killed:>8}{equivalent:>12}{survived:>10}")
     return lines
 
 
-def write_score(findings: Findings, path: Path) -> None:
-    """Write the figures of a whole run, for the README."""
-    equivalent = len(findings.equivalent)
-    figures = {
-        "date": date.today().isoformat(),
-        "mutants": findings.mutants,
-        "killed": findings.killed,
-        "equivalent": equivalent,
-        "survived": len(findings.unlisted),
-        "own_stem": sum(
-            concept_of(outcome.test) in own_concepts(mutant)
-            for mutant, outcome in findings.judged.items()
-            if outcome.status == "killed"
-        ),
-        "not_imported": findings.ended_by("import"),
-        "time_limit": findings.ended_by("time limit"),
-        "crash": findings.ended_by("crash"),
-    }
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-
-
 def read_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the flags, and the files they name."""
     parser = argparse.ArgumentParser(
         description=__doc__.partition("\n\n")[0] if __doc__ else None,
         epilog="Exit status: 0 all survivors are listed as equivalent, 1 some are not, "
@@ -367,13 +295,13 @@ def pending(mutants: Sequence[Mutant], session: Session, flags: argparse.Namespa
         survived = session.outcomes[one.identity].status == "survived"
         return bool(flags.again and survived and one.change() not in known)
 
-    found = [one for one in mutants if wanted(one)]
+    found = [*filter(wanted, mutants)]
     random.Random(0).shuffle(found)
     return found
 
 
 def report(findings: Findings, flags: argparse.Namespace) -> int:
-    """Print what was found and write what was asked for; return the exit status."""
+    figures = findings.figures()
     print("\n".join(table(findings)))
     for mutant in sorted(findings.unlisted):
         change, outcome = mutant.change(), findings.judged[mutant]
@@ -382,13 +310,14 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
             print("\n".join(f"  {sign} {one}" for one in text.splitlines()))
     for entry in findings.wrongly_listed:
         print(f"listed as equivalent, but no survivor: {entry}")
-    equivalent = len(findings.equivalent)
+    killed, equivalent = figures["killed"], figures["equivalent"]
+    told_apart = figures["mutants"] - equivalent
     print(
-        f"\nmutation score {100 * findings.score:.2f} %: {findings.killed} of "
-        f"{findings.mutants - equivalent} killed, {equivalent} listed as equivalent"
+        f"\nmutation score {100 * killed / max(told_apart, 1):.2f} %: {killed} of {told_apart} "
+        f"killed, {equivalent} listed as equivalent"
     )
-    whole = flags.sample is None and not flags.names
-    crowded = whole and equivalent > MOST_EQUIVALENT * findings.mutants
+    complete = flags.sample is None and not flags.names
+    crowded = complete and equivalent > MOST_EQUIVALENT * figures["mutants"]
     if crowded:
         print(f"the list of equivalents holds more than {MOST_EQUIVALENT:.0%} of all mutants")
     if flags.stubs:
@@ -398,13 +327,12 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
             f"{findings.stale} of these were found with other code or other tests: "
             "no score is written, --fresh judges all anew"
         )
-    elif whole:
-        write_score(findings, SCORE)
+    elif complete:
+        SCORE.write_text(json.dumps({"date": date.today().isoformat(), **figures}, indent=1) + "\n")
     return PARTED if findings.unlisted or findings.wrongly_listed or crowded else AGREED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge the mutants that are asked for and report; 0 where every survivor is listed."""
     flags = read_flags(arguments)
     mutants = all_mutants(flags.files)
     if flags.sample is not None:
@@ -422,7 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if work := pending(mutants, session, flags):
         print(f"measuring what each test reaches; then {len(work)} mutants", file=sys.stderr)
         run_all(work, session, measure_profile(flags.session), flags.jobs)
-    return report(summarize(mutants, session, whole=flags.sample is None), flags)
+    return report(summarize(mutants, session, complete=flags.sample is None), flags)
 
 
 if __name__ == "__main__":

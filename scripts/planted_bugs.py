@@ -15,21 +15,11 @@ import os
 import sys
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from mutants.fork_server import (
-    SCRIPTS,
-    Job,
-    Servers,
-    Verdict,
-    concept_of,
-    files_of,
-    path_of,
-    side_by_side,
-)
+from mutants.jobs import ROOT, Job, Servers, Verdict, concept_of, files_of, path_of, side_by_side
 from parity_tests.mistakes import Mistake, planted_in
 from parity_tests.twins import all_twins
 from runs.command_line import (
@@ -42,8 +32,6 @@ from runs.command_line import (
     output,
     write_json,
 )
-
-ROOT = Path(__file__).parents[1]
 
 #: mistakes that no row has: in the engine, for the tests of the room `meta`, and in the scripts.
 OTHERS = (
@@ -60,18 +48,14 @@ class Bug(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name of the mistake, or a word for its absence."""
         return self.mistake.name if self.mistake else f"{self.concept}, unchanged"
 
     @property
     def module(self) -> str:
-        """The module it is typed into."""
         return self.mistake.change.module if self.mistake and self.mistake.change else ""
 
 
 class Trial(NamedTuple):
-    """A bug and what its tests said."""
-
     bug: Bug
     verdict: Verdict
 
@@ -102,7 +86,6 @@ def catalogue() -> list[Bug]:
 
 
 def chosen(words: Sequence[str]) -> list[Bug]:
-    """Return the bugs whose name or concept has one of the words, or raise ValueError."""
     found = {
         word: {bug for bug in catalogue() if word in bug.name or word == bug.concept}
         for word in words
@@ -118,25 +101,22 @@ class Planter:
     """A pair of servers that tries bugs: in place where that is enough to see them, else afresh."""
 
     def __init__(self, files: Sequence[str], everywhere: bool) -> None:
-        """Take the files of tests to collect beforehand, and whether the whole suite is run."""
         self._servers, self._everywhere = Servers(files), everywhere
         self.stop = self._servers.stop
 
     def judge(self, bug: Bug) -> Trial:
-        """Run the tests of the concept, or all, with a bug planted or with none."""
         job = Job(concept=bug.concept)
         if bug.mistake and bug.mistake.change:
             source = bug.mistake.change.apply(path_of(bug.module).read_text())
             job = Job(bug.module, source, concept=bug.concept, all_failures=self._everywhere)
-        if not (self._everywhere or bug.concept == SCRIPTS[:-1]):  # scripts are imported by tests
+        if not self._everywhere:
             verdict = self._servers.ask("warm", job)
-            if isinstance(verdict, Verdict) and verdict.how and verdict.tried:
+            if verdict.tried and (verdict.how or not bug.mistake):
                 return Trial(bug, verdict)
         return Trial(bug, self._servers.ask("cold", job))
 
 
 def table(trials: Sequence[Trial]) -> list[str]:
-    """Return a line for each planted bug, in the order of the catalogue."""
     by_name = {one.bug.name: one for one in trials}
     width = max(len(bug.name) for bug in catalogue())
     lines = [f"{'bug':<{width}}  {'concept':<24}  caught  by"]
@@ -167,7 +147,6 @@ def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Plant the bugs that are asked for, print a table, return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -183,11 +162,10 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.json:
         make_room(parser, arguments.json)
     concepts = list(dict.fromkeys(bug.concept for bug in bugs))
-    # the longest first: the scripts, whose tests are not collected beforehand
     work = [Bug(one, None) for one in concepts] + bugs
-    work.sort(key=lambda bug: bug.concept != "scripts")
-    files = dict.fromkeys(file for one in concepts if one != "scripts" for file in files_of(one))
-    planters = [Planter([*files], arguments.all) for _ in range(min(arguments.jobs, len(work)))]
+    work.sort(key=lambda bug: bug.concept != "scripts")  # the longest first
+    files = [*dict.fromkeys(file for one in concepts for file in files_of(one))]
+    planters = [Planter(files, arguments.all) for _ in range(min(arguments.jobs, len(work)))]
     trials: list[Trial] = []
     interrupted = False
     try:

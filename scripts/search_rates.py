@@ -43,14 +43,12 @@ KEPT = 3
 
 
 def dev_cost(point: dict[str, Any], experiment: Experiment, dtype: str) -> float:
-    """Train the experiment at a point, return its last dev cost."""
     start = draw(replace(experiment, **point), dtype)
     with threadpool_limits(1), np.errstate(all="ignore"):  # a large rate may diverge, to NaN
         return float(scratch_side.set_up(start).walk().history.dev_costs[-1])
 
 
 def line(trial: Trial) -> str:
-    """Return the row of one trial."""
     point = trial.point
     return f"{point['learning_rate']:>14.3g}{point['l2']:>12.3g}{trial.cost:>14.6f}"
 
@@ -78,7 +76,6 @@ def attempt(
 
 
 def finite(trial: Trial) -> bool:
-    """Tell whether a training has not diverged."""
     return bool(np.isfinite(trial.cost))
 
 
@@ -102,7 +99,6 @@ def search(arguments: argparse.Namespace, trials: list[Trial]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Search, print the best points of each round, write every trial."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser)
     parser.add_argument("--trials", type=number(int, 1), default=16, help="a round; default 16")

@@ -11,7 +11,6 @@ from runs.start import draw
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the experiment that the flags name, write its history and picture."""
     arguments, experiment, path = read_flags(str(__doc__), "scratch", argv)
     start = draw(experiment, arguments.dtype)
     return train("scratch", scratch_side.set_up(start), start, arguments, path)

@@ -15,7 +15,6 @@ from runs.start import draw
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the experiment that the flags name, write its history and picture."""
     arguments, experiment, path = read_flags(str(__doc__), "torch", argv, ("cpu", "cuda"))
     if arguments.device == "cuda" and not torch.cuda.is_available():
         print("train_torch.py: error: no CUDA device is here; use --device cpu", file=sys.stderr)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from cosmic_ray.commands.init import _all_work_items
@@ -18,7 +19,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator
 from cosmic_ray.work_item import MutationSpec
 
-from mutants.fork_server import ROOT
+from mutants.jobs import ROOT
 
 #: modules of torch_ref that translate hyper-parameters into torch's.
 TRANSLATIONS = (
@@ -42,7 +43,6 @@ class Mutant(NamedTuple):
 
     @property
     def module(self) -> str:
-        """The dotted name of the module."""
         return self.file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
 
     @property
@@ -51,7 +51,6 @@ class Mutant(NamedTuple):
         return f"{self.file}:{self.operator}:{self.occurrence}:{self.digest}"
 
     def source(self) -> str:
-        """Return the changed source."""
         text = mutate_code(_text(self.file), get_operator(self.operator)(), self.occurrence)
         assert text is not None, self
         return str(text)
@@ -99,13 +98,11 @@ def _tree(file: str) -> ast.Module:
 
 
 def mutated_files() -> list[str]:
-    """Return the files that are mutated: scratch with the course, and torch_ref's translations."""
     files = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "scratch").rglob("*.py"))
     return [*files, *(f"torch_ref/{name}.py" for name in TRANSLATIONS)]
 
 
 def all_mutants(files: Sequence[str]) -> list[Mutant]:
-    """Return every mutant of the files, in their order."""
     return [mutant for file in files for mutant in _of_file(file)]
 
 
@@ -184,22 +181,10 @@ def as_toml(changes: Iterable[Change], reason: str = "") -> str:
         grouped.setdefault((one.file, one.definition, one.before), []).append(one.after)
     entries = []
     for (file, definition, before), after in sorted(grouped.items()):
-        choices = "".join(f"  {_quoted(one)},\n" for one in after)
+        quoted = partial(json.dumps, ensure_ascii=False)  # TOML's strings escape as JSON's do
+        choices = "".join(f"  {quoted(one)},\n" for one in after)
         entries.append(
-            f"[[equivalent]]\nfile = {_quoted(file)}\nin = {_quoted(definition)}\n"
-            f"before = {_quoted(before)}\nafter = [\n{choices}]\nreason = {_quoted(reason)}\n"
+            f"[[equivalent]]\nfile = {quoted(file)}\nin = {quoted(definition)}\n"
+            f"before = {quoted(before)}\nafter = [\n{choices}]\nreason = {quoted(reason)}\n"
         )
     return "\n".join(entries)
-
-
-def _quoted(text: str) -> str:
-    """Return a TOML string."""
-    if "'" not in text and "\n" not in text:
-        return f"'{text}'"
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
-
-
-def by_line(lines: Mapping[int, frozenset[str]], wanted: Iterable[int]) -> set[str]:
-    """Return the tests that run one of the wanted lines, "" for import time."""
-    return set().union(*(lines.get(one, frozenset()) for one in wanted))

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from pictures import demonstration_pictures
+from pictures import demonstration_pictures as drawings
 from pictures.style import (
     BLUE,
     BOUNDED,
@@ -96,113 +96,79 @@ def trainings(
     return figure
 
 
-#: pictures by name; one of a demonstration has the demonstration's name.
-PICTURES: Mapping[str, Picture] = {
-    "initializations": Picture(
+def _of_trainings(title: str, experiments: str, **choices: Any) -> Picture:
+    return Picture(title, tuple(experiments.split()), partial(trainings, **choices))
+
+
+# fmt: off
+#: pictures of trainings by name.
+TRAININGS: Mapping[str, Picture] = {
+    "initializations": _of_trainings(
         "Zeros learn nothing, x10 starts at a huge cost, Xavier and He converge",
-        ("circles-zeros", "circles-large", "circles-xavier", "circles-he"),
-        partial(
-            trainings,
-            looks=[INITIALIZER_LOOKS[one] for one in ("zeros", "large_normal", "xavier", "he")],
-            panels={"costs": {"ylabel": "cost J", "yscale": "log"}},
-            size=(11, 6.2),
-            heights=(1.15, 1),
-            ncols=4,
-            loc="upper right",
-        ),
+        "circles-zeros circles-large circles-xavier circles-he",
+        looks=[INITIALIZER_LOOKS[one] for one in ("zeros", "large_normal", "xavier", "he")],
+        panels={"costs": {"ylabel": "cost J", "yscale": "log"}},
+        size=(11, 6.2), heights=(1.15, 1), ncols=4, loc="upper right",
     ),
-    "regularization": Picture(
+    "regularization": _of_trainings(
         "L2 and dropout narrow the gap between train and dev accuracy",
-        ("noisy", "noisy-l2", "noisy-dropout"),
-        partial(
-            trainings,
-            looks=[("no regularization", GREY), ("L2", BLUE), ("dropout", ORANGE)],
-            panels={"dev_costs": {"ylabel": "dev cost, without penalty", "ylim": (0, None)}},
-            size=(11, 7),
-            heights=(1.35, 1),
-            loc="upper left",
-        ),
+        "noisy noisy-l2 noisy-dropout",
+        looks=[("no regularization", GREY), ("L2", BLUE), ("dropout", ORANGE)],
+        panels={"dev_costs": {"ylabel": "dev cost, without penalty", "ylim": (0, None)}},
+        size=(11, 7), heights=(1.35, 1), loc="upper left",
     ),
-    "optimizers": Picture(
+    "optimizers": _of_trainings(
         "On the moons Adam gets furthest in 100 epochs, at one learning rate for all",
-        ("moons-gradient-descent", "moons-momentum", "moons-rmsprop", "moons-adam"),
-        partial(
-            trainings,
-            looks=[*OPTIMIZER_LOOKS.values()],
-            panels={"costs": {"ylabel": "cost J", "ylim": (0, None)}},
-            size=(11, 6.2),
-            heights=(1.15, 1),
-            ncols=2,
-            loc="lower left",
-        ),
+        "moons-gradient-descent moons-momentum moons-rmsprop moons-adam",
+        looks=[*OPTIMIZER_LOOKS.values()],
+        panels={"costs": {"ylabel": "cost J", "ylim": (0, None)}},
+        size=(11, 6.2), heights=(1.15, 1), ncols=2, loc="lower left",
     ),
-    "saddle": Picture(
-        "RMSprop and Adam leave the saddle first; momentum smooths the zigzag",
-        ("saddle",),
-        demonstration_pictures.saddle,
-    ),
-    "schedules": Picture(
-        "Eight learning rate schedules", ("schedules",), demonstration_pictures.schedules
-    ),
-    "decay": Picture(
+    "decay": _of_trainings(
         "At a constant rate descent wanders around the minimum; with decay it settles",
-        ("moons-constant", "moons-decay"),
-        partial(
-            trainings,
-            looks=[("$\\alpha$ = 0.8", GREY), ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", GREEN)],
-            panels={"costs": {"ylabel": "cost J"}},
-            loc="upper right",
-        ),
+        "moons-constant moons-decay",
+        looks=[("$\\alpha$ = 0.8", GREY), ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", GREEN)],
+        panels={"costs": {"ylabel": "cost J"}}, loc="upper right",
     ),
-    "moving-averages": Picture(
-        "Exponentially weighted averages of a year of temperatures",
-        ("moving-averages",),
-        demonstration_pictures.moving_averages,
-    ),
-    "layer-norms": Picture(
-        "Activations and gradients vanish with small weights and explode with large ones; "
-        "with He's they keep their size",
-        ("layer-norms",),
-        demonstration_pictures.layer_norms,
-    ),
-    "batch-norm": Picture(
+    "batch-norm": _of_trainings(
         "Batch norm: four hidden layers learn faster and more steadily",
-        ("digits-plain", "digits-batch-norm"),
-        partial(
-            trainings,
-            looks=[("without", GREY), ("with batch norm", BLUE)],
-            panels={
-                "step_costs": {
-                    "xlabel": "step",
-                    "ylabel": "cost of the mini-batch",
-                    "yscale": "log",
-                },
-                "dev_accuracies": {"ylabel": "dev accuracy", "ylim": (0, 1.02)},
-            },
-            loc="lower left",
-        ),
+        "digits-plain digits-batch-norm",
+        looks=[("without", GREY), ("with batch norm", BLUE)],
+        panels={
+            "step_costs": {"xlabel": "step", "ylabel": "cost of the mini-batch", "yscale": "log"},
+            "dev_accuracies": {"ylabel": "dev accuracy", "ylim": (0, 1.02)},
+        },
+        loc="lower left",
     ),
-    "learning-curves": Picture(
-        "More data closes the gap of high variance; high bias stays",
-        ("learning-curves",),
-        demonstration_pictures.learning_curves,
-    ),
-    "search": Picture(
-        "Search on a log scale, at random, from coarse to fine",
-        ("search",),
-        demonstration_pictures.search,
-        POINTS,
-    ),
-    "gradient-check": Picture(
+}
+
+#: the title of a demonstration's picture, how it is drawn, and how it tells the sides apart.
+_DEMONSTRATED: Mapping[str, tuple[str, Callable[[Any], Figure], str]] = {
+    "saddle": ("RMSprop and Adam leave the saddle first; momentum smooths the zigzag",
+               drawings.saddle, CURVES),
+    "schedules": ("Eight learning rate schedules", drawings.schedules, CURVES),
+    "moving-averages": ("Exponentially weighted averages of a year of temperatures",
+                        drawings.moving_averages, CURVES),
+    "layer-norms": ("Activations and gradients vanish with small weights and explode with large "
+                    "ones; with He's they keep their size", drawings.layer_norms, CURVES),
+    "learning-curves": ("More data closes the gap of high variance; high bias stays",
+                        drawings.learning_curves, CURVES),
+    "search": ("Search on a log scale, at random, from coarse to fine", drawings.search, POINTS),
+    "gradient-check": (
         "Two-sided differences are the sharper check; too small a step drowns in round-off",
-        ("gradient-check",),
-        demonstration_pictures.gradient_check,
-        f"{CURVES}.\nA difference of costs is divided by the step, so J / step is the gauge",
-    ),
-    "trajectories": Picture(
+        drawings.gradient_check,
+        f"{CURVES}.\nA difference of costs is divided by the step, so J / step is the gauge"),
+    "trajectories": (
         "Ten thousand steps end to end part by round-off; at a kink of ReLU they part for good",
-        ("trajectories",),
-        demonstration_pictures.trajectories,
-        BOUNDED,
-    ),
+        drawings.trajectories, BOUNDED),
+}
+# fmt: on
+
+#: all pictures by name; one of a demonstration has the demonstration's name.
+PICTURES: Mapping[str, Picture] = {
+    **TRAININGS,
+    **{
+        name: Picture(title, (name,), draw, sides)
+        for name, (title, draw, sides) in _DEMONSTRATED.items()
+    },
 }

@@ -38,7 +38,6 @@ DIAGNOSED, TOLERANCE = 2, 0.05
 
 
 def saddle(quantities: Quantities) -> Figure:
-    """Paths of four optimizers over the contours of a saddle and of a narrow valley."""
     figure, axes = canvas([["saddle", "valley"]], (11, 4.8))
     views = {
         "saddle": ("a saddle, $J = (x^2 - y^2)/2 + y^4/4$", (-1.9, 0.6), (-0.5, 1.4), -16),
@@ -66,7 +65,6 @@ def saddle(quantities: Quantities) -> Figure:
 
 
 def schedules(quantities: Quantities) -> Figure:
-    """The learning rates of eight schedules: smooth ones and staircases."""
     figure, axes = canvas([["smooth", "stairs"]], (11, 4.4), sharey=True)
     epochs = np.arange(1, demonstrations.EPOCHS_SCHEDULED + 1)
     looks = dict(zip(quantities, HUES, strict=True))
@@ -90,7 +88,6 @@ def schedules(quantities: Quantities) -> Figure:
 
 
 def moving_averages(quantities: Quantities) -> Figure:
-    """A year of temperatures averaged, and the start with and without bias correction."""
     figure, axes = canvas([["year", "start"]], (11, 4.6), width_ratios=[1.5, 1])
     x = quantities["temperatures"].ours
     days = np.arange(1, len(x) + 1)
@@ -114,7 +111,6 @@ def moving_averages(quantities: Quantities) -> Figure:
 
 
 def layer_norms(quantities: Quantities) -> Figure:
-    """Norms of activations, of db and of dW by layer, for four initializations."""
     figure, axes = canvas([["activations", "db", "dW"]], (13, 4.6))
     for what, panel in axes.items():
         for name in demonstrations.SCALES:
@@ -132,7 +128,6 @@ def layer_norms(quantities: Quantities) -> Figure:
 
 
 def learning_curves(quantities: Quantities) -> Figure:
-    """Train and dev error over the size of the training set, of two networks."""
     names = [*LEARNERS]
     sizes = demonstrations.SIZES
     figure, axes = canvas([names], (11, 4.6), sharey=True)
@@ -155,7 +150,6 @@ def learning_curves(quantities: Quantities) -> Figure:
 
 
 def search(quantities: Quantities) -> Figure:
-    """Draws on two scales, a grid beside random points, and random points from coarse to fine."""
     figure, axes = canvas([["linear", "log"], ["grid", "random"]], (11, 8), height_ratios=[1, 2.6])
     edges = np.logspace(-4, 0, 5)
     for panel, scale, label in (
@@ -204,7 +198,6 @@ def search(quantities: Quantities) -> Figure:
 
 
 def gradient_check(quantities: Quantities) -> Figure:
-    """The relative error of difference quotients over their step, two- and one-sided."""
     figure, axes = canvas([["error"]], (11, 4.6))
     panel = axes["error"]
     hues = (ORANGE, TEAL)
@@ -222,7 +215,6 @@ def gradient_check(quantities: Quantities) -> Figure:
 
 
 def trajectories(quantities: Quantities) -> Figure:
-    """How far the sides are apart along four trainings, and along one that meets a kink."""
     names = [*OPTIMIZER_LOOKS]
     figure, axes = canvas(
         [[names[0], names[1], "kink"], [names[2], names[3], "kink"]],

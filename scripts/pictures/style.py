@@ -64,7 +64,6 @@ STYLE: Any = {
 
 
 def canvas(layout: Any, size: tuple[float, float], **choices: Any) -> tuple[Figure, Any]:
-    """Return a figure and its axes by name, in the style of all of them."""
     with plt.rc_context(STYLE):
         return plt.subplot_mosaic(layout, figsize=size, layout="constrained", **choices)
 
@@ -72,14 +71,12 @@ def canvas(layout: Any, size: tuple[float, float], **choices: Any) -> tuple[Figu
 def overlay(
     axes: Any, x: Any, ours: Any, theirs: Any, hue: Hue, width: float = 1.2, **choices: Any
 ) -> None:
-    """Draw one curve of both sides."""
     thick = {"linewidth": 3.75 * width, "solid_capstyle": "round", **choices}
     axes.plot(x, ours, color=hue.light, **thick)
     axes.plot(x, theirs, color=hue.dark, linewidth=width, linestyle=(0, (4, 2)), **choices)
 
 
 def legend(axes: Any, labels: Sequence[str], hues: Sequence[Hue], **choices: Any) -> None:
-    """Name the curves by both their colours."""
     handles = [
         (Line2D([], [], color=hue.light, linewidth=4.5), Line2D([], [], color=hue.dark, ls="--"))
         for hue in hues

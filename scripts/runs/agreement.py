@@ -59,7 +59,6 @@ class Agreement:
         return self.error <= self.allowed
 
     def line(self) -> str:
-        """Return in one line: inside or outside, by how much, where."""
         return (
             f"{'inside' if self.inside else 'OUTSIDE'} the budget, {self.error:.3g} eps units in "
             f"{self.name}, allowed {self.allowed:.3g}"
@@ -80,7 +79,6 @@ def judge(quantities: Iterable[Compared], dtype: str = "float64") -> Agreement:
 
 
 def difference(value: float, reference: float, eps: float) -> float:
-    """Return the difference of two costs in eps units."""
     return measure(np.float64(value), np.float64(reference), eps=eps).error
 
 
@@ -131,13 +129,11 @@ class Runs:
     agreement: Agreement
 
     def outputs(self) -> tuple[Array, Array]:
-        """Return the outputs of both networks on the plane of their two inputs."""
         points = plane(self.start.data.train[0])[2]
         return self.mine.outputs(points), self.other.outputs(points)
 
 
 def set_up(start: Start) -> tuple[Side, Side]:
-    """Return the runs of both sides, before their first step."""
     return scratch_side.set_up(start), torch_side.set_up(start)
 
 
@@ -162,12 +158,10 @@ class _Walked:
     """A side as `locate` walks it: a pass at the weights as they are, then a step of its loop."""
 
     def __init__(self, side: Side, look: Run, last: int) -> None:
-        """Take the side, what shows Z, A and gradients at its weights, and its last layer."""
         self._side, self._look, self._cost = side, look, f"cost after layer {last}"
         self.rectified = getattr(look, "rectified", ())
 
     def step(self, X: Array, Y: Array, masks: Mapping[str, Array] | None = None) -> Any:
-        """Return what the pass and then the step have computed."""
         shown, step = self._look.step(X, Y, masks), next(self._side.steps)
         values = {name: np.copy(value) for name, value in self._side.values().items()}
         before = {name: one for name, one in shown.items() if name not in values}

@@ -70,7 +70,6 @@ def number(kind: type, low: float, *, above: bool = False) -> Callable[[str], An
 
 
 def described(title: str, table: Mapping[str, Any]) -> str:
-    """Return the lines of --help that say what is behind each name."""
     width = max(map(len, table)) + 2
     return "\n".join([f"{title}:", *(f"  {n:<{width}}{table[n].description}" for n in table)])
 
@@ -92,7 +91,6 @@ def add_flags(parser: argparse.ArgumentParser, more: Mapping[str, Any] | None = 
 
 
 def chosen(arguments: argparse.Namespace) -> Experiment:
-    """Return the experiment with what the flags change of it."""
     experiment = EXPERIMENTS[arguments.experiment]
     names = ("epochs", "batch_size", "optimizer", "learning_rate", "l2", "seed")
     given = {name: getattr(arguments, name) for name in names}
@@ -152,7 +150,6 @@ def write_json(path: Path, report: Any) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture as PNG, whole or not at all, and close it."""
     with whole(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=120)
     plt.close(figure)
@@ -193,7 +190,6 @@ def epochs_of(history: Any) -> dict[str, list[float]]:
 
 
 def write_history(path: Path, about: Mapping[str, Any], history: Any) -> None:
-    """Write the history as JSON, or as CSV with a row an epoch, by the path's ending."""
     columns = epochs_of(history)
     if path.suffix == ".json":
         write_json(path, {**about, "history": {**columns, "step_costs": history.step_costs}})
@@ -206,7 +202,6 @@ def write_history(path: Path, about: Mapping[str, Any], history: Any) -> None:
 
 
 def plot_history(path: Path, title: str, history: Any) -> None:
-    """Draw the cost of every step and of every epoch, and the accuracies, as PNG."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     steps = np.arange(1, len(history.step_costs) + 1)
     columns = epochs_of(history)
@@ -226,7 +221,6 @@ def plot_history(path: Path, title: str, history: Any) -> None:
 
 
 def train(name: str, side: Side, start: Start, arguments: argparse.Namespace, path: Path) -> int:
-    """Train one side, write its history and picture, print what was reached; return a status."""
     interrupted, experiment, history = False, start.experiment, side.history
     with Bar(start.steps) as bar:
         try:

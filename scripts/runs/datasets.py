@@ -23,7 +23,6 @@ class Data(NamedTuple):
     test: Pair
 
     def astype(self, dtype: str) -> Data:
-        """Return the same examples in another dtype."""
         return Data(*((X.astype(dtype), Y.astype(dtype)) for X, Y in self))
 
 

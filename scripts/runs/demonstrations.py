@@ -82,7 +82,6 @@ SURFACES: Mapping[str, Mapping[str, Any]] = {
 
 
 def saddle() -> Iterator[Compared]:
-    """Yield the path of each optimizer down the saddle and down the valley."""
     for surface, about in SURFACES.items():
         start = np.array(about["start"])
         for name, rate in about["rates"].items():
@@ -110,7 +109,6 @@ SCHEDULE_CHOICES: Mapping[str, Mapping[str, Any]] = {
 
 
 def schedules() -> Iterator[Compared]:
-    """Yield the learning rate of each epoch under each schedule."""
     for name, choices in SCHEDULE_CHOICES.items():
         alpha = {} if name == "manual" else {"learning_rate": RATE}
         schedule = SCHEDULES[name](**alpha, **choices)
@@ -297,7 +295,6 @@ class Searcher:
     """One side of a search: its points, what they cost, and the space it zooms into."""
 
     def __init__(self, side: Any, run: Any, epochs: int) -> None:
-        """Begin with a space in which one hyper-parameter matters more than the other."""
         self.side, self._run = side, run
         self._base, self._data = replace(SEARCHED, epochs=epochs), SEARCHED.load()
         self.space = {
@@ -311,12 +308,10 @@ class Searcher:
 
     @property
     def grid(self) -> Array:
-        """The points of the grid, a row each."""
         return _table(self.side.grid_points(self.space, PER_AXIS))
 
     @property
     def box(self) -> Array:
-        """The ends of the space, a row for each hyper-parameter."""
         return np.array([[scale.low, scale.high] for scale in self.space.values()])
 
     def round(self, U: Any) -> tuple[Array, Array]:
@@ -355,27 +350,20 @@ def search_points(epochs: int) -> Iterator[Compared]:
         yield Compared(box, mine.box, other.box, FORWARD, gauge=other.box)
 
 
-DEMONSTRATIONS: Mapping[str, Demonstration] = {
-    "saddle": Demonstration("four optimizers on a saddle and in a narrow valley", saddle),
-    "schedules": Demonstration("the learning rate under each of eight schedules", schedules),
-    "moving-averages": Demonstration(
-        "a year of temperatures averaged, with and without correction", averages
-    ),
-    "layer-norms": Demonstration(
-        "how activations and gradients vanish or explode with depth", layer_norms
-    ),
-    "learning-curves": Demonstration(
-        "train and dev error over the size of the training set", learning_curves, 40
-    ),
-    "search": Demonstration(
-        "search points on linear and log scales, coarse to fine", search_points, 20
-    ),
-    "gradient-check": Demonstration(
-        "the error of difference quotients over their step", gradient_check
-    ),
-    "trajectories": Demonstration(
-        "how far both sides part in ten thousand steps, and at a kink",
-        trajectories,
-        -(-STEPS_TAKEN // STEPS_AN_EPOCH),
-    ),
-}
+# fmt: off
+_ALL: tuple[tuple[str, str, Callable[..., Iterator[Compared]], int | None], ...] = (
+    ("saddle", "four optimizers on a saddle and in a narrow valley", saddle, None),
+    ("schedules", "the learning rate under each of eight schedules", schedules, None),
+    ("moving-averages", "a year of temperatures averaged, with and without correction",
+     averages, None),
+    ("layer-norms", "how activations and gradients vanish or explode with depth",
+     layer_norms, None),
+    ("learning-curves", "train and dev error over the size of the training set",
+     learning_curves, 40),
+    ("search", "search points on linear and log scales, coarse to fine", search_points, 20),
+    ("gradient-check", "the error of difference quotients over their step", gradient_check, None),
+    ("trajectories", "how far both sides part in ten thousand steps, and at a kink", trajectories,
+     -(-STEPS_TAKEN // STEPS_AN_EPOCH)),
+)
+# fmt: on
+DEMONSTRATIONS = {name: Demonstration(said, run, epochs) for name, said, run, epochs in _ALL}

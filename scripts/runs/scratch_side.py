@@ -15,7 +15,6 @@ from scratch.training import History, evaluate, training_steps
 
 
 def set_up(start: Start) -> Side:
-    """Return the run by hand, before its first step."""
     experiment, network, data = start.experiment, start.network, start.data
     parameters, history, rate = start.parameters.copy(), History(), experiment.learning_rate
     running = None

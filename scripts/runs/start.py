@@ -31,7 +31,6 @@ class Start:
 
     @property
     def m(self) -> int:
-        """The number of examples trained on."""
         return int(self.data.train[0].shape[1])
 
     @property
@@ -61,7 +60,6 @@ class Start:
                 yield X[:, batch], Y[:, batch], *([next(masks)] if masks else [])
 
     def choices(self) -> dict[str, Any]:
-        """Return the arguments that both training loops take as they are."""
         names = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
         return {"orders": self.orders, **{name: getattr(self.experiment, name) for name in names}}
 
@@ -107,23 +105,14 @@ class Side:
         return self
 
 
-class Bar:
+class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
     """A progress bar of steps; silent where nobody watches."""
 
     def __init__(self, steps: int, label: str | None = None) -> None:
-        """Expect so many steps."""
-        self._bar = tqdm(total=steps, unit="step", desc=label, disable=None, leave=False)
-
-    def __enter__(self) -> Bar:
-        """Show the bar."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the bar away."""
-        self._bar.close()
+        super().__init__(total=steps, unit="step", desc=label, disable=None, leave=False)
 
     def __call__(self, step: Any, history: Any) -> None:
         """Advance by a step; show the cost of an epoch when it ends."""
-        self._bar.update()
+        self.update()
         if step.ends_epoch:
-            self._bar.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")
+            self.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")

@@ -15,7 +15,6 @@ from torch_ref.training import History, evaluate, training_steps
 
 
 def set_up(start: Start, device: str = "cpu") -> Side:
-    """Return torch's run, before its first step."""
     experiment, history, masks = start.experiment, History(), start.masks()
     module = twin(start.network, start.parameters, device)
     X, Y, X_dev, Y_dev, X_test, Y_test = (rows(one, device) for pair in start.data for one in pair)

@@ -14,6 +14,10 @@ SCRIPTS = ROOT / "scripts"
 if not SCRIPTS.is_dir():
     collect_ignore_glob = ["test_*.py"]
 
+#: quantities of demonstrations that have been computed, and the epochs that make them short.
+COMPUTED = {}
+EPOCHS = {"learning-curves": 1, "search": 1, "trajectories": 2}
+
 
 @pytest.fixture
 def script(monkeypatch, tmp_path):
@@ -36,6 +40,19 @@ def refused(script, capsys):
         return message
 
     return run
+
+
+@pytest.fixture
+def quantities(script):
+    """Return the quantities of a demonstration by name, computed once for all tests."""
+
+    def of(name):
+        if name not in COMPUTED:
+            own = script("runs.demonstrations").DEMONSTRATIONS[name]
+            COMPUTED[name] = {one.name: one for one in own.quantities(EPOCHS.get(name))}
+        return COMPUTED[name]
+
+    return of
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,83 +16,19 @@ from scratch import linear
 
 pytest.importorskip("cosmic_ray", reason="mutants need cosmic-ray, of the dev extra")
 
-TEST = """
-import numpy as np
-from scratch.linear import linear_backward, linear_forward
-
-def test_b_is_added():
-    one = np.ones((1, 1))
-    assert linear_forward(one, one, one)[0] == 2
-
-def test_b_is_summed():
-    one = np.ones((1, 1))
-    assert linear_backward(one, linear_forward(one, one, one)[1])["b"] == 1
-"""
-
-
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    """Ask a cold or warm server for the tests above, where linear.py has a text for another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        server = importlib.import_module("mutants.fork_server")
-        path = tmp_path_factory.mktemp("tests") / "test_b.py"
-        path.write_text(TEST)
-        servers = server.Servers([str(path)])
-
-        def judge(kind, old="", new="", module="scratch.linear", **choices):
-            source = server.path_of(module).read_text()
-            assert old in source
-            job = {"module": module, "source": source.replace(old, new)} if old else {}
-            tests = {"tests": [str(path)]} if kind == "cold" else {"concept": "b"}
-            return servers.ask(kind, server.Job(**job, **tests, **choices))
-
-        yield judge
-        servers.stop()
-
-
-def test_a_fork_notices_what_changed(ask):
-    before = Path(linear.__file__).read_bytes(), linear.linear_forward
-    for kind in ("cold", "warm"):
-        found = ask(kind, "+ b, Lin", "- b, Lin", all_failures=True)
-        assert [one.rpartition("::")[2] for one in found.failed] == ["test_b_is_added"]
-        assert (found.how, found.ran) == ("failure", 2)
-    assert ask("warm", "+ b, Lin", "- b, Lin").ran == 1
-    assert (Path(linear.__file__).read_bytes(), linear.linear_forward) == before
-    assert sys.modules["scratch.linear"] is linear
-    right = ask("warm", '"b": dZ.sum(', '"b": (+dZ).sum(')
-    assert (right.failed, right.how, right.ran, right.tried) == ((), "", 2, True)
-    assert ask("warm").ran == 2
-
-
-def test_a_fork_tells_how_it_ended(ask):
-    (test,) = ask("warm", "+ b, Lin", "- b, Lin").failed
-    endless = "    while True: W @ A_prev\n    return W @"
-    found = ask("warm", "    return W @", endless, patience=0.2, seconds={test: 0.0})
-    assert (found.how, found.failed) == ("time limit", (test,))
-    crash = ask("warm", "    A_prev, W = cache", "    import os; os.abort()")
-    assert (crash.how, crash.failed) == ("crash", ())
-    typo = ask("cold", "+ b, Lin", "+ c c, Lin")
-    assert (typo.how, "SyntaxError" in typo.message) == ("import", True)
-    never = ask("cold", "Splits into", "Cuts into", module="scratch.splits")
-    assert (never.how, never.tried) == ("never imported", False)
-    refused = ask("warm", 'b="n 1"', 'b="n 2"')
-    assert type(refused).__name__ == "UnswappableError"
-    assert ask("cold", 'b="n 1"', 'b="n 2"').failed
-
 
 def test_a_test_has_a_concept(script):
-    server = script("mutants.fork_server")
+    jobs = script("mutants.jobs")
     for test, concept in {
-        f"{server.TWINS}::test_agrees[linear]": "linear",
-        f"{server.TWINS}::test_edge[batch_norm:update_running_averages-one example]": "batch_norm",
-        f"{server.TWINS}::test_three_witnesses[float64-linear]": "linear",
+        f"{jobs.TWINS}::test_agrees[linear]": "linear",
+        f"{jobs.TWINS}::test_edge[batch_norm:update_running_averages-one example]": "batch_norm",
+        f"{jobs.TWINS}::test_three_witnesses[float64-linear]": "linear",
         "parity_tests/tests/stems/test_splits.py::test_sizes": "splits",
         "parity_tests/tests/meta/test_locate.py::test_it": "engine",
         "parity_tests/tests/scripts/test_compare.py::test_it[linear]": "scripts",
     }.items():
-        assert server.concept_of(test) == concept
-        assert test.partition("::")[0].startswith(tuple(server.files_of(concept)))
+        assert jobs.concept_of(test) == concept
+        assert test.partition("::")[0].startswith(tuple(jobs.files_of(concept)))
 
 
 AT_HOME = "parity_tests/tests/test_twins.py::test_agrees[linear]"
@@ -112,7 +47,6 @@ ELSEWHERE = "parity_tests/tests/stems/test_splits.py::test_sizes"
         (True, (), "crash", 0),
         (False, (), "", 0),
         (False, (AT_HOME,), "failure", 1),
-        (False, (), "time limit", 1),
     ],
 )
 def test_a_bug_must_be_caught_at_its_concept(
@@ -121,6 +55,7 @@ def test_a_bug_must_be_caught_at_its_concept(
     planting = script("planted_bugs")
     bug = planting.chosen(["linear"])[0] if planted else planting.Bug("linear", None)
     trial = planting.Trial(bug, planting.Verdict(failed, how))
+    monkeypatch.setattr(planting, "Planter", lambda *_: None)
     monkeypatch.setattr(planting, "side_by_side", lambda *_: [(bug, trial)])
     assert planting.main(["linear", "--json", "out.json"]) == status
     printed = capsys.readouterr().out
@@ -140,6 +75,7 @@ def test_bugs_found_before_an_interrupt_are_kept(script, monkeypatch, capsys, re
         yield bugs[0], planting.Trial(bugs[0], planting.Verdict((), "crash"))
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(planting, "Planter", lambda *_: None)
     monkeypatch.setattr(planting, "side_by_side", interrupted)
     assert planting.main([]) == 130
     printed = capsys.readouterr()
@@ -152,7 +88,7 @@ def test_mistakes_of_scripts_fit(script):
     mistakes = planted_in(SCRIPTS / "mutants/script_mistakes.diff")["scripts"]
     assert len({one.name for one in mistakes}) == len(mistakes) >= 20
     for one in mistakes:
-        path = script("mutants.fork_server").path_of(one.change.module)
+        path = script("mutants.jobs").path_of(one.change.module)
         ast.parse(one.change.apply(path.read_text()), one.name)
         assert one.seen
 
@@ -203,11 +139,9 @@ def test_mutants_are_programs_that_a_person_might_write(mutants_of, script):
     for one in found:
         assert ast.dump(ast.parse(one.source())) != ast.dump(ast.parse(SOURCE))
         assert one.line != 3
-    changes = {one.change().after for one in found}
-    assert not any(
-        "A is 1" in one or "A is not 1" in one or "strict=False" in one for one in changes
-    )
-    assert any("A is None" in one for one in changes)
+    changes = "\n".join(one.change().after for one in found)
+    assert "A is None" in changes
+    assert not any(one in changes for one in ("A is 1", "A is not 1", "strict=False"))
     signature = {one.change().after for one in found if one.line == 2}
     assert all("A: int | None, b=" in one and "-> float | int" in one for one in signature)
     assert {one.change().before for one in found if one.definition == "of"} == {"return 4"}
@@ -228,10 +162,8 @@ def test_equivalents_are_of_this_code_and_read_as_written(mutants_of, script):
         with pytest.raises(ValueError, match="listed twice or without a reason"):
             mutants.known_equivalents()
     mutants.EQUIVALENT = SCRIPTS / "equivalent_mutants.toml"
-    listed = mutants.known_equivalents()
-    texts = {file: (ROOT / file).read_text() for file in {one.file for one in listed}}
-    for one, reason in listed.items():
-        lines = [line.strip() for line in texts[one.file].splitlines()]
+    for one, reason in mutants.known_equivalents().items():
+        lines = [line.strip() for line in (ROOT / one.file).read_text().splitlines()]
         assert {*one.before.splitlines()} <= {*lines}, one
         # what stands twice, in two methods of one name say, would be excused together
         assert lines.count(one.before.splitlines()[0]) == 1, one
@@ -241,7 +173,6 @@ def test_equivalents_are_of_this_code_and_read_as_written(mutants_of, script):
 
 def test_a_mutant_meets_its_own_tests_first(mutants_of, script):
     mutation, (one, *_) = script("mutation"), mutants_of(SHORT)
-    one = one._replace(file="code.py")
     own, other, slow = "tests/test_code.py::a", "tests/test_b.py::a", "tests/test_code.py::b"
     reached = {2: frozenset([other, slow, own])}
     seconds = {own: 0.2, slow: 0.3, other: 0.1, "tests/test_code.py::c": 0.0}
@@ -261,15 +192,12 @@ def judged(script, found, outcomes, path):
         session.keep(one, mutation.Outcome(*outcome))
 
 
-def test_a_mutant_that_no_test_fails_survives(script):
-    mutation, verdict = script("mutation"), script("mutants.fork_server").Verdict
-    assert mutation._outcome(verdict(ran=2)).status == "survived"
-    killed = mutation._outcome(verdict(failed=("test_f",), how="failure", message="differs"))
-    assert (killed.status, killed.test, killed.reason) == ("killed", "test_f", "differs")
-
-
 def test_outcomes_are_held_against_the_list(mutants_of, script, tmp_path, capsys):
     mutation, mutants, found = script("mutation"), script("mutants.mutants"), mutants_of(SHORT)
+    verdict = script("mutants.jobs").Verdict
+    assert mutation._outcome(verdict(ran=2)).status == "survived"
+    fails = mutation._outcome(verdict(failed=("test_f",), how="failure", message="differs"))
+    assert (fails.status, fails.test, fails.reason) == ("killed", "test_f", "differs")
     listed = [found[0].change(), found[3].change()]
     mutants_of(SHORT, mutants.as_toml(listed, "it is the same"))
     killed = [("killed", "test_f", how) for how in ("time limit", "crash", "import", "differs")]
@@ -281,6 +209,11 @@ def test_outcomes_are_held_against_the_list(mutants_of, script, tmp_path, capsys
     assert printed.count("\nsurvived: code.py:2 in f") == 2
     assert f"listed as equivalent, but no survivor: code.py, f: {listed[1].after}" in printed
     assert f"{len(found) - 3} of {len(found) - 1} killed, 1 listed as equivalent" in printed
+    row = [str(len(found)), str(len(found) - 3), "1", "2"]
+    assert [line.split() for line in printed.splitlines()[1:3]] == [
+        ["code.py", *row],
+        ["all", *row],
+    ]
     assert Path("stubs.toml").read_text().count("x") >= 2
     score = json.loads(mutation.SCORE.read_text())
     assert [score[one] for one in ("mutants", "survived", "equivalent")] == [len(found), 2, 1]
@@ -294,27 +227,26 @@ def test_a_session_goes_on_and_knows_its_state(mutants_of, script, monkeypatch, 
         judged(script, found[1:], [("killed", "test_f", "differs")] * (len(found) - 1), tmp_path)
     with kept.open("a") as file:
         file.write('["cut')  # by Ctrl-C
-    work = []
+    work, session = [], ["--session", str(tmp_path)]
     monkeypatch.setattr(mutation, "measure_profile", lambda _: None)
     monkeypatch.setattr(mutation, "run_all", lambda mutants, *_: work.append(mutants))
-    assert mutation.main(["--session", str(tmp_path)]) == 0
+    assert mutation.main(session) == 0
     assert work == [[found[0]]]
     assert f"{len(found) - 1} of these were found with other code" in capsys.readouterr().out
     assert not mutation.SCORE.exists()
-    assert mutation.main(["--session", str(tmp_path), "--fresh"]) == 0
+    assert mutation.main([*session, "--fresh"]) == 0
     assert sorted(work[1]) == sorted(found)
     monkeypatch.setattr(mutation, "misspelt", lambda one: "" if one == found[0].source() else "no")
-    assert mutation.main(["--session", str(tmp_path), "--sample", "5"]) == 0
+    assert mutation.main([*session, "--sample", "5"]) == 0
     assert work[2] == [found[0]]
     assert "1 mutants of all files, seed 0" in capsys.readouterr().out
     kept.write_text("no outcomes\n")
-    assert mutation.main(["--session", str(tmp_path)]) == 2
+    assert mutation.main(session) == 2
     assert "holds no outcomes of mutants" in capsys.readouterr().err
 
 
 def test_a_profile_is_measured_once(script, monkeypatch, tmp_path):
     mutation = script("mutation")
-    (tmp_path / "profile.json").write_text('{"code": "12')  # cut off
     lines = {"scratch/linear.py": {1: frozenset([""]), 2: frozenset(["a::b", "a::c"])}}
     found = mutation.Profile({"a::b": 0.1, "a::c": 0.2}, lines, ())
     monkeypatch.setattr(mutation, "measure", lambda _: found)
@@ -323,6 +255,73 @@ def test_a_profile_is_measured_once(script, monkeypatch, tmp_path):
     assert mutation.measure_profile(tmp_path) == found
 
 
-@pytest.mark.parametrize("flags", ["nowhere", "--jobs 0", "--sample -1", "--seed x"])
-def test_bad_arguments(flags, refused):
-    refused("mutation", flags.split())
+TEST = """
+import numpy as np
+from scratch.linear import linear_backward, linear_forward
+
+def test_b_is_added():
+    one = np.ones((1, 1))
+    assert linear_forward(one, one, one)[0] == 2
+
+def test_b_is_summed():
+    one = np.ones((1, 1))
+    assert linear_backward(one, linear_forward(one, one, one)[1])["b"] == 1
+
+def test_what_is_not_imported_yet():
+    from scratch.mini_batches import draw_order
+    assert sorted(draw_order(2, np.random.default_rng(0))) == [0, 1]
+"""
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory):
+    """Ask a cold or warm server for the tests above, where a module has a text for another."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        jobs = importlib.import_module("mutants.jobs")
+        path = tmp_path_factory.mktemp("tests") / "test_b.py"
+        path.write_text(TEST)
+        servers = jobs.Servers([str(path)])
+
+        def judge(kind, old="", new="", module="scratch.linear", **choices):
+            source = jobs.path_of(module).read_text()
+            assert old in source
+            job = {"module": module, "source": source.replace(old, new)} if old else {}
+            tests = {"tests": [str(path)]} if kind == "cold" else {"concept": "b"}
+            return servers.ask(kind, jobs.Job(**job, **tests, **choices))
+
+        yield judge
+        servers.stop()
+
+
+def test_a_fork_notices_what_changed(ask):
+    before = Path(linear.__file__).read_bytes(), linear.linear_forward
+    for kind in ("cold", "warm"):
+        found = ask(kind, "+ b, Lin", "- b, Lin", all_failures=True)
+        assert [one.rpartition("::")[2] for one in found.failed] == ["test_b_is_added"]
+        assert (found.how, found.ran) == ("failure", 3)
+        late = ask(kind, "rng.permutation(", "1 + rng.permutation(", "scratch.mini_batches")
+        assert [one.rpartition("::")[2] for one in late.failed] == ["test_what_is_not_imported_yet"]
+    assert ask("warm", "+ b, Lin", "- b, Lin").ran == 1
+    assert (Path(linear.__file__).read_bytes(), linear.linear_forward) == before
+    assert sys.modules["scratch.linear"] is linear
+    right = ask("warm", '"b": dZ.sum(', '"b": (+dZ).sum(')
+    assert (right.failed, right.how, right.ran, right.tried) == ((), "", 3, True)
+    assert ask("warm").ran == 3
+
+
+def test_a_fork_tells_how_it_ended(ask):
+    (test,) = ask("warm", "+ b, Lin", "- b, Lin").failed
+    endless = "    while True: W @ A_prev\n    return W @"
+    found = ask("warm", "    return W @", endless, patience=0.2, seconds={test: 0.0})
+    assert (found.how, found.failed) == ("time limit", (test,))
+    crash = ask("warm", "    A_prev, W = cache", "    import os; os.abort()")
+    assert (crash.how, crash.failed) == ("crash", ())
+    typo = ask("cold", "+ b, Lin", "+ c c, Lin")
+    assert (typo.how, "SyntaxError" in typo.message) == ("import", True)
+    for kind in ("cold", "warm"):
+        never = ask(kind, "Splits into", "Cuts into", module="scratch.splits")
+        assert (never.how, never.tried) == ("never imported", False)
+    refused = ask("warm", 'b="n 1"', 'b="n 2"')
+    assert (refused.how.partition(":")[0], refused.tried) == ("not exchanged", False)
+    assert ask("cold", 'b="n 1"', 'b="n 2"').failed

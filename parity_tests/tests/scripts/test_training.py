@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-import runpy
 import subprocess
-import sys
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -20,181 +18,17 @@ from parity_tests import TRAINING, assert_close
 from scratch.training import History
 from torch_ref.training import History as TheirHistory
 
-SCRIPTS = Path(__file__).parents[3] / "scripts"
-
-
-@pytest.mark.parametrize("suffix", [".json", ".csv"])
-def test_both_sides_write_the_same_history(suffix, script, tmp_path, capsys, is_picture):
-    """The same flags on both sides: equal costs and accuracies in the files, a picture beside."""
-    histories = []
-    for side in ("scratch", "torch"):
-        path = tmp_path / "folder" / f"{side}{suffix}"
-        flags = ["--experiment", "moons", "--epochs", "20", "--l2", "0.5", "--out", str(path)]
-        assert script(f"train_{side}").main(flags) == 0
-        assert is_picture(path.with_suffix(".png"))
-        assert "test accuracy" in capsys.readouterr().out
-        if suffix == ".json":
-            written = json.loads(path.read_text())
-            assert (written["side"], written["l2"]) == (side, 0.5)
-            histories.append(written["history"])
-        else:
-            with path.open() as file:
-                table = list(csv.DictReader(file))
-            histories.append({name: [float(row[name]) for row in table] for name in table[0]})
-            assert histories[-1]["epoch"] == list(range(1, 21))
-    for name in ("costs", "accuracies", "dev_costs", "dev_accuracies"):
-        ours, theirs = (np.array(history[name]) for history in histories)
-        assert len(ours) == 20
-        assert_close(ours, theirs, name, budget=TRAINING)
-
-
-def test_a_training_with_everything_on(script, tmp_path, capsys):
-    """It stops early, and says so; its choices are in the report, its best epoch was restored."""
-    assert script("train_scratch").main(["--experiment", "digits-regularized"]) == 0
-    assert "stopped early after 34 of 40 epochs" in capsys.readouterr().out
-    report = json.loads((tmp_path / "out" / "scratch-digits-regularized.json").read_text())
-    assert report["keep_probs"] == [0.9, 0.8]
-    assert report["schedule_choices"] == {"rate": 0.95}
-    assert len(report["history"]["costs"]) == 34
-    assert report["test_accuracy"] > 0.98
-
-
-def test_the_start_hands_on_every_choice(script):
-    """Both training loops get what the experiment says; masks come from its seed, their own way."""
-    start, experiments = script("runs.start"), script("runs.experiments").EXPERIMENTS
-    everything = replace(experiments["digits-regularized"], clip_value=0.5, seed=4)
-    drawn = start.draw(everything, "float64")
-    for name in ("l1", "l2", "clip_value", "clip_norm", "epochs", "batch_size", "schedule_per"):
-        assert drawn.choices()[name] == getattr(everything, name)
-    assert drawn.network.dropped == (1, 2)
-    assert drawn.network.batch_norm
-    again, other = (start.draw(replace(everything, seed=one), "float64") for one in (4, 5))
-    first, same, another = (next(one.masks())["D1"] for one in (drawn, again, other))
-    assert np.array_equal(first, same)
-    assert not np.array_equal(first, another)
-    bits = np.random.default_rng(everything.seed).random(first.shape) < 0.9
-    assert not np.array_equal(bits, first > 0)
-    X, Y, masks = next(drawn.batches())
-    assert np.array_equal(X, drawn.data.train[0][:, drawn.orders[0][:64]])
-    assert (Y.shape, masks["D1"].shape) == ((10, 64), (64, 64))
-
-
-def test_training_by_hand_never_imports_torch(alone):
-    """The scratch script runs an experiment with torch not loaded."""
-    code = (
-        "import sys, train_scratch\n"
-        "assert train_scratch.main(['--experiment', 'planar', '--epochs', '2']) == 0\n"
-        "assert 'torch' not in sys.modules and 'sklearn' in sys.modules\n"
-    )
-    subprocess.run(**alone(code), check=True)
-
-
-@pytest.mark.parametrize("name", ["runs.start", "runs.scratch_side", "train_scratch"])
-def test_the_side_by_hand_holds_no_torch(script, name):
-    held = {getattr(one, "__name__", "") for one in vars(script(name)).values()}
-    assert not {one for one in held if one.partition(".")[0] in ("torch", "torch_ref")}
-
-
-def test_a_reader_that_has_gone_is_no_failure(alone):
-    """A closed pipe, noticed when the output is flushed: status 141 and nothing on stderr."""
-    code = "from runs import command_line; command_line.leave(lambda: print('x' * 10) or 0)"
-    reader, writer = os.pipe()
-    os.close(reader)
-    left = subprocess.run(**alone(code), stdout=writer, stderr=subprocess.PIPE, check=False)
-    os.close(writer)
-    assert (left.returncode, left.stderr) == (141, b"")
-
-
-@pytest.mark.parametrize("name", ["train_scratch", "compare", "figures", "mutation"])
-@pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
-def test_a_person_ends_a_script_without_a_traceback(
-    ending, status, name, script, monkeypatch, capfd
-):
-    """Ctrl-C before the first step, or a reader that has gone: shells' status, not `they part`."""
-
-    def ended(*_):
-        raise ending
-
-    monkeypatch.setattr(script("runs.command_line"), "make_room", ended)
-    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
-    monkeypatch.setattr(os, "dup2", lambda *_: None)
-    with pytest.raises(SystemExit) as left:
-        runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
-    assert left.value.code == status
-    assert "Traceback" not in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
-def test_interrupted_runs_lose_nothing(name, script, monkeypatch, tmp_path, capsys, is_picture):
-    """Ctrl-C in the fourth epoch: status 130, three epochs written."""
-    module, bar = script(name), script("runs.start").Bar
-    honest = bar.__call__
-
-    def interrupt(self, step, history):
-        honest(self, step, history)
-        if step.number == 15:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(bar, "__call__", interrupt)
-    out = tmp_path / ("run.png" if name == "compare" else "run.json")
-    flags = ["--experiment", "breast-cancer", "--batch-size", "100", "--out", str(out)]
-    assert module.main(flags) == 130
-    assert "interrupted" in capsys.readouterr().out
-    assert is_picture(out.with_suffix(".png"))
-    written = json.loads(out.with_suffix(".json").read_text())
-    history = written["histories"]["scratch"] if name == "compare" else written["history"]
-    assert (len(history["costs"]), len(history["step_costs"])) == (3, 15)
-
-
-@pytest.mark.parametrize("side", ["scratch", "torch"])
-@pytest.mark.parametrize(("suffix", "whole"), [(".json", 0), (".csv", 3)])
-def test_an_interruption_between_two_entries_of_an_epoch(
-    suffix, whole, side, script, monkeypatch, tmp_path, capsys
-):
-    """Ctrl-C while an epoch is being written down: the epochs before it are whole."""
-    history = {"scratch": History, "torch": TheirHistory}[side]
-    honest = history.end_epoch
-
-    def interrupted(self, cost, *rest):
-        if len(self.costs) == whole:
-            self.costs.append(cost)
-            raise KeyboardInterrupt
-        honest(self, cost, *rest)
-
-    monkeypatch.setattr(history, "end_epoch", interrupted)
-    out = tmp_path / f"run{suffix}"
-    flags = ["--experiment", "breast-cancer", "--out", str(out)]
-    assert script(f"train_{side}").main(flags) == 130
-    assert f"interrupted in epoch {whole + 1} of 40" in capsys.readouterr().out
-    if suffix == ".json":
-        assert len(json.loads(out.read_text())["history"]["costs"]) == whole
-    else:
-        assert len(out.read_text().splitlines()) == whole + 1
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
-def test_a_diverged_run_says_so(name, script, capsys):
-    """A rate that overflows is a verdict, not a traceback: the step is named, status 1."""
-    flags = ["--optimizer", "gradient_descent", "--learning-rate", "1e200", "--epochs", "2"]
-    assert script(name).main(flags) == 1
-    printed = "".join(capsys.readouterr())
-    says = "OUTSIDE the budget" if name == "compare" else "the cost is not finite from step 2 on"
-    assert says in printed
-
-
 BAD_FLAGS = [
     *("--epochs 0", "--epochs 2.5", "--epochs many", "--batch-size 0", "--learning-rate 0"),
     *("--learning-rate -1", "--learning-rate nan", "--learning-rate inf", "--l2 -0.1"),
     *("--seed -1", "--optimizer adagrad", "--dtype float16", "--experiment mnist"),
     *("--out run.txt", "--out /proc/nowhere/run.png", "--out folder.png", "--no-such-flag"),
+    *("--experiment saddle --epochs 3", "--experiment search --batch-size 3"),
+    *("--experiment search --learning-rate 0.1", "--experiment saddle --optimizer adam"),
+    *("--experiment saddle --seed 0", "--experiment saddle --dtype float32", "--every 0"),
 ]
 OWN_BAD_FLAGS = {
-    "compare": [
-        *("--experiment saddle --epochs 3", "--experiment search --batch-size 3"),
-        *("--experiment search --learning-rate 0.1", "--experiment saddle --optimizer adam"),
-        *("--experiment saddle --seed 0", "--experiment saddle --dtype float32", "--every 0"),
-    ],
+    "compare": BAD_FLAGS,
     "figures": [
         *("--only", "--only cats", "--workers 0", "--epochs 0", "--out a-file"),
         *("--out /proc/nowhere", "--no-such-flag"),
@@ -202,6 +36,8 @@ OWN_BAD_FLAGS = {
     "train_scratch": ["--experiment saddle", "--out run.png"],
     "train_torch": ["--experiment saddle", "--device gpu"],
     "benchmark": ["--seconds 0", "--threads 0", "--out numbers.txt"],
+    "search_rates": ["--l2 1", "--learning-rate 1", "--trials 0", "--workers 0", "--out x.csv"],
+    "mutation": ["nowhere", "--jobs 0", "--sample -1", "--seed x"],
 }
 
 
@@ -210,13 +46,12 @@ def test_bad_flags_leave_with_status_2(name, refused):
     """Argparse's status before anything runs, and a message that says what was expected."""
     Path("folder.png").mkdir()
     Path("a-file").touch()
-    for flags in [*(BAD_FLAGS if name == "compare" else []), *OWN_BAD_FLAGS[name]]:
+    for flags in OWN_BAD_FLAGS[name]:
         refused(name, flags.split())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_a_missing_device_is_a_bad_argument(script, capsys):
-    """--device cuda without a device: status 2 and a way out."""
     assert script("train_torch").main(["--device", "cuda"]) == 2
     assert "use --device cpu" in capsys.readouterr().err
 
@@ -225,7 +60,6 @@ def test_a_missing_device_is_a_bad_argument(script, capsys):
     "name", ["train_scratch", "train_torch", "compare", "figures", "benchmark", "planted_bugs"]
 )
 def test_help(name, script, capsys):
-    """--help explains and leaves with status 0."""
     with pytest.raises(SystemExit) as left:
         script(name).main(["--help"])
     assert left.value.code == 0
@@ -284,6 +118,130 @@ def test_no_example_is_in_two_sets(script):
     assert np.abs(tumours.test[0].mean(axis=1)).max() > 1e-3
 
 
+def test_the_start_hands_on_every_choice(script):
+    """Both training loops get what the experiment says; masks come from its seed, their own way."""
+    start, experiments = script("runs.start"), script("runs.experiments").EXPERIMENTS
+    everything = replace(experiments["digits-regularized"], clip_value=0.5, seed=4)
+    drawn = start.draw(everything, "float64")
+    for name in ("l1", "l2", "clip_value", "clip_norm", "epochs", "batch_size", "schedule_per"):
+        assert drawn.choices()[name] == getattr(everything, name)
+    assert drawn.network.dropped == (1, 2)
+    assert drawn.network.batch_norm
+    again, other = (start.draw(replace(everything, seed=one), "float64") for one in (4, 5))
+    first, same, another = (next(one.masks())["D1"] for one in (drawn, again, other))
+    assert np.array_equal(first, same)
+    assert not np.array_equal(first, another)
+    bits = np.random.default_rng(everything.seed).random(first.shape) < 0.9
+    assert not np.array_equal(bits, first > 0)
+    X, Y, masks = next(drawn.batches())
+    assert np.array_equal(X, drawn.data.train[0][:, drawn.orders[0][:64]])
+    assert (Y.shape, masks["D1"].shape) == ((10, 64), (64, 64))
+
+
+@pytest.mark.parametrize("name", ["runs.start", "runs.scratch_side", "train_scratch"])
+def test_the_side_by_hand_holds_no_torch(script, name):
+    held = {getattr(one, "__name__", "") for one in vars(script(name)).values()}
+    assert not {one for one in held if one.partition(".")[0] in ("torch", "torch_ref")}
+
+
+def test_both_sides_write_the_same_history(script, tmp_path, capsys, is_picture):
+    """As JSON or as CSV: equal costs and accuracies in the files, a picture beside."""
+    flags = ["--experiment", "moons", "--epochs", "10", "--l2", "0.5", "--out"]
+    for name in ("scratch.json", "torch.csv"):
+        side, path = name.partition(".")[0], tmp_path / "folder" / name
+        assert script(f"train_{side}").main([*flags, str(path)]) == 0
+        assert is_picture(path.with_suffix(".png"))
+        assert "test accuracy" in capsys.readouterr().out
+    written = json.loads((tmp_path / "folder" / "scratch.json").read_text())
+    assert (written["side"], written["l2"]) == ("scratch", 0.5)
+    table = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["epoch"] for row in table] == [str(epoch) for epoch in range(1, 11)]
+    for name in ("costs", "accuracies", "dev_costs", "dev_accuracies"):
+        ours, theirs = np.array(written["history"][name]), [float(row[name]) for row in table]
+        assert_close(ours, np.array(theirs), name, budget=TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("side", "suffix", "whole"), [("scratch", ".json", 0), ("torch", ".csv", 3)]
+)
+def test_an_interruption_between_two_entries_of_an_epoch(
+    suffix, whole, side, script, monkeypatch, tmp_path, capsys
+):
+    """Ctrl-C while an epoch is being written down: the epochs before it are whole."""
+    history = {"scratch": History, "torch": TheirHistory}[side]
+    honest = history.end_epoch
+
+    def interrupted(self, cost, *rest):
+        if len(self.costs) == whole:
+            self.costs.append(cost)
+            raise KeyboardInterrupt
+        honest(self, cost, *rest)
+
+    monkeypatch.setattr(history, "end_epoch", interrupted)
+    out = tmp_path / f"run{suffix}"
+    flags = ["--experiment", "breast-cancer", "--out", str(out)]
+    assert script(f"train_{side}").main(flags) == 130
+    assert f"interrupted in epoch {whole + 1} of 40" in capsys.readouterr().out
+    if suffix == ".json":
+        assert len(json.loads(out.read_text())["history"]["costs"]) == whole
+    else:
+        assert len(out.read_text().splitlines()) == whole + 1
+
+
+def test_an_interrupted_comparison_loses_nothing(script, monkeypatch, tmp_path, capsys, is_picture):
+    """Ctrl-C in the fourth epoch: status 130, three epochs written."""
+    bar = script("runs.start").Bar
+    honest = bar.__call__
+
+    def interrupt(self, step, history):
+        honest(self, step, history)
+        if step.number == 15:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bar, "__call__", interrupt)
+    flags = ["--experiment", "breast-cancer", "--batch-size", "100", "--out", "run.png"]
+    assert script("compare").main(flags) == 130
+    assert "interrupted after 15 steps of scratch" in capsys.readouterr().out
+    assert is_picture(tmp_path / "run.png")
+    history = json.loads((tmp_path / "run.json").read_text())["histories"]["scratch"]
+    assert (len(history["costs"]), len(history["step_costs"])) == (3, 15)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
+def test_a_diverged_run_says_so(name, script, capsys):
+    """A rate that overflows is a verdict, not a traceback: the step is named, status 1."""
+    flags = ["--optimizer", "gradient_descent", "--learning-rate", "1e200", "--epochs", "2"]
+    assert script(name).main(flags) == 1
+    printed = "".join(capsys.readouterr())
+    says = "OUTSIDE the budget" if name == "compare" else "the cost is not finite from step 2 on"
+    assert says in printed
+
+
+@pytest.mark.parametrize(("ending", "status"), [(KeyboardInterrupt, 130), (BrokenPipeError, 141)])
+def test_a_person_ends_a_script_without_a_traceback(ending, status, script, monkeypatch):
+    """Ctrl-C before the first step, or a reader that has gone: shells' status, not `they part`."""
+
+    def ended():
+        raise ending
+
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    with pytest.raises(SystemExit) as left:
+        script("runs.command_line").leave(ended)
+    assert left.value.code == status
+
+
+def test_a_training_with_everything_on(script, tmp_path, capsys):
+    """It stops early, and says so; its choices are in the report, its best epoch was restored."""
+    assert script("train_scratch").main(["--experiment", "digits-regularized"]) == 0
+    assert "stopped early after 34 of 40 epochs" in capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "scratch-digits-regularized.json").read_text())
+    assert report["keep_probs"] == [0.9, 0.8]
+    assert report["schedule_choices"] == {"rate": 0.95}
+    assert len(report["history"]["costs"]) == 34
+    assert report["test_accuracy"] > 0.98
+
+
 def test_the_benchmark(script, monkeypatch, tmp_path, capsys):
     """Each shape gets a row and a ratio; both sides take the same step."""
     benchmark = script("benchmark")
@@ -306,3 +264,20 @@ def test_the_benchmark(script, monkeypatch, tmp_path, capsys):
         module = next(one for one in inside if hasattr(one, "logits"))
         theirs = torch.nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
         assert np.abs(ours - theirs).max() < 1e-5
+
+
+def test_by_hand_in_a_process_alone(alone):
+    """Torch is never imported; a closed pipe is status 141 and nothing on stderr."""
+    code = (
+        "import sys, train_scratch\n"
+        "from runs.command_line import leave\n"
+        "try:\n"
+        "    leave(lambda: train_scratch.main(['--experiment', 'planar', '--epochs', '2']))\n"
+        "finally:\n"
+        "    assert 'torch' not in sys.modules and 'sklearn' in sys.modules\n"
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    left = subprocess.run(**alone(code), stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (141, b"")
