@@ -115,10 +115,7 @@ DESCENT = {"optimizer": "gradient_descent", "l1": 0.0}
 
 RELATIONS = (
     Relation(
-        name="gradient descent can be cut in two",
-        holds=in_two_runs,
-        broken_by=cooled,
-        at=DESCENT,
+        name="gradient descent can be cut in two", holds=in_two_runs, broken_by=cooled, at=DESCENT
     ),
     *(
         Relation(

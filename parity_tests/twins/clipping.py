@@ -120,9 +120,6 @@ CASES = {
     "limit": powers(-6, 6),
 }
 
-TYPED_BY_VALUE = (
-    )  # fmt: skip
-
 BY_VALUE = FunctionTwin(
     name="clip-by-value",
     formula="each entry of g cut to [-limit, limit]",
@@ -146,11 +143,7 @@ BY_VALUE = FunctionTwin(
     calls=partial(calls, "clip_by_value"),
     overwrites={"torch_ref.clipping.clip_by_value": frozenset({"parameters"})},
     relations=(
-        Relation(
-            name="clipped twice is clipped once",
-            holds=clipped_again,
-            broken_by=times(0.5),
-        ),
+        Relation(name="clipped twice is clipped once", holds=clipped_again, broken_by=times(0.5)),
         Relation(
             name="a sign goes through",
             holds=partial(negated, "clip-by-value"),
@@ -164,7 +157,6 @@ BY_VALUE = FunctionTwin(
             wrong=partial(left_by, clip_grad_norm_),
             margin=0.1,
         ),
-        *TYPED_BY_VALUE,
     ),
 )
 
@@ -174,9 +166,6 @@ def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
     factor = min(1.0, limit / (float(np.linalg.norm(gradients.theta)) + 1e-6))
     return {name: factor * np.abs(view) for name, view in gradients.items()}
 
-
-TYPED_BY_NORM = (
-    )  # fmt: skip
 
 BY_NORM = FunctionTwin(
     name="clip-by-global-norm",
@@ -231,7 +220,6 @@ BY_NORM = FunctionTwin(
             margin=1e-7,
             at="a single tensor",
         ),
-        *TYPED_BY_NORM,
     ),
 )
 
@@ -255,9 +243,6 @@ def norm_calls(gradients: Parameters) -> Iterator[Any]:
     yield from calls("global_norm", gradients)
 
 
-TYPED_NORM = (
-    )  # fmt: skip
-
 NORM = FunctionTwin(
     name="global_norm",
     formula="the square root of the sum of squares over all gradients",
@@ -270,7 +255,6 @@ NORM = FunctionTwin(
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
     cases={name: CASES[name] for name in ("kind", "tensors")},
     calls=norm_calls,
-    mistakes=(*TYPED_NORM,),
 )
 
 TWINS = (BY_VALUE, BY_NORM, NORM)

@@ -122,10 +122,7 @@ def is_a_sum_of_weights(run: Any, x: Array, beta: float, **_: Any) -> tuple[Valu
     plain = partial(run, "moving-average", beta=beta, bias_correction=False)
     return (
         {"average, unrolled": plain(x=x)["average"], "plain": plain(x=0 * x + 1)["average"]},
-        {
-            "average, unrolled": np.convolve(x, weights)[: len(x)],
-            "plain": np.cumsum(weights),
-        },
+        {"average, unrolled": np.convolve(x, weights)[: len(x)], "plain": np.cumsum(weights)},
     )
 
 
@@ -134,9 +131,6 @@ def moves_along(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
     warmer, plain = (run("moving-average", x=x + c, **choices)["average"] for c in (8.0, 0.0))
     return {"average": warmer}, {"average": plain + 8.0}
 
-
-TYPED_AVERAGE = (
-    )  # fmt: skip
 
 AVERAGE = FunctionTwin(
     name="moving-average",
@@ -167,11 +161,7 @@ AVERAGE = FunctionTwin(
     },
     gauges=average_gauges,
     relations=(
-        Relation(
-            name="a constant is kept",
-            holds=keeps_a_constant,
-            broken_by="without correction",
-        ),
+        Relation(name="a constant is kept", holds=keeps_a_constant, broken_by="without correction"),
         Relation(
             name="it begins with what it sees",
             holds=begins_with_what_it_sees,
@@ -235,7 +225,6 @@ AVERAGE = FunctionTwin(
             values=without_its_weight,
             margin=1.0,
         ),
-        *TYPED_AVERAGE,
     ),
 )
 
@@ -260,9 +249,6 @@ def weight_calls(beta: float, n: int) -> Iterator[Any]:
         yield f"{side}.moving_averages.weights_of_average", {"beta": beta, "n": n}
 
 
-TYPED_WEIGHTS = (
-    )  # fmt: skip
-
 WEIGHTS = FunctionTwin(
     name="weights_of_average",
     formula="(1 - beta) beta^k, the weight of the value k days ago",
@@ -277,7 +263,6 @@ WEIGHTS = FunctionTwin(
     edges={"the present alone": {"beta": 0.0}, "a long memory": {"beta": 1 - 1e-6, "n": 300}},
     weight=0.5,
     calls=weight_calls,
-    mistakes=(*TYPED_WEIGHTS,),
 )
 
 WINDOW = FunctionTwin(
@@ -315,9 +300,6 @@ WINDOW = FunctionTwin(
     ),
 )
 
-TYPED_TEMPERATURES = (
-    )  # fmt: skip
-
 TEMPERATURES = FunctionTwin(
     name="temperatures",
     formula="11 - 8 cos(2 pi day / 365) + 3 noise, in degrees Celsius",
@@ -332,7 +314,6 @@ TEMPERATURES = FunctionTwin(
     edges={"one day": {"days": 1}},
     gauges=lambda noise: {"temperatures": 19.0 + 3 * np.abs(noise)},
     weight=0.5,
-    mistakes=(*TYPED_TEMPERATURES,),
 )
 
 

@@ -16,7 +16,8 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import betas, examples
 from parity_tests.mistakes import Values
-from parity_tests.networks import (
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
+from parity_tests.twins._networks import (
     CASES,
     DIFFERENTIABLE,
     EPS,
@@ -38,13 +39,6 @@ from parity_tests.networks import (
     their_module,
     their_output,
     their_predicted,
-)
-from parity_tests.rows import (
-    Case,
-    FunctionTwin,
-    Pair,
-    PairTwin,
-    Relation,
 )
 from scratch import network as ours
 from scratch.batch_norm import BatchNorm

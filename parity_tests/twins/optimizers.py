@@ -17,12 +17,8 @@ from parity_tests.compare.optimizer_gauges import (
 )
 from parity_tests.drawing import betas
 from parity_tests.mistakes import Mistake
-from parity_tests.rows import (
-    FunctionTwin,
-    OptimizerTwin,
-    Relation,
-)
-from parity_tests.walks import (
+from parity_tests.rows import FunctionTwin, OptimizerTwin, Relation
+from parity_tests.twins._walks import (
     CASES,
     DIALECTS,
     EDGES,
@@ -83,9 +79,6 @@ GRADIENT_DESCENT = OptimizerTwin(
 
 TAUGHT = 'Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD'
 
-TYPED_MOMENTUM = (
-    )  # fmt: skip
-
 MOMENTUM = OptimizerTwin(
     name="momentum",
     formula="v = beta v + (1 - beta) g;  W = W - alpha v",
@@ -133,12 +126,8 @@ MOMENTUM = OptimizerTwin(
             ),
             margin=0.01,
         ),
-        *TYPED_MOMENTUM,
     ),
 )
-
-TYPED_MOMENTUM_WITHOUT_AVERAGING = (
-    )  # fmt: skip
 
 MOMENTUM_WITHOUT_AVERAGING = OptimizerTwin(
     name="momentum-without-averaging",
@@ -179,15 +168,11 @@ MOMENTUM_WITHOUT_AVERAGING = OptimizerTwin(
             wrong=sgd_of(lambda alpha, beta: {"lr": alpha * (1 - beta), "momentum": beta}),
             margin=0.5,
         ),
-        *TYPED_MOMENTUM_WITHOUT_AVERAGING,
     ),
 )
 
 # --- RMSprop --------------------------------------------------------------------------------------
 
-
-TYPED_RMSPROP = (
-    )  # fmt: skip
 
 RMSPROP_TWIN = OptimizerTwin(
     name="rmsprop",
@@ -199,11 +184,7 @@ RMSPROP_TWIN = OptimizerTwin(
     cases={**CASES, "beta": betas, "epsilon": EPSILONS},
     edges={
         **EDGES,
-        "as it is without being told": {
-            "beta": None,
-            "epsilon": None,
-            "epsilon_inside_root": None,
-        },
+        "as it is without being told": {"beta": None, "epsilon": None, "epsilon_inside_root": None},
         "a short memory": {"beta": 0.25},
         "nothing is remembered": {"beta": 0.0, "epsilon": 1e-12, "kind": "all magnitudes"},
     },
@@ -235,12 +216,8 @@ RMSPROP_TWIN = OptimizerTwin(
             ),
             margin=0.1,
         ),
-        *TYPED_RMSPROP,
     ),
 )
-
-TYPED_RMSPROP_INSIDE = (
-    )  # fmt: skip
 
 RMSPROP_INSIDE = OptimizerTwin(
     name="rmsprop-epsilon-inside",
@@ -259,7 +236,6 @@ RMSPROP_INSIDE = OptimizerTwin(
             wrong=rmsprop_of(),
             margin=0.1,
         ),
-        *TYPED_RMSPROP_INSIDE,
     ),
 )
 
@@ -274,9 +250,6 @@ ADAM_CASES = {
     "epsilon": EPSILONS,
     "steps_taken": st.just(0) | st.integers(0, 2**40),
 }
-TYPED_ADAM = (
-    )  # fmt: skip
-
 ADAM_TWIN = OptimizerTwin(
     name="adam",
     formula="W = W - alpha v_hat / (sqrt(s_hat) + epsilon), v_hat = v / (1 - beta1^t), "
@@ -353,7 +326,6 @@ ADAM_TWIN = OptimizerTwin(
             wrong=adam_of(lr=0.001),
             margin=0.5,
         ),
-        *TYPED_ADAM,
     ),
 )
 
@@ -374,9 +346,6 @@ MOVES_ALONG = replace(
     ),
     weight=0.1,
 )
-
-TYPED_ADAM_INSIDE = (
-    )  # fmt: skip
 
 ADAM_INSIDE = OptimizerTwin(
     name="adam-epsilon-inside",
@@ -411,12 +380,8 @@ ADAM_INSIDE = OptimizerTwin(
             wrong=adam_of(),
             margin=0.1,
         ),
-        *TYPED_ADAM_INSIDE,
     ),
 )
-
-TYPED_ADAM_UNCORRECTED = (
-    )  # fmt: skip
 
 ADAM_UNCORRECTED = OptimizerTwin(
     name="adam-without-correction",
@@ -443,14 +408,10 @@ ADAM_UNCORRECTED = OptimizerTwin(
             wrong=adam_of(),
             margin=0.1,
         ),
-        *TYPED_ADAM_UNCORRECTED,
     ),
 )
 
 # --- down a surface -------------------------------------------------------------------------------
-
-TYPED_MINIMIZE = (
-    )  # fmt: skip
 
 MINIMIZE = FunctionTwin(
     name="minimize",
@@ -487,7 +448,6 @@ MINIMIZE = FunctionTwin(
             at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20},
         ),
     ),
-    mistakes=(*TYPED_MINIMIZE,),
 )
 
 TWINS = (

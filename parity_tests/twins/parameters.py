@@ -15,8 +15,8 @@ from parity_tests.compare.bridge import twin, unload
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import LAYOUTS
 from parity_tests.mistakes import Values
-from parity_tests.networks import draw_network, layer_sizes
 from parity_tests.rows import Case, FunctionTwin
+from parity_tests.twins._networks import draw_network, layer_sizes
 from scratch import parameters as ours
 from scratch.network import Network
 from scratch.parameters import Parameters
@@ -33,9 +33,7 @@ EDGES: dict[str, dict[str, Any]] = {
 
 
 def draw_parameters(
-    rng: np.random.Generator,
-    layer_sizes: tuple[int, ...] = (5, 4, 3, 2),
-    normalized: bool = False,
+    rng: np.random.Generator, layer_sizes: tuple[int, ...] = (5, 4, 3, 2), normalized: bool = False
 ) -> Case:
     """Draw parameters, biases too, and a vector as long as they are."""
     epsilon = 1e-5 if normalized else None

@@ -16,7 +16,7 @@ from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.networks import draw_labels, draw_network, layer_sizes
+from parity_tests.twins._networks import draw_labels, draw_network, layer_sizes
 from parity_tests.rows import (
     Case,
     FunctionTwin,

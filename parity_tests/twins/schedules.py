@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, Multi
 
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Mistake
-from parity_tests.rates import (
+from parity_tests.rows import Relation
+from parity_tests.twins._rates import (
     ALPHAS,
     COUNTED_FROM_0,
     COUNTS,
@@ -26,9 +27,6 @@ from parity_tests.rates import (
     schedule,
     step,
 )
-from parity_tests.rows import (
-    Relation,
-)
 from scratch import schedules as ours
 from torch_ref import schedules as theirs
 
@@ -40,9 +38,6 @@ def stepped_early(optimizer: torch.optim.Optimizer, decay: float) -> LRScheduler
     return scheduler
 
 
-TYPED_CONSTANT = (
-    )  # fmt: skip
-
 CONSTANT = schedule(
     "constant-rate",
     "alpha = alpha_0",
@@ -52,11 +47,7 @@ CONSTANT = schedule(
     cases={},
     choices={},
     edges=LATE,
-    mistakes=(*TYPED_CONSTANT,),
 )
-
-TYPED_INVERSE_TIME = (
-    )  # fmt: skip
 
 INVERSE_TIME = schedule(
     "inverse-time-decay",
@@ -93,12 +84,8 @@ INVERSE_TIME = schedule(
             ),
             margin=0.05,
         ),
-        *TYPED_INVERSE_TIME,
     ),
 )
-
-TYPED_INTERVAL = (
-    )  # fmt: skip
 
 INTERVAL = schedule(
     "interval-decay",
@@ -149,12 +136,8 @@ INTERVAL = schedule(
             ),
             margin=0.05,
         ),
-        *TYPED_INTERVAL,
     ),
 )
-
-TYPED_EXPONENTIAL = (
-    )  # fmt: skip
 
 EXPONENTIAL = schedule(
     "exponential-decay",
@@ -180,7 +163,6 @@ EXPONENTIAL = schedule(
             values=by_torch(lambda one, rate: ExponentialLR(one, rate)),
             margin=0.01,
         ),
-        *TYPED_EXPONENTIAL,
     ),
 )
 
@@ -254,9 +236,6 @@ ROOT = schedule(
     ),
 )
 
-TYPED_STAIRCASE = (
-    )  # fmt: skip
-
 STAIRCASE = schedule(
     "piecewise-constant",
     "alpha_0 first, another rate from epoch 6, another from epoch 11",
@@ -307,12 +286,8 @@ STAIRCASE = schedule(
             values=by_torch(lambda one, rates: MultiStepLR(one, [5, 10], gamma=0.05)),
             margin=0.1,
         ),
-        *TYPED_STAIRCASE,
     ),
 )
-
-TYPED_MANUAL = (
-    )  # fmt: skip
 
 MANUAL = schedule(
     "manual",
@@ -324,7 +299,6 @@ MANUAL = schedule(
     choices={"rates": tuple(0.1 + 0.05 * math.cos(t) for t in range(200))},
     edges={"to the last rate": {"counts": 200, "rule": "momentum"}},
     mistakes=(
-        *TYPED_MANUAL,
         Mistake(
             name="from the second rate on",
             why="rates[t] counts from 0",

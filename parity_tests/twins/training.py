@@ -51,9 +51,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
         "schedule": ("exponential", {"rate": 0.97}),
         "schedule_per": "iteration",
     },
-    "piecewise schedule": {
-        "schedule": ("piecewise_constant", {"rates": ((2, 0.05), (4, 0.01))}),
-    },
+    "piecewise schedule": {"schedule": ("piecewise_constant", {"rates": ((2, 0.05), (4, 0.01))})},
     "manual schedule": {"schedule": ("manual", {"rates": (0.3, 0.2, 0.1, 0.05, 0.02, 0.01)})},
     "clipping by value": {"clip_value": 0.02},
     "clipping by norm": {"clip_norm": 0.1},
@@ -348,11 +346,7 @@ EVALUATE = FunctionTwin(
     theirs=evaluated_by_torch,
     bridge=None,
     draw=draw_evaluation,
-    cases={
-        "output": st.sampled_from(list(SIZES)),
-        "m": st.integers(1, 40),
-        "norm": st.booleans(),
-    },
+    cases={"output": st.sampled_from(list(SIZES)), "m": st.integers(1, 40), "norm": st.booleans()},
     edges={
         "one example": {"m": 1},
         "batch norm": {"norm": True},

@@ -290,11 +290,7 @@ def rmsprop_without_memory(name: str, other: str) -> Callable[..., Any]:
 
 #: costs of theta, written with what NumPy and torch share, and their gradients by hand.
 SURFACES: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any], list[float]]] = {
-    "(w - 5)^2": (
-        lambda theta: ((theta - 5) ** 2).sum(),
-        lambda theta: 2 * (theta - 5),
-        [0.0],
-    ),
+    "(w - 5)^2": (lambda theta: ((theta - 5) ** 2).sum(), lambda theta: 2 * (theta - 5), [0.0]),
     "a saddle, x^2 - y^2": (
         lambda theta: theta[0] ** 2 - theta[1] ** 2,
         lambda theta: np.array([2, -2]) * theta,
