@@ -46,6 +46,9 @@ from scratch.optimizers import Optimizer
 Case = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
+#: reads the state of an optimizer by our names.
+State = Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
+
 #: the two implementations of every row.
 SIDES = ("scratch", "torch_ref")
 
@@ -85,13 +88,6 @@ class Pair(NamedTuple):
     backward: Callable[[Any, Any], dict[str, Any]]
 
 
-def assert_the_same(ours: Values, theirs: Values) -> None:
-    """Raise AssertionError unless every quantity is the same on both sides, to the bit."""
-    for name, one in ours.items():
-        assert_equal(one, theirs[name], name)
-        record_equal(name, np.asarray(one).dtype)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Twin:
     """What every kind of row has.
@@ -119,6 +115,7 @@ class Twin:
         draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks
             expect.
         stem: file of the row, set where the rows are gathered.
+        wide: whether a longdouble run of ours bears witness.
         float32_floor: eps that ours may err in float32 beside twice what torch does.
         loosest: largest gauge of the example over the largest entry; sums of forty terms of either
             sign cancel, quotients of differences much more.
@@ -143,6 +140,7 @@ class Twin:
     overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
     draws_from_numpy: frozenset[str] = frozenset()
     stem: str = ""
+    wide: bool = True
     float32_floor: Budget = FLOAT32_FLOOR
     loosest: float = 100
 
@@ -175,27 +173,58 @@ class Twin:
         with unmodified({name: one for name, one in case.items() if not isinstance(one, moving)}):
             return self.run("scratch", case)
 
+    def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
+        """Return the quantities that any function of torch makes of a case, in our layout."""
+        raise NotImplementedError
+
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
         """Return the quantities that a mistake makes of a case, some or all of the row's."""
         if mistake.values is not None:
             return mistake.values(**case)
-        raise ValueError(f"expected values of {mistake.name!r}, a mistake of {self.name}")
+        assert mistake.wrong is not None, f"{mistake.name} of {self.name} has no values"
+        return self.torch_run(mistake.wrong, case)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
-        """Raise AssertionError unless both sides agree, ProvesNothingError where none can tell."""
-        raise NotImplementedError
+        """Hold every quantity of both sides to each other and to a longdouble run of ours.
+
+        Raise AssertionError unless they agree, ProvesNothingError where the case cannot tell.
+        """
+        LEDGER.device = device
+        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
+        if ours.keys() != theirs.keys():
+            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
+        counts = {
+            name for name, one in ours.items() if self.exact or np.asarray(one).dtype.kind != "f"
+        }
+        for name in counts:
+            assert_equal(ours[name], theirs[name], self.label(name))
+            record_equal(self.label(name), np.asarray(ours[name]).dtype)
+        if counts == ours.keys():
+            return
+        wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
+        gauges = self.sizes(case)
+        agree(
+            {
+                self.label(name): Quantity(
+                    np.asarray(one)[()],
+                    theirs[name],
+                    gauges.get(name),
+                    self.budget_of(name),
+                    wide.get(name),
+                )
+                for name, one in ours.items()
+                if name not in counts
+            }
+        )
 
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""
-        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
         if self.exact:
-            assert_the_same(ours, theirs)
+            self.compare(case, device=device)
             return
-        exact, gauges, proven = (
-            self.run("torch_ref", cast(case, np.float64)),
-            self.sizes(case),
-            False,
-        )
+        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
+        exact, gauges = self.run("torch_ref", cast(case, np.float64)), self.sizes(case)
+        proven = False
         for name, one in ours.items():
             if np.asarray(one).dtype.kind != "f":
                 assert_equal(one, theirs[name], name)
@@ -206,6 +235,10 @@ class Twin:
                 proven = True
         if not proven:
             raise ProvesNothingError(f"{', '.join(ours)} drown in their tolerances")
+
+    def label(self, quantity: str) -> str:
+        """Return how the report calls a quantity."""
+        return quantity
 
     def sizes(self, case: Case) -> Values:
         """Return the gauges of a case by quantity; the largest entry is one where none is given."""
@@ -280,7 +313,6 @@ class PairTwin(Twin):
     bridge: Bridge = BY_NAME
 
     def complete(self, case: Case) -> Case:
-        """Return the case with an upstream gradient."""
         if "upstream" in case:
             return case
         output = np.asarray(self.ours.forward(**case)[0])
@@ -288,16 +320,13 @@ class PairTwin(Twin):
         return {**case, "upstream": np.asarray(rng.standard_normal(output.shape), output.dtype)}
 
     def arguments(self, case: Case) -> dict[str, Any]:
-        """Return the case without its upstream gradient."""
         return {name: one for name, one in case.items() if name != "upstream"}
 
     def inputs(self, case: Case) -> dict[str, Any]:
-        """Return the arguments that have a gradient."""
         arguments = self.arguments(case)
         return {name: one for name, one in arguments.items() if name not in self.constants}
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        """Return output and gradients of one side."""
         if side == "scratch":
             output, cache = self.ours.forward(**self.arguments(case))
             gradients = self.ours.backward(case["upstream"][()], cache)
@@ -307,19 +336,12 @@ class PairTwin(Twin):
     def torch_run(
         self, function: Callable[..., torch.Tensor], case: Case, device: str = "cpu"
     ) -> Values:
-        """Return output and gradients of a function of torch."""
         fixed = {name: case[name] for name in self.constants if name in case}
         upstream = np.asarray(case["upstream"])
         output, gradients = pull_back(
             function, self.inputs(case), fixed, upstream, device, self.bridge
         )
         return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
-
-    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        """Return what a mistake makes of a case; a function of torch is pulled back."""
-        if mistake.wrong is None:
-            return super().wrong_run(mistake, case)
-        return self.torch_run(mistake.wrong, case)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold output and gradients to each other, by three witnesses where the case is smooth.
@@ -347,29 +369,9 @@ class PairTwin(Twin):
                     return
             except ProvesNothingError:
                 pass
-        LEDGER.device = device
-        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
-        if ours.keys() != theirs.keys():
-            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
-        if self.exact:
-            assert_the_same(ours, theirs)
-            return
-        wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
-        agree(
-            {
-                name: Quantity(
-                    np.asarray(ours[name])[()],
-                    theirs[name],
-                    gauges.get(name),
-                    self.budget_of(name),
-                    wide.get(name),
-                )
-                for name in ours
-            }
-        )
+        super().compare(case, device=device)
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        """Yield forward, backward and torch's function."""
         arguments = self.arguments(case)
         yield self.ours.forward, arguments
         upstream, cache = case["upstream"][()], self.ours.forward(**arguments)[1]
@@ -378,16 +380,13 @@ class PairTwin(Twin):
         yield self.theirs, crossed(arguments, self.bridge)
 
     def sizes(self, case: Case) -> Values:
-        """Return the gauges of the output and of each gradient."""
         found = self.gauges(self.arguments(case), case["upstream"]) if self.gauges else {}
         return {n if n == "output" else f"gradient of {n}": one for n, one in found.items()}
 
     def as_typed(self, case: Case) -> Values:
-        """Return quantities of the function or module that the text makes."""
         return super().as_typed(case) or self.torch_run(evaluate(self.torch), case)
 
     def budget_of(self, quantity: str) -> Budget:
-        """Return the budget of the output or of gradients."""
         return self.budget if quantity == "output" else self.gradient_budget
 
 
@@ -411,7 +410,6 @@ class FunctionTwin(Twin):
         names: of the quantities, where the results have no names of their own.
         gauges: `gauges(**case)` gives gauges by quantity, the largest entry where it gives none.
         budgets: of single quantities that need another budget than the row's.
-        wide: whether a longdouble run of ours bears witness.
         float32: whether the case is also held in float32, against a float64 run of torch.
         bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
     """
@@ -421,18 +419,15 @@ class FunctionTwin(Twin):
     names: tuple[str, ...] = ("output",)
     gauges: Callable[..., Values] | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    wide: bool = True
     float32: bool = False
     bridge: Bridge | None = BY_NAME
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        """Return the quantities of one side."""
         if side == "scratch":
             return named(self.ours(**case), self.names)
         return self.torch_run(self.theirs, case, device)
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
-        """Return the quantities of a function of torch."""
         arguments = case if self.bridge is None else crossed(case, self.bridge, device)
         back = (self.bridge or AS_IT_IS).to_numpy
         return {
@@ -440,57 +435,14 @@ class FunctionTwin(Twin):
             for name, one in named(function(**arguments), self.names).items()
         }
 
-    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        """Return what a mistake makes of a case, in torch where it has a torch function."""
-        if mistake.wrong is None:
-            return super().wrong_run(mistake, case)
-        return self.torch_run(mistake.wrong, case)
-
-    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
-        """Hold every quantity of both sides to each other and to a longdouble run of ours."""
-        LEDGER.device = device
-        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
-        if ours.keys() != theirs.keys():
-            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
-        if self.exact:
-            assert_the_same(ours, theirs)
-            return
-        wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
-        gauges = self.sizes(case)
-        counts = {name for name, one in ours.items() if np.asarray(one).dtype.kind != "f"}
-        assert_the_same({name: ours[name] for name in counts}, theirs)
-        agree(
-            {
-                name: Quantity(
-                    np.asarray(one)[()],
-                    theirs[name],
-                    gauges.get(name),
-                    self.budget_of(name),
-                    wide.get(name),
-                )
-                for name, one in ours.items()
-                if name not in counts
-            }
-        )
-
-    def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
-        """Hold both sides to the same bits where they must be; else ours to twice torch's error."""
-        if self.exact:
-            self.compare(case, device=device)
-        else:
-            super().compare_in_float32(case, device)
-
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        """Yield both functions where they are public ones."""
         yield self.ours, case
         yield self.theirs, case if self.bridge is None else crossed(case, self.bridge)
 
     def sizes(self, case: Case) -> Values:
-        """Return the row's own gauges."""
         return dict(self.gauges(**case)) if self.gauges else {}
 
     def budget_of(self, quantity: str) -> Budget:
-        """Return the budget of a quantity."""
         return self.budgets.get(quantity, self.budget)
 
 
@@ -512,62 +464,41 @@ class OptimizerTwin(Twin):
 
     ours: Callable[..., Optimizer]
     theirs: Callable[..., torch.optim.Optimizer]
-    state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
+    state: State
     gauges: Callable[..., Values] | None = None
     budget: Budget = STEP
     float32: bool = True
     float32_floor: Budget = FLOAT32_STEP
 
     def choices(self, case: Case) -> dict[str, Any]:
-        """Return the choices of the rule."""
         return {name: one for name, one in case.items() if name not in WALK}
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        """Return the path of theta and of the state on one side."""
         if side == "scratch":
             return walk(self.ours(**self.choices(case)), *_walked(case), steps_taken=_begun(case))
-        path = dict(self.torch_run(self.theirs, case, self.state, device))
+        path = dict(self.torch_run(self.theirs, case, device, self.state))
         return {**path, "t": path["t"].astype(np.int64)} if "t" in path else path
 
     def torch_run(
         self,
-        make: Callable[..., torch.optim.Optimizer],
+        function: Callable[..., torch.optim.Optimizer],
         case: Case,
-        state: Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]] | None = None,
         device: str = "cpu",
+        state: State | None = None,
     ) -> Values:
-        """Return the path of an optimizer that is made of a list of tensors and the choices."""
-        made = partial(make, **self.choices(case))
-        begun = _begun(case)
+        made, begun = partial(function, **self.choices(case)), _begun(case)
         return torch_walk(made, *_walked(case), state, steps_taken=begun, device=device)
 
-    def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        """Return the path of a wrong optimizer of torch's, made of tensors and the choices."""
-        if mistake.wrong is None:
-            return super().wrong_run(mistake, case)
-        return self.torch_run(mistake.wrong, case)
-
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
-        """Hold parameters and state to each other after every step, entry by entry."""
-        LEDGER.device = device
-        ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
-        if ours.keys() != theirs.keys():
-            raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
-        if not np.any(case["gradients"]):  # nothing moves, to the bit
-            still = np.broadcast_to(case["start"], case["gradients"].shape)
-            for path in (ours, theirs):
-                assert_equal(path["theta"], still, "theta without a gradient")
+        if np.any(case["gradients"]):
+            super().compare(case, device=device)
             return
-        wide, gauges = widened(self.run, "scratch", case) or {}, self.sizes(case)
-        quantities = {}
-        for name, path in ours.items():
-            if path.dtype.kind in "iu":
-                assert_equal(path, theirs[name], f"{name} after each step")
-                continue
-            quantities[f"{name} after each step"] = Quantity(
-                path, theirs[name], gauges.get(name), self.budget, wide.get(name)
-            )
-        agree(quantities)
+        still = np.broadcast_to(case["start"], case["gradients"].shape)
+        for path in (self.run_ours(case), self.run("torch_ref", case, device)):
+            assert_equal(path["theta"], still, "theta without a gradient")
+
+    def label(self, quantity: str) -> str:
+        return f"{quantity} after each step"
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
         """Yield what makes the rule and the optimizer, and what reads the latter's state."""
@@ -580,7 +511,6 @@ class OptimizerTwin(Twin):
         yield self.state, {"optimizer": optimizer}
 
     def sizes(self, case: Case) -> Values:
-        """Return the gauges of our path."""
         return dict(self.gauges(self.run("scratch", case), **case)) if self.gauges else {}
 
     def as_typed(self, case: Case) -> Values:
@@ -597,7 +527,6 @@ WALK = ("start", "gradients", "steps_taken")
 
 
 def _walked(case: Case) -> tuple[Mapping[str, Any], Any]:
-    """Return the parameters and the gradients of a walk's case."""
     return {"W1": case["start"][None]}, case["gradients"]
 
 

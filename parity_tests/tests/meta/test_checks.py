@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from parity_tests import checks
-from parity_tests.checks import agrees, agrees_in_float32, assert_pure, walks_alike
+from parity_tests.checks import agrees, agrees_in_float32, walks_alike
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import FORWARD
 from parity_tests.compare.measurement import ProvesNothingError
+from parity_tests.compare.side_effects import assert_pure
 from parity_tests.mistakes import Mistake, change
 from parity_tests.rows import FunctionTwin, OptimizerTwin, Pair, PairTwin, Relation
 from parity_tests.tests.meta.lies import ADAM, INSIDE, Lying
