@@ -16,6 +16,7 @@ from parity_tests.compare.optimizers import draw_gradients
 from parity_tests.drawing import betas, draw, powers
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Relation, Settings
+from parity_tests.twins._breakers import taking
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 
@@ -107,10 +108,9 @@ def entry_by_entry(name: str, run: Any, **case: Any) -> tuple[Values, Values]:
     return walked, {"turned": path[:, ::-1], "alone": path[:, :5]}
 
 
-def with_its_norm(honest: Any, **case: Any) -> Values:
-    """Return a walk along gradients that are shortened to a norm of 1."""
-    norms = np.linalg.norm(case["gradients"], axis=1, keepdims=True)
-    return dict(honest(**{**case, "gradients": case["gradients"] / np.maximum(1, norms)}))
+def with_its_norm(gradients: Array, **_: Any) -> Case:
+    """Return gradients that are shortened to a norm of 1."""
+    return {"gradients": gradients / np.maximum(1, np.linalg.norm(gradients, axis=1)[:, None])}
 
 
 def twice_the_rate(name: str, run: Any, **case: Any) -> tuple[Values, Values]:
@@ -145,11 +145,6 @@ def promoted(honest: Any, **case: Any) -> Values:
     return {"theta": honest(**{**case, **wide})["theta"].astype(np.float32)}
 
 
-def taking(**instead: Any) -> Callable[..., Values]:
-    """Return what breaks a relation: a rule that takes a choice for another."""
-    return lambda honest, **case: dict(honest(**{**case, **instead}))
-
-
 def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
     """Return what holds for every rule, and what for those that adapt to gradients or do not."""
     # fmt: off
@@ -163,7 +158,7 @@ def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
     return (
         own,
         Relation(name="every entry walks alone",
-                 holds=partial(entry_by_entry, name), broken_by=with_its_norm, budget=STEP),
+                 holds=partial(entry_by_entry, name), broken_by=taking(with_its_norm), budget=STEP),
         Relation(name="a rate in float64 promotes nothing",
                  holds=partial(wide_rate, name), broken_by=promoted),
     )

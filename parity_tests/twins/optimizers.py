@@ -12,7 +12,8 @@ from parity_tests.compare.budgets import STEP
 from parity_tests.mistakes import Mistake
 from parity_tests.rows import FunctionTwin, OptimizerTwin, Relation, Settings
 from parity_tests.twins import _walks as walks
-from parity_tests.twins._walks import EDGES, LATE, adam_by_hand, adam_of, same_walk, sgd_of, taking
+from parity_tests.twins._breakers import spoilt, taking
+from parity_tests.twins._walks import EDGES, LATE, adam_by_hand, adam_of, same_walk, sgd_of
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 
@@ -257,7 +258,7 @@ TWINS = (
         calls=walks.descent_calls,
         relations=(
             Relation(name="(w - 5)^2 leads to 5", holds=walks.reaches_the_bottom,
-                broken_by=lambda honest, **case: {"(w - 5)^2": 0.9 * honest(**case)["(w - 5)^2"]},
+                broken_by=spoilt("(w - 5)^2", lambda path: 0.9 * path),
                 at={"learning_rate": 0.05, "steps": 300}),
             Relation(name="at the rate 1/8 a step down (w - 5)^2 leaves three quarters",
                 holds=walks.leaves_a_quarter_less, broken_by=taking(rule="momentum"),
