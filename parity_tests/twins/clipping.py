@@ -22,7 +22,7 @@ from torch_ref import clipping as theirs
 SHAPES = {"W1": (4, 3), "b1": (4, 1), "W2": (2, 4), "b2": (2, 1)}
 
 #: sizes of the tensors of ordinary gradients.
-SIZES = (1.0, 10.0, 0.1, 3.0)
+SIZES = {"W1": 1.0, "b1": 10.0, "W2": 0.1, "b2": 3.0}
 
 
 def draw_gradients(
@@ -33,10 +33,7 @@ def draw_gradients(
     ratio: float | None = None,
 ) -> Case:
     """Draw gradients of several tensors, and a limit or a ratio of it to their norm."""
-    drawn = {
-        name: size * draw(kind, shape, rng)
-        for (name, shape), size, _ in zip(SHAPES.items(), SIZES, range(tensors), strict=False)
-    }
+    drawn = {name: SIZES[name] * draw(kind, SHAPES[name], rng) for name in [*SHAPES][:tensors]}
     drawn["W1"][0, 0] = 0.0
     gradients = Parameters(drawn)
     if ratio is not None:
@@ -65,9 +62,11 @@ def left_by(clip: Callable[..., Any], gradients: Parameters, limit: float) -> Va
 
 def as_typed(text: str, gradients: Parameters, limit: float) -> Values:
     """Return what a text leaves in the .grad of the parameters."""
-    return left_by(
-        lambda tensors, limit: evaluate(text, parameters=tensors, limit=limit), gradients, limit
-    )
+
+    def clip(tensors: list[torch.Tensor], limit: float) -> Any:
+        return evaluate(text, parameters=tensors, limit=limit)
+
+    return left_by(clip, gradients, limit)
 
 
 def calls(name: str, gradients: Parameters, **limit: float) -> Iterator[Any]:
@@ -114,72 +113,84 @@ def times(factor: float) -> Callable[..., Values]:
     return wrong
 
 
-CASES = {
-    "kind": st.sampled_from(["normal", "all magnitudes", "zeros", "grid", "constant"]),
-    "tensors": st.integers(1, 4),
-    "limit": powers(-6, 6),
-}
-
-BY_VALUE = FunctionTwin(
-    name="clip-by-value",
-    formula="each entry of g cut to [-limit, limit]",
-    torch="torch.nn.utils.clip_grad_value_(parameters, limit)",
-    typed=as_typed,
-    source="Course 5, week 1; Mikolov 2012; torch.nn.utils.clip_grad_value_",
-    proves=("clip_by_value",),
-    ours=ours.clip_by_value,
-    theirs=partial(left_by, theirs.clip_by_value),
-    bridge=None,
-    exact=True,
-    float32=True,
-    draw=draw_gradients,
-    cases=CASES,
-    edges={
-        "a limit below most": {"limit": 1e-3},
-        "a limit beyond all": {"limit": 1e3},
-        "a limit that float32 rounds": {"limit": 0.1},
-        "a limit among the entries": {"kind": "grid", "limit": 1.0},
-    },
-    calls=partial(calls, "clip_by_value"),
-    overwrites={"torch_ref.clipping.clip_by_value": frozenset({"parameters"})},
-    relations=(
-        Relation(name="clipped twice is clipped once", holds=clipped_again, broken_by=times(0.5)),
-        Relation(
-            name="a sign goes through",
-            holds=partial(negated, "clip-by-value"),
-            broken_by=times(1.0),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            name="clip_grad_norm_",
-            why="it shortens all gradients together and keeps their direction",
-            wrong=partial(left_by, clip_grad_norm_),
-            margin=0.1,
-        ),
-    ),
-)
-
-
 def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
     """Return the gauges: one factor for all, so that each entry keeps its own digits."""
     factor = min(1.0, limit / (float(np.linalg.norm(gradients.theta)) + 1e-6))
     return {name: factor * np.abs(view) for name, view in gradients.items()}
 
 
-BY_NORM = FunctionTwin(
+def norms(gradients: Parameters) -> Values:
+    """Return our norm, under the names of both that torch gives."""
+    return dict.fromkeys(("norm", "norm before clipping"), ours.global_norm(gradients))
+
+
+def norms_by_torch(gradients: Parameters) -> Values:
+    """Return torch's norm, and the one that clipping reports."""
+    reported = theirs.clip_by_global_norm(carried(gradients), 0.5)
+    return {"norm": theirs.global_norm(carried(gradients)), "norm before clipping": reported}
+
+
+def norm_calls(gradients: Parameters) -> Iterator[Any]:
+    """Yield the calls of both norms."""
+    yield "scratch.clipping.global_norm", {"gradients": gradients}
+    yield from calls("global_norm", gradients)
+
+
+CASES = {
+    "kind": st.sampled_from(["normal", "all magnitudes", "zeros", "grid", "constant"]),
+    "tensors": st.integers(1, 4),
+    "limit": powers(-6, 6),
+}
+
+
+def clipping(function: str, **row: Any) -> FunctionTwin:
+    """Return the row of one of the two functions that clip."""
+    return FunctionTwin(
+        **row,
+        typed=as_typed,
+        proves=(function,),
+        ours=getattr(ours, function),
+        theirs=partial(left_by, getattr(theirs, function)),
+        bridge=None,
+        float32=True,
+        draw=draw_gradients,
+        cases=CASES,
+        calls=partial(calls, function),
+        overwrites={f"torch_ref.clipping.{function}": frozenset({"parameters"})},
+    )
+
+
+# fmt: off
+BY_VALUE = clipping(
+    "clip_by_value",
+    name="clip-by-value",
+    formula="each entry of g cut to [-limit, limit]",
+    torch="torch.nn.utils.clip_grad_value_(parameters, limit)",
+    source="Course 5, week 1; Mikolov 2012; torch.nn.utils.clip_grad_value_",
+    exact=True,
+    edges={
+        "a limit below most": {"limit": 1e-3},
+        "a limit beyond all": {"limit": 1e3},
+        "a limit that float32 rounds": {"limit": 0.1},
+        "a limit among the entries": {"kind": "grid", "limit": 1.0},
+    },
+    relations=(
+        Relation(name="clipped twice is clipped once", holds=clipped_again, broken_by=times(0.5)),
+        Relation(name="a sign goes through", holds=partial(negated, "clip-by-value"),
+            broken_by=times(1.0)),
+    ),
+    mistakes=(
+        Mistake(name="clip_grad_norm_", margin=0.1, wrong=partial(left_by, clip_grad_norm_),
+            why="it shortens all gradients together and keeps their direction"),
+    ),
+)
+
+BY_NORM = clipping(
+    "clip_by_global_norm",
     name="clip-by-global-norm",
     formula="g = g min(1, limit / (norm + 1e-6)), the norm of all gradients together",
     torch="torch.nn.utils.clip_grad_norm_(parameters, limit)",
-    typed=as_typed,
     source="Course 5, week 1; Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_",
-    proves=("clip_by_global_norm",),
-    ours=ours.clip_by_global_norm,
-    theirs=partial(left_by, theirs.clip_by_global_norm),
-    bridge=None,
-    float32=True,
-    draw=draw_gradients,
-    cases=CASES,
     edges={
         "far above": {"ratio": 1e-3},
         "just above": {"ratio": 0.999999},
@@ -189,72 +200,34 @@ BY_NORM = FunctionTwin(
         "a single tensor": {"tensors": 1},
     },
     gauges=by_norm_gauges,
-    calls=partial(calls, "clip_by_global_norm"),
-    overwrites={"torch_ref.clipping.clip_by_global_norm": frozenset({"parameters"})},
     relations=(
-        Relation(
-            name="a sign goes through",
-            holds=partial(negated, "clip-by-global-norm"),
-            broken_by=times(1.0),
-        ),
-        Relation(
-            name="the direction stays",
-            holds=keeps_its_direction,
-            broken_by="each tensor by its own norm",
-        ),
+        Relation(name="a sign goes through", holds=partial(negated, "clip-by-global-norm"),
+            broken_by=times(1.0)),
+        Relation(name="the direction stays", holds=keeps_its_direction,
+            broken_by="each tensor by its own norm"),
         Relation(name="the norm becomes the limit", holds=stays_inside, broken_by=times(2.0)),
     ),
     mistakes=(
-        Mistake(
-            name="each tensor by its own norm",
+        Mistake(name="each tensor by its own norm", margin=0.1,
             why="one factor for each tensor turns the whole gradient, and leaves it too long",
-            wrong=partial(
-                left_by, lambda tensors, limit: [clip_grad_norm_(one, limit) for one in tensors]
-            ),
-            margin=0.1,
-        ),
-        Mistake(
-            name="limit / norm, without torch's 1e-6",
+            wrong=partial(left_by, lambda tensors, limit: [
+                clip_grad_norm_(one, limit) for one in tensors])),
+        Mistake(name="limit / norm, without torch's 1e-6", margin=1e-7, at="a single tensor",
             why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
-            values=partial(ours.clip_by_global_norm, epsilon=0.0),
-            margin=1e-7,
-            at="a single tensor",
-        ),
+            values=partial(ours.clip_by_global_norm, epsilon=0.0)),
     ),
 )
-
-
-def norms(gradients: Parameters) -> Values:
-    """Return our norm, under the names of both that torch gives."""
-    norm = ours.global_norm(gradients)
-    return {"norm": norm, "norm before clipping": norm}
-
-
-def norms_by_torch(gradients: Parameters) -> Values:
-    """Return torch's norm, and the one that clipping reports."""
-    reported = theirs.clip_by_global_norm(carried(gradients), 0.5)
-    norm = theirs.global_norm(carried(gradients))
-    return {"norm": norm.numpy()[()], "norm before clipping": reported.numpy()[()]}
-
-
-def norm_calls(gradients: Parameters) -> Iterator[Any]:
-    """Yield the calls of both norms."""
-    yield "scratch.clipping.global_norm", {"gradients": gradients}
-    yield from calls("global_norm", gradients)
-
 
 NORM = FunctionTwin(
     name="global_norm",
     formula="the square root of the sum of squares over all gradients",
     source="Course 5, week 1; Pascanu et al. 2013; torch.linalg.vector_norm",
     proves=("global_norm",),
-    ours=norms,
-    theirs=norms_by_torch,
-    bridge=None,
-    float32=True,
+    ours=norms, theirs=norms_by_torch, bridge=None, float32=True,
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
     cases={name: CASES[name] for name in ("kind", "tensors")},
     calls=norm_calls,
 )
+# fmt: on
 
 TWINS = (BY_VALUE, BY_NORM, NORM)

@@ -131,10 +131,14 @@ def weights_by_torch(beta: float, n: int) -> Values:
     return {"weights": theirs.weights_of_average(beta, n), "gradient of the last average": gradient}
 
 
-def weight_calls(**case: Any) -> Iterator[Any]:
-    """Yield the calls of both functions, which the row makes itself."""
+def window(side: Any) -> Any:
+    return lambda beta: {"window": np.float64(side.effective_window(beta))}
+
+
+def asks(name: str, **case: Any) -> Iterator[Any]:
+    """Yield the calls of both functions of a name, which a row makes itself."""
     for side in SIDES:
-        yield f"{side}.moving_averages.weights_of_average", case
+        yield f"{side}.moving_averages.{name}", case
 
 
 def draw_calls(seed: int, days: int) -> Iterator[Any]:
@@ -216,26 +220,27 @@ WEIGHTS = FunctionTwin(
     cases={"beta": betas, "n": st.integers(1, 60)},
     edges={"the present alone": {"beta": 0.0}, "a long memory": {"beta": 1 - 1e-6, "n": 300}},
     weight=0.5,
-    calls=weight_calls,
+    calls=partial(asks, "weights_of_average"),
 )
 
 WINDOW = FunctionTwin(
     name="averaging-window",
     formula="v averages over about 1 / (1 - beta) days",
     torch="1 / (1 - beta); beta is one of torch.optim.Adam's betas, or 1 - lerp's weight",
-    typed=lambda text, beta: {"window": evaluate(text, beta=beta)},
+    typed=lambda text, beta: {"window": np.float64(evaluate(text, beta=beta))},
     source=UNDERSTOOD,
     proves=("effective_window",),
-    ours=ours.effective_window, theirs=theirs.effective_window, names=("window",),
-    bridge=None, wide=False,  # a Python float
+    ours=window(ours), theirs=window(theirs), bridge=None, wide=False,  # a Python float
     draw=lambda rng, beta=0.9: {"beta": beta},
     cases={"beta": betas},
     edges={"the present alone": {"beta": 0.0}},
     weight=0.2,
+    calls=partial(asks, "effective_window"),
     mistakes=(
-        Mistake(name="1 - beta", margin=0.5, values=lambda beta: {"window": 1 - beta},
+        Mistake(name="1 - beta", margin=0.5, values=lambda beta: {"window": np.float64(1 - beta)},
             why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth"),
-        Mistake(name="pandas' span", margin=0.5, values=lambda beta: {"window": 2 / (1 - beta) - 1},
+        Mistake(name="pandas' span", margin=0.5,
+            values=lambda beta: {"window": np.float64(2 / (1 - beta) - 1)},
             why="a span s of pandas.ewm is beta = 1 - 2 / (s + 1), nearly twice the window"),
     ),
 )
