@@ -25,12 +25,10 @@ from torch_ref.parameters import parameters as parameters_of
 
 
 def tensors(named: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-    """Return arrays as torch's."""
     return {name: to_torch(name, one) for name, one in named.items()}
 
 
 def arrays(named: Mapping[str, torch.Tensor]) -> dict[str, Array]:
-    """Return torch's tensors as arrays."""
     return {name: to_numpy(name, one) for name, one in named.items()}
 
 
@@ -112,26 +110,34 @@ def verdicts(found: Any, quotients: Values, agrees: bool, case: Case) -> Values:
 
 
 def checked(**case: Any) -> Values:
-    """Return our check of a network."""
     found = ours.check_network(**case)
     return verdicts(found, dict(found.approximation), found.difference < 1e-5, case)
 
 
-def checked_by_torch(**case: Any) -> Values:
-    """Return torch's, with gradcheck's verdict."""
-    module = twin(case["network"], case["parameters"])
+def module_case(case: Case) -> Case:
+    """Return a case as torch's check takes it."""
     choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
-    found = theirs.check_network(module, rows(case["X"]), rows(case["Y"]), **choices)
+    module = twin(case["network"], case["parameters"])
+    return {"module": module, "X": rows(case["X"]), "Y": rows(case["Y"]), **choices}
+
+
+def checked_by_torch(**case: Any) -> Values:
+    """Return torch's quotients, with gradcheck's verdict."""
+    found = theirs.check_network(**module_case(case))
     return verdicts(found, arrays(found.approximation), found.agrees, case)
 
 
 def check_calls(**case: Any) -> Iterator[Any]:
     """Yield the checks of both sides; torch's module is in the mode of predictions, and stays."""
     yield "scratch.gradient_checking.check_network", case
-    choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
-    module = twin(case["network"], case["parameters"]).eval()
-    data = {"module": module, "X": rows(case["X"]), "Y": rows(case["Y"])}
-    yield "torch_ref.gradient_checking.check_network", {**data, **choices}
+    given = module_case(case)
+    given["module"].eval()
+    yield "torch_ref.gradient_checking.check_network", given
+
+
+# --- wrong gradients ------------------------------------------------------------------------------
+
+L2 = 0.7
 
 
 def one_entry(gradients: Parameters, parameters: Parameters, m: int) -> None:
@@ -161,8 +167,6 @@ WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
     "zeros": (lambda gradients, _, m: gradients.theta.__imul__(0), "W1 b1 W2 b2"),
 }
 
-L2 = 0.7
-
 
 def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
     """Draw a network and its gradients, with a mistake in them."""
@@ -188,19 +192,17 @@ def judged(found: Any, errors: Values, gradients: Parameters, touched: str) -> V
 
 
 def judged_by_us(gradients: Parameters, touched: str, **case: Any) -> Values:
-    """Return our judgement."""
     X, Y, network = (case[name] for name in ("X", "Y", "network"))
-    found = ours.gradient_check(
-        lambda moved: cost_and_gradients(moved, X, Y, network, l2=L2)[0],
-        case["parameters"],
-        gradients,
-    )
+
+    def cost(moved: Parameters) -> Any:
+        return cost_and_gradients(moved, X, Y, network, l2=L2)[0]
+
+    found = ours.gradient_check(cost, case["parameters"], gradients)
     values = judged(found, dict(found.errors), gradients, touched)
     return {**values, "agrees": found.difference < 1e-7}
 
 
 def judged_by_torch(gradients: Parameters, touched: str, **case: Any) -> Values:
-    """Return torch's."""
     module, X, Y = twin(case["network"], case["parameters"]), rows(case["X"]), rows(case["Y"])
 
     def cost(named: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -161,12 +161,19 @@ def draw_labels(network: Network, m: int, rng: np.random.Generator) -> Array:
     return rng.integers(0, 2, (n, m)).astype(float)
 
 
-def of_names(network: Network, named: dict[str, Array]) -> Parameters:
-    """Return parameters of these arrays, finite or not."""
-    parameters = Parameters.empty(network.shapes, next(iter(named.values())).dtype)
-    for name, one in named.items():
-        parameters[name] = one
-    return parameters
+def averages_of(
+    network: Network, X: Array, rng: np.random.Generator | None = None
+) -> Parameters | None:
+    """Return the running averages that a training begins with, or drawn ones, if there are any."""
+    if network.batch_norm is None or network.depth == 1:
+        return None
+    running = running_averages(network.layer_sizes, X.dtype)
+    if rng is not None:
+        running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+    return running
+
+
+# --- a pass of training ---------------------------------------------------------------------------
 
 
 def smooth(
@@ -182,28 +189,25 @@ def smooth(
 
 
 def draw_pass(rng: np.random.Generator, **settings: Any) -> Case:
-    """Draw X, parameters by name, the network and its masks."""
     network, parameters, X, masks = draw_network(rng, **settings)
     return {"X": X, **parameters, "network": network, "masks": masks}
 
 
 def forward(X: Array, network: Network, masks: Mapping[str, Array], **named: Array) -> Any:
-    """Return our output and cache."""
-    return ours.network_forward(X, of_names(network, named), network, masks)
-
-
-def module_of(network: Network, like: torch.Tensor) -> theirs.Network:
-    """Return torch's network of the same choices, its parameters zero."""
-    dtype = like.detach().cpu().numpy().dtype
-    return twin(network, Parameters.empty(network.shapes, dtype), str(like.device))
+    """Return our output and cache, for parameters that may not be finite."""
+    parameters = Parameters.empty(network.shapes, next(iter(named.values())).dtype)
+    for name, one in named.items():
+        parameters[name] = one
+    return ours.network_forward(X, parameters, network, masks)
 
 
 def their_output(
     X: torch.Tensor, *tensors: torch.Tensor, network: Network, masks: Mapping[str, Array]
 ) -> torch.Tensor:
     """Return torch's output in a pass of training."""
-    module = module_of(network, X)
-    handed = masks_to_torch(masks, str(X.device))
+    dtype, device = X.detach().cpu().numpy().dtype, str(X.device)
+    module = twin(network, Parameters.empty(network.shapes, dtype), device)
+    handed = masks_to_torch(masks, device)
     with theirs.mode(module, training=True), theirs.dropping(module, handed, len(X)):
         named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
         output: torch.Tensor = torch.func.functional_call(module, named, (X,))
@@ -211,8 +215,10 @@ def their_output(
 
 
 def pass_gauges(arguments: Mapping[str, Any], upstream: Array) -> Mapping[str, Array]:
-    """Return the gauges of a pass there and back."""
     return network_gauges(arguments["network"], arguments, upstream, arguments["masks"])
+
+
+# --- the cost -------------------------------------------------------------------------------------
 
 
 def draw_learning(
@@ -233,24 +239,9 @@ def draw_learning(
     if settings.get("epsilon") is None:
         settings = {name: settings[name] for name in settings.keys() - {"decay", "unbiased"}}
     network, parameters, X, masks = draw_network(rng, output=output, on_logits=True, **settings)
-    m = X.shape[1]
-    return {
-        "parameters": parameters,
-        "X": X,
-        "Y": draw_labels(network, m, rng),
-        "network": network,
-        "l1": l1,
-        "l2": l2,
-        "m": shared or None,
-        "masks": masks if handed else None,
-    }
-
-
-def averages_of(network: Network, X: Array) -> Parameters | None:
-    """Return the running averages that a training begins with, if it has any."""
-    if network.batch_norm is None or network.depth == 1:
-        return None
-    return running_averages(network.layer_sizes, X.dtype)
+    data = {"X": X, "Y": draw_labels(network, X.shape[1], rng), "network": network}
+    chosen = {"l1": l1, "l2": l2, "m": shared or None, "masks": masks if handed else None}
+    return {"parameters": parameters, **data, **chosen}
 
 
 def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choices: Any) -> Values:
@@ -314,7 +305,6 @@ def as_module_case(
 
 
 def norms_of(norms: Any) -> Values:
-    """Return norms by name."""
     return {name: one for each in norms for name, one in each.items()}
 
 
@@ -324,28 +314,24 @@ def norm_gauges(**case: Any) -> Values:
     return {name: np.linalg.norm(found[name]) for name in case["parameters"]}
 
 
+# --- prediction -----------------------------------------------------------------------------------
+
+
 def draw_prediction(
     rng: np.random.Generator, output: str = "sigmoid", epsilon: float | None = 1e-3, **settings: Any
 ) -> Case:
     """Draw what a network predicts from, and where round-off does not decide what it predicts."""
     drawn = draw_network(rng, output=output, epsilon=epsilon, decided=False, **settings)
     network, parameters, X, _ = drawn
-    running = averages_of(network, X)
-    if running is not None:
-        running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+    running = averages_of(network, X, rng)
     A = ours.outputs(X, parameters, network, running)
     margin = np.abs(A - 0.5)
     if output == "softmax":
         ordered = np.sort(A, axis=0)
         margin = ordered[-1:] - ordered[-2:-1] if len(A) > 1 else np.ones_like(A)
     gauge = prediction_gauge(network, drawn.arguments, running).max(axis=0)
-    return {
-        "X": X,
-        "parameters": parameters,
-        "network": network,
-        "running": running,
-        "decided": margin > GRADIENT.eps * EPS * gauge,
-    }
+    case = {"X": X, "parameters": parameters, "network": network, "running": running}
+    return {**case, "decided": margin > GRADIENT.eps * EPS * gauge}
 
 
 def predicted(decided: Any, network: Network, **case: Any) -> Values:
@@ -362,18 +348,15 @@ def their_module(parameters: Parameters, network: Network, running: Any) -> thei
     return module if running is None else load_running(module, running)
 
 
-def their_predicted(
-    X: Array, parameters: Parameters, network: Network, running: Any, decided: Any
-) -> Values:
-    """Return the same of torch."""
-    module = their_module(parameters, network, running)
+def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
+    module = their_module(**case)
     A = columns(theirs.outputs(rows(X), module))
-    if network.output not in ours.PREDICT:
+    if case["network"].output not in ours.PREDICT:
         return {"outputs": A}
     return {"outputs": A, "predictions": columns(theirs.predict(rows(X), module)) * decided}
 
 
-def prediction_gauges(parameters: Parameters, X: Array, network: Network, **case: Any) -> Values:
-    """Return the gauge of the outputs."""
-    found = prediction_gauge(network, {"X": X, **parameters}, case["running"])
-    return {"outputs": found}
+def prediction_gauges(
+    parameters: Parameters, X: Array, network: Network, running: Any, decided: Any
+) -> Values:
+    return {"outputs": prediction_gauge(network, {"X": X, **parameters}, running)}

@@ -16,7 +16,7 @@ from parity_tests.compare.optimizers import draw_gradients
 from parity_tests.drawing import betas, draw, powers
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Relation, Settings
-from parity_tests.twins._breakers import taking
+from parity_tests.twins._relations import same_under, taking
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 
@@ -113,28 +113,11 @@ def with_its_norm(gradients: Array, **_: Any) -> Case:
     return {"gradients": gradients / np.maximum(1, np.linalg.norm(gradients, axis=1)[:, None])}
 
 
-def twice_the_rate(name: str, run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the walks along twice the gradients, and at twice the rate."""
-    doubled = ({key: 2 * case[key]} for key in ("gradients", "learning_rate"))
-    first, second = (run(name, **{**case, **one})["theta"] for one in doubled)
-    return {"theta": first}, {"theta": second}
-
-
-def same_bits(name: str, run: Any, case: Case, change: Case) -> None:
-    """Raise unless a change of the case changes no bit of the walk."""
-    if not np.array_equal(run(name, **case)["theta"], run(name, **{**case, **change})["theta"]):
-        raise AssertionError(f"other {' and '.join(change)} give another walk")
-
-
-def beside_epsilon(name: str, run: Any, **case: Any) -> None:
-    """Hold gradients and epsilon times a power of two to the same bits."""
-    same_bits(name, run, case, {key: 1024 * case[key] for key in ("gradients", "epsilon")})
-
-
-def wide_rate(name: str, run: Any, **case: Any) -> None:
-    """Hold a float64 scalar of NumPy's as rate to the same bits of a float32 walk."""
+def wide_rate(name: str, run: Any, **case: Any) -> Any:
+    """Hold a float32 walk to one whose rate is a float64 scalar of NumPy's, to the bit."""
     case |= {key: case[key].astype(np.float32) for key in ("start", "gradients")}
-    same_bits(name, run, case, {"learning_rate": np.float64(case["learning_rate"])})
+    rate = {"learning_rate": np.float64(case["learning_rate"])}
+    return same_under(name, lambda **_: rate, keys=("theta",), exact=True)(run, **case)
 
 
 def promoted(honest: Any, **case: Any) -> Values:
@@ -150,17 +133,21 @@ def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
     # fmt: off
     own = Relation(
         name="only the size of a gradient beside epsilon matters",
-        holds=partial(beside_epsilon, name), broken_by=taking(epsilon=1e-8),
+        holds=same_under(name, lambda gradients, epsilon, **_: {
+            "gradients": 1024 * gradients, "epsilon": 1024 * epsilon}, keys=("theta",), exact=True),
+        broken_by=taking(epsilon=1e-8),
     ) if adapts else Relation(
         name="twice the gradient is twice the rate",
-        holds=partial(twice_the_rate, name), broken_by=taking(learning_rate=0.15), budget=STEP,
+        holds=same_under(name, lambda gradients, learning_rate, **_: {
+            "gradients": 2 * gradients, "learning_rate": learning_rate / 2}, keys=("theta",)),
+        broken_by=taking(learning_rate=0.15), budget=STEP,
     )
     return (
         own,
         Relation(name="every entry walks alone",
-                 holds=partial(entry_by_entry, name), broken_by=taking(with_its_norm), budget=STEP),
+            holds=partial(entry_by_entry, name), broken_by=taking(with_its_norm), budget=STEP),
         Relation(name="a rate in float64 promotes nothing",
-                 holds=partial(wide_rate, name), broken_by=promoted),
+            holds=partial(wide_rate, name), broken_by=promoted),
     )
     # fmt: on
 

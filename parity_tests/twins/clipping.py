@@ -15,6 +15,7 @@ from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
+from parity_tests.twins._relations import same_under
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
@@ -80,12 +81,16 @@ def clipped_again(run: Any, gradients: Parameters, limit: float) -> Any:
     return run("clip-by-value", gradients=Parameters(once), limit=limit), once
 
 
-def negated(name: str, run: Any, gradients: Parameters, limit: float) -> Any:
-    """Return the negatives of clipped negative gradients, and clipped gradients."""
-    turned = Parameters({key: -view for key, view in gradients.items()})
-    flipped = run(name, gradients=turned, limit=limit)
-    once = run(name, gradients=gradients, limit=limit)
-    return {key: -view for key, view in flipped.items()}, once
+def negated(named: Values) -> Values:
+    return {name: -one for name, one in named.items()}
+
+
+def through(row: str) -> Relation:
+    """Return the relation of either function: the negatives are clipped to negatives."""
+    turned = same_under(
+        row, lambda gradients, **_: {"gradients": Parameters(negated(gradients))}, negated
+    )
+    return Relation(name="a sign goes through", holds=turned, broken_by=times(1.0))
 
 
 def keeps_its_direction(run: Any, gradients: Parameters, limit: float) -> tuple[Values, Values]:
@@ -176,8 +181,7 @@ BY_VALUE = clipping(
     },
     relations=(
         Relation(name="clipped twice is clipped once", holds=clipped_again, broken_by=times(0.5)),
-        Relation(name="a sign goes through", holds=partial(negated, "clip-by-value"),
-            broken_by=times(1.0)),
+        through("clip-by-value"),
     ),
     mistakes=(
         Mistake(name="clip_grad_norm_", margin=0.1, wrong=partial(left_by, clip_grad_norm_),
@@ -201,8 +205,7 @@ BY_NORM = clipping(
     },
     gauges=by_norm_gauges,
     relations=(
-        Relation(name="a sign goes through", holds=partial(negated, "clip-by-global-norm"),
-            broken_by=times(1.0)),
+        through("clip-by-global-norm"),
         Relation(name="the direction stays", holds=keeps_its_direction,
             broken_by="each tensor by its own norm"),
         Relation(name="the norm becomes the limit", holds=stays_inside, broken_by=times(2.0)),

@@ -17,7 +17,7 @@ from parity_tests.compare.optimizer_gauges import average_bounds
 from parity_tests.drawing import betas, draw
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import SIDES, Case, FunctionTwin, Relation, evaluate
-from parity_tests.twins._breakers import taking
+from parity_tests.twins._relations import same_under, taking
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
 
@@ -112,12 +112,6 @@ def is_a_sum_of_weights(run: Any, x: Array, beta: float, **_: Any) -> tuple[Valu
     return found, {"average, unrolled": unrolled, "plain": np.cumsum(weights)}
 
 
-def moves_along(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
-    """Return averages of days 8 degrees warmer, and averages 8 degrees warmer."""
-    warmer, plain = (run("moving-average", x=x + c, **choices)["average"] for c in (8.0, 0.0))
-    return {"average": warmer}, {"average": plain + 8.0}
-
-
 def weights(beta: float, n: int) -> Values:
     """Return our weights, which are also the gradient of the last average, backwards."""
     found = ours.weights_of_average(beta, n)
@@ -185,7 +179,9 @@ AVERAGE = FunctionTwin(
                 "second average": (beta * abs(x[0]) + abs(x[1])) / (1 + beta)}),
         Relation(name="it is a sum of weights", holds=is_a_sum_of_weights,
             broken_by=taking(beta=0.5)),
-        Relation(name="it moves along with what it averages", holds=moves_along,
+        Relation(name="it moves along with what it averages",
+            holds=same_under("moving-average", lambda x, **_: {"x": x + 8.0},
+                lambda warmer: {"average": warmer["average"] - 8.0}),
             broken_by="without correction",
             gauges=lambda x, **_: {"average": np.abs(x).max() + 8.0}),
     ),

@@ -12,7 +12,7 @@ from parity_tests.compare.budgets import STEP
 from parity_tests.mistakes import Mistake
 from parity_tests.rows import FunctionTwin, OptimizerTwin, Relation, Settings
 from parity_tests.twins import _walks as walks
-from parity_tests.twins._breakers import spoilt, taking
+from parity_tests.twins._relations import spoilt, taking
 from parity_tests.twins._walks import EDGES, LATE, adam_by_hand, adam_of, same_walk, sgd_of
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs

@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import (
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, Settings, evaluate
-from parity_tests.twins._breakers import spoilt, taking
+from parity_tests.twins._relations import spoilt, taking
 from scratch import schedules as ours
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs

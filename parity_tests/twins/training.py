@@ -18,8 +18,8 @@ from parity_tests.compare.quantities import assert_equal
 from parity_tests.compare.training import Run
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
-from parity_tests.twins._breakers import taking
 from parity_tests.twins._networks import averages_of, their_module
+from parity_tests.twins._relations import taking
 from scratch import training as ours
 from scratch.batch_norm import BatchNorm
 from scratch.dropout import mask_stream
@@ -262,9 +262,7 @@ def draw_evaluation(
 ) -> Case:
     """Draw a network that was never trained, running averages of its own, and labelled data."""
     drawn = draw_run(rng, output=output, m=m, feature="unbiased batch norm" if norm else "plain")
-    running = averages_of(drawn["network"], drawn["X"])
-    if running is not None:
-        running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+    running = averages_of(drawn["network"], drawn["X"], rng)
     kept = {name: drawn[name] for name in ("network", "parameters", "X", "Y")}
     return {**kept, "running": running}
 
