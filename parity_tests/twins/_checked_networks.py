@@ -77,7 +77,6 @@ def draw_check(
     two_sided: bool = True,
     layers: int = 1,
 ) -> Case:
-    """Draw a network far from kinks, data and penalties."""
     sizes = (4, *(5, 6)[:layers], 3)
     drawn = draw_smooth(rng, hidden, output, sizes=sizes, batch_norm=NORMS[norm])
     case = dict(zip(("parameters", "X", "Y", "network"), drawn, strict=True))
@@ -115,14 +114,12 @@ def checked(**case: Any) -> Values:
 
 
 def module_case(case: Case) -> Case:
-    """Return a case as torch's check takes it."""
     choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
     module = twin(case["network"], case["parameters"])
     return {"module": module, "X": rows(case["X"]), "Y": rows(case["Y"]), **choices}
 
 
 def checked_by_torch(**case: Any) -> Values:
-    """Return torch's quotients, with gradcheck's verdict."""
     found = theirs.check_network(**module_case(case))
     return verdicts(found, arrays(found.approximation), found.agrees, case)
 
@@ -141,7 +138,6 @@ L2 = 0.7
 
 
 def one_entry(gradients: Parameters, parameters: Parameters, m: int) -> None:
-    """Get one entry of W2 wrong by a tenth of the largest."""
     gradients["W2"][1, 2] += 0.1 * np.abs(gradients["W2"]).max()
 
 
@@ -152,7 +148,6 @@ def decayed_biases(gradients: Parameters, parameters: Parameters, m: int) -> Non
 
 
 def scaled(name: str, factor: float) -> Callable[..., None]:
-    """Return the mistake that multiplies one tensor."""
     return lambda gradients, parameters, m: gradients[name].__imul__(factor)
 
 
@@ -169,7 +164,6 @@ WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
 
 
 def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
-    """Draw a network and its gradients, with a mistake in them."""
     parameters, X, Y, network = draw_smooth(rng)
     _, gradients = cost_and_gradients(parameters, X, Y, network, l2=L2)
     WRONG[wrong][0](gradients, parameters, X.shape[1])
@@ -244,7 +238,6 @@ def adds_up(run: Any, **case: Any) -> tuple[Values, Values]:
 
 
 def unseen(honest: Any, **case: Any) -> Values:
-    """Return a judgement that finds nothing."""
     values = honest(**case)
     nothing = {name: 0.9 * one for name, one in values.items() if isinstance(one, np.ndarray)}
     return {**values, **nothing, "difference": 0.9 * values["difference"], "agrees": True}

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.bridge import (
-    columns,
-    load_running,
-    masks_to_torch,
-    rows,
-    to_numpy,
-    twin,
-    unload_running,
-)
+from parity_tests.compare import bridge, gauges
 from parity_tests.compare.budgets import GRADIENT
-from parity_tests.compare.gauges import (
-    cost_gauges,
-    layer_gauges,
-    moment_gauges,
-    network_gauges,
-    prediction_gauge,
-)
 from parity_tests.compare.measurement import Array, ProvesNothingError
 from parity_tests.compare.quantities import FIRST_ORDER
 from parity_tests.drawing import KINDS, SMOOTH, draw, examples, powers, widths
@@ -36,7 +21,7 @@ from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.dropout import draw_masks
-from scratch.network import Network, network_forward
+from scratch.network import Network
 from scratch.parameters import Parameters
 from torch_ref import network as theirs
 
@@ -50,39 +35,25 @@ EPS = float(np.finfo(np.float64).eps)
 layer_sizes = st.lists(widths, min_size=2, max_size=6).map(tuple) | st.builds(
     lambda n, layers: (n,) * layers, widths, st.integers(2, 6)
 )
-keep_probs = st.just(()) | st.lists(
-    st.sampled_from([1.0, 0.5, 0.25]) | st.floats(0.1, 1), min_size=4, max_size=4
-).map(tuple)
+keep_prob = st.sampled_from([1.0, 0.5, 0.25]) | st.floats(0.1, 1)
 #: softmax in a hidden layer is legal, and rare.
-hidden = st.sampled_from(["tanh", "relu", "leaky_relu", "sigmoid", "relu", "identity", "softmax"])
-bounded = st.sampled_from([kind for kind in KINDS if kind not in ("all magnitudes", "saturated")])
+hidden = ["tanh", "relu", "leaky_relu", "sigmoid", "relu", "identity", "softmax"]
 strengths = st.just(0.0) | powers(-4, 1)
 
 #: a strategy for each setting of `draw_network` but the output.
 CASES: dict[str, st.SearchStrategy[Any]] = {
     "layer_sizes": layer_sizes,
     "m": examples,
-    "hidden": hidden,
-    "keep_probs": keep_probs,
+    "hidden": st.sampled_from(hidden),
+    "keep_probs": st.just(()) | st.lists(keep_prob, min_size=4, max_size=4).map(tuple),
     "epsilon": st.none() | powers(-8, -1),
-    "kind": bounded,
+    "kind": st.sampled_from([one for one in KINDS if one not in ("all magnitudes", "saturated")]),
     "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
     "scale": st.sampled_from([1.0, 0.5, 2.0, 0.05, 20.0]),
 }
 
-
-class Drawn(NamedTuple):
-    """A network and what a pass of training takes."""
-
-    network: Network
-    parameters: Parameters
-    X: Array
-    masks: dict[str, Array]
-
-    @property
-    def arguments(self) -> dict[str, Array]:
-        """Return X and the parameters by name."""
-        return {"X": self.X, **self.parameters}
+#: a network, and its parameters, inputs and masks of a pass of training.
+Drawn = tuple[Network, Parameters, Array, dict[str, Array]]
 
 
 def draw_network(
@@ -122,7 +93,7 @@ def draw_network(
     X = draw(kind, (layer_sizes[0], m), rng)
     masks = draw_masks(layer_sizes, network.keep_probs, m, rng)
     # they go by their names, in whatever order they come
-    drawn = Drawn(network, parameters, X, dict(reversed(masks.items())))
+    drawn = network, parameters, X, dict(reversed(masks.items()))
     # halves and their sums, cut at 0 and doubled by a mask, are exact in every order
     exact = {kind, weights} == {"grid"} and scale in (0.5, 1.0, 2.0)
     if decided:
@@ -136,15 +107,15 @@ def _refuse_kinks(drawn: Drawn, exact: bool, on_logits: bool) -> None:
     Batch norm over features that have no spread makes much of what was rounded before: where layer
     upon layer has done so, a bound of first order holds no longer.
     """
-    network = drawn.network
-    gauges = layer_gauges(network, drawn.arguments, drawn.masks)
-    _, cache = network_forward(drawn.X, drawn.parameters, network, drawn.masks)
+    network, parameters, X, masks = drawn
+    bounds = gauges.layer_gauges(network, {"X": X, **parameters}, masks)
+    _, cache = ours.network_forward(X, parameters, network, masks)
     curved = network.batch_norm is not None or network.hidden not in STRAIGHT
     exact_below = network.hidden in ("relu", "identity") and not network.batch_norm
     exact_below &= all(one in (0.25, 0.5, 1.0) for one in network.keep_probs)
     caches = cache.activation[:-1] if on_logits else cache.activation
     for l, one in enumerate(caches, start=1):
-        E_Z = gauges[f"Z{l}"]
+        E_Z = bounds[f"Z{l}"]
         if curved and EPS * E_Z.max() > FIRST_ORDER:
             raise ProvesNothingError(f"round-off has grown to {EPS * E_Z.max():.3g} in layer {l}")
         if (exact and (l == 1 or exact_below)) or not network.activation(l).endswith("relu"):
@@ -177,11 +148,7 @@ def averages_of(
 
 
 def smooth(
-    m: int = 9,
-    kind: str = "normal",
-    weights: str = "normal",
-    epsilon: float | None = None,
-    **_: Any,
+    m: int = 9, kind: str = "normal", weights: str = "normal", epsilon: Any = None, **_: Any
 ) -> bool:
     """Tell whether central differences can bear witness: no ties, and batch norm has a spread."""
     spread = epsilon is None or (kind == weights == "normal" and m > 2)
@@ -204,10 +171,9 @@ def forward(X: Array, network: Network, masks: Mapping[str, Array], **named: Arr
 def their_output(
     X: torch.Tensor, *tensors: torch.Tensor, network: Network, masks: Mapping[str, Array]
 ) -> torch.Tensor:
-    """Return torch's output in a pass of training."""
     dtype, device = X.detach().cpu().numpy().dtype, str(X.device)
-    module = twin(network, Parameters.empty(network.shapes, dtype), device)
-    handed = masks_to_torch(masks, device)
+    module = bridge.twin(network, Parameters.empty(network.shapes, dtype), device)
+    handed = bridge.masks_to_torch(masks, device)
     with theirs.mode(module, training=True), theirs.dropping(module, handed, len(X)):
         named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
         output: torch.Tensor = torch.func.functional_call(module, named, (X,))
@@ -215,7 +181,7 @@ def their_output(
 
 
 def pass_gauges(arguments: Mapping[str, Any], upstream: Array) -> Mapping[str, Array]:
-    return network_gauges(arguments["network"], arguments, upstream, arguments["masks"])
+    return gauges.network_gauges(arguments["network"], arguments, upstream, arguments["masks"])
 
 
 # --- the cost -------------------------------------------------------------------------------------
@@ -259,49 +225,58 @@ def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choi
 def their_learned(
     parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **choices: Any
 ) -> Values:
-    """Return torch's cost and gradients, and the averages that a pass moves."""
-    module, handed = twin(network, parameters), masks_to_torch(masks) if masks else masks
-    J, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), **choices, masks=handed)
-    found = {"cost": J.numpy()[()], **{name: to_numpy(name, one) for name, one in pulled.items()}}
+    module, handed = (
+        bridge.twin(network, parameters),
+        bridge.masks_to_torch(masks) if masks else masks,
+    )
+    J, pulled = theirs.cost_and_gradients(
+        module, bridge.rows(X), bridge.rows(Y), **choices, masks=handed
+    )
+    found = {
+        "cost": J.numpy()[()],
+        **{name: bridge.to_numpy(name, one) for name, one in pulled.items()},
+    }
     found |= {f"{name} of a step": one for name, one in found.items()}
     if averages_of(network, X) is not None:
         with torch.no_grad(), theirs.dropping(module, handed, X.shape[1]):
-            module.logits(rows(X))
-        found |= unload_running(module)
+            module.logits(bridge.rows(X))
+        found |= bridge.unload_running(module)
     return found
 
 
 def learning_gauges(
     parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **choices: Any
 ) -> Values:
-    """Return the gauges of cost and gradients, of a step's, and of the running averages."""
-    arguments = {"X": X, **parameters}
-    gauges = cost_gauges(network, arguments, Y, masks, **choices)
-    gauges["cost"] = gauges.pop("output")
-    del gauges["X"]
-    gauges |= {f"{name} of a step": one for name, one in gauges.items()}
-    norm = network.batch_norm
-    if norm is None:
-        return gauges
-    inside, m = layer_gauges(network, arguments, masks), X.shape[1]
+    arguments, m, norm = {"X": X, **parameters}, X.shape[1], network.batch_norm
+    found = gauges.cost_gauges(network, arguments, Y, masks, **choices)
+    found["cost"] = found.pop("output")
+    found |= {f"{name} of a step": one for name, one in found.items() if name != "X"}
+    del found["X"]
+    inside = gauges.layer_gauges(network, arguments, masks)
     _, cache = ours.network_forward(X, parameters, network, masks)
-    correction = m / (m - 1) if norm.unbiased else 1.0
     for l, (linear, normalized) in enumerate(zip(cache.linear, cache.batch_norm, strict=False), 1):
-        assert normalized is not None
-        Z = linear.W @ linear.A_prev
-        E_mean, _, E_variance = moment_gauges(Z, inside[f"linear{l}"], normalized)
-        # torch moves an average by a difference, in which both ends round
-        gauges[f"mean{l}"] = E_mean + np.abs(normalized.mean)
-        gauges[f"variance{l}"] = 1 + correction * (E_variance + normalized.variance)
-    return gauges
+        if norm is not None and normalized is not None:
+            Z, correction = linear.W @ linear.A_prev, m / (m - 1) if norm.unbiased else 1.0
+            E_mean, _, E_variance = gauges.moment_gauges(Z, inside[f"linear{l}"], normalized)
+            # torch moves an average by a difference, in which both ends round
+            found[f"mean{l}"] = E_mean + np.abs(normalized.mean)
+            found[f"variance{l}"] = 1 + correction * (E_variance + normalized.variance)
+    return found
 
 
 def as_module_case(
     parameters: Parameters, X: Array, Y: Array, network: Network, **rest: Any
 ) -> Any:
-    """Return a case as torch's functions take it."""
-    handed = {**rest, "masks": masks_to_torch(rest["masks"]) if rest["masks"] else rest["masks"]}
-    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **handed}
+    handed = {
+        **rest,
+        "masks": bridge.masks_to_torch(rest["masks"]) if rest["masks"] else rest["masks"],
+    }
+    return {
+        "module": bridge.twin(network, parameters),
+        "X": bridge.rows(X),
+        "Y": bridge.rows(Y),
+        **handed,
+    }
 
 
 def norms_of(norms: Any) -> Values:
@@ -321,15 +296,15 @@ def draw_prediction(
     rng: np.random.Generator, output: str = "sigmoid", epsilon: float | None = 1e-3, **settings: Any
 ) -> Case:
     """Draw what a network predicts from, and where round-off does not decide what it predicts."""
-    drawn = draw_network(rng, output=output, epsilon=epsilon, decided=False, **settings)
-    network, parameters, X, _ = drawn
+    settings |= {"output": output, "epsilon": epsilon}
+    network, parameters, X, _ = draw_network(rng, decided=False, **settings)
     running = averages_of(network, X, rng)
     A = ours.outputs(X, parameters, network, running)
     margin = np.abs(A - 0.5)
     if output == "softmax":
         ordered = np.sort(A, axis=0)
         margin = ordered[-1:] - ordered[-2:-1] if len(A) > 1 else np.ones_like(A)
-    gauge = prediction_gauge(network, drawn.arguments, running).max(axis=0)
+    gauge = gauges.prediction_gauge(network, {"X": X, **parameters}, running).max(axis=0)
     case = {"X": X, "parameters": parameters, "network": network, "running": running}
     return {**case, "decided": margin > GRADIENT.eps * EPS * gauge}
 
@@ -343,20 +318,22 @@ def predicted(decided: Any, network: Network, **case: Any) -> Values:
 
 
 def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
-    """Return torch's network with these running averages."""
-    module = twin(network, parameters)
-    return module if running is None else load_running(module, running)
+    module = bridge.twin(network, parameters)
+    return module if running is None else bridge.load_running(module, running)
 
 
 def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
     module = their_module(**case)
-    A = columns(theirs.outputs(rows(X), module))
+    A = bridge.columns(theirs.outputs(bridge.rows(X), module))
     if case["network"].output not in ours.PREDICT:
         return {"outputs": A}
-    return {"outputs": A, "predictions": columns(theirs.predict(rows(X), module)) * decided}
+    return {
+        "outputs": A,
+        "predictions": bridge.columns(theirs.predict(bridge.rows(X), module)) * decided,
+    }
 
 
 def prediction_gauges(
     parameters: Parameters, X: Array, network: Network, running: Any, decided: Any
 ) -> Values:
-    return {"outputs": prediction_gauge(network, {"X": X, **parameters}, running)}
+    return {"outputs": gauges.prediction_gauge(network, {"X": X, **parameters}, running)}

@@ -163,14 +163,12 @@ def sgd_of(choices: Callable[..., Mapping[str, Any]]) -> Callable[..., torch.opt
 
 
 def rmsprop_of(**fixed: Any) -> Callable[..., torch.optim.Optimizer]:
-    """Return torch's RMSprop of the course's choices, some of them fixed."""
     return lambda tensors, learning_rate, beta, epsilon, **_: torch.optim.RMSprop(
         tensors, **{"lr": learning_rate, "alpha": beta, "eps": epsilon, **fixed}
     )
 
 
 def adam_of(**fixed: Any) -> Callable[..., torch.optim.Optimizer]:
-    """Return torch's Adam of the course's choices, some of them fixed."""
     return lambda tensors, learning_rate, beta1, beta2, epsilon, **_: torch.optim.Adam(
         tensors, **{"lr": learning_rate, "betas": (beta1, beta2), "eps": epsilon, **fixed}
     )
@@ -266,21 +264,18 @@ def draw_descent(
 
 
 def our_descent(surface: str, start: Array, rule: str, steps: int, choices: Any) -> Case:
-    """Return what our `minimize` takes."""
     optimizer = ours.OPTIMIZERS[rule](**choices)
     given = {"gradient": SURFACES[surface][1], "start": start}
     return {**given, "optimizer": optimizer, "steps": steps}
 
 
 def their_descent(surface: str, start: Array, rule: str, steps: int, choices: Any) -> Case:
-    """Return what torch's takes."""
     optimizer = partial(theirs.OPTIMIZERS[rule], **choices)
     given = {"cost": SURFACES[surface][0], "start": torch.from_numpy(start.copy())}
     return {**given, "optimizer": optimizer, "steps": steps}
 
 
 def descent_calls(**case: Any) -> Iterator[Any]:
-    """Yield the two functions that the row calls with what it makes of a case."""
     yield "scratch.optimizers.minimize", our_descent(**{**case, "steps": 3})
     yield "torch_ref.optimizers.minimize", their_descent(**{**case, "steps": 3})
 

@@ -62,7 +62,6 @@ def left_by(clip: Callable[..., Any], gradients: Parameters, limit: float) -> Va
 
 
 def as_typed(text: str, gradients: Parameters, limit: float) -> Values:
-    """Return what a text leaves in the .grad of the parameters."""
 
     def clip(tensors: list[torch.Tensor], limit: float) -> Any:
         return evaluate(text, parameters=tensors, limit=limit)
@@ -76,7 +75,6 @@ def calls(name: str, gradients: Parameters, **limit: float) -> Iterator[Any]:
 
 
 def clipped_again(run: Any, gradients: Parameters, limit: float) -> Any:
-    """Return gradients clipped twice, and once."""
     once = run("clip-by-value", gradients=gradients, limit=limit)
     return run("clip-by-value", gradients=Parameters(once), limit=limit), once
 
@@ -94,14 +92,12 @@ def through(row: str) -> Relation:
 
 
 def keeps_its_direction(run: Any, gradients: Parameters, limit: float) -> tuple[Values, Values]:
-    """Return the cosine between gradients and clipped ones, and 1."""
     clipped = Parameters(run("clip-by-global-norm", gradients=gradients, limit=limit)).theta
     norms = np.linalg.norm(clipped) * np.linalg.norm(gradients.theta)
     return {"cosine": clipped @ gradients.theta / norms}, {"cosine": np.float64(1)}
 
 
 def stays_inside(run: Any, gradients: Parameters, limit: float) -> None:
-    """Raise unless the clipped norm is at most the limit, and not far below it."""
     clipped = Parameters(run("clip-by-global-norm", gradients=gradients, limit=limit)).theta
     if not 0.999 * limit < np.linalg.norm(clipped) <= limit:
         raise AssertionError(f"a norm of {np.linalg.norm(clipped)} under a limit of {limit}")
@@ -130,13 +126,11 @@ def norms(gradients: Parameters) -> Values:
 
 
 def norms_by_torch(gradients: Parameters) -> Values:
-    """Return torch's norm, and the one that clipping reports."""
     reported = theirs.clip_by_global_norm(carried(gradients), 0.5)
     return {"norm": theirs.global_norm(carried(gradients)), "norm before clipping": reported}
 
 
 def norm_calls(gradients: Parameters) -> Iterator[Any]:
-    """Yield the calls of both norms."""
     yield "scratch.clipping.global_norm", {"gradients": gradients}
     yield from calls("global_norm", gradients)
 
@@ -149,7 +143,6 @@ CASES = {
 
 
 def clipping(function: str, **row: Any) -> FunctionTwin:
-    """Return the row of one of the two functions that clip."""
     return FunctionTwin(
         **row,
         typed=as_typed,

@@ -120,7 +120,6 @@ def followed_by_torch(theta: Any, mean: Any, costs: Any, **choices: Any) -> Valu
 
 
 def constructor_calls(patience: int, min_improvement: float, **case: Any) -> Iterator[Any]:
-    """Yield how both sides make their choices."""
     choices = {"patience": patience, "min_improvement": min_improvement}
     for side in SIDES:
         yield f"{side}.early_stopping.EarlyStopping", choices

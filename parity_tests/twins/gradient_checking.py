@@ -83,7 +83,6 @@ def over_epsilon(honest: Any, **case: Any) -> Values:
 
 
 def slope_calls(epsilon: float, two_sided: bool, **case: Array) -> Iterator[Any]:
-    """Yield quotients and checks of a sum of squares on both sides."""
     choices: Any = {"cost": lambda one: (one["W1"] ** 2).sum(), "epsilon": epsilon}
     parameters = Parameters({"W1": case["W1"]})
     for side, named in (("scratch", parameters), ("torch_ref", tensors(parameters))):
@@ -96,7 +95,6 @@ def slope_calls(epsilon: float, two_sided: bool, **case: Array) -> Iterator[Any]
 
 
 def draw_pair(rng: np.random.Generator, n: int = 30, power: float = 0.0) -> Case:
-    """Draw two vectors of a size."""
     drawn = (10.0**power * rng.standard_normal(n) for _ in range(2))
     return dict(zip(("approximation", "gradient"), drawn, strict=True))
 
@@ -131,7 +129,6 @@ def quotient(norms: Callable[..., Any]) -> Callable[..., Values]:
 
 
 def is_scipys(run: Any, approximation: Array, gradient: Array) -> tuple[Values, Values]:
-    """Return the error of two vectors, and SciPy's quotient of norms, which is a Python number."""
     a, g, apart = map(scipy.linalg.norm, (approximation, gradient, approximation - gradient))
     found = run("relative_error", approximation=approximation, gradient=gradient)
     return {"SciPy's": found["relative error"]}, {"SciPy's": np.float64(apart / (a + g))}

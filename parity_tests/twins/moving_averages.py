@@ -55,7 +55,6 @@ def average_gauges(x: Array, beta: float, bias_correction: bool = False) -> Valu
 
 
 def as_typed(text: str, x: Array, beta: float, bias_correction: bool) -> Values:
-    """Return the averages of a text, one after the other."""
     v, corrected = torch.tensor(0.0, dtype=torch.float64), []
     for t, one in enumerate(to_torch("x", x), start=1):
         corrected.append(evaluate(text, v=v, x=one, beta=beta, t=t))
@@ -79,7 +78,6 @@ def corrected_ahead(x: Array, beta: float, ahead: float, **_: Any) -> Values:
 
 
 def fed_back(x: Array, beta: float, **_: Any) -> Values:
-    """Return averages whose correction goes into the recursion."""
     v = np.zeros(len(x) + 1)
     for t, x_t in enumerate(x, start=1):
         v[t] = (beta * v[t - 1] + (1 - beta) * x_t) / (1 - beta**t)
@@ -87,12 +85,10 @@ def fed_back(x: Array, beta: float, **_: Any) -> Values:
 
 
 def keeps_a_constant(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
-    """Return corrected averages of equal days, and that day."""
     return run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}
 
 
 def begins_with_what_it_sees(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
-    """Return the first averages, and what two days weigh by hand."""
     plain, corrected = (
         run("moving-average", x=x, beta=beta, bias_correction=one)["average"]
         for one in (False, True)
@@ -104,7 +100,6 @@ def begins_with_what_it_sees(run: Any, x: Array, beta: float, **_: Any) -> tuple
 
 
 def is_a_sum_of_weights(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
-    """Return plain averages, and sums of weights times what they weigh."""
     weights = run("weights_of_average", beta=beta, n=len(x))["weights"]
     plain = partial(run, "moving-average", beta=beta, bias_correction=False)
     found = {"average, unrolled": plain(x=x)["average"], "plain": plain(x=0 * x + 1)["average"]}
@@ -119,7 +114,6 @@ def weights(beta: float, n: int) -> Values:
 
 
 def weights_by_torch(beta: float, n: int) -> Values:
-    """Return torch's weights, and the gradient of the last average by autograd."""
     x = torch.ones(n, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(theirs.moving_average(x, beta)[-1], x)
     return {"weights": theirs.weights_of_average(beta, n), "gradient of the last average": gradient}

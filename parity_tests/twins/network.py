@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -52,15 +52,9 @@ PENALTIES = {"l1": 0.2, "l2": 0.4, "shared": 20}
 # fmt: on
 
 
-def turned(array: Array, axis: int = -1) -> Array:
-    """Return an array turned round, which leaves nothing in its place."""
-    return np.roll(array, 1, axis)
-
-
-def turned_back(results: Values, of_columns: tuple[str, ...], of_rows: tuple[str, ...]) -> Values:
-    """Return results whose columns or rows are turned back."""
-    back = {name: np.roll(results[name], -1, axis=-1) for name in of_columns}
-    return {**results, **back, **{name: np.roll(results[name], -1, axis=0) for name in of_rows}}
+def turned(values: Values, axes: Mapping[str, int], by: int = 1) -> dict[str, Any]:
+    """Return values, some turned round along an axis: nothing stays in its place."""
+    return {**values, **{name: np.roll(values[name], by, axis) for name, axis in axes.items()}}
 
 
 def shifted(X: Array, **_: Any) -> Case:
@@ -69,7 +63,6 @@ def shifted(X: Array, **_: Any) -> Case:
 
 
 def passes_nan_on(row: str, output: str, run: Any, **case: Any) -> None:
-    """Raise AssertionError where a hidden unit that is NaN leaves some output a number."""
     named = case["parameters"].copy() if "parameters" in case else {"W1": case["W1"].copy()}
     named["W1"][0, 0] = np.nan
     poisoned = {**case, **({"parameters": named} if "parameters" in case else named)}
@@ -84,13 +77,11 @@ def passes_nan_on(row: str, output: str, run: Any, **case: Any) -> None:
 
 
 def pass_calls(X: Array, network: Network, masks: Any, upstream: Array, **named: Any) -> Any:
-    """Yield the call of our forward, whose parameters are one object."""
     arguments = {"parameters": Parameters(named), "network": network, "masks": masks}
     yield "scratch.network.network_forward", {"X": X, **arguments}
 
 
 def is_its_layers(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the results of a network, and of its layers one after the other and back."""
     whole, network, inputs, layers = run("network", **case), case["network"], case["X"], []
     for l, sizes in enumerate(zip(network.layer_sizes, network.layer_sizes[1:], strict=False), 1):
         alone = Network(layer_sizes=sizes, output=network.activation(l))
@@ -111,7 +102,6 @@ HANDED_ON = {"W1": 8.0, "b1": 8.0, "W2": 1 / 8}
 
 
 def scaled_back(results: Values) -> Values:
-    """Return results with the gradients of what was scaled."""
     scaled = {f"gradient of {name}": factor for name, factor in HANDED_ON.items()}
     return {name: one * scaled.get(name, 1.0) for name, one in results.items()}
 
@@ -132,24 +122,16 @@ def learning_calls(**case: Any) -> Iterator[tuple[str, Case]]:
             yield f"torch_ref.network.{name}", mixed
 
 
-def of_turned_units(parameters: Parameters, **_: Any) -> Case:
-    """Return parameters in which the units of the first layer are turned round."""
-    moved = parameters.copy()
-    for name, axis in (("W1", 0), ("b1", 0), ("W2", 1)):
-        moved[name] = turned(moved[name], axis)
-    return {"parameters": moved}
-
-
-def units_back(results: Values) -> Values:
-    return turned_back(
-        results, ("W2", "W2 of a step"), ("W1", "b1", "W1 of a step", "b1 of a step")
-    )
+#: the axis of the first layer's units.
+UNITS = {"W1": 0, "b1": 0, "W2": 1}
+UNITS_OF_RESULTS = {
+    f"{name}{of}": axis for name, axis in UNITS.items() for of in ("", " of a step")
+}
 
 
 def merges(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the mean of mini-batches of 4, 4 and 2, and the results of all 10."""
     merged: dict[str, Any] = {}
-    for batch in partition(turned(np.arange(10)), 4):
+    for batch in partition(np.roll(np.arange(10), 1), 4):
         part = {**case, "X": case["X"][:, batch], "Y": case["Y"][:, batch]}
         for name, value in run("cost_and_gradients", **part).items():
             merged[name] = merged.get(name, 0.0) + value * len(batch) / 10
@@ -157,7 +139,6 @@ def merges(run: Any, **case: Any) -> tuple[Values, Values]:
 
 
 def twice(X: Array, Y: Array, l1: float, l2: float, **_: Any) -> Case:
-    """Return every example twice, and penalties too."""
     return {"X": np.tile(X, 2), "Y": np.tile(Y, 2), "l1": 2 * l1, "l2": 2 * l2}
 
 
@@ -170,25 +151,16 @@ def kept(network: Network, **_: Any) -> Case:
     return {"network": replace(network, keep_probs=(1.0,) * (network.depth - 1))}
 
 
-#: by so much masks that drop nothing scale a layer.
-FACTORS = {1: 2.0, 2: 1.25}
-
-
 def masked(network: Network, parameters: Parameters, X: Array, **_: Any) -> Case:
-    """Return masks that drop nothing, and weights as much smaller."""
-    smaller, m = parameters.copy(), X.shape[1]
-    for l, factor in FACTORS.items():
-        smaller[f"W{l + 1}"] /= factor
-    sizes, keep_probs = network.layer_sizes, tuple(1 / one for one in FACTORS.values())
-    masks = {f"D{l}": np.full((sizes[l], m), factor) for l, factor in FACTORS.items()}
-    dropping = replace(network, keep_probs=keep_probs)
-    return {"network": dropping, "masks": masks, "parameters": smaller}
+    """Return masks that drop nothing but double the first layer, and weights half as large."""
+    smaller, kept = parameters.copy(), (0.5,) + (1.0,) * (network.depth - 2)
+    smaller["W2"] /= 2
+    masks = {"D1": np.full((network.layer_sizes[1], X.shape[1]), 2.0)}
+    return {"network": replace(network, keep_probs=kept), "masks": masks, "parameters": smaller}
 
 
 def unmasked(results: Values) -> Values:
-    """Return results with the gradients of the whole weights."""
-    names = {f"W{l + 1}{of}": one for l, one in FACTORS.items() for of in ("", " of a step")}
-    return {name: one / names.get(name, 1.0) for name, one in results.items()}
+    return {**results, "W2": results["W2"] / 2, "W2 of a step": results["W2 of a step"] / 2}
 
 
 def scaled_twice(honest: Any, **case: Any) -> Values:
@@ -198,7 +170,6 @@ def scaled_twice(honest: Any, **case: Any) -> Values:
 
 
 def four_times(network: Network, parameters: Parameters, **_: Any) -> Case:
-    """Return 4 W1 under 16 epsilon."""
     scaled, norm = parameters.copy(), network.batch_norm
     assert norm is not None
     scaled["W1"] *= 4
@@ -207,7 +178,6 @@ def four_times(network: Network, parameters: Parameters, **_: Any) -> Case:
 
 
 def is_orthogonal(run: Any, **case: Any) -> None:
-    """Raise AssertionError unless the gradient of a weight is orthogonal to it, row by row."""
     W, dW = case["parameters"]["W1"], run("cost_and_gradients", **case)["W1"]
     size = np.linalg.norm(W, axis=1) * np.linalg.norm(dW, axis=1)
     if not (np.abs((W * dW).sum(axis=1)) <= GRADIENT.eps * EPS * size).all() or not size.all():
@@ -228,7 +198,6 @@ def prediction_calls(X: Array, decided: Any, **case: Any) -> Iterator[tuple[str,
 
 
 def answers_alone(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the outputs for the first example alone, and among others."""
     one = {"X": case["X"][:, :1], "decided": case["decided"][:, :1]}
     alone, whole = (run("prediction", **{**case, **each})["outputs"] for each in (one, {}))
     return {"one example alone": alone}, {"one example alone": whole[:, :1]}
@@ -260,8 +229,8 @@ NETWORK: PairTwin = PairTwin(
     relations=(
         Relation(name="permuting examples permutes the outputs and dX",
             holds=same_under("network",
-                lambda X, upstream, **_: {"X": turned(X), "upstream": turned(upstream)},
-                partial(turned_back, of_columns=("output", "gradient of X"), of_rows=())),
+                lambda **case: turned(case, {"X": 1, "upstream": 1}),
+                partial(turned, axes={"output": 1, "gradient of X": 1}, by=-1)),
             broken_by=taking(shifted), gauges=lambda **case: NETWORK.sizes(case)),
         Relation(name="a network is its layers one after the other, and back", holds=is_its_layers,
             broken_by=spoilt("gradient of b2", lambda gradient: gradient / 10),
@@ -310,11 +279,13 @@ LEARNING = FunctionTwin(
     relations=(
         Relation(name="permuting examples leaves cost and gradients",
             holds=same_under("cost_and_gradients",
-                lambda X, Y, **_: {"X": turned(X), "Y": turned(Y)}),
+                lambda **case: turned(case, {"X": 1, "Y": 1})),
             broken_by=taking(shifted), at={**LAYERS, "l2": 0.3}),
         Relation(
             name="permuting the units of a layer leaves the cost and permutes the gradients",
-            holds=same_under("cost_and_gradients", of_turned_units, units_back),
+            holds=same_under("cost_and_gradients",
+                lambda parameters, **_: {"parameters": Parameters(turned(parameters, UNITS))},
+                partial(turned, axes=UNITS_OF_RESULTS, by=-1)),
             broken_by=spoilt("W1", lambda dW: dW * (np.arange(len(dW)) < 5)[:, None]), at=LAYERS),
         Relation(name="merged mini-batches, a short one among them, are the batch",
             holds=merges, broken_by=as_a_whole_batch,

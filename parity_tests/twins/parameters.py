@@ -60,7 +60,6 @@ def their_there_and_back(parameters: Parameters, vector: Array, network: Network
 
 
 def vector_calls(parameters: Parameters, vector: Array, network: Network) -> Iterator[Any]:
-    """Yield calls of the functions of either side."""
     module = {"module": twin(network, parameters)}
     yield "scratch.parameters.to_vector", {"parameters": parameters}
     yield "scratch.parameters.from_vector", {"vector": vector, "like": parameters}
@@ -80,7 +79,6 @@ CLONES: Mapping[str, Callable[[Any], Any]] = {
 def draw_arrays(
     rng: np.random.Generator, layout: str = "in rows", clone: str = "copy", **settings: Any
 ) -> Case:
-    """Draw arrays by name, in any layout of memory, and a way to copy."""
     parameters = draw_parameters(rng, **settings)["parameters"]
     arrays = {name: LAYOUTS[layout](one) for name, one in parameters.items()}
     return {"arrays": arrays, "clone": clone}
@@ -99,7 +97,6 @@ def laid(arrays: Mapping[str, Array], clone: str) -> Values:
 
 
 def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
-    """Return the same of tensors and of torch's vectors of them."""
     tensors = {name: torch.from_numpy(np.array(one, order="C")) for name, one in arrays.items()}
     others = copy.deepcopy(tensors)
     others["W1"].mul_(3)

@@ -65,14 +65,12 @@ LATE: Mapping[str, Settings] = {
 def rates(
     make: Any, learning_rate: float, first: int, counts: int, rule: str, followed: bool, **own: Any
 ) -> Values:
-    """Return the rates of a schedule of ours."""
     begun = {"learning_rate": learning_rate} if make is not ours.Manual else {}
     schedule = make(**begun, **own)
     return {"rates": np.array([schedule(t) for t in range(first, first + counts)])}
 
 
 def descent(rule: str = "gradient_descent", learning_rate: float = 0.1) -> torch.optim.Optimizer:
-    """Return an optimizer of torch's that holds one parameter."""
     tensor = torch.ones(1, dtype=torch.float64, requires_grad=True)
     return their_optimizers.OPTIMIZERS[rule]([tensor], learning_rate=learning_rate)
 
@@ -96,7 +94,6 @@ def rates_of_torch(
 
 
 def step(scheduler: LRScheduler) -> None:
-    """Take a step of the optimizer, and go to the next count."""
     scheduler.optimizer.step()
     scheduler.step()
 
@@ -138,7 +135,6 @@ def as_typed(
 
 
 def same_rates(name: str, other: str, quantity: str, into: Case, as_: Case) -> Any:
-    """Return a relation: two schedules of these choices have the same rates."""
 
     def holds(run: Any, **case: Any) -> tuple[Values, Values]:
         asked = {key: case[key] for key in ASKED}
@@ -149,7 +145,6 @@ def same_rates(name: str, other: str, quantity: str, into: Case, as_: Case) -> A
 
 
 def never_rises(name: str, run: Any, **case: Any) -> None:
-    """Raise unless rates are positive, and fall or stay."""
     found = run(name, **case)["rates"]
     if not ((found > 0).all() and (np.diff(found) <= 0).all()):
         raise AssertionError(f"the rates rise: {found}")

@@ -147,7 +147,6 @@ def weights(values: Values) -> Values:
 
 
 def in_two_runs(run: Any, **case: Any) -> None:
-    """Hold two runs of some epochs each to one run of them all, to the last bit."""
     parameters = case["parameters"]
     for orders in (case["orders"][:2], case["orders"][2:]):
         part = {**case, "parameters": parameters, "orders": orders, "epochs": len(orders)}
@@ -164,7 +163,6 @@ def cooled(optimizer: Any, epochs: int, **_: Any) -> Case:
 
 
 def in_another_order(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return what batch gradient descent comes to in one order of the examples and in another."""
     backwards = [order[::-1].copy() for order in case["orders"]]
     first, second = (run("train", **{**case, "orders": one}) for one in (case["orders"], backwards))
     return weights(first), weights(second)
@@ -183,14 +181,12 @@ def units_stay_alike(run: Any, **case: Any) -> None:
 
 
 def jittered(parameters: Parameters, **_: Any) -> Case:
-    """Return first weights that are moved, each a little otherwise."""
     moved = parameters.copy()
     moved["W1"] += 1e-6 * np.arange(moved["W1"].size).reshape(moved["W1"].shape)
     return {"parameters": moved}
 
 
 def zeros_learn_a_bias(run: Any, **case: Any) -> None:
-    """Hold a network of zeros to learning its last bias alone."""
     values = weights(run("train", **{**case, "parameters": case["parameters"].zeros_like()}))
     learnt = [name for name, one in values.items() if one.any()]
     assert learnt == ["b2"], learnt
@@ -214,12 +210,10 @@ def shrunk(**case: Any) -> Values:
 
 
 def is_shrinking(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return what L2 on the cost comes to, and weights that shrink beside each step."""
     return weights(run("train", **case)), shrunk(**case)
 
 
 def is_no_shrinking(run: Any, **case: Any) -> None:
-    """Hold L2 on the cost to coming to something else than weights that shrink."""
     apart = np.abs(run("train", **case)["W1"] - shrunk(**case)["W1"]).max()
     assert apart > 1e-3, f"only {apart:.3g} from decoupled weight decay"
 
@@ -228,13 +222,11 @@ def is_no_shrinking(run: Any, **case: Any) -> None:
 
 
 def draw_epoch(rng: np.random.Generator, m: int = 10, batch_size: int = 4, l2: float = 0.0) -> Case:
-    """Draw an epoch of gradient descent in which the last batch is short."""
     draw = partial(draw_run, rng, "gradient_descent", "sigmoid", epochs=1, l1=0.0)
     return draw(m=m, batch_size=batch_size, l2=l2)
 
 
 def epoch_cost(side: str, **case: Any) -> Values:
-    """Return the cost that a side's history gives for the epoch."""
     return {"epoch cost": trained(side, **case)["costs"]}
 
 
@@ -246,7 +238,6 @@ def epoch_as_typed(text: str, **case: Any) -> Values:
 
 
 def at_rest(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the cost of an epoch that moves nothing, and that of all examples at once."""
     resting = {**case, "optimizer": ("gradient_descent", {"learning_rate": 1e-300})}
     data = (case[name] for name in ("parameters", "X", "Y", "network"))
     J, _ = cost_and_gradients(*data, l2=case["l2"])
