@@ -93,15 +93,13 @@ def check_gauges(
 
 
 def verdicts(found: Any, quotients: Values, agrees: bool, case: Case) -> Values:
-    """Return the quotients, and whether gradients are right up to the round-off of J, and agree.
-
-    It is told of all together, and of each tensor, whose own gradient may nearly vanish.
-    """
+    """Return the quotients, whether gradients are right up to the round-off of J, and agree."""
     eps = float(np.finfo(case["X"].dtype).eps)
     lost = GRADIENT.eps * eps * max(check_gauges(**case).values())
     norms = {name: np.linalg.norm(one) for name, one in quotients.items()}
     return {
         **quotients,
+        # together, and each tensor, whose own gradient may nearly vanish
         "all are right": bool(found.difference * np.linalg.norm([*norms.values()]) < lost),
         "each is right": all(found.by_tensor[name] * norms[name] < lost for name in quotients),
         "agrees": agrees,
@@ -113,21 +111,19 @@ def checked(**case: Any) -> Values:
     return verdicts(found, dict(found.approximation), found.difference < 1e-5, case)
 
 
-def module_case(case: Case) -> Case:
-    choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
-    module = twin(case["network"], case["parameters"])
-    return {"module": module, "X": rows(case["X"]), "Y": rows(case["Y"]), **choices}
+def module_case(network: Network, parameters: Parameters, X: Array, Y: Array, **step: Any) -> Case:
+    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **step}
 
 
 def checked_by_torch(**case: Any) -> Values:
-    found = theirs.check_network(**module_case(case))
+    found = theirs.check_network(**module_case(**case))
     return verdicts(found, arrays(found.approximation), found.agrees, case)
 
 
 def check_calls(**case: Any) -> Iterator[Any]:
     """Yield the checks of both sides; torch's module is in the mode of predictions, and stays."""
     yield "scratch.gradient_checking.check_network", case
-    given = module_case(case)
+    given = module_case(**case)
     given["module"].eval()
     yield "torch_ref.gradient_checking.check_network", given
 
@@ -171,11 +167,12 @@ def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
     return {**case, "gradients": gradients, "touched": WRONG[wrong][1]}
 
 
-def judged(found: Any, errors: Values, gradients: Parameters, touched: str) -> Values:
+def judged(found: Any, errors: Values, gradients: Parameters, touched: str, agrees: bool) -> Values:
     """Return the error of all gradients and of those touched, and which ones are at fault."""
     names, dtype = touched.split(), gradients.theta.dtype.type
     culprit, place = found.culprit
     return {
+        "agrees": agrees,
         "difference": dtype(found.difference),
         **{name: errors[name] for name in names},
         **{f"{name} as a whole": dtype(found.by_tensor[name]) for name in names},
@@ -185,15 +182,14 @@ def judged(found: Any, errors: Values, gradients: Parameters, touched: str) -> V
     }
 
 
-def judged_by_us(gradients: Parameters, touched: str, **case: Any) -> Values:
-    X, Y, network = (case[name] for name in ("X", "Y", "network"))
-
+def judged_by_us(
+    gradients: Parameters, touched: str, parameters: Parameters, **case: Any
+) -> Values:
     def cost(moved: Parameters) -> Any:
-        return cost_and_gradients(moved, X, Y, network, l2=L2)[0]
+        return cost_and_gradients(moved, **case, l2=L2)[0]
 
-    found = ours.gradient_check(cost, case["parameters"], gradients)
-    values = judged(found, dict(found.errors), gradients, touched)
-    return {**values, "agrees": found.difference < 1e-7}
+    found = ours.gradient_check(cost, parameters, gradients)
+    return judged(found, dict(found.errors), gradients, touched, found.difference < 1e-7)
 
 
 def judged_by_torch(gradients: Parameters, touched: str, **case: Any) -> Values:
@@ -206,20 +202,17 @@ def judged_by_torch(gradients: Parameters, touched: str, **case: Any) -> Values:
             return objective(module, X, Y, l1=0.0, l2=L2, m=len(X))[0]
 
     found = theirs.gradient_check(cost, tensors(case["parameters"]), tensors(gradients))
-    return {**judged(found, arrays(found.errors), gradients, touched), "agrees": found.agrees}
+    return judged(found, arrays(found.errors), gradients, touched, found.agrees)
 
 
 def judgement_gauges(gradients: Parameters, touched: str, **case: Any) -> Values:
     """Return the round-off of J over the step and the two norms."""
     lost = max(check_gauges(**case, l1=0.0, l2=L2, epsilon=None, two_sided=True).values())
-    right = cost_and_gradients(*(case[n] for n in ("parameters", "X", "Y", "network")), l2=L2)[1]
-    norm, names = np.linalg.norm, touched.split()
-    by_name = {name: lost / (norm(right[name]) + norm(gradients[name])) for name in names}
-    return {
-        "difference": lost / (norm(right.theta) + norm(gradients.theta)),
-        **by_name,
-        **{f"{name} as a whole": one for name, one in by_name.items()},
-    }
+    _, right = cost_and_gradients(**case, l2=L2)
+    pairs = {"difference": (right.theta, gradients.theta)}
+    for name in touched.split():
+        pairs |= dict.fromkeys((name, f"{name} as a whole"), (right[name], gradients[name]))
+    return {name: lost / sum(map(np.linalg.norm, pair)) for name, pair in pairs.items()}
 
 
 def names_the_fault(run: Any, **case: Any) -> None:

@@ -73,8 +73,7 @@ def draw_network(
 ) -> Drawn:
     """Draw a network with biases that are not zero; `epsilon` is batch norm's, None without.
 
-    Of `keep_probs` as many are taken as there are hidden layers. Raises ProvesNothingError where
-    round-off decides on which side of a kink a unit stands; `on_logits`, the output has none.
+    Raises ProvesNothingError where round-off decides a kink; `on_logits`, the output has none.
     """
     network = Network(
         layer_sizes=layer_sizes,
@@ -102,11 +101,7 @@ def draw_network(
 
 
 def _refuse_kinks(drawn: Drawn, exact: bool, on_logits: bool) -> None:
-    """Raise ProvesNothingError where round-off decides which units are on; exact ties stay.
-
-    Batch norm over features that have no spread makes much of what was rounded before: where layer
-    upon layer has done so, a bound of first order holds no longer.
-    """
+    """Raise ProvesNothingError where round-off decides which units are on; exact ties stay."""
     network, parameters, X, masks = drawn
     bounds = gauges.layer_gauges(network, {"X": X, **parameters}, masks)
     _, cache = ours.network_forward(X, parameters, network, masks)
@@ -116,6 +111,7 @@ def _refuse_kinks(drawn: Drawn, exact: bool, on_logits: bool) -> None:
     caches = cache.activation[:-1] if on_logits else cache.activation
     for l, one in enumerate(caches, start=1):
         E_Z = bounds[f"Z{l}"]
+        # batch norm without a spread, layer upon layer, makes much of what was rounded before
         if curved and EPS * E_Z.max() > FIRST_ORDER:
             raise ProvesNothingError(f"round-off has grown to {EPS * E_Z.max():.3g} in layer {l}")
         if (exact and (l == 1 or exact_below)) or not network.activation(l).endswith("relu"):
@@ -196,10 +192,7 @@ def draw_learning(
     handed: bool = True,
     **settings: Any,
 ) -> Case:
-    """Draw a pass of training with labels; `shared` examples share the penalties, or those of X.
-
-    Unless they are `handed` in, there are no masks.
-    """
+    """Draw a pass of training with labels; `shared` examples share the penalties, or those of X."""
     if settings.get("unbiased"):
         settings["m"] = max(2, settings.get("m", 9))
     if settings.get("epsilon") is None:
@@ -279,10 +272,6 @@ def as_module_case(
     }
 
 
-def norms_of(norms: Any) -> Values:
-    return {name: one for each in norms for name, one in each.items()}
-
-
 def norm_gauges(**case: Any) -> Values:
     """Return the norms of the gauges of gradients; an activation's norm is its own."""
     found = learning_gauges(**case)
@@ -334,6 +323,6 @@ def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
 
 
 def prediction_gauges(
-    parameters: Parameters, X: Array, network: Network, running: Any, decided: Any
+    parameters: Parameters, X: Array, network: Network, running: Any, **_: Any
 ) -> Values:
     return {"outputs": gauges.prediction_gauge(network, {"X": X, **parameters}, running)}

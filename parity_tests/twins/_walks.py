@@ -15,14 +15,13 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import draw_gradients
 from parity_tests.drawing import betas, draw, powers
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, Relation, Settings
+from parity_tests.rows import SIDES, Case, Relation, Settings, evaluate
 from parity_tests.twins._relations import same_under, taking
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 
 #: sizes of gradients: where epsilon shows, and exactly 0.
 SIZES = (1.0, 1e-8, 1.0, 1e-8, 1.0, 0.0)
-
 #: the largest float64: from one to its negative is further than any float.
 LARGEST = float(np.finfo(np.float64).max)
 
@@ -155,28 +154,11 @@ def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
 # --- wrong rules ----------------------------------------------------------------------------------
 
 
-def sgd_of(choices: Callable[..., Mapping[str, Any]]) -> Callable[..., torch.optim.Optimizer]:
-    """Return torch's SGD of what `choices` makes of the course's alpha and beta."""
-    return lambda tensors, learning_rate, beta, **_: torch.optim.SGD(
-        tensors, **choices(learning_rate, beta)
+def typed(text: str) -> Callable[..., torch.optim.Optimizer]:
+    """Return the optimizer that somebody types in torch, given `parameters` and our choices."""
+    return lambda tensors, learning_rate, **choices: evaluate(
+        text, parameters=tensors, alpha=learning_rate, **choices
     )
-
-
-def rmsprop_of(**fixed: Any) -> Callable[..., torch.optim.Optimizer]:
-    return lambda tensors, learning_rate, beta, epsilon, **_: torch.optim.RMSprop(
-        tensors, **{"lr": learning_rate, "alpha": beta, "eps": epsilon, **fixed}
-    )
-
-
-def adam_of(**fixed: Any) -> Callable[..., torch.optim.Optimizer]:
-    return lambda tensors, learning_rate, beta1, beta2, epsilon, **_: torch.optim.Adam(
-        tensors, **{"lr": learning_rate, "betas": (beta1, beta2), "eps": epsilon, **fixed}
-    )
-
-
-def in_dialect(rule: str, **fixed: Any) -> Callable[..., torch.optim.Optimizer]:
-    """Return a rule of `torch_ref` in another dialect."""
-    return lambda tensors, **choices: theirs.OPTIMIZERS[rule](tensors, **{**choices, **fixed})
 
 
 def adam_by_hand(
@@ -192,10 +174,7 @@ def adam_by_hand(
     v_corrected: bool = True,
     **_: Any,
 ) -> Values:
-    """Return the path of Adam, its count ahead, with an epsilon hat, or along v for v_hat.
-
-    epsilon hat is alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t), v / (sqrt(s) + epsilon).
-    """
+    """Return the path of Adam, its count ahead, with an epsilon hat, or along v for v_hat."""
     theta, v, s, path = start.copy(), 0 * start, 0 * start, []
     for t, g in enumerate(gradients, start=1 + ahead):
         v, s = beta1 * v + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
@@ -263,29 +242,28 @@ def draw_descent(
     return {"surface": surface, "start": start, "steps": steps, **named}
 
 
-def our_descent(surface: str, start: Array, rule: str, steps: int, choices: Any) -> Case:
-    optimizer = ours.OPTIMIZERS[rule](**choices)
-    given = {"gradient": SURFACES[surface][1], "start": start}
-    return {**given, "optimizer": optimizer, "steps": steps}
+def descent(side: str, surface: str, start: Array, rule: str, choices: Any, **steps: int) -> Case:
+    """Return what a side's `minimize` takes."""
+    cost, gradient, _ = SURFACES[surface]
+    if side == "scratch":
+        made = ours.OPTIMIZERS[rule](**choices)
+        return {"gradient": gradient, "start": start, "optimizer": made, **steps}
+    torch_start, make = torch.from_numpy(start.copy()), partial(theirs.OPTIMIZERS[rule], **choices)
+    return {"cost": cost, "start": torch_start, "optimizer": make, **steps}
 
 
-def their_descent(surface: str, start: Array, rule: str, steps: int, choices: Any) -> Case:
-    optimizer = partial(theirs.OPTIMIZERS[rule], **choices)
-    given = {"cost": SURFACES[surface][0], "start": torch.from_numpy(start.copy())}
-    return {**given, "optimizer": optimizer, "steps": steps}
+def descended(side: Any, surface: str, **case: Any) -> Values:
+    name = side.__name__.partition(".")[0]
+    return {surface: side.minimize(**descent(name, surface, **case))}
 
 
 def descent_calls(**case: Any) -> Iterator[Any]:
-    yield "scratch.optimizers.minimize", our_descent(**{**case, "steps": 3})
-    yield "torch_ref.optimizers.minimize", their_descent(**{**case, "steps": 3})
+    for side in SIDES:
+        yield f"{side}.optimizers.minimize", descent(side, **{**case, "steps": 3})
 
 
 def reaches_the_bottom(run: Any, **case: Any) -> None:
-    """Raise unless the path to the bottom of (w - 5)^2 ends near 5.
-
-    At the bottom, where gradients are round-off, rules that divide by their size part: only the way
-    there can be compared.
-    """
+    """Raise unless a path ends near 5; there gradients are round-off, whose quotients part."""
     (path,) = run("minimize", **case).values()
     if not (abs(path[-1, 0] - 5) < 0.05 and abs(path[1, 0] - 5) < 5):
         raise AssertionError(f"the path ends at {path[-1, 0]} for 5")

@@ -15,7 +15,7 @@ from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
-from parity_tests.twins._relations import same_under
+from parity_tests.twins._relations import same_under, spoilt, taking
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
@@ -88,7 +88,8 @@ def through(row: str) -> Relation:
     turned = same_under(
         row, lambda gradients, **_: {"gradients": Parameters(negated(gradients))}, negated
     )
-    return Relation(name="a sign goes through", holds=turned, broken_by=times(1.0))
+    moved = spoilt("W1", lambda clipped: clipped + 0.01)
+    return Relation(name="a sign goes through", holds=turned, broken_by=moved)
 
 
 def keeps_its_direction(run: Any, gradients: Parameters, limit: float) -> tuple[Values, Values]:
@@ -101,17 +102,6 @@ def stays_inside(run: Any, gradients: Parameters, limit: float) -> None:
     clipped = Parameters(run("clip-by-global-norm", gradients=gradients, limit=limit)).theta
     if not 0.999 * limit < np.linalg.norm(clipped) <= limit:
         raise AssertionError(f"a norm of {np.linalg.norm(clipped)} under a limit of {limit}")
-
-
-def times(factor: float) -> Callable[..., Values]:
-    """Return what breaks a relation: clipped gradients times a factor, and one entry moved."""
-
-    def wrong(honest: Any, **case: Any) -> Values:
-        found = {name: factor * view for name, view in honest(**case).items()}
-        found["W1"][0, 0] += 0.01
-        return found
-
-    return wrong
 
 
 def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
@@ -173,7 +163,8 @@ BY_VALUE = clipping(
         "a limit among the entries": {"kind": "grid", "limit": 1.0},
     },
     relations=(
-        Relation(name="clipped twice is clipped once", holds=clipped_again, broken_by=times(0.5)),
+        Relation(name="clipped twice is clipped once", holds=clipped_again,
+            broken_by=spoilt("W1", lambda clipped: clipped / 2)),
         through("clip-by-value"),
     ),
     mistakes=(
@@ -201,7 +192,8 @@ BY_NORM = clipping(
         through("clip-by-global-norm"),
         Relation(name="the direction stays", holds=keeps_its_direction,
             broken_by="each tensor by its own norm"),
-        Relation(name="the norm becomes the limit", holds=stays_inside, broken_by=times(2.0)),
+        Relation(name="the norm becomes the limit", holds=stays_inside,
+            broken_by=taking(lambda limit, **_: {"limit": 2 * limit})),
     ),
     mistakes=(
         Mistake(name="each tensor by its own norm", margin=0.1,

@@ -89,14 +89,12 @@ def keeps_a_constant(run: Any, x: Array, **choices: Any) -> tuple[Values, Values
 
 
 def begins_with_what_it_sees(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
-    plain, corrected = (
-        run("moving-average", x=x, beta=beta, bias_correction=one)["average"]
-        for one in (False, True)
-    )
     names = "first average, biased", "first average", "second average"
+    of = partial(run, "moving-average", x=x, beta=beta)
+    plain, corrected = (of(bias_correction=one)["average"] for one in (False, True))
+    found = zip(names, (plain[0], corrected[0], corrected[1]), strict=True)
     by_hand = (1 - beta) * x[0], x[0], (beta * x[0] + x[1]) / (1 + beta)
-    found = plain[0], corrected[0], corrected[1]
-    return dict(zip(names, found, strict=True)), dict(zip(names, by_hand, strict=True))
+    return dict(found), dict(zip(names, by_hand, strict=True))
 
 
 def is_a_sum_of_weights(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
@@ -131,11 +129,9 @@ def asks(name: str, **case: Any) -> Iterator[Any]:
 
 def draw_calls(seed: int, days: int) -> Iterator[Any]:
     """Yield the draws of both sides, each from a generator of its own kind."""
-    for side, source in (
-        ("scratch", {"rng": np.random.default_rng(seed)}),
-        ("torch_ref", {"generator": torch.Generator().manual_seed(seed)}),
-    ):
-        yield f"{side}.moving_averages.draw_temperatures", {**source, "days": days}
+    ours, theirs = (f"{side}.moving_averages.draw_temperatures" for side in SIDES)
+    yield ours, {"rng": np.random.default_rng(seed), "days": days}
+    yield theirs, {"generator": torch.Generator().manual_seed(seed), "days": days}
 
 
 # fmt: off

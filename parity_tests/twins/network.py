@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -102,8 +103,7 @@ HANDED_ON = {"W1": 8.0, "b1": 8.0, "W2": 1 / 8}
 
 
 def scaled_back(results: Values) -> Values:
-    scaled = {f"gradient of {name}": factor for name, factor in HANDED_ON.items()}
-    return {name: one * scaled.get(name, 1.0) for name, one in results.items()}
+    return {n: one * HANDED_ON.get(n.removeprefix("gradient of "), 1) for n, one in results.items()}
 
 
 # --- the cost -------------------------------------------------------------------------------------
@@ -147,20 +147,12 @@ def as_a_whole_batch(honest: Any, **case: Any) -> Values:
     return {name: one * case["X"].shape[1] / 4 for name, one in honest(**case).items()}
 
 
-def kept(network: Network, **_: Any) -> Case:
-    return {"network": replace(network, keep_probs=(1.0,) * (network.depth - 1))}
-
-
 def masked(network: Network, parameters: Parameters, X: Array, **_: Any) -> Case:
     """Return masks that drop nothing but double the first layer, and weights half as large."""
-    smaller, kept = parameters.copy(), (0.5,) + (1.0,) * (network.depth - 2)
+    smaller, halved = parameters.copy(), replace(network, keep_probs=(0.5, 1.0))
     smaller["W2"] /= 2
     masks = {"D1": np.full((network.layer_sizes[1], X.shape[1]), 2.0)}
-    return {"network": replace(network, keep_probs=kept), "masks": masks, "parameters": smaller}
-
-
-def unmasked(results: Values) -> Values:
-    return {**results, "W2": results["W2"] / 2, "W2 of a step": results["W2 of a step"] / 2}
+    return {"network": halved, "masks": masks, "parameters": smaller}
 
 
 def scaled_twice(honest: Any, **case: Any) -> Values:
@@ -294,11 +286,13 @@ LEARNING = FunctionTwin(
             holds=same_under("cost_and_gradients", twice), broken_by=as_a_whole_batch,
             at={**LAYERS, "l1": 0.1, "l2": 0.3}),
         Relation(name="keep_prob 1 is no dropout",
-            holds=same_under("cost_and_gradients", kept, exact=True), broken_by=scaled_twice,
-            at=LAYERS),
+            holds=same_under("cost_and_gradients", lambda network, **_: {
+                "network": replace(network, keep_probs=(1.0, 1.0))}, exact=True),
+            broken_by=scaled_twice, at=LAYERS),
         Relation(name="a mask that drops nothing scales the weights of the next layer",
-            holds=same_under("cost_and_gradients", masked, unmasked), broken_by=scaled_twice,
-            at=LAYERS),
+            holds=same_under("cost_and_gradients", masked, lambda results: {
+                **results, **{name: results[name] / 2 for name in ("W2", "W2 of a step")}}),
+            broken_by=scaled_twice, at=LAYERS),
         Relation(name="a weight before batch norm has no scale but epsilon's",
             holds=same_under("cost_and_gradients", four_times,
                 lambda results: {**results, "W1": 4 * results["W1"]},
@@ -329,8 +323,8 @@ NORMS = FunctionTwin(
     formula="sqrt(sum A_l^2) and sqrt(sum dW_l^2), layer by layer",
     source='Course 2, week 1, "Vanishing / exploding gradients"; torch.linalg.vector_norm',
     proves=("layer_norms",),
-    ours=lambda **case: networks.norms_of(ours.layer_norms(**case)),
-    theirs=lambda **case: networks.norms_of(theirs.layer_norms(**networks.as_module_case(**case))),
+    ours=lambda **case: dict(ChainMap(*ours.layer_norms(**case))),
+    theirs=lambda **case: dict(ChainMap(*theirs.layer_norms(**networks.as_module_case(**case)))),
     bridge=None, wide=False, budget=GRADIENT, weight=0.4,
     draw=networks.draw_learning,
     cases={

@@ -13,7 +13,7 @@ from parity_tests.mistakes import Mistake
 from parity_tests.rows import FunctionTwin, OptimizerTwin, Relation, Settings
 from parity_tests.twins import _walks as walks
 from parity_tests.twins._relations import spoilt, taking
-from parity_tests.twins._walks import EDGES, LATE, adam_by_hand, adam_of, same_walk, sgd_of
+from parity_tests.twins._walks import EDGES, LATE, adam_by_hand, same_walk, typed
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 
@@ -23,6 +23,15 @@ MOMENTUM = 'Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD'
 RMSPROP = 'Course 2, week 2, "RMSprop"'
 ADAM = 'Course 2, week 2, "Adam optimization algorithm"'
 
+TYPED_RMSPROP = "torch.optim.RMSprop(parameters, lr=alpha, alpha=beta, eps=epsilon)"
+RMSPROP_INSIDE = (
+    "torch_ref.optimizers.rmsprop(parameters, learning_rate=alpha, beta=beta, epsilon=epsilon, "
+    "epsilon_inside_root=True)"
+)
+ADAM_OF_OURS = "torch_ref.optimizers.adam(parameters, learning_rate=alpha, "
+ADAM_INSIDE, ADAM_UNCORRECTED = (
+    f"{ADAM_OF_OURS}{one}" for one in ("epsilon_inside_root=True)", "bias_correction=False)")
+)
 TYPED_ADAM = "torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)"
 VISIBLE = "torch's only form; visible at |g| ~ 1e-8, which half the gradients are"
 
@@ -95,15 +104,15 @@ TWINS = (
         mistakes=(
             Mistake(name="dampening=beta", margin=1, why="torch seeds its buffer with the first "
                 "gradient undamped: ten times the course's v",
-                wrong=sgd_of(lambda alpha, beta: {
-                    "lr": alpha, "momentum": beta, "dampening": beta})),
+                wrong=typed(
+                    "torch.optim.SGD(parameters, lr=alpha, momentum=beta, dampening=beta)")),
             Mistake(name="lr=alpha", margin=5, why="torch's buffer lacks the factor 1 - beta: "
                 "steps of 1 / (1 - beta) times the size",
-                wrong=sgd_of(lambda alpha, beta: {"lr": alpha, "momentum": beta})),
+                wrong=typed("torch.optim.SGD(parameters, lr=alpha, momentum=beta)")),
             Mistake(name="nesterov=True", margin=0.01, why="Nesterov looks ahead: it steps along "
                 "(1 - beta) g + beta v, the course along v",
-                wrong=sgd_of(lambda alpha, beta: {
-                    "lr": alpha * (1 - beta), "momentum": beta, "nesterov": True})),
+                wrong=typed("torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta, "
+                    "nesterov=True)")),
         )),
 
     row("momentum", "momentum-without-averaging", dialect={"averaging": False},
@@ -123,12 +132,12 @@ TWINS = (
         mistakes=(
             Mistake(name="lr=alpha * (1 - beta)", margin=0.5,
                 why="the factor belongs to the form that averages: a tenth of the step",
-                wrong=sgd_of(lambda alpha, beta: {"lr": alpha * (1 - beta), "momentum": beta})),
+                wrong=typed("torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta)")),
         )),
 
     row("rmsprop", "rmsprop", source=f"{RMSPROP}; torch.optim.RMSprop",
         formula="s = beta s + (1 - beta) g^2;  W = W - alpha g / (sqrt(s) + epsilon)",
-        torch="torch.optim.RMSprop(parameters, lr=alpha, alpha=beta, eps=epsilon)",
+        torch=TYPED_RMSPROP,
         edges={
             **EDGES, **SHORT,
             "as it is without being told": dict.fromkeys(RULES["rmsprop"][2]),
@@ -136,26 +145,27 @@ TWINS = (
         },
         relations=walks.relations("rmsprop", adapts=True),
         mistakes=(
-            Mistake(name="torch's default alpha", margin=0.1, wrong=walks.rmsprop_of(alpha=0.99),
-                why="torch's alpha is the course's beta, and 0.99 unless said otherwise"),
+            Mistake(name="torch's default alpha", margin=0.1,
+                why="torch's alpha is the course's beta, and 0.99 unless said otherwise",
+                wrong=typed("torch.optim.RMSprop(parameters, lr=alpha, eps=epsilon)")),
             Mistake(name="alpha=1 - beta", margin=0.1,
                 why="torch's alpha weighs the past, as beta does",
-                wrong=lambda tensors, beta, **rest: walks.rmsprop_of()(
-                    tensors, beta=1 - beta, **rest)),
-            Mistake(name="centered=True", margin=0.01, wrong=walks.rmsprop_of(centered=True),
-                why="the centred form divides by the deviation of g, sqrt(s - mean^2)"),
+                wrong=typed(
+                    "torch.optim.RMSprop(parameters, lr=alpha, alpha=1 - beta, eps=epsilon)")),
+            Mistake(name="centered=True", margin=0.01,
+                why="the centred form divides by the deviation of g, sqrt(s - mean^2)",
+                wrong=typed(TYPED_RMSPROP.replace(")", ", centered=True)"))),
             Mistake(name="epsilon inside the root", margin=0.1,
                 why="visible where |g| is below sqrt(epsilon) = 1e-4; half the gradients are 1e-8",
-                wrong=walks.in_dialect("rmsprop", epsilon_inside_root=True)),
+                wrong=typed(RMSPROP_INSIDE)),
         )),
 
     row("rmsprop", "rmsprop-epsilon-inside", dialect={"epsilon_inside_root": True},
         formula="W = W - alpha g / sqrt(s + epsilon)",
-        torch="torch_ref.optimizers.rmsprop(parameters, learning_rate=alpha, beta=beta, "
-            "epsilon=epsilon, epsilon_inside_root=True); torch itself has none",
+        torch=f"{RMSPROP_INSIDE}; torch itself has none",
         source=f"{RMSPROP}, in the form of many notes", edges={**EDGES, **SHORT},
         mistakes=(
-            Mistake(name="epsilon outside the root", margin=0.1, wrong=walks.rmsprop_of(),
+            Mistake(name="epsilon outside the root", margin=0.1, wrong=typed(TYPED_RMSPROP),
                 why=VISIBLE),
         )),
 
@@ -182,20 +192,23 @@ TWINS = (
                 why="alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t), v / (sqrt(s) + epsilon): "
                 "epsilon meets the uncorrected s; visible at |g| ~ 1e-8, as half the gradients are",
                 values=partial(adam_by_hand, hat=True)),
-            Mistake(name="eps=1e-7 (Keras)", margin=0.1, wrong=adam_of(eps=1e-7),
+            Mistake(name="eps=1e-7 (Keras)", margin=0.1,
+                wrong=typed(TYPED_ADAM.replace("epsilon", "1e-7")),
                 why="Keras' default is ten times torch's; visible at |g| ~ 1e-7 and below"),
             Mistake(name="epsilon inside the root", margin=0.1,
                 why="sqrt(s_hat + epsilon) floors the root at 1e-4, not at 1e-8",
-                wrong=walks.in_dialect("adam", epsilon_inside_root=True)),
+                wrong=typed(ADAM_INSIDE)),
             Mistake(name="without bias correction", margin=2,
                 why="early steps are (1 - beta1) / sqrt(1 - beta2) = 3.2 times as long",
-                wrong=walks.in_dialect("adam", bias_correction=False)),
+                wrong=typed(ADAM_UNCORRECTED)),
             Mistake(name="t begins at 2", margin=0.01, values=partial(adam_by_hand, ahead=1),
                 why="t is raised twice before the first update, and v_hat, s_hat begin too small"),
-            Mistake(name="amsgrad=True", margin=1e-6, wrong=adam_of(amsgrad=True),
+            Mistake(name="amsgrad=True", margin=1e-6,
+                wrong=typed(TYPED_ADAM.replace("eps=", "amsgrad=True, eps=")),
                 why="AMSGrad divides by the largest s so far: visible once s falls"),
-            Mistake(name="lr left out", margin=0.5, wrong=adam_of(lr=0.001), why="torch's default "
-                "is 0.001; the course's functions begin with 0.01, here it is 0.1"),
+            Mistake(name="lr left out", margin=0.5, why="torch's default is 0.001; the course's "
+                "functions begin with 0.01, here it is 0.1",
+                wrong=typed(TYPED_ADAM.replace("lr=alpha, ", ""))),
         )),
 
     row("adam", "adam-moves-along-v-hat", topic="errata", torch=TYPED_ADAM,
@@ -208,8 +221,7 @@ TWINS = (
 
     row("adam", "adam-epsilon-inside", dialect={"epsilon_inside_root": True},
         formula="W = W - alpha v_hat / sqrt(s_hat + epsilon)",
-        torch="torch_ref.optimizers.adam(parameters, learning_rate=alpha, "
-            "epsilon_inside_root=True); torch itself has none",
+        torch=f"{ADAM_INSIDE}; torch itself has none",
         source=f"{ADAM}, in the form of many notes", cases={"bias_correction": st.booleans()},
         edges={**EDGES, **LATE, "without correction, a short memory": {
             "bias_correction": False, "beta1": 0.25, "beta2": 0.25}},
@@ -220,13 +232,13 @@ TWINS = (
                 broken_by=taking(epsilon_inside_root=False), budget=STEP),
         ),
         mistakes=(
-            Mistake(name="epsilon outside the root", margin=0.1, wrong=adam_of(), why=VISIBLE),
+            Mistake(name="epsilon outside the root", margin=0.1, wrong=typed(TYPED_ADAM),
+                why=VISIBLE),
         )),
 
     row("adam", "adam-without-correction", dialect={"bias_correction": False},
         formula="W = W - alpha v / (sqrt(s) + epsilon)",
-        torch="torch_ref.optimizers.adam(parameters, learning_rate=alpha, bias_correction=False); "
-            "torch itself has none",
+        torch=f"{ADAM_UNCORRECTED}; torch itself has none",
         source=f"{ADAM}, without its correction", edges={**EDGES, **LATE},
         relations=(
             Relation(name="with beta1 0 it is RMSprop", broken_by=taking(bias_correction=True),
@@ -234,7 +246,7 @@ TWINS = (
                                 left=OF_ADAM, beta=0.9), budget=STEP),
         ),
         mistakes=(
-            Mistake(name="torch.optim.Adam", margin=0.1, wrong=adam_of(),
+            Mistake(name="torch.optim.Adam", margin=0.1, wrong=typed(TYPED_ADAM),
                 why="torch always corrects: its early steps are shorter"),
         )),
 
@@ -243,10 +255,7 @@ TWINS = (
         formula="theta = theta - alpha dJ/dtheta, or any rule's step, down a cost of theta",
         source='Course 2, week 3, "TensorFlow", where (w - 5)^2 is minimized; torch.autograd.grad',
         proves=("minimize",), bridge=None, budget=STEP, weight=0.5,
-        ours=lambda surface, **case: {
-            surface: ours.minimize(**walks.our_descent(surface, **case))},
-        theirs=lambda surface, **case: {
-            surface: theirs.minimize(**walks.their_descent(surface, **case))},
+        ours=partial(walks.descended, ours), theirs=partial(walks.descended, theirs),
         draw=walks.draw_descent,
         cases={"surface": st.sampled_from([*walks.SURFACES]), "dialect": walks.DIALECTS,
                "steps": st.integers(10, 100)},

@@ -11,14 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 from hypothesis import strategies as st
-from torch.optim.lr_scheduler import (
-    ExponentialLR,
-    LambdaLR,
-    LRScheduler,
-    MultiplicativeLR,
-    MultiStepLR,
-    StepLR,
-)
+from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, MultiStepLR
 
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Mistake, Values
@@ -37,11 +31,8 @@ SCHEDULERS = {one.__name__: one for one in (LambdaLR, ExponentialLR, MultiStepLR
 #: what a schedule is asked for: the rates of so many counts from the first on. Its optimizer is of
 #: a rule, and may have followed another schedule before.
 ASKED: Case = {
-    "learning_rate": 0.1,
-    "first": 1,
-    "counts": 20,
-    "rule": "gradient_descent",
-    "followed": False,
+    **{"learning_rate": 0.1, "first": 1, "counts": 20},
+    **{"rule": "gradient_descent", "followed": False},
 }
 
 ALPHAS, DECAYS, COUNTS = powers(-6, 1), st.just(0.0) | powers(-6, 3), st.integers(1, 20)
@@ -99,12 +90,9 @@ def step(scheduler: LRScheduler) -> None:
 
 
 def leap(scheduler: LRScheduler, t: int) -> None:
-    """Go to a count at once, by a form that torch would rather see no more.
-
-    It counts from 0, but for ExponentialLR, whose rate at 0 is alpha_0 itself there.
-    """
+    """Go to a count at once; torch's are from 0, but for its rate^t, which is alpha_0 there."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # torch would rather see this form no more
         scheduler.step(t if isinstance(scheduler, ExponentialLR) else t - 1)
 
 
@@ -162,44 +150,43 @@ def schedule(
     relations: tuple[Relation, ...] = (),
     wrong: tuple[tuple[str, float, str, Callable[..., Any]], ...] = (),
     decays: bool = True,
-    **rest: Any,
+    gauges: Any = None,
+    torch: str = "",
+    typed: Any = as_typed,
 ) -> FunctionTwin:
-    """Return the row of a schedule; `choices` are those of its example.
-
-    A mistake has a name, its margin, the reason, and the scheduler of an optimizer and choices.
-    """
+    """Return the row of a schedule; `choices` are its example's, a mistake makes a scheduler."""
     path = f"torch_ref.schedules.{of_torch.__name__}"
     falls = Relation(
         name="it never rises",
         holds=partial(never_rises, name),
         broken_by=spoilt("rates", lambda rates: rates[::-1]),
     )
-    given = {
-        "name": name,
-        "formula": formula,
-        "source": TAUGHT + scheduler,
-        "proves": (make.__name__,),
-        "ours": partial(rates, make),
-        "theirs": partial(rates_of_torch, of_torch),
-        "bridge": None,
-        "wide": False,  # a rate is a Python float
-        "overwrites": {path: frozenset({"optimizer"})},
-        "draw": lambda rng, **settings: {**ASKED, **choices, **settings},
-        "cases": {**CASES, **cases},
-        "edges": {**EDGES, **edges},
-        "gauges": partial(rates, make),  # each on its own scale
-        "typed": as_typed if "torch" in rest else None,
-        "weight": 0.5,
-        "relations": (falls, *relations) if decays else relations,
-        "mistakes": tuple(
+    return FunctionTwin(
+        name=name,
+        formula=formula,
+        source=TAUGHT + scheduler,
+        proves=(make.__name__,),
+        ours=partial(rates, make),
+        theirs=partial(rates_of_torch, of_torch),
+        bridge=None,
+        wide=False,  # a rate is a Python float
+        overwrites={path: frozenset({"optimizer"})},
+        draw=lambda rng, **settings: {**ASKED, **choices, **settings},
+        cases={**CASES, **cases},
+        edges={**EDGES, **edges},
+        gauges=gauges or partial(rates, make),  # each on its own scale
+        torch=torch,
+        typed=typed,
+        weight=0.5,
+        relations=(falls, *relations) if decays else relations,
+        mistakes=tuple(
             Mistake(name=name, margin=margin, why=why, values=partial(rates_of_torch, made))
             for name, margin, why, made in wrong
         ),
-        "calls": lambda **case: iter(
+        calls=lambda **case: iter(
             [(path, {"optimizer": descent(), **{key: case[key] for key in choices}})]
         ),
-    }
-    return FunctionTwin(**{**given, **rest})
+    )
 
 
 # fmt: off
@@ -220,7 +207,8 @@ TWINS = (
              "scheduler.step() before the first epoch: each rate is the next one's",
              stepped_early),
             ("MultiplicativeLR", 0.05, "it decays what has decayed already",
-             lambda one, decay: MultiplicativeLR(one, lambda t: 1 / (1 + decay * (t + 1)))),
+             lambda one, decay: lr_scheduler.MultiplicativeLR(
+                one, lambda t: 1 / (1 + decay * (t + 1)))),
         ),
     ),
     schedule(
@@ -245,7 +233,8 @@ TWINS = (
              lambda one, decay, interval: theirs.inverse_time(one, decay=decay / interval)),
             ("StepLR", 0.05,
              "it multiplies by one factor each interval, and changes one epoch later",
-             lambda one, decay, interval: StepLR(one, interval, gamma=1 / (1 + decay))),
+             lambda one, decay, interval: lr_scheduler.StepLR(
+                one, interval, gamma=1 / (1 + decay))),
         ),
     ),
     schedule(

@@ -19,7 +19,7 @@ from parity_tests.compare.training import Run
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins._networks import averages_of, their_module
-from parity_tests.twins._relations import taking
+from parity_tests.twins._relations import same_under, taking
 from scratch import training as ours
 from scratch.batch_norm import BatchNorm
 from scratch.dropout import mask_stream
@@ -77,10 +77,7 @@ def draw_data(rng: np.random.Generator, output: str, m: int) -> tuple[Array, Arr
 
 
 def related(train: tuple[Array, Array], dev: tuple[Array, Array]) -> bool:
-    """Tell whether a guess from train data is sometimes right on dev: 0 everywhere says nothing.
-
-    Dev data have labels of another kind, so that training soon does harm there.
-    """
+    """Tell whether a guess from train data is sometimes right on dev: 0 everywhere says nothing."""
     guess = np.inner(train[1], train[0]) @ dev[0]
     return bool((guess.argmax(axis=0) == dev[1].argmax(axis=0)).mean() > 0.25)
 
@@ -100,7 +97,7 @@ def draw_run(
     device: str = "cpu",
     m: int = 50,
 ) -> Case:
-    """Draw a training on m examples, with dev data, in all that it takes."""
+    """Draw a training on m examples; on dev data, labelled otherwise, it soon does harm."""
     extras = dict(FEATURES[feature])
     sizes = layer_sizes or SIZES[output]
     network = Network(layer_sizes=sizes, hidden=hidden, output=output, **extras.pop("network", {}))
@@ -121,12 +118,10 @@ def trained(side: str, **case: Any) -> Values:
 
 
 def training_calls(**case: Any) -> Iterator[Any]:
-    """Yield two epochs of both loops, step by step and as a whole, and both evaluations.
-
-    Torch's schedule stays away: a copy of it would have lost its hold on the optimizer.
-    """
+    """Yield two epochs of both loops, step by step and as a whole, and both evaluations."""
     run = {**case, "epochs": 2, "orders": case["orders"][:2], "early_stopping": {"patience": 2}}
     run |= {"clip_value": 1.0, "clip_norm": 1.0}
+    # a copy of torch's schedule would have lost its hold on the optimizer
     schedules: dict[str, Any] = {"scratch": ("constant", {}), "torch_ref": None}
     for side, module in (("scratch", ours), ("torch_ref", theirs)):
         for name in ("train", "training_steps"):
@@ -160,12 +155,6 @@ def cooled(optimizer: Any, epochs: int, **_: Any) -> Case:
     """Return a rate that depends on how many epochs a training has."""
     name, choices = optimizer
     return {"optimizer": (name, {**choices, "learning_rate": choices["learning_rate"] / epochs})}
-
-
-def in_another_order(run: Any, **case: Any) -> tuple[Values, Values]:
-    backwards = [order[::-1].copy() for order in case["orders"]]
-    first, second = (run("train", **{**case, "orders": one}) for one in (case["orders"], backwards))
-    return weights(first), weights(second)
 
 
 def units_stay_alike(run: Any, **case: Any) -> None:
@@ -307,7 +296,10 @@ TRAIN = FunctionTwin(
         Relation(name="gradient descent can be cut in two", holds=in_two_runs,
             broken_by=taking(cooled), at=DESCENT),
         *(Relation(name=f"in one batch the order of examples is nothing to {optimizer}",
-            holds=in_another_order, broken_by=taking(batch_size=8), budget=TRAINING,
+            holds=same_under("train",
+                lambda orders, **_: {"orders": [order[::-1].copy() for order in orders]},
+                keys=("W1", "b1", "W2", "b2")),
+            broken_by=taking(batch_size=8), budget=TRAINING,
             at={"optimizer": optimizer, "batch_size": 50, "epochs": 3})
             for optimizer in OPTIMIZERS),
         *(Relation(name=f"units that start alike stay alike under {optimizer}",
