@@ -71,16 +71,13 @@ def draw_check(
     hidden: str = "tanh",
     output: str = "softmax",
     norm: str = "",
-    l1: float = 0.3,
-    l2: float = 0.7,
-    epsilon: float | None = None,
-    two_sided: bool = True,
     layers: int = 1,
+    **instead: Any,
 ) -> Case:
     sizes = (4, *(5, 6)[:layers], 3)
     drawn = draw_smooth(rng, hidden, output, sizes=sizes, batch_norm=NORMS[norm])
     case = dict(zip(("parameters", "X", "Y", "network"), drawn, strict=True))
-    return {**case, "l1": l1, "l2": l2, "epsilon": epsilon, "two_sided": two_sided}
+    return {**case, "l1": 0.3, "l2": 0.7, "epsilon": None, "two_sided": True, **instead}
 
 
 def check_gauges(
@@ -138,7 +135,6 @@ def one_entry(gradients: Parameters, parameters: Parameters, m: int) -> None:
 
 
 def decayed_biases(gradients: Parameters, parameters: Parameters, m: int) -> None:
-    """Penalize the biases as well."""
     for name in ("b1", "b2"):
         gradients[name] += L2 / m * parameters[name]
 
@@ -160,11 +156,11 @@ WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
 
 
 def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
-    parameters, X, Y, network = draw_smooth(rng)
-    _, gradients = cost_and_gradients(parameters, X, Y, network, l2=L2)
-    WRONG[wrong][0](gradients, parameters, X.shape[1])
-    case = {"parameters": parameters, "X": X, "Y": Y, "network": network}
-    return {**case, "gradients": gradients, "touched": WRONG[wrong][1]}
+    case = dict(zip(("parameters", "X", "Y", "network"), draw_smooth(rng), strict=True))
+    _, gradients = cost_and_gradients(**case, l2=L2)
+    spoil, touched = WRONG[wrong]
+    spoil(gradients, case["parameters"], case["X"].shape[1])
+    return {**case, "gradients": gradients, "touched": touched}
 
 
 def judged(found: Any, errors: Values, gradients: Parameters, touched: str, agrees: bool) -> Values:
@@ -216,7 +212,6 @@ def judgement_gauges(gradients: Parameters, touched: str, **case: Any) -> Values
 
 
 def names_the_fault(run: Any, **case: Any) -> None:
-    """Hold a mistake to being seen, in the tensors that it touches and no others."""
     values = run("gradient_check", **case)
     assert not values["agrees"], "the gradients agree"
     assert values["at fault"] == case["touched"], values["at fault"]

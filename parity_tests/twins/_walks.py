@@ -27,21 +27,18 @@ LARGEST = float(np.finfo(np.float64).max)
 
 # fmt: off
 CASES: Mapping[str, st.SearchStrategy[Any]] = {
-    "size": st.integers(1, 3),
-    "steps": st.integers(1, 5),
+    "size": st.integers(1, 3), "steps": st.integers(1, 5),
     "kind": st.sampled_from(["normal", "all magnitudes", "zeros", "grid", "three sizes"]),
     "start": st.sampled_from(["normal", "nothing", "all magnitudes"]),
     "learning_rate": powers(-6, 1),
 }
 #: strategies of the choices that only some rules have.
 CHOSEN: Mapping[str, st.SearchStrategy[Any]] = {
-    **dict.fromkeys(("beta", "beta1", "beta2"), betas),
-    "epsilon": powers(-12, -1),
+    **dict.fromkeys(("beta", "beta1", "beta2"), betas), "epsilon": powers(-12, -1),
     "steps_taken": st.just(0) | st.integers(0, 2**40),
 }
 EDGES: Mapping[str, Settings] = {
-    "no gradient": {"kind": "nothing", "start": "normal"},
-    "a single step": {"steps": 1},
+    "no gradient": {"kind": "nothing", "start": "normal"}, "a single step": {"steps": 1},
     "a large rate": {"learning_rate": 10.0, "steps": 50},
     "longer than a block": {"size": 2**15 + 9, "steps": 2},
 }
@@ -108,7 +105,6 @@ def entry_by_entry(name: str, run: Any, **case: Any) -> tuple[Values, Values]:
 
 
 def with_its_norm(gradients: Array, **_: Any) -> Case:
-    """Return gradients that are shortened to a norm of 1."""
     return {"gradients": gradients / np.maximum(1, np.linalg.norm(gradients, axis=1)[:, None])}
 
 
@@ -162,25 +158,18 @@ def typed(text: str) -> Callable[..., torch.optim.Optimizer]:
 
 
 def adam_by_hand(
-    start: Array,
-    gradients: Array,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    epsilon: float,
-    *,
-    ahead: int = 0,
-    hat: bool = False,
-    v_corrected: bool = True,
-    **_: Any,
+    ahead: int = 0, hat: bool = False, v_corrected: bool = True, **case: Any
 ) -> Values:
     """Return the path of Adam, its count ahead, with an epsilon hat, or along v for v_hat."""
-    theta, v, s, path = start.copy(), 0 * start, 0 * start, []
-    for t, g in enumerate(gradients, start=1 + ahead):
+    beta1, beta2, alpha, epsilon = (
+        case[name] for name in ("beta1", "beta2", "learning_rate", "epsilon")
+    )
+    theta, v, s, path = case["start"].copy(), 0.0, 0.0, []
+    for t, g in enumerate(case["gradients"], start=1 + ahead):
         v, s = beta1 * v + (1 - beta1) * g, beta2 * s + (1 - beta2) * g**2
         of_v, of_s = 1 - beta1**t if v_corrected else 1.0, 1 - beta2**t
         root = np.sqrt(s / of_s) + (epsilon / np.sqrt(of_s) if hat else epsilon)
-        theta = theta - learning_rate * v / of_v / root
+        theta = theta - alpha * v / of_v / root
         path.append(theta)
     return {"theta": np.array(path)}
 
@@ -216,12 +205,8 @@ SURFACES: Mapping[str, tuple[Callable[[Any], Any], Callable[[Any], Any], list[fl
         [10.0, 1.0]),
 }
 DIALECTS = st.sampled_from([
-    {"rule": "gradient_descent"},
-    {"rule": "momentum"},
-    {"rule": "momentum", "averaging": False},
-    {"rule": "rmsprop"},
-    {"rule": "rmsprop", "epsilon_inside_root": True},
-    {"rule": "adam"},
+    {"rule": "gradient_descent"}, {"rule": "momentum"}, {"rule": "momentum", "averaging": False},
+    {"rule": "rmsprop"}, {"rule": "rmsprop", "epsilon_inside_root": True}, {"rule": "adam"},
     {"rule": "adam", "epsilon_inside_root": True, "bias_correction": False},
 ])
 # fmt: on
@@ -243,7 +228,6 @@ def draw_descent(
 
 
 def descent(side: str, surface: str, start: Array, rule: str, choices: Any, **steps: int) -> Case:
-    """Return what a side's `minimize` takes."""
     cost, gradient, _ = SURFACES[surface]
     if side == "scratch":
         made = ours.OPTIMIZERS[rule](**choices)

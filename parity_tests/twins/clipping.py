@@ -43,7 +43,6 @@ def draw_gradients(
 
 
 def carried(gradients: Parameters) -> list[torch.Tensor]:
-    """Return torch parameters with these gradients."""
     tensors = [AS_IT_IS.to_torch(name, view, "cpu") for name, view in gradients.items()]
     for one in tensors:
         one.requires_grad_().grad = one.detach().clone()
@@ -70,7 +69,6 @@ def as_typed(text: str, gradients: Parameters, limit: float) -> Values:
 
 
 def calls(name: str, gradients: Parameters, **limit: float) -> Iterator[Any]:
-    """Yield the call of torch_ref's function, whose tensors the row makes itself."""
     yield f"torch_ref.clipping.{name}", {"parameters": carried(gradients), **limit}
 
 
@@ -84,7 +82,6 @@ def negated(named: Values) -> Values:
 
 
 def through(row: str) -> Relation:
-    """Return the relation of either function: the negatives are clipped to negatives."""
     turned = same_under(
         row, lambda gradients, **_: {"gradients": Parameters(negated(gradients))}, negated
     )
@@ -157,8 +154,7 @@ BY_VALUE = clipping(
     source="Course 5, week 1; Mikolov 2012; torch.nn.utils.clip_grad_value_",
     exact=True,
     edges={
-        "a limit below most": {"limit": 1e-3},
-        "a limit beyond all": {"limit": 1e3},
+        "a limit below most": {"limit": 1e-3}, "a limit beyond all": {"limit": 1e3},
         "a limit that float32 rounds": {"limit": 0.1},
         "a limit among the entries": {"kind": "grid", "limit": 1.0},
     },
@@ -180,12 +176,9 @@ BY_NORM = clipping(
     torch="torch.nn.utils.clip_grad_norm_(parameters, limit)",
     source="Course 5, week 1; Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_",
     edges={
-        "far above": {"ratio": 1e-3},
-        "just above": {"ratio": 0.999999},
-        "at the limit": {"ratio": 1.0},
-        "just below": {"ratio": 1.000001},
-        "far below": {"ratio": 2.0},
-        "a single tensor": {"tensors": 1},
+        "far above": {"ratio": 1e-3}, "just above": {"ratio": 0.999999},
+        "at the limit": {"ratio": 1.0}, "just below": {"ratio": 1.000001},
+        "far below": {"ratio": 2.0}, "a single tensor": {"tensors": 1},
     },
     gauges=by_norm_gauges,
     relations=(
@@ -210,11 +203,9 @@ NORM = FunctionTwin(
     name="global_norm",
     formula="the square root of the sum of squares over all gradients",
     source="Course 5, week 1; Pascanu et al. 2013; torch.linalg.vector_norm",
-    proves=("global_norm",),
-    ours=norms, theirs=norms_by_torch, bridge=None, float32=True,
+    proves=("global_norm",), ours=norms, theirs=norms_by_torch, bridge=None, float32=True,
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
-    cases={name: CASES[name] for name in ("kind", "tensors")},
-    calls=norm_calls,
+    cases={name: CASES[name] for name in ("kind", "tensors")}, calls=norm_calls,
 )
 # fmt: on
 

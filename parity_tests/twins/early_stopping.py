@@ -119,8 +119,8 @@ def followed_by_torch(theta: Any, mean: Any, costs: Any, **choices: Any) -> Valu
     return follow(theirs.EarlyStopping(**choices), (module,), put, read, costs)
 
 
-def constructor_calls(patience: int, min_improvement: float, **case: Any) -> Iterator[Any]:
-    choices = {"patience": patience, "min_improvement": min_improvement}
+def constructor_calls(**case: Any) -> Iterator[Any]:
+    choices = {name: case[name] for name in ("patience", "min_improvement")}
     for side in SIDES:
         yield f"{side}.early_stopping.EarlyStopping", choices
 

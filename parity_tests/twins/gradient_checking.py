@@ -145,12 +145,10 @@ SLOPES = FunctionTwin(
     name="numerical_gradient",
     formula="(J(theta + epsilon) - J(theta - epsilon)) / (2 epsilon), one parameter at a time",
     source='Course 2, week 1, "Numerical approximation of gradients"; torch.autograd.gradcheck',
-    proves=("numerical_gradient",),
-    ours=slopes, theirs=slopes_by_torch, bridge=None, exact=True,
+    proves=("numerical_gradient",), ours=slopes, theirs=slopes_by_torch, bridge=None, exact=True,
     draw=draw_parabola,
     cases={"n": st.integers(1, 4), "power": st.integers(4, 14), "two_sided": st.booleans()},
-    edges={"from one side": {"two_sided": False}},
-    weight=0.5,
+    edges={"from one side": {"two_sided": False}}, weight=0.5,
     relations=(
         Relation(name="quotients of a parabola are exact", holds=is_the_derivative,
             broken_by=over_epsilon),
@@ -165,13 +163,10 @@ ERROR = FunctionTwin(
     proves=("relative_error",),
     ours=partial(error_of, ours.relative_error), theirs=partial(error_of, error_of_torch),
     bridge=None, float32=True, wide=False,  # a Python number
-    draw=draw_pair,
-    cases={"n": st.integers(1, 60), "power": st.floats(-30, 30)},
+    draw=draw_pair, cases={"n": st.integers(1, 60), "power": st.floats(-30, 30)},
     edges={
-        "beyond the squares of float64": {"power": 200},
-        "the largest numbers": {"power": 307},
-        "below the squares of float64": {"power": -200},
-        "the smallest numbers": {"power": -320},
+        "beyond the squares of float64": {"power": 200}, "the largest numbers": {"power": 307},
+        "below the squares of float64": {"power": -200}, "the smallest numbers": {"power": -320},
     },
     relations=(
         Relation(name="no unit", broken_by="error-not-relative",
@@ -201,29 +196,22 @@ CHECK = FunctionTwin(
     proves=("check_network",),
     ours=networks.checked, theirs=networks.checked_by_torch, bridge=None, budget=GRADIENT,
     wide=False,  # longdouble would take another step
-    loosest=DIFFERENCES,
-    draw=networks.draw_check,
+    loosest=DIFFERENCES, draw=networks.draw_check,
     cases={
         "hidden": st.sampled_from(["tanh", "relu", "leaky_relu"]),
-        "output": st.sampled_from(["sigmoid", "softmax"]),
-        "norm": st.sampled_from(list(NORMS)),
-        "l1": st.sampled_from([0.0, 0.3]),
-        "l2": st.sampled_from([0.0, 0.7]),
-        "epsilon": st.none() | powers(-6, -5),
-        "two_sided": st.booleans(),
+        "output": st.sampled_from(["sigmoid", "softmax"]), "norm": st.sampled_from(list(NORMS)),
+        "l1": st.sampled_from([0.0, 0.3]), "l2": st.sampled_from([0.0, 0.7]),
+        "epsilon": st.none() | powers(-6, -5), "two_sided": st.booleans(),
     },
     edges={
-        "plain": {"l1": 0.0, "l2": 0.0},
-        "relu": {"hidden": "relu"},
+        "plain": {"l1": 0.0, "l2": 0.0}, "relu": {"hidden": "relu"},
         "leaky relu": {"hidden": "leaky_relu", "output": "sigmoid"},
         "from one side": {"two_sided": False},
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
         "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2},
     },
-    gauges=networks.check_gauges,
-    weight=0.2,
-    calls=networks.check_calls,
+    gauges=networks.check_gauges, weight=0.2, calls=networks.check_calls,
 )
 
 JUDGE = FunctionTwin(
@@ -233,11 +221,8 @@ JUDGE = FunctionTwin(
     proves=("gradient_check",),
     ours=networks.judged_by_us, theirs=networks.judged_by_torch, bridge=None, budget=GRADIENT,
     wide=False,  # longdouble would take another step
-    loosest=DIFFERENCES,
-    draw=networks.draw_wrong,
-    cases={"wrong": st.sampled_from(list(WRONG))},
-    edges={wrong: {"wrong": wrong} for wrong in WRONG},
-    gauges=networks.judgement_gauges,
+    loosest=DIFFERENCES, draw=networks.draw_wrong, cases={"wrong": st.sampled_from(list(WRONG))},
+    edges={wrong: {"wrong": wrong} for wrong in WRONG}, gauges=networks.judgement_gauges,
     weight=0.3,
     relations=(
         *(Relation(name=f"the tensors at fault are named: {wrong}", at={"wrong": wrong},

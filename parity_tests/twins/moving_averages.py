@@ -122,13 +122,11 @@ def window(side: Any) -> Any:
 
 
 def asks(name: str, **case: Any) -> Iterator[Any]:
-    """Yield the calls of both functions of a name, which a row makes itself."""
     for side in SIDES:
         yield f"{side}.moving_averages.{name}", case
 
 
 def draw_calls(seed: int, days: int) -> Iterator[Any]:
-    """Yield the draws of both sides, each from a generator of its own kind."""
     ours, theirs = (f"{side}.moving_averages.draw_temperatures" for side in SIDES)
     yield ours, {"rng": np.random.default_rng(seed), "days": days}
     yield theirs, {"generator": torch.Generator().manual_seed(seed), "days": days}
@@ -147,14 +145,12 @@ AVERAGE = FunctionTwin(
     cases={
         "n": st.integers(1, 8),
         "kind": st.sampled_from(["all magnitudes", "normal", "zeros", "grid", "temperatures"]),
-        "beta": betas,
-        "bias_correction": st.booleans(),
+        "beta": betas, "bias_correction": st.booleans(),
     },
     edges={
         "as it is without being told": {"bias_correction": None},
         "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
-        "a year": {"n": 365, "beta": 0.98},
-        "a long memory": {"n": 365, "beta": 1 - 1e-6},
+        "a year": {"n": 365, "beta": 0.98}, "a long memory": {"n": 365, "beta": 1 - 1e-6},
         "a long memory, plain": {"n": 365, "beta": 1 - 1e-6, "bias_correction": False},
         "a short memory": {"n": 365, "beta": 0.1},
         "more values than 16 bits count": {"n": 2**15 + 2, "beta": 1 - 1e-5},
@@ -205,8 +201,7 @@ WEIGHTS = FunctionTwin(
     draw=lambda rng, beta=0.9, n=30: {"beta": beta, "n": n},
     cases={"beta": betas, "n": st.integers(1, 60)},
     edges={"the present alone": {"beta": 0.0}, "a long memory": {"beta": 1 - 1e-6, "n": 300}},
-    weight=0.5,
-    calls=partial(asks, "weights_of_average"),
+    weight=0.5, calls=partial(asks, "weights_of_average"),
 )
 
 WINDOW = FunctionTwin(
@@ -217,11 +212,8 @@ WINDOW = FunctionTwin(
     source=UNDERSTOOD,
     proves=("effective_window",),
     ours=window(ours), theirs=window(theirs), bridge=None, wide=False,  # a Python float
-    draw=lambda rng, beta=0.9: {"beta": beta},
-    cases={"beta": betas},
-    edges={"the present alone": {"beta": 0.0}},
-    weight=0.2,
-    calls=partial(asks, "effective_window"),
+    draw=lambda rng, beta=0.9: {"beta": beta}, cases={"beta": betas},
+    edges={"the present alone": {"beta": 0.0}}, weight=0.2, calls=partial(asks, "effective_window"),
     mistakes=(
         Mistake(name="1 - beta", margin=0.5, values=lambda beta: {"window": np.float64(1 - beta)},
             why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth"),
@@ -238,10 +230,8 @@ TEMPERATURES = FunctionTwin(
     proves=("temperatures",),
     ours=ours.temperatures, theirs=theirs.temperatures, names=("temperatures",), float32=True,
     draw=lambda rng, days=365: {"noise": rng.standard_normal(days)},
-    cases={"days": st.integers(1, 1000)},
-    edges={"one day": {"days": 1}},
-    gauges=lambda noise: {"temperatures": 19.0 + 3 * np.abs(noise)},
-    weight=0.5,
+    cases={"days": st.integers(1, 1000)}, edges={"one day": {"days": 1}},
+    gauges=lambda noise: {"temperatures": 19.0 + 3 * np.abs(noise)}, weight=0.5,
 )
 
 DRAWN = FunctionTwin(
@@ -254,9 +244,7 @@ DRAWN = FunctionTwin(
         torch.from_numpy(np.random.default_rng(seed).standard_normal(days))),
     names=("drawn",), wide=False,  # a draw is float64
     draw=lambda rng, days=365: {"seed": int(rng.integers(2**32)), "days": days},
-    cases={"days": st.integers(2, 1000)},
-    weight=0.2,
-    calls=draw_calls,
+    cases={"days": st.integers(2, 1000)}, weight=0.2, calls=draw_calls,
 )
 # fmt: on
 

@@ -90,8 +90,7 @@ TWINS = (
     row("momentum", "momentum", formula="v = beta v + (1 - beta) g;  W = W - alpha v",
         torch="torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta)", source=MOMENTUM,
         edges={
-            **EDGES, **SHORT,
-            "as it is without being told": dict.fromkeys(RULES["momentum"][2]),
+            **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["momentum"][2]),
             "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
             "the largest floats of either sign": {"beta": 0.5, "kind": "largest"},
         },
@@ -139,8 +138,7 @@ TWINS = (
         formula="s = beta s + (1 - beta) g^2;  W = W - alpha g / (sqrt(s) + epsilon)",
         torch=TYPED_RMSPROP,
         edges={
-            **EDGES, **SHORT,
-            "as it is without being told": dict.fromkeys(RULES["rmsprop"][2]),
+            **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["rmsprop"][2]),
             "nothing is remembered": {"beta": 0.0, "epsilon": 1e-12, "kind": "all magnitudes"},
         },
         relations=walks.relations("rmsprop", adapts=True),

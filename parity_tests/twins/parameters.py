@@ -120,8 +120,7 @@ VECTORS = FunctionTwin(
     source=CHECKING,
     proves=("to_vector", "from_vector"),
     ours=there_and_back, theirs=their_there_and_back, bridge=None, exact=True,
-    draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5,
-    calls=vector_calls,
+    draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5, calls=vector_calls,
     overwrites={"torch_ref.parameters.from_vector": frozenset({"module"})},
 )
 
@@ -130,8 +129,7 @@ VIEWS = FunctionTwin(
     formula="theta holds W1, b1, W2, ... side by side, row by row, and each name is a view of it; "
         "a copy has a theta of its own",
     source=CHECKING,
-    proves=("Parameters",),
-    ours=laid, theirs=their_laid, bridge=None, exact=True,
+    proves=("Parameters",), ours=laid, theirs=their_laid, bridge=None, exact=True,
     draw=draw_arrays, weight=0.5,
     cases={**SIZES, "layout": st.sampled_from([*LAYOUTS]), "clone": st.sampled_from([*CLONES])},
     edges={**EDGES, **{name: {"clone": name} for name in CLONES},

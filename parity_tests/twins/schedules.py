@@ -216,9 +216,7 @@ TWINS = (
         ours.IntervalInverseTime, theirs.interval_inverse_time,
         {"decay": 0.5, "interval": 5}, {"decay": DECAYS, "interval": COUNTS},
         {
-            **LATE,
-            "at each count": {"interval": 1},
-            "beyond the end": {"interval": 1000},
+            **LATE, "at each count": {"interval": 1}, "beyond the end": {"interval": 1000},
             "an interval beyond 32 bits": {"interval": 2**31, "first": 2**33 - 2, "counts": 5},
         },
         torch="LambdaLR(optimizer, lambda epoch: 1 / (1 + decay * ((epoch + 1) // interval)))",
@@ -299,8 +297,7 @@ TWINS = (
         {"rates": st.dictionaries(COUNTS, ALPHAS, min_size=1, max_size=4).map(
             lambda steps: tuple(sorted(steps.items())))},
         {
-            **LATE,
-            "from the first count": {"rates": ((1, 0.7), (2, 0.2))},
+            **LATE, "from the first count": {"rates": ((1, 0.7), (2, 0.2))},
             "up and down": {"rates": ((10, 0.01), (11, 0.3), (15, 2e-4))},
             "a step beyond 32 bits": {
                 **LATE["counts beyond 32 bits"],
@@ -327,8 +324,7 @@ TWINS = (
         "manual", "alpha = rates[t - 1]", "LambdaLR", ours.Manual, theirs.manual,
         {"rates": tuple(0.1 + 0.05 * math.cos(t) for t in range(200))},
         {"rates": st.lists(ALPHAS, min_size=20, max_size=20).map(tuple)},
-        {"to the last rate": {"counts": 200, "rule": "momentum"}},
-        decays=False,
+        {"to the last rate": {"counts": 200, "rule": "momentum"}}, decays=False,
         wrong=(
             ("from the second rate on", 0.01, "rates[t] counts from 0",
              lambda one, rates: theirs.manual(one, rates=(*rates[1:], 1.0))),

@@ -37,16 +37,14 @@ NORM = BatchNorm(decay=0.8, unbiased=True)
 # fmt: off
 #: the optimizers' choices: others than the defaults, for a schedule to leave alone.
 CHOICES: Mapping[str, Mapping[str, float]] = {
-    "gradient_descent": {"learning_rate": 0.5},
-    "momentum": {"learning_rate": 0.5, "beta": 0.8},
+    "gradient_descent": {"learning_rate": 0.5}, "momentum": {"learning_rate": 0.5, "beta": 0.8},
     "rmsprop": {"learning_rate": 0.01, "beta": 0.8, "epsilon": 1e-6},
     "adam": {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6},
 }
 
 #: what a run may have beside its network, data and optimizer; "network" is the network's.
 FEATURES: Mapping[str, Mapping[str, Any]] = {
-    "plain": {},
-    "dropout": {"network": {"keep_probs": (0.7,)}},
+    "plain": {}, "dropout": {"network": {"keep_probs": (0.7,)}},
     "batch norm": {"network": {"batch_norm": BatchNorm()}},
     "unbiased batch norm": {"network": {"batch_norm": NORM}},
     "both": {"network": {"keep_probs": (0.7,), "batch_norm": NORM}},
@@ -55,8 +53,7 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
         "schedule": ("exponential", {"rate": 0.97}), "schedule_per": "iteration"},
     "piecewise schedule": {"schedule": ("piecewise_constant", {"rates": ((2, 0.05), (4, 0.01))})},
     "manual schedule": {"schedule": ("manual", {"rates": (0.3, 0.2, 0.1, 0.05, 0.02, 0.01)})},
-    "clipping by value": {"clip_value": 0.02},
-    "clipping by norm": {"clip_norm": 0.1},
+    "clipping by value": {"clip_value": 0.02}, "clipping by norm": {"clip_norm": 0.1},
     "early stopping": {"early_stopping": {"patience": 2, "min_improvement": 0.05}},
     "the best restored at the end": {"early_stopping": {"patience": 100}},
     "everything": {
@@ -68,7 +65,6 @@ FEATURES: Mapping[str, Mapping[str, Any]] = {
 
 
 def draw_data(rng: np.random.Generator, output: str, m: int) -> tuple[Array, Array]:
-    """Draw inputs that lines separate, and their labels."""
     X = rng.standard_normal((4, m))
     scores = rng.standard_normal((SIZES[output][-1], 4)) @ X
     if output == "softmax":
@@ -90,12 +86,10 @@ def draw_run(
     feature: str = "plain",
     batch_size: int = 16,
     epochs: int = 6,
-    l1: float = 0.1,
-    l2: float = 0.3,
     initializer: str = "xavier",
     layer_sizes: tuple[int, ...] = (),
-    device: str = "cpu",
     m: int = 50,
+    **instead: Any,
 ) -> Case:
     """Draw a training on m examples; on dev data, labelled otherwise, it soon does harm."""
     extras = dict(FEATURES[feature])
@@ -109,8 +103,8 @@ def draw_run(
     norm, kept = network.batch_norm is not None, list(masks) if network.dropped else None
     parameters = initialize(sizes, initializer, rng, batch_norm=norm)
     case = {"network": network, "parameters": parameters, "X": X, "Y": Y, "dev": dev}
-    case |= {"optimizer": (optimizer, CHOICES[optimizer]), "masks": kept, "device": device}
-    return {**case, "orders": draw_orders(m, epochs, rng), "l1": l1, "l2": l2, **stream, **extras}
+    case |= {"optimizer": (optimizer, CHOICES[optimizer]), "masks": kept, "l1": 0.1, "l2": 0.3}
+    return {**case, "orders": draw_orders(m, epochs, rng), **stream, **extras, **instead}
 
 
 def trained(side: str, **case: Any) -> Values:
@@ -137,7 +131,6 @@ def training_calls(**case: Any) -> Iterator[Any]:
 
 
 def weights(values: Values) -> Values:
-    """Return the parameters among the quantities of a training."""
     return {name: one for name, one in values.items() if name[:-1] in ("W", "b", "gamma", "beta")}
 
 
@@ -266,14 +259,11 @@ TRAIN = FunctionTwin(
     source='Course 2, week 2, "Understanding mini-batch gradient descent"; torch.optim',
     proves=("train", "training_steps"),
     ours=partial(trained, "scratch"), theirs=partial(trained, "torch_ref"), bridge=None,
-    budget=TRAINING, weight=0.2,
-    draw=draw_run,
+    budget=TRAINING, weight=0.2, draw=draw_run,
     cases={
-        "optimizer": st.sampled_from(list(CHOICES)),
-        "output": st.sampled_from(list(SIZES)),
+        "optimizer": st.sampled_from(list(CHOICES)), "output": st.sampled_from(list(SIZES)),
         "hidden": st.sampled_from(["tanh", "relu", "leaky_relu", "sigmoid"]),
-        "feature": st.sampled_from(list(FEATURES)),
-        "batch_size": st.sampled_from([16, 48, 50, 64]),
+        "feature": st.sampled_from(list(FEATURES)), "batch_size": st.sampled_from([16, 48, 50, 64]),
         "epochs": st.integers(1, 6),
     },
     edges={
@@ -332,8 +322,7 @@ COST_OF_AN_EPOCH = FunctionTwin(
     source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
     proves=("train",),
     ours=partial(epoch_cost, "scratch"), theirs=partial(epoch_cost, "torch_ref"), bridge=None,
-    budget=GRADIENT, weight=0.3,
-    draw=draw_epoch,
+    budget=GRADIENT, weight=0.3, draw=draw_epoch,
     cases={"m": st.integers(1, 20), "batch_size": st.integers(1, 25)},
     edges={
         "one example in the last batch": {"m": 9},
@@ -354,8 +343,7 @@ EVALUATE = FunctionTwin(
     name="evaluate",
     formula="the mean cost without penalties, and the share of right predictions",
     source='Course 2, week 1, "Train / dev / test sets"; torch.no_grad, torch.nn.Module.eval',
-    proves=("evaluate",),
-    ours=evaluated, theirs=evaluated_by_torch, bridge=None,
+    proves=("evaluate",), ours=evaluated, theirs=evaluated_by_torch, bridge=None,
     draw=draw_evaluation,
     cases={"output": st.sampled_from(list(SIZES)), "m": st.integers(1, 40), "norm": st.booleans()},
     edges={"one example": {"m": 1}, "batch norm": {"norm": True},
