@@ -156,7 +156,8 @@ WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
 
 
 def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
-    case = dict(zip(("parameters", "X", "Y", "network"), draw_smooth(rng), strict=True))
+    names = "parameters", "X", "Y", "network"
+    case: dict[str, Any] = dict(zip(names, draw_smooth(rng), strict=True))
     _, gradients = cost_and_gradients(**case, l2=L2)
     spoil, touched = WRONG[wrong]
     spoil(gradients, case["parameters"], case["X"].shape[1])

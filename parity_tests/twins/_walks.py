@@ -174,17 +174,10 @@ def adam_by_hand(
     return {"theta": np.array(path)}
 
 
-def corrected_rmsprop(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return Adam with beta1 0, where v_hat is g, and the same by hand."""
-    case |= {"beta1": 0.0, "beta2": 0.9}
-    return {"theta": run("adam", **case)["theta"]}, adam_by_hand(**case)
-
-
 def first_step(run: Any, **case: Any) -> tuple[Values, Values]:
     """Return the first step from 0 without an epsilon, and alpha against each sign of g."""
-    step = run("adam", **{**case, "epsilon": 1e-300})["theta"][0]
-    sign = np.sign(case["gradients"][0])
-    return {"first step": step}, {"first step": -case["learning_rate"] * sign}
+    alpha, sign = case["learning_rate"], np.sign(case["gradients"][0])
+    return {"first step": run("adam", **case)["theta"][0]}, {"first step": -alpha * sign}
 
 
 # --- down a surface -------------------------------------------------------------------------------

@@ -156,13 +156,11 @@ BY_VALUE = clipping(
     edges={
         "a limit below most": {"limit": 1e-3}, "a limit beyond all": {"limit": 1e3},
         "a limit that float32 rounds": {"limit": 0.1},
-        "a limit among the entries": {"kind": "grid", "limit": 1.0},
-    },
+        "a limit among the entries": {"kind": "grid", "limit": 1.0}},
     relations=(
         Relation(name="clipped twice is clipped once", holds=clipped_again,
             broken_by=spoilt("W1", lambda clipped: clipped / 2)),
-        through("clip-by-value"),
-    ),
+        through("clip-by-value")),
     mistakes=(
         Mistake(name="clip_grad_norm_", margin=0.1, wrong=partial(left_by, clip_grad_norm_),
             why="it shortens all gradients together and keeps their direction"),
@@ -178,16 +176,14 @@ BY_NORM = clipping(
     edges={
         "far above": {"ratio": 1e-3}, "just above": {"ratio": 0.999999},
         "at the limit": {"ratio": 1.0}, "just below": {"ratio": 1.000001},
-        "far below": {"ratio": 2.0}, "a single tensor": {"tensors": 1},
-    },
+        "far below": {"ratio": 2.0}, "a single tensor": {"tensors": 1}},
     gauges=by_norm_gauges,
     relations=(
         through("clip-by-global-norm"),
         Relation(name="the direction stays", holds=keeps_its_direction,
             broken_by="each tensor by its own norm"),
         Relation(name="the norm becomes the limit", holds=stays_inside,
-            broken_by=taking(lambda limit, **_: {"limit": 2 * limit})),
-    ),
+            broken_by=taking(lambda limit, **_: {"limit": 2 * limit}))),
     mistakes=(
         Mistake(name="each tensor by its own norm", margin=0.1,
             why="one factor for each tensor turns the whole gradient, and leaves it too long",
@@ -195,8 +191,7 @@ BY_NORM = clipping(
                 clip_grad_norm_(one, limit) for one in tensors])),
         Mistake(name="limit / norm, without torch's 1e-6", margin=1e-7, at="a single tensor",
             why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
-            values=partial(ours.clip_by_global_norm, epsilon=0.0)),
-    ),
+            values=partial(ours.clip_by_global_norm, epsilon=0.0))),
 )
 
 NORM = FunctionTwin(

@@ -93,6 +93,9 @@ def slope_calls(epsilon: float, two_sided: bool, **case: Array) -> Iterator[Any]
 
 # --- the relative error ---------------------------------------------------------------------------
 
+#: of equals, opposites, one that is zero, two zeros and the double.
+KNOWN_ENDS = {"at its ends": np.array([0, 1, 1, 1, 0, 1 / 3])}
+
 
 def draw_pair(rng: np.random.Generator, n: int = 30, power: float = 0.0) -> Case:
     drawn = (10.0**power * rng.standard_normal(n) for _ in range(2))
@@ -100,7 +103,6 @@ def draw_pair(rng: np.random.Generator, n: int = 30, power: float = 0.0) -> Case
 
 
 def error_of(relative_error: Any, approximation: Any, gradient: Any) -> Values:
-    """Return the error of two vectors; of equals, opposites, one zero, two zeros and the double."""
     a, dtype = approximation, np.asarray(approximation).dtype.type
     ends = [(a, a), (a, -a), (a, 0 * a), (0 * a, a), (0 * a, -0 * a), (a, 2 * a)]
     return {
@@ -134,12 +136,6 @@ def is_scipys(run: Any, approximation: Array, gradient: Array) -> tuple[Values, 
     return {"SciPy's": found["relative error"]}, {"SciPy's": np.float64(apart / (a + g))}
 
 
-def ends_are_known(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the errors at their ends, and 0 for equals, 1 for opposites and a zero, 1/3 for 2a."""
-    known = np.array([0, 1, 1, 1, 0, 1 / 3])
-    return {"at its ends": run("relative_error", **case)["at its ends"]}, {"at its ends": known}
-
-
 # fmt: off
 SLOPES = FunctionTwin(
     name="numerical_gradient",
@@ -166,17 +162,16 @@ ERROR = FunctionTwin(
     draw=draw_pair, cases={"n": st.integers(1, 60), "power": st.floats(-30, 30)},
     edges={
         "beyond the squares of float64": {"power": 200}, "the largest numbers": {"power": 307},
-        "below the squares of float64": {"power": -200}, "the smallest numbers": {"power": -320},
-    },
+        "below the squares of float64": {"power": -200}, "the smallest numbers": {"power": -320}},
     relations=(
         Relation(name="no unit", broken_by="error-not-relative",
             holds=same_under("relative_error", lambda approximation, gradient: {
                 "approximation": 4 * gradient, "gradient": 4 * approximation},
                 keys=("relative error",))),
         Relation(name="SciPy's norms", holds=is_scipys, broken_by="error-over-the-gradient-alone"),
-        Relation(name="its ends", holds=ends_are_known,
-            broken_by=spoilt("at its ends", lambda ends: ends * 2)),
-    ),
+        Relation(name="its ends", holds=lambda run, **case: (
+                {"at its ends": run("relative_error", **case)["at its ends"]}, KNOWN_ENDS),
+            broken_by=spoilt("at its ends", lambda ends: ends * 2))),
     calls=error_calls,
     mistakes=(
         Mistake(name="error-over-the-gradient-alone", margin=0.1, values=quotient(lambda a, g: g),
@@ -185,8 +180,7 @@ ERROR = FunctionTwin(
             seen="stan-dev/stan issue 297: (a - b) / ((abs(a) + abs(b) / 2)",
             values=quotient(lambda a, g: a + g / 2)),
         Mistake(name="error-not-relative", margin=1.0, values=quotient(lambda a, g: 1.0),
-            seen="scipy/scipy issue 7766"),
-    ),
+            seen="scipy/scipy issue 7766")),
 )
 
 CHECK = FunctionTwin(
@@ -201,16 +195,14 @@ CHECK = FunctionTwin(
         "hidden": st.sampled_from(["tanh", "relu", "leaky_relu"]),
         "output": st.sampled_from(["sigmoid", "softmax"]), "norm": st.sampled_from(list(NORMS)),
         "l1": st.sampled_from([0.0, 0.3]), "l2": st.sampled_from([0.0, 0.7]),
-        "epsilon": st.none() | powers(-6, -5), "two_sided": st.booleans(),
-    },
+        "epsilon": st.none() | powers(-6, -5), "two_sided": st.booleans()},
     edges={
         "plain": {"l1": 0.0, "l2": 0.0}, "relu": {"hidden": "relu"},
         "leaky relu": {"hidden": "leaky_relu", "output": "sigmoid"},
         "from one side": {"two_sided": False},
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
-        "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2},
-    },
+        "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}},
     gauges=networks.check_gauges, weight=0.2, calls=networks.check_calls,
 )
 
@@ -227,8 +219,7 @@ JUDGE = FunctionTwin(
     relations=(
         *(Relation(name=f"the tensors at fault are named: {wrong}", at={"wrong": wrong},
             holds=networks.names_the_fault, broken_by=networks.unseen) for wrong in WRONG),
-        Relation(name="errors add up", holds=networks.adds_up, broken_by=networks.unseen),
-    ),
+        Relation(name="errors add up", holds=networks.adds_up, broken_by=networks.unseen)),
 )
 # fmt: on
 

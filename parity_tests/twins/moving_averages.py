@@ -84,10 +84,6 @@ def fed_back(x: Array, beta: float, **_: Any) -> Values:
     return {"average": v[1:]}
 
 
-def keeps_a_constant(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
-    return run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}
-
-
 def begins_with_what_it_sees(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
     names = "first average, biased", "first average", "second average"
     of = partial(run, "moving-average", x=x, beta=beta)
@@ -145,19 +141,19 @@ AVERAGE = FunctionTwin(
     cases={
         "n": st.integers(1, 8),
         "kind": st.sampled_from(["all magnitudes", "normal", "zeros", "grid", "temperatures"]),
-        "beta": betas, "bias_correction": st.booleans(),
-    },
+        "beta": betas, "bias_correction": st.booleans()},
     edges={
         "as it is without being told": {"bias_correction": None},
         "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
         "a year": {"n": 365, "beta": 0.98}, "a long memory": {"n": 365, "beta": 1 - 1e-6},
         "a long memory, plain": {"n": 365, "beta": 1 - 1e-6, "bias_correction": False},
         "a short memory": {"n": 365, "beta": 0.1},
-        "more values than 16 bits count": {"n": 2**15 + 2, "beta": 1 - 1e-5},
-    },
+        "more values than 16 bits count": {"n": 2**15 + 2, "beta": 1 - 1e-5}},
     gauges=average_gauges,
     relations=(
-        Relation(name="a constant is kept", holds=keeps_a_constant,
+        Relation(name="a constant is kept",
+            holds=lambda run, x, **choices: (
+                run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}),
             broken_by="without correction"),
         Relation(name="it begins with what it sees", holds=begins_with_what_it_sees,
             broken_by="correction fed back",
@@ -169,8 +165,7 @@ AVERAGE = FunctionTwin(
             holds=same_under("moving-average", lambda x, **_: {"x": x + 8.0},
                 lambda warmer: {"average": warmer["average"] - 8.0}),
             broken_by="without correction",
-            gauges=lambda x, **_: {"average": np.abs(x).max() + 8.0}),
-    ),
+            gauges=lambda x, **_: {"average": np.abs(x).max() + 8.0})),
     mistakes=(
         Mistake(name="torch.optim.swa_utils", margin=0.1, values=from_the_first_day,
             why="get_ema_avg_fn starts at the first value, and needs no correction"),
@@ -188,8 +183,7 @@ AVERAGE = FunctionTwin(
             why="the correction divides what is returned, not what goes on"),
         Mistake(name="without 1 - beta", margin=1.0,
             why="a sum of days, 1 / (1 - beta) times their average",
-            values=lambda x, beta, **_: {"average": summed(x, beta, 1.0)}),
-    ),
+            values=lambda x, beta, **_: {"average": summed(x, beta, 1.0)})),
 )
 
 WEIGHTS = FunctionTwin(
@@ -219,8 +213,7 @@ WINDOW = FunctionTwin(
             why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth"),
         Mistake(name="pandas' span", margin=0.5,
             values=lambda beta: {"window": np.float64(2 / (1 - beta) - 1)},
-            why="a span s of pandas.ewm is beta = 1 - 2 / (s + 1), nearly twice the window"),
-    ),
+            why="a span s of pandas.ewm is beta = 1 - 2 / (s + 1), nearly twice the window")),
 )
 
 TEMPERATURES = FunctionTwin(

@@ -137,10 +137,6 @@ def merges(run: Any, **case: Any) -> tuple[Values, Values]:
     return merged, run("cost_and_gradients", **case)
 
 
-def twice(X: Array, Y: Array, l1: float, l2: float, **_: Any) -> Case:
-    return {"X": np.tile(X, 2), "Y": np.tile(Y, 2), "l1": 2 * l1, "l2": 2 * l2}
-
-
 def as_a_whole_batch(honest: Any, **case: Any) -> Values:
     """Return the results as if four examples were the batch."""
     return {name: one * case["X"].shape[1] / 4 for name, one in honest(**case).items()}
@@ -209,8 +205,7 @@ NETWORK: PairTwin = PairTwin(
         **PASSES, "deep": {"layer_sizes": (8, 16, 16, 16, 4), "output": "softmax", "m": 12},
         "deep rectifiers": {"layer_sizes": (8, 16, 16, 16, 4), "hidden": "relu", "m": 12},
         "a rectified output": {"output": "relu", "hidden": "leaky_relu"},
-        "softmax inside": {"output": "identity", "hidden": "softmax"},
-    },
+        "softmax inside": {"output": "identity", "hidden": "softmax"}},
     gauges=networks.pass_gauges, float32=False, calls=pass_calls,
     relations=(
         Relation(name="permuting examples permutes the outputs and dX",
@@ -229,8 +224,7 @@ NETWORK: PairTwin = PairTwin(
             at={"hidden": "relu", "output": "softmax"}),
         Relation(name="a NaN inside is a NaN outside",
             holds=partial(passes_nan_on, "network", "output"),
-            broken_by=spoilt("output", np.nan_to_num)),
-    ),
+            broken_by=spoilt("output", np.nan_to_num))),
 )
 
 LEARNING = FunctionTwin(
@@ -242,15 +236,13 @@ LEARNING = FunctionTwin(
     cases={
         **CASES, "output": st.sampled_from([*ours.OUTPUT_COSTS]),
         "l1": networks.strengths, "l2": networks.strengths,
-        "shared": st.just(0) | st.integers(1, 10_000), "decay": betas, "unbiased": st.booleans(),
-    },
+        "shared": st.just(0) | st.integers(1, 10_000), "decay": betas, "unbiased": st.booleans()},
     edges={
         **PASSES, **{f"{name}, penalties": PASSES[name] | PENALTIES for name in PENALIZED},
         "units not dropped": {"layer_sizes": WIDE, "keep_probs": (0.8, 0.5), "handed": False},
         "L1": {"l1": 0.2, "output": "sigmoid"}, "L2": {"l2": 0.4, "output": "sigmoid"},
         "zeros under penalties": {"weights": "zeros", "l1": 0.3, "l2": 0.7},
-        "batch norm as torch's": {"epsilon": 1e-5, "unbiased": True},
-    },
+        "batch norm as torch's": {"epsilon": 1e-5, "unbiased": True}},
     gauges=networks.learning_gauges, budget=GRADIENT,
     budgets=dict.fromkeys(
         ["cost", "cost of a step", *(f"{n}{l}" for n in ("mean", "variance") for l in range(1, 6))],
@@ -271,7 +263,9 @@ LEARNING = FunctionTwin(
             holds=merges, broken_by=as_a_whole_batch,
             at={**LAYERS, "m": 10, "shared": 10, "l1": 0.1, "l2": 0.3}),
         Relation(name="every example twice costs as much as once",
-            holds=same_under("cost_and_gradients", twice), broken_by=as_a_whole_batch,
+            holds=same_under("cost_and_gradients", lambda X, Y, l1, l2, **_: {
+                "X": np.tile(X, 2), "Y": np.tile(Y, 2), "l1": 2 * l1, "l2": 2 * l2}),
+            broken_by=as_a_whole_batch,
             at={**LAYERS, "l1": 0.1, "l2": 0.3}),
         Relation(name="keep_prob 1 is no dropout",
             holds=same_under("cost_and_gradients", lambda network, **_: {
@@ -290,8 +284,7 @@ LEARNING = FunctionTwin(
             at={"layer_sizes": (4, 6, 3), "epsilon": 1e-3}),
         Relation(name="the gradient of a weight before batch norm is orthogonal to it",
             holds=is_orthogonal, broken_by=spoilt("W1", lambda dW: dW + 1e-9),
-            at={"layer_sizes": (4, 6, 3), "epsilon": 1e-30}),
-    ),
+            at={"layer_sizes": (4, 6, 3), "epsilon": 1e-30})),
 )
 
 IN_FLOAT32 = replace(
@@ -300,8 +293,7 @@ IN_FLOAT32 = replace(
     # a unit that float32 puts on the other side of a kink would be no round-off
     cases={
         "m": examples, "output": st.sampled_from([*ours.OUTPUT_COSTS]),
-        "l1": st.sampled_from([0.0, 0.2]), "l2": st.sampled_from([0.0, 0.4]),
-    },
+        "l1": st.sampled_from([0.0, 0.2]), "l2": st.sampled_from([0.0, 0.4])},
     edges={"one example": {"m": 1, "l1": 0.2}, "every penalty": {"l1": 0.2, "l2": 0.4}},
     float32=True, float32_floor=FLOAT32_NETWORK, weight=0.5, calls=None, relations=(),
 )
@@ -317,8 +309,7 @@ NORMS = FunctionTwin(
         "hidden": st.sampled_from(DIFFERENTIABLE),
         **{name: IN_FLOAT32.cases[name] for name in ("output", "l1", "l2")},
         "keep_probs": st.sampled_from([(), (0.8, 0.5), (1.0, 0.6)]),
-        "epsilon": st.sampled_from([None, 1e-3]), "layer_sizes": st.just(WIDE),
-    },
+        "epsilon": st.sampled_from([None, 1e-3]), "layer_sizes": st.just(WIDE)},
     edges={name: PASSES[name] for name in ("dropout", "batch norm", "dropout and batch norm")},
     gauges=networks.norm_gauges,
 )
@@ -332,16 +323,14 @@ PREDICTION = FunctionTwin(
     draw=networks.draw_prediction, cases={**CASES, "output": st.sampled_from(DIFFERENTIABLE)},
     edges={
         **PASSES, "softmax": {"output": "softmax", "keep_probs": (0.5,)},
-        "no prediction": {"output": "tanh", "epsilon": None},
-    },
+        "no prediction": {"output": "tanh", "epsilon": None}},
     gauges=networks.prediction_gauges, calls=prediction_calls,
     relations=(
         Relation(name="an example alone is answered as among others", holds=answers_alone,
             broken_by=taking(shifted), budget=FORWARD),
         Relation(name="a NaN inside is a NaN in the outputs",
             holds=partial(passes_nan_on, "prediction", "outputs"),
-            broken_by=spoilt("outputs", np.nan_to_num)),
-    ),
+            broken_by=spoilt("outputs", np.nan_to_num))),
 )
 # fmt: on
 

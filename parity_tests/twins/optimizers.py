@@ -92,14 +92,12 @@ TWINS = (
         edges={
             **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["momentum"][2]),
             "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
-            "the largest floats of either sign": {"beta": 0.5, "kind": "largest"},
-        },
+            "the largest floats of either sign": {"beta": 0.5, "kind": "largest"}},
         relations=(
             *walks.relations("momentum", adapts=False),
             Relation(name="with beta 0 it is gradient descent", broken_by=taking(beta=0.9),
                 holds=same_walk("momentum", "gradient_descent", {"beta": 0.0},
-                                left=("beta", "averaging")), budget=STEP),
-        ),
+                                left=("beta", "averaging")), budget=STEP)),
         mistakes=(
             Mistake(name="dampening=beta", margin=1, why="torch seeds its buffer with the first "
                 "gradient undamped: ten times the course's v",
@@ -111,8 +109,7 @@ TWINS = (
             Mistake(name="nesterov=True", margin=0.01, why="Nesterov looks ahead: it steps along "
                 "(1 - beta) g + beta v, the course along v",
                 wrong=typed("torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta, "
-                    "nesterov=True)")),
-        )),
+                    "nesterov=True)")))),
 
     row("momentum", "momentum-without-averaging", dialect={"averaging": False},
         formula="v = beta v + g;  W = W - alpha v",
@@ -126,8 +123,7 @@ TWINS = (
             Relation(name="it is momentum at a smaller rate",
                 holds=same_walk("momentum", "momentum-without-averaging",
                                 {"averaging": True, "learning_rate": 1.0}),
-                broken_by="lr=alpha * (1 - beta)", budget=STEP),
-        ),
+                broken_by="lr=alpha * (1 - beta)", budget=STEP)),
         mistakes=(
             Mistake(name="lr=alpha * (1 - beta)", margin=0.5,
                 why="the factor belongs to the form that averages: a tenth of the step",
@@ -139,8 +135,7 @@ TWINS = (
         torch=TYPED_RMSPROP,
         edges={
             **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["rmsprop"][2]),
-            "nothing is remembered": {"beta": 0.0, "epsilon": 1e-12, "kind": "all magnitudes"},
-        },
+            "nothing is remembered": {"beta": 0.0, "epsilon": 1e-12, "kind": "all magnitudes"}},
         relations=walks.relations("rmsprop", adapts=True),
         mistakes=(
             Mistake(name="torch's default alpha", margin=0.1,
@@ -155,8 +150,7 @@ TWINS = (
                 wrong=typed(TYPED_RMSPROP.replace(")", ", centered=True)"))),
             Mistake(name="epsilon inside the root", margin=0.1,
                 why="visible where |g| is below sqrt(epsilon) = 1e-4; half the gradients are 1e-8",
-                wrong=typed(RMSPROP_INSIDE)),
-        )),
+                wrong=typed(RMSPROP_INSIDE)))),
 
     row("rmsprop", "rmsprop-epsilon-inside", dialect={"epsilon_inside_root": True},
         formula="W = W - alpha g / sqrt(s + epsilon)",
@@ -174,17 +168,17 @@ TWINS = (
             **EDGES, **LATE,
             "as it is without being told": dict.fromkeys(["learning_rate", *RULES["adam"][2]]),
             "other betas": {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-6},
-            "a short memory": {"beta1": 0.25, "beta2": 0.25},
-        },
+            "a short memory": {"beta1": 0.25, "beta2": 0.25}},
         relations=(
             *walks.relations("adam", adapts=True),
             Relation(name="with beta1 0 it is RMSprop whose average is corrected",
-                holds=walks.corrected_rmsprop, broken_by=taking(bias_correction=False),
+                holds=lambda run, **case: (
+                    {"theta": run("adam", **case)["theta"]}, adam_by_hand(**case)),
+                at={"beta1": 0.0, "beta2": 0.9}, broken_by=taking(bias_correction=False),
                 budget=STEP),
             Relation(name="the first step is the learning rate, however large the gradient",
-                holds=walks.first_step,
-                broken_by=lambda honest, **case: adam_by_hand(**case, v_corrected=False)),
-        ),
+                holds=walks.first_step, at={"epsilon": 1e-300},
+                broken_by=lambda honest, **case: adam_by_hand(**case, v_corrected=False))),
         mistakes=(
             Mistake(name="epsilon-hat form (Keras, TensorFlow, scikit-learn)", margin=0.1,
                 why="alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t), v / (sqrt(s) + epsilon): "
@@ -206,8 +200,7 @@ TWINS = (
                 why="AMSGrad divides by the largest s so far: visible once s falls"),
             Mistake(name="lr left out", margin=0.5, why="torch's default is 0.001; the course's "
                 "functions begin with 0.01, here it is 0.1",
-                wrong=typed(TYPED_ADAM.replace("lr=alpha, ", ""))),
-        )),
+                wrong=typed(TYPED_ADAM.replace("lr=alpha, ", ""))))),
 
     row("adam", "adam-moves-along-v-hat", topic="errata", torch=TYPED_ADAM,
         formula="W = W - alpha v_hat / (sqrt(s_hat) + epsilon)",
@@ -260,8 +253,7 @@ TWINS = (
         edges={
             **{surface: {"surface": surface, "steps": 200} for surface in walks.SURFACES},
             "the way to the bottom": {"learning_rate": 0.05},
-            "a single step": {"steps": 1, "learning_rate": 0.1},
-        },
+            "a single step": {"steps": 1, "learning_rate": 0.1}},
         calls=walks.descent_calls,
         relations=(
             Relation(name="(w - 5)^2 leads to 5", holds=walks.reaches_the_bottom,
@@ -269,8 +261,6 @@ TWINS = (
                 at={"learning_rate": 0.05, "steps": 300}),
             Relation(name="at the rate 1/8 a step down (w - 5)^2 leaves three quarters",
                 holds=walks.leaves_a_quarter_less, broken_by=taking(rule="momentum"),
-                at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20}),
-        ),
-    ),
+                at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20}))),
 )
 # fmt: on

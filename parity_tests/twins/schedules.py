@@ -193,8 +193,7 @@ def schedule(
 TWINS = (
     schedule(
         "constant-rate", "alpha = alpha_0", "ConstantLR", ours.Constant, theirs.constant,
-        {}, {}, LATE, decays=False,
-    ),
+        {}, {}, LATE, decays=False),
     schedule(
         "inverse-time-decay", "alpha = alpha_0 / (1 + decay epoch)", "LambdaLR",
         ours.InverseTime, theirs.inverse_time, {"decay": 0.3}, {"decay": DECAYS},
@@ -209,16 +208,14 @@ TWINS = (
             ("MultiplicativeLR", 0.05, "it decays what has decayed already",
              lambda one, decay: lr_scheduler.MultiplicativeLR(
                 one, lambda t: 1 / (1 + decay * (t + 1)))),
-        ),
-    ),
+        )),
     schedule(
         "interval-decay", "alpha = alpha_0 / (1 + decay floor(epoch / interval))", "LambdaLR",
         ours.IntervalInverseTime, theirs.interval_inverse_time,
         {"decay": 0.5, "interval": 5}, {"decay": DECAYS, "interval": COUNTS},
         {
             **LATE, "at each count": {"interval": 1}, "beyond the end": {"interval": 1000},
-            "an interval beyond 32 bits": {"interval": 2**31, "first": 2**33 - 2, "counts": 5},
-        },
+            "an interval beyond 32 bits": {"interval": 2**31, "first": 2**33 - 2, "counts": 5}},
         torch="LambdaLR(optimizer, lambda epoch: 1 / (1 + decay * ((epoch + 1) // interval)))",
         relations=(
             Relation(name="an interval of one is inverse time decay",
@@ -233,8 +230,7 @@ TWINS = (
              "it multiplies by one factor each interval, and changes one epoch later",
              lambda one, decay, interval: lr_scheduler.StepLR(
                 one, interval, gamma=1 / (1 + decay))),
-        ),
-    ),
+        )),
     schedule(
         "exponential-decay", "alpha = alpha_0 rate^epoch, with a rate such as 0.95",
         "ExponentialLR", ours.Exponential, theirs.exponential,
@@ -242,16 +238,14 @@ TWINS = (
         {
             "no decay": {"rate": 1.0},
             "counts beyond 16 bits": {**LATE["counts beyond 16 bits"], "rate": 1 - 1e-5},
-            "counts beyond 32 bits": {**LATE["counts beyond 32 bits"], "rate": 1 - 1e-10},
-        },
+            "counts beyond 32 bits": {**LATE["counts beyond 32 bits"], "rate": 1 - 1e-10}},
         gauges=grown,
         torch="ExponentialLR(optimizer, gamma=rate); the optimizer's own lr is alpha_0 * rate",
         typed=partial(as_typed, begin=lambda rate, **_: rate),
         wrong=(
             ("ExponentialLR from alpha_0", 0.01, COUNTED_FROM_0,
              lambda one, rate: ExponentialLR(one, rate)),
-        ),
-    ),
+        )),
     schedule(
         "natural-exponential-decay", "alpha = alpha_0 e^(-lambda t)", "ExponentialLR",
         ours.NaturalExponential, theirs.natural_exponential, {"decay": 0.4},
@@ -259,8 +253,7 @@ TWINS = (
         {
             "steep": {"decay": 2.0},
             "counts beyond 16 bits": {**LATE["counts beyond 16 bits"], "decay": 1e-5},
-            "counts beyond 32 bits": {**LATE["counts beyond 32 bits"], "decay": 1e-10},
-        },
+            "counts beyond 32 bits": {**LATE["counts beyond 32 bits"], "decay": 1e-10}},
         gauges=grown,
         torch="ExponentialLR(optimizer, gamma=math.exp(-decay)); decay is lambda, the optimizer's "
             "own lr alpha_0 * e^-lambda",
@@ -276,9 +269,7 @@ TWINS = (
              lambda one, decay: theirs.exponential(one, rate=1 - decay)),
             ("gamma=lambda", 0.1,
              "gamma is the factor of a step, lambda its negative logarithm",
-             lambda one, decay: theirs.exponential(one, rate=decay)),
-        ),
-    ),
+             lambda one, decay: theirs.exponential(one, rate=decay)))),
     schedule(
         "inverse-square-root-decay",
         "alpha = alpha_0 k / sqrt(epoch), or k / sqrt(t) by mini-batches", "LambdaLR",
@@ -288,8 +279,7 @@ TWINS = (
             ("k / sqrt(epoch + 2)", 0.05,
              "one count too many: torch's epoch is 0 when the course's is 1",
              lambda one, k: LambdaLR(one, lambda t: k * (t + 2) ** -0.5)),
-        ),
-    ),
+        )),
     schedule(
         "piecewise-constant", "alpha_0 first, another rate from epoch 6, another from epoch 11",
         "LambdaLR", ours.PiecewiseConstant, theirs.piecewise_constant,
@@ -301,8 +291,7 @@ TWINS = (
             "up and down": {"rates": ((10, 0.01), (11, 0.3), (15, 2e-4))},
             "a step beyond 32 bits": {
                 **LATE["counts beyond 32 bits"],
-                "rates": ((2, 0.05), (2**31, 0.01), (2**31 + 1, 0.002))},
-        },
+                "rates": ((2, 0.05), (2**31, 0.01), (2**31 + 1, 0.002))}},
         decays=False,
         torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5); where rates halve, "
             "LambdaLR for any others",
@@ -317,9 +306,7 @@ TWINS = (
              "milestones count from 0: the staircase comes one epoch late",
              lambda one, rates: MultiStepLR(one, [6, 11], gamma=0.5)),
             ("gamma=0.05", 0.1, "gamma is a factor, not a rate",
-             lambda one, rates: MultiStepLR(one, [5, 10], gamma=0.05)),
-        ),
-    ),
+             lambda one, rates: MultiStepLR(one, [5, 10], gamma=0.05)))),
     schedule(
         "manual", "alpha = rates[t - 1]", "LambdaLR", ours.Manual, theirs.manual,
         {"rates": tuple(0.1 + 0.05 * math.cos(t) for t in range(200))},
@@ -328,7 +315,6 @@ TWINS = (
         wrong=(
             ("from the second rate on", 0.01, "rates[t] counts from 0",
              lambda one, rates: theirs.manual(one, rates=(*rates[1:], 1.0))),
-        ),
-    ),
+        )),
 )
 # fmt: on

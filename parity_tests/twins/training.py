@@ -191,21 +191,12 @@ def shrunk(**case: Any) -> Values:
     return dict(theta)
 
 
-def is_shrinking(run: Any, **case: Any) -> tuple[Values, Values]:
-    return weights(run("train", **case)), shrunk(**case)
-
-
 def is_no_shrinking(run: Any, **case: Any) -> None:
     apart = np.abs(run("train", **case)["W1"] - shrunk(**case)["W1"]).max()
     assert apart > 1e-3, f"only {apart:.3g} from decoupled weight decay"
 
 
 # --- the cost of an epoch, and the evaluation -----------------------------------------------------
-
-
-def draw_epoch(rng: np.random.Generator, m: int = 10, batch_size: int = 4, l2: float = 0.0) -> Case:
-    draw = partial(draw_run, rng, "gradient_descent", "sigmoid", epochs=1, l1=0.0)
-    return draw(m=m, batch_size=batch_size, l2=l2)
 
 
 def epoch_cost(side: str, **case: Any) -> Values:
@@ -224,10 +215,6 @@ def at_rest(run: Any, **case: Any) -> tuple[Values, Values]:
     data = (case[name] for name in ("parameters", "X", "Y", "network"))
     J, _ = cost_and_gradients(*data, l2=case["l2"])
     return run("cost-of-an-epoch", **resting), {"epoch cost": np.array([J])}
-
-
-def mean_of_means(**case: Any) -> Values:
-    return {"epoch cost": trained("scratch", **case)["step_costs"].mean(keepdims=True)}
 
 
 def draw_evaluation(
@@ -251,6 +238,8 @@ def evaluated_by_torch(X: Array, Y: Array, **case: Any) -> Values:
 
 
 # fmt: off
+EPOCH = {"optimizer": "gradient_descent", "output": "sigmoid", "m": 10, "batch_size": 4,
+         "epochs": 1, "l1": 0.0, "l2": 0.0}
 DESCENT = {"optimizer": "gradient_descent", "l1": 0.0}
 
 TRAIN = FunctionTwin(
@@ -264,8 +253,7 @@ TRAIN = FunctionTwin(
         "optimizer": st.sampled_from(list(CHOICES)), "output": st.sampled_from(list(SIZES)),
         "hidden": st.sampled_from(["tanh", "relu", "leaky_relu", "sigmoid"]),
         "feature": st.sampled_from(list(FEATURES)), "batch_size": st.sampled_from([16, 48, 50, 64]),
-        "epochs": st.integers(1, 6),
-    },
+        "epochs": st.integers(1, 6)},
     edges={
         **{name: {"feature": name, "optimizer": optimizer}
            for name, optimizer in zip(FEATURES, cycle(CHOICES), strict=False)},
@@ -280,8 +268,7 @@ TRAIN = FunctionTwin(
         "stopped long before the last epoch": {
             "feature": "early stopping", "optimizer": "rmsprop", "epochs": 60},
         "the last epoch is not the best": {
-            "feature": "the best restored at the end", "optimizer": "rmsprop", "epochs": 20},
-    },
+            "feature": "the best restored at the end", "optimizer": "rmsprop", "epochs": 20}},
     relations=(
         Relation(name="gradient descent can be cut in two", holds=in_two_runs,
             broken_by=taking(cooled), at=DESCENT),
@@ -298,13 +285,13 @@ TRAIN = FunctionTwin(
             for optimizer in OPTIMIZERS),
         Relation(name="a network of zeros learns its last bias alone", holds=zeros_learn_a_bias,
             broken_by=taking(jittered)),
-        Relation(name="for gradient descent L2 on the cost is shrinking", holds=is_shrinking,
+        Relation(name="for gradient descent L2 on the cost is shrinking",
+            holds=lambda run, **case: (weights(run("train", **case)), shrunk(**case)),
             broken_by=taking(lambda l2, **_: {"l2": l2 / 2}), budget=STEP,
             at={**DESCENT, "l2": 2.0, "epochs": 3}),
         Relation(name="for Adam L2 on the cost is no shrinking", holds=is_no_shrinking,
             broken_by=lambda honest, **case: {**honest(**case), **shrunk(**case)},
-            at={"l1": 0.0, "l2": 2.0}),
-    ),
+            at={"l1": 0.0, "l2": 2.0})),
     calls=training_calls,
     overwrites={
         f"{side}.training.{name}": frozenset({"history", *moved})
@@ -322,19 +309,20 @@ COST_OF_AN_EPOCH = FunctionTwin(
     source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
     proves=("train",),
     ours=partial(epoch_cost, "scratch"), theirs=partial(epoch_cost, "torch_ref"), bridge=None,
-    budget=GRADIENT, weight=0.3, draw=draw_epoch,
+    budget=GRADIENT, weight=0.3,
+    draw=lambda rng, **settings: draw_run(rng, **{**EPOCH, **settings}),
     cases={"m": st.integers(1, 20), "batch_size": st.integers(1, 25)},
     edges={
         "one example in the last batch": {"m": 9},
         "a last batch far shorter": {"m": 50, "batch_size": 48, "l2": 0.3},
-        "no short batch": {"m": 8},
-    },
+        "no short batch": {"m": 8}},
     relations=(
         Relation(name="at rest an epoch costs as much as all its examples at once", holds=at_rest,
             broken_by="mean of batch means"),
     ),
     mistakes=(
-        Mistake(name="mean of batch means", margin=0.01, values=mean_of_means,
+        Mistake(name="mean of batch means", margin=0.01, values=lambda **case: {
+                "epoch cost": trained("scratch", **case)["step_costs"].mean(keepdims=True)},
             why="a short last batch, here 2 examples beside 4 and 4, weighs as much as others"),
     ),
 )
