@@ -40,17 +40,17 @@ keep_prob = st.sampled_from([1.0, 0.5, 0.25]) | st.floats(0.1, 1)
 hidden = ["tanh", "relu", "leaky_relu", "sigmoid", "relu", "identity", "softmax"]
 strengths = st.just(0.0) | powers(-4, 1)
 
+# fmt: off
 #: a strategy for each setting of `draw_network` but the output.
 CASES: dict[str, st.SearchStrategy[Any]] = {
-    "layer_sizes": layer_sizes,
-    "m": examples,
-    "hidden": st.sampled_from(hidden),
+    "layer_sizes": layer_sizes, "m": examples, "hidden": st.sampled_from(hidden),
     "keep_probs": st.just(()) | st.lists(keep_prob, min_size=4, max_size=4).map(tuple),
     "epsilon": st.none() | powers(-8, -1),
     "kind": st.sampled_from([one for one in KINDS if one not in ("all magnitudes", "saturated")]),
     "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
     "scale": st.sampled_from([1.0, 0.5, 2.0, 0.05, 20.0]),
 }
+# fmt: on
 
 #: a network, and its parameters, inputs and masks of a pass of training.
 Drawn = tuple[Network, Parameters, Array, dict[str, Array]]

@@ -61,7 +61,6 @@ def left_by(clip: Callable[..., Any], gradients: Parameters, limit: float) -> Va
 
 
 def as_typed(text: str, gradients: Parameters, limit: float) -> Values:
-
     def clip(tensors: list[torch.Tensor], limit: float) -> Any:
         return evaluate(text, parameters=tensors, limit=limit)
 

@@ -52,12 +52,8 @@ def parabola(c: Any, named: Any) -> Any:
 
 
 def slopes(epsilon: float, two_sided: bool, **case: Array) -> Values:
-    """Return our quotients of the parabola; the parameters are afterwards as they were."""
-    parameters = Parameters({name: case[name] for name in ("W1", "b1")})
-    kept, choices = parameters.theta.copy(), {"epsilon": epsilon, "two_sided": two_sided}
-    found = ours.numerical_gradient(partial(parabola, case), parameters, **choices)  # type: ignore[arg-type]
-    assert_equal(parameters.theta, kept, "parameters afterwards")
-    return dict(found)
+    named, cost = Parameters({name: case[name] for name in ("W1", "b1")}), partial(parabola, case)
+    return dict(ours.numerical_gradient(cost, named, epsilon=epsilon, two_sided=two_sided))
 
 
 def slopes_by_torch(epsilon: float, two_sided: bool, **case: Array) -> Values:
@@ -111,10 +107,6 @@ def error_of(relative_error: Any, approximation: Any, gradient: Any) -> Values:
     }
 
 
-def error_of_torch(*pair: Array) -> Any:
-    return theirs.relative_error(*map(torch.from_numpy, pair))
-
-
 def error_calls(**case: Array) -> Iterator[Any]:
     yield "scratch.gradient_checking.relative_error", case
     yield "torch_ref.gradient_checking.relative_error", tensors(case)
@@ -157,7 +149,8 @@ ERROR = FunctionTwin(
     formula="||approximation - gradient|| / (||approximation|| + ||gradient||), 0 for two zeros",
     source='Course 2, week 1, "Gradient checking"; torch.linalg.vector_norm',
     proves=("relative_error",),
-    ours=partial(error_of, ours.relative_error), theirs=partial(error_of, error_of_torch),
+    ours=partial(error_of, ours.relative_error), theirs=partial(error_of, lambda *pair: (
+        theirs.relative_error(*map(torch.from_numpy, pair)))),
     bridge=None, float32=True, wide=False,  # a Python number
     draw=draw_pair, cases={"n": st.integers(1, 60), "power": st.floats(-30, 30)},
     edges={
