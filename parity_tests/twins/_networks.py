@@ -10,6 +10,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare import bridge, gauges
+from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, twin
 from parity_tests.compare.budgets import GRADIENT
 from parity_tests.compare.measurement import Array, ProvesNothingError
 from parity_tests.compare.quantities import FIRST_ORDER
@@ -168,8 +169,8 @@ def their_output(
     X: torch.Tensor, *tensors: torch.Tensor, network: Network, masks: Mapping[str, Array]
 ) -> torch.Tensor:
     dtype, device = X.detach().cpu().numpy().dtype, str(X.device)
-    module = bridge.twin(network, Parameters.empty(network.shapes, dtype), device)
-    handed = bridge.masks_to_torch(masks, device)
+    module = twin(network, Parameters.empty(network.shapes, dtype), device)
+    handed = masks_to_torch(masks, device)
     with theirs.mode(module, training=True), theirs.dropping(module, handed, len(X)):
         named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
         output: torch.Tensor = torch.func.functional_call(module, named, (X,))
@@ -215,24 +216,23 @@ def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choi
     return {**found, **(running or {})}
 
 
-def their_learned(
-    parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **choices: Any
-) -> Values:
-    module, handed = (
-        bridge.twin(network, parameters),
-        bridge.masks_to_torch(masks) if masks else masks,
-    )
-    J, pulled = theirs.cost_and_gradients(
-        module, bridge.rows(X), bridge.rows(Y), **choices, masks=handed
-    )
-    found = {
-        "cost": J.numpy()[()],
-        **{name: bridge.to_numpy(name, one) for name, one in pulled.items()},
-    }
+def as_module_case(
+    parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **rest: Any
+) -> Any:
+    """Return a case as torch's functions take it."""
+    handed = {"masks": masks_to_torch(masks) if masks else masks, **rest}
+    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **handed}
+
+
+def their_learned(**case: Any) -> Values:
+    given = as_module_case(**case)
+    J, pulled = theirs.cost_and_gradients(**given)
+    found = {"cost": J.numpy()[()], **{name: to_numpy(name, one) for name, one in pulled.items()}}
     found |= {f"{name} of a step": one for name, one in found.items()}
-    if averages_of(network, X) is not None:
-        with torch.no_grad(), theirs.dropping(module, handed, X.shape[1]):
-            module.logits(bridge.rows(X))
+    if averages_of(case["network"], case["X"]) is not None:
+        module, X = given["module"], given["X"]
+        with torch.no_grad(), theirs.dropping(module, given["masks"], len(X)):
+            module.logits(X)
         found |= bridge.unload_running(module)
     return found
 
@@ -255,21 +255,6 @@ def learning_gauges(
             found[f"mean{l}"] = E_mean + np.abs(normalized.mean)
             found[f"variance{l}"] = 1 + correction * (E_variance + normalized.variance)
     return found
-
-
-def as_module_case(
-    parameters: Parameters, X: Array, Y: Array, network: Network, **rest: Any
-) -> Any:
-    handed = {
-        **rest,
-        "masks": bridge.masks_to_torch(rest["masks"]) if rest["masks"] else rest["masks"],
-    }
-    return {
-        "module": bridge.twin(network, parameters),
-        "X": bridge.rows(X),
-        "Y": bridge.rows(Y),
-        **handed,
-    }
 
 
 def norm_gauges(**case: Any) -> Values:
@@ -298,31 +283,28 @@ def draw_prediction(
     return {**case, "decided": margin > GRADIENT.eps * EPS * gauge}
 
 
-def predicted(decided: Any, network: Network, **case: Any) -> Values:
+def predicted(decided: Any, **case: Any) -> Values:
     """Return our outputs, and what we predict wherever it is decided."""
-    A = ours.outputs(network=network, **case)
-    if network.output not in ours.PREDICT:
-        return {"outputs": A}
-    return {"outputs": A, "predictions": ours.predict(network=network, **case) * decided}
+    found = {"outputs": ours.outputs(**case)}
+    if case["network"].output in ours.PREDICT:
+        found["predictions"] = ours.predict(**case) * decided
+    return found
 
 
 def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
-    module = bridge.twin(network, parameters)
+    module = twin(network, parameters)
     return module if running is None else bridge.load_running(module, running)
 
 
 def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
-    module = their_module(**case)
-    A = bridge.columns(theirs.outputs(bridge.rows(X), module))
-    if case["network"].output not in ours.PREDICT:
-        return {"outputs": A}
-    return {
-        "outputs": A,
-        "predictions": bridge.columns(theirs.predict(bridge.rows(X), module)) * decided,
-    }
+    module, handed = their_module(**case), rows(X)
+    found = {"outputs": columns(theirs.outputs(handed, module))}
+    if case["network"].output in ours.PREDICT:
+        found["predictions"] = columns(theirs.predict(handed, module)) * decided
+    return found
 
 
 def prediction_gauges(
-    parameters: Parameters, X: Array, network: Network, running: Any, **_: Any
+    parameters: Any, X: Array, network: Network, running: Any, **_: Any
 ) -> Values:
     return {"outputs": gauges.prediction_gauge(network, {"X": X, **parameters}, running)}
