@@ -81,7 +81,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _appraise(parser: argparse.ArgumentParser, names: Sequence[str]) -> int:
-    """Measure the rows about accuracy that are asked for, print them, return the exit status."""
     try:
         found = [accuracy.appraise(row) for row in accuracy.find(names)]
     except ValueError as error:

@@ -173,6 +173,9 @@ def refuses(row: Twin) -> None:
     """Spoil each argument of each public function in every way that its validation excludes."""
     for path, function, arguments in calls_of(row):
         table = getattr(function, "__validation__", {})
+        # a class validates its fields itself, `train` hands its arguments to `training_steps`
+        if not (table or isinstance(function, type) or function.__name__ == "train"):
+            raise AssertionError(f"{path} is not validated")
         for name, expected in table.items():
             if name not in arguments:
                 continue

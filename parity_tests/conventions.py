@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -16,8 +16,6 @@ from parity_tests.compare.ledger import environment
 from parity_tests.findings import Deviation, Finding, Refuted, in_words
 from parity_tests.rows import Twin
 from parity_tests.twins import all_twins
-
-__all__ = ["as_data", "as_details", "as_markdown", "as_table", "conventions", "find", "summary"]
 
 
 def conventions() -> list[Twin]:
@@ -33,30 +31,31 @@ RULER = (
 )
 
 
-def find(words: Iterable[str], rows: Sequence[Twin]) -> list[Twin]:
-    """Return the rows with one of the words in their name, topic or a mistake, or all.
+def matching(words: Iterable[str], texts: Mapping[str, str], kind: str, more: str = "") -> set[str]:
+    """Return the names of the texts that have one of the words, of all where there are no words.
 
     Raises ValueError for a word that is in none; the message lists what is known.
     """
     wanted = [word.lower() for word in words]
+    found = {
+        word: {name for name, text in texts.items() if word.strip() and word in text}
+        for word in wanted
+    }
+    if unknown := [word or "''" for word, names in found.items() if not names]:
+        known = f"{more}names: {', '.join(texts)}"
+        raise ValueError(f"expected {kind}, got {', '.join(unknown)}\n{known}")
+    return set().union(*found.values()) if wanted else {*texts}
+
+
+def find(words: Iterable[str], rows: Sequence[Twin]) -> list[Twin]:
+    """Return the rows with one of the words in their name, topic or a mistake, or all."""
     texts = {
         one.name: " ".join((one.name, one.topic, *(m.name for m in one.mistakes))).lower()
         for one in rows
     }
-    unknown = [
-        word or "''"
-        for word in wanted
-        if not word.strip() or not any(word in text for text in texts.values())
-    ]
-    if unknown:
-        topics = ", ".join(dict.fromkeys(one.topic for one in rows))
-        raise ValueError(
-            f"expected names or topics of conventions, got {', '.join(unknown)}\n"
-            f"topics: {topics}\nnames: {', '.join(texts)}"
-        )
-    if not wanted:
-        return list(rows)
-    return [one for one in rows if any(word in texts[one.name] for word in wanted)]
+    topics = ", ".join(dict.fromkeys(one.topic for one in rows))
+    chosen = matching(words, texts, "names or topics of conventions", f"topics: {topics}\n")
+    return [one for one in rows if one.name in chosen]
 
 
 def summary(findings: Sequence[Finding]) -> str:
@@ -96,7 +95,6 @@ def _wrong(name: str, refuted: Refuted) -> str:
 
 
 def as_table(findings: Sequence[Finding]) -> str:
-    """Return one table of 120 characters across."""
     rule = "-+-".join("-" * width for width in COLUMNS.values())
     lines = [RULER, "", _line(COLUMNS), rule]
     for finding in findings:
@@ -104,10 +102,8 @@ def as_table(findings: Sequence[Finding]) -> str:
         wrong = [_wrong(name, one) for name, one in finding.wrong.items()]
         cells = [[row.name.upper(), row.formula], [row.torch], [_right(finding)], wrong]
         wrapped = [
-            [line for text in cell for line in _wrap(text, width, "", "  " if last else "")]
-            for cell, width, last in zip(
-                cells, COLUMNS.values(), (False, False, False, True), strict=True
-            )
+            [line for text in cell for line in _wrap(text, width, "", "  " * (cell is wrong))]
+            for cell, width in zip(cells, COLUMNS.values(), strict=True)
         ]
         lines += [_line(line) for line in zip_longest(*wrapped, fillvalue="")]
         lines.append(rule)
@@ -137,32 +133,27 @@ def as_details(findings: Sequence[Finding]) -> str:
 def _paragraph(finding: Finding) -> str:
     row, right = finding.row, finding.right
     why = {one.name: one.why for one in row.mistakes}
-    lines = [f"{row.name.upper()} ({row.topic})", *_entry("course", row.formula)]
-    lines += _entry("torch", row.torch)
+    lines = [f"{row.name.upper()} ({row.topic})", *entry("course", row.formula)]
+    lines += entry("torch", row.torch)
     budget = row.budget_of(right.quantity.removesuffix(" as typed")).name
     agreed = f"{_right(finding)} allowed ({budget}), worst in {right.quantity}"
-    lines += _entry("right", "; ".join(filter(None, (agreed, finding.failure))))
+    lines += entry("right", "; ".join(filter(None, (agreed, finding.failure))))
     for name, one in finding.wrong.items():
-        lines += _entry("WRONG", _wrong(name, one))
+        lines += entry("WRONG", _wrong(name, one))
         if one.deviation is not None:
-            place = f"{list(one.deviation.place)}" if one.deviation.place else ""
-            where = (
-                f"{one.deviation.quantity}{place} is {one.deviation.value:.10g}, "
-                f"right is {one.deviation.course:.10g}"
-            )
-            lines += _entry("", where)
-        lines += _entry("", "; ".join(filter(None, (why[name], one.failure))))
-    return "\n".join([*lines, *_entry("source", row.source)])
+            quantity, _, _, place, value, course = one.deviation
+            at = f"{list(place)}" if place else ""
+            lines += entry("", f"{quantity}{at} is {value:.10g}, right is {course:.10g}")
+        lines += entry("", "; ".join(filter(None, (why[name], one.failure))))
+    return "\n".join([*lines, *entry("source", row.source)])
 
 
-def _entry(label: str, text: str) -> list[str]:
+def entry(label: str, text: str) -> list[str]:
     """Return a text beside its label, wrapped."""
     return _wrap(text, 108, f"  {label:<8}", " " * 10)
 
 
 def as_markdown(findings: Sequence[Finding]) -> str:
-    """Return a Markdown table, for a README."""
-
     def code(text: str) -> str:
         bars = text.replace("|", "\\|")  # those of the table are bare
         return f"`{bars}`"
@@ -171,12 +162,7 @@ def as_markdown(findings: Sequence[Finding]) -> str:
     for finding in findings:
         row = finding.row
         wrong = "<br>".join(_wrong(code(name), one) for name, one in finding.wrong.items())
-        cells = [
-            f"**{row.name}** {code(row.formula)}",
-            code(row.torch),
-            _right(finding),
-            wrong,
-        ]
+        cells = [f"**{row.name}** {code(row.formula)}", code(row.torch), _right(finding), wrong]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -189,11 +175,8 @@ def as_data(findings: Sequence[Finding]) -> dict[str, Any]:
 def _plain(finding: Finding) -> dict[str, Any]:
     row, by_name = finding.row, {one.name: one for one in finding.row.mistakes}
     return {
-        "name": row.name,
-        "topic": row.topic,
+        **{name: getattr(row, name) for name in ("name", "topic", "torch", "source")},
         "course": row.formula,
-        "torch": row.torch,
-        "source": row.source,
         "budget": row.budget_of(finding.right.quantity.removesuffix(" as typed")).name,
         "allowed_eps": finding.allowed,
         "right": _numbers(finding.right),

@@ -12,8 +12,6 @@ from parity_tests.compare.measurement import MARGIN, measure
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Twin
 
-__all__ = ["Deviation", "Finding", "Refuted", "examine", "in_words", "refute"]
-
 
 class Deviation(NamedTuple):
     """How far a quantity is from the course's, where most, and the two numbers there."""
@@ -45,7 +43,6 @@ class Finding(NamedTuple):
 
     @property
     def failures(self) -> list[str]:
-        """Return every failure as a sentence that names the row."""
         found = [f"{self.row.name}: {self.failure}"] if self.failure else []
         return found + [
             f"{self.row.name}, {wrong}: {one.failure}"
@@ -70,9 +67,7 @@ def examine(row: Twin) -> Finding:
         budget = row.budget_of(name.removesuffix(" as typed"))
         eps = float(np.finfo(np.asarray(value).dtype).eps)
         try:
-            assert_close(
-                value, other, name, budget=budget, expect_zero=not np.any(np.asarray(other))
-            )
+            assert_close(value, other, name, budget=budget, expect_zero=not np.any(other))
         except AssertionError as error:
             failures.append(str(error))
         deviations.append(deviation(name, other, value))
@@ -89,14 +84,8 @@ def deviation(quantity: str, value: Any, course: Any) -> Deviation:
         return Deviation(quantity, np.inf, np.inf, (), np.nan, np.nan)
     eps = float(np.finfo(course.dtype if course.dtype.kind == "f" else float).eps)
     found = measure(value.astype(float), course.astype(float), eps=eps)
-    return Deviation(
-        quantity,
-        found.error,
-        found.error * eps,
-        found.place,
-        float(found.ours),
-        float(found.theirs),
-    )
+    numbers = float(found.ours), float(found.theirs)
+    return Deviation(quantity, found.error, found.error * eps, found.place, *numbers)
 
 
 def refute(row: Twin, mistake: Mistake) -> Refuted:
@@ -110,8 +99,9 @@ def refute(row: Twin, mistake: Mistake) -> Refuted:
     if not values or not values.keys() <= course.keys():
         raise ValueError(f"expected quantities of {sorted(course)}, got {sorted(values)}")
     for quantity, value in values.items():
-        if np.shape(value) != np.shape(course[quantity]):
-            shapes = f"{np.shape(value)}, the course's {np.shape(course[quantity])}"
+        shape, right = np.shape(value), np.shape(course[quantity])
+        if shape != right:
+            shapes = f"{shape}, the course's {right}"
             raise ValueError(f"expected {quantity} of one shape, got the wrong one's {shapes}")
     each = [deviation(quantity, value, course[quantity]) for quantity, value in values.items()]
     worst = max(each, key=lambda one: one.relative)
@@ -133,7 +123,6 @@ def _unrefuted(row: Twin, worst: Deviation, margin: float, course: Values) -> st
 
 
 def in_words(relative: float) -> str:
-    """Return a relative deviation as people say it."""
     if np.isinf(relative):
         return "no number at all"
     if relative >= 2:

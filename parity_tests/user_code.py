@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from parity_tests.compare import validation
 from parity_tests.compare.bridge import Bridge
 from parity_tests.compare.budgets import (
     FLOAT32_FLOOR,
@@ -44,34 +45,10 @@ from parity_tests.compare.budgets import (
     WIDE,
     Budget,
 )
-from parity_tests.compare.fingerprints import unmodified
-from parity_tests.compare.functions import (
-    Gauges,
-    assert_close,
-    assert_no_worse,
-    assert_twins,
-)
+from parity_tests.compare.functions import Gauges, assert_twins
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import Array
-from parity_tests.compare.validation import (
-    Backward,
-    as_function,
-    check_budget,
-    check_constants,
-    check_device,
-    check_inputs,
-    check_layout,
-    check_rng,
-    check_whole,
-    one_tensor,
-    refuse_functions,
-    with_cache,
-    with_names,
-)
 from parity_tests.compare.witnesses import cast
-
-#: why a run in longdouble bears no witness though its result is longdouble.
-ROUNDED = "it rounds to float64 inside"
 
 
 class Parity(NamedTuple):
@@ -86,7 +63,7 @@ def assert_parity(
     theirs: Callable[..., torch.Tensor],
     inputs: Mapping[str, Array],
     *,
-    backward: Backward | None = None,
+    backward: validation.Backward | None = None,
     constants: Mapping[str, Any] | None = None,
     budget: Budget | float = FORWARD,
     gradient_budget: Budget | float = GRADIENT,
@@ -156,132 +133,71 @@ def assert_parity(
         >>> parity.witness
         'witness: your function in longdouble'
     """
-    refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
-    inputs, constants = check_inputs(inputs), check_constants(constants, inputs)
-    budgets = {
-        "forward_budget": check_budget("budget", budget, "forward"),
-        "gradient_budget": check_budget("gradient_budget", gradient_budget, "gradient"),
-        "float32_floor": check_budget("float32_floor", float32_floor, "other"),
+    validation.refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
+    inputs = validation.check_inputs(inputs)
+    constants = validation.check_constants(constants, inputs)
+    generator, bridge = validation.check_rng(rng), validation.check_layout(layout)
+    choices: dict[str, Any] = {
+        "constants": constants,
+        "forward_budget": validation.check_budget("budget", budget, "forward"),
+        "gradient_budget": validation.check_budget("gradient_budget", gradient_budget, "gradient"),
+        "float32_floor": validation.check_budget("float32_floor", float32_floor, "other"),
+        "gauges": gauges,
+        "differences": differences,
+        "witnessed": validation.check_whole("witnessed", witnessed),
+        "device": validation.check_device(device),
+        "bridge": bridge,
     }
-    witnessed, rng = check_whole("witnessed", witnessed), check_rng(rng)
-    device, bridge = check_device(device), check_layout(layout)
-    reference = one_tensor(as_function(theirs, inputs, names, bridge, device))
-    forward = with_cache(ours, expected=backward is not None)
-    case = _Case(forward, reference, inputs, constants, gauges, device, bridge)
-    recorded = len(LEDGER.entries)
-    if backward is None:
-        witness = case.hold_output(budgets, rng)
-    else:
-        witness = case.hold_pair(with_names(backward), budgets, rng, differences, witnessed)
+    reference = validation.as_function(theirs, inputs, names, bridge, device)
+    forward = validation.with_cache(ours, expected=backward is not None)
+    pulled = validation.with_names(backward) if backward else None
+    pair = forward, pulled, validation.one_tensor(reference), inputs, generator
+    hindrance = _hindrance(forward, pulled, inputs, constants)
+    recorded, state = len(LEDGER.entries), generator.bit_generator.state
+    if not hindrance:
+        try:
+            assert_twins(*pair, **choices)
+        except AssertionError as error:
+            if HIDDEN_ROUNDING.name not in str(error):
+                raise
+            hindrance = "it rounds to float64 inside"
+            generator.bit_generator.state = state
+    witness = "witness: your function in longdouble"
+    if next(iter(inputs.values())).dtype == np.float32:
+        witness = "witness: torch in float64"
+    if hindrance:
+        known = "witness: differences in float64, as" if backward else "no third witness:"
+        witness = f"{known} {hindrance}"
+        try:
+            assert_twins(*pair, widest=np.float64, **choices)
+        except AssertionError as error:
+            error.add_note(witness)
+            raise
     found = LEDGER.entries[recorded:]
     return Parity({one.quantity: one.error for one in found if one.kind != "other"}, witness)
 
 
-class _Case(NamedTuple):
-    """The arguments that both ways of comparing share."""
-
-    forward: Callable[..., tuple[Any, Any]]
-    reference: Callable[..., torch.Tensor]
-    inputs: dict[str, Array]
-    constants: dict[str, Any]
-    gauges: Gauges | None
-    device: str
-    bridge: Bridge
-
-    def hold_pair(
-        self,
-        backward: Callable[[Any, Any], dict[str, Array]],
-        budgets: Mapping[str, Budget],
-        rng: np.random.Generator,
-        differences: bool,
-        witnessed: int,
-    ) -> str:
-        """Hold output and gradients; return the witness."""
-        hindrance = self._hindrance(backward)
-        choices: dict[str, Any] = {"differences": differences, "witnessed": witnessed, **budgets}
-        choices |= {"device": self.device, "bridge": self.bridge, "constants": self.constants}
-        pair = self.forward, backward, self.reference, self.inputs, rng
-        state = rng.bit_generator.state
-        if not hindrance:
-            try:
-                assert_twins(*pair, gauges=self.gauges, **choices)
-            except AssertionError as error:
-                if HIDDEN_ROUNDING.name not in str(error):
-                    raise
-                hindrance = ROUNDED
-                rng.bit_generator.state = state
-            else:
-                return _witness(self.inputs, "")
-        try:
-            assert_twins(*pair, gauges=self.gauges, widest=np.float64, **choices)
-        except AssertionError as error:
-            error.add_note(_witness(self.inputs, hindrance))
-            raise
-        return _witness(self.inputs, hindrance)
-
-    def hold_output(self, budgets: Mapping[str, Budget], rng: np.random.Generator) -> str:
-        """Hold the output alone; return the witness."""
-        LEDGER.device = self.device
-        arguments = {**self.inputs, **self.constants}
-        with unmodified(arguments):
-            output = self.forward(**arguments)[0]
-        if not isinstance(output, np.ndarray | np.floating):
-            raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
-        expected = self._theirs(self.inputs, self.constants)
-        upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
-        gauge = dict(self.gauges(arguments, upstream)).get("output") if self.gauges else None
-        if expected.dtype == np.float32:
-            oracle = self._theirs(cast(self.inputs, np.float64), cast(self.constants, np.float64))
-            held = output, expected, oracle, "output", gauge
-            assert_no_worse(*held, budgets["float32_floor"], "forward")
-            return _witness(self.inputs, "")
-        hindrance = self._hindrance(None)
-        wider = None if hindrance else self.forward(**cast(arguments, np.longdouble))[0]
-        own = budgets["forward_budget"]
-        try:
-            assert_close(output, expected, "output", budget=own, gauge=gauge, wider=wider)
-        except AssertionError as error:
-            if hindrance:
-                error.add_note(f"no third witness: {hindrance}")
-            raise
-        return f"no third witness: {hindrance}" if hindrance else _witness(self.inputs, "")
-
-    def _theirs(self, inputs: Mapping[str, Array], constants: Mapping[str, Any]) -> Array:
-        """Return torch's output as an array."""
-        there, back = self.bridge[:2]
-        tensors = [there(name, array, self.device) for name, array in inputs.items()]
-        fixed = {
-            name: there(name, value, self.device) if isinstance(value, np.ndarray) else value
-            for name, value in constants.items()
-        }
-        with torch.no_grad():
-            return back("output", self.reference(*tensors, **fixed))
-
-    def _hindrance(self, backward: Callable[[Any, Any], dict[str, Array]] | None) -> str:
-        """Return why a longdouble run of ours bears no witness, or nothing where it does."""
-        if not WIDE:
-            return "longdouble is no wider than float64 here"
-        if next(iter(self.inputs.values())).dtype == np.float32:
-            return ""
-        # of their own, also what cast leaves as it is: a function may spoil what it is given
-        wider = copy.deepcopy(cast({**self.inputs, **self.constants}, np.longdouble))
-        gradients: dict[str, Array] = {}
-        try:
-            output, cache = self.forward(**wider)
-            if backward is not None:
-                gradients = backward(np.ones_like(output)[()], cache)
-        except Exception as error:  # whatever a function makes of a dtype that it does not know
-            return f"it takes no longdouble ({type(error).__name__}: {error})"
-        for value in map(np.asarray, (output, *gradients.values())):
-            if value.dtype != np.longdouble:
-                return f"it turns longdouble into {value.dtype}"
-        return ""
-
-
-def _witness(inputs: Mapping[str, Array], hindrance: str) -> str:
-    """Name the third witness."""
-    if hindrance:
-        return f"witness: differences in float64, as {hindrance}"
+def _hindrance(
+    forward: Callable[..., tuple[Any, Any]],
+    backward: Callable[[Any, Any], dict[str, Array]] | None,
+    inputs: Mapping[str, Array],
+    constants: Mapping[str, Any],
+) -> str:
+    """Return why a longdouble run of ours bears no witness, or nothing where it does."""
     if next(iter(inputs.values())).dtype == np.float32:
-        return "witness: torch in float64"
-    return "witness: your function in longdouble"
+        return ""
+    if not WIDE:
+        return "longdouble is no wider than float64 here"
+    # of their own, also what cast leaves as it is: a function may spoil what it is given
+    wider = copy.deepcopy(cast({**inputs, **constants}, np.longdouble))
+    gradients: dict[str, Array] = {}
+    try:
+        output, cache = forward(**wider)
+        if backward is not None:
+            gradients = backward(np.ones_like(output)[()], cache)
+    except Exception as error:  # whatever a function makes of a dtype that it does not know
+        return f"it takes no longdouble ({type(error).__name__}: {error})"
+    for value in map(np.asarray, (output, *gradients.values())):
+        if value.dtype != np.longdouble:
+            return f"it turns longdouble into {value.dtype}"
+    return ""

@@ -62,9 +62,9 @@ SWEEP = f"{TWINS}::test_refuses["
 OWN = {
     "_blocks": ("optimizers", "clipping"),
     "_checks": ("network", "training"),
-    "_validation": ("validation", "linear"),
+    "_validation": ("linear",),
     "_scales": ("search",),
-    "_shapes": ("validation", "initializers", "dropout"),
+    "_shapes": ("initializers", "dropout"),
     "_step": ("training", "network"),
     "course._kinds": ("course_kinds", "course_deep"),
     "course._layers": ("course_deep", "course_initialization", "course_regularization"),
@@ -89,9 +89,9 @@ def test_files() -> list[str]:
 
 
 def own_concepts(mutant: Mutant) -> tuple[str, ...]:
-    """Return the concepts of the mutant's module."""
+    """Return the concepts of the mutant's module; all of them are validated."""
     name = mutant.module.split(".", 1)[-1]
-    return OWN.get(name, (name.replace("course.", "course_"),))
+    return (*OWN.get(name, (name.replace("course.", "course_"),)), "validation")
 
 
 class Selection(NamedTuple):

@@ -48,7 +48,6 @@ def images_to_numpy(images: torch.Tensor) -> Array:
 
 
 def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
-    """Carry an array across by its name."""
     array = np.asarray(array)
     if BIAS.fullmatch(name) and array.ndim == 2:
         if array.shape[1] != 1:
@@ -60,7 +59,6 @@ def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
 
 
 def to_numpy(name: str, tensor: torch.Tensor) -> Array:
-    """Carry a tensor back by its name."""
     if BIAS.fullmatch(name) and tensor.ndim == 1:
         return tensor.detach().cpu().numpy()[:, None].copy()
     if WEIGHT.fullmatch(name) or tensor.ndim < 2:
@@ -88,11 +86,15 @@ def _copy_to_numpy(name: str, tensor: torch.Tensor) -> Array:
 BY_NAME, AS_IT_IS = Bridge(to_torch, to_numpy), Bridge(_copy_to_torch, _copy_to_numpy)
 
 
+def _overwrite(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Array]) -> None:
+    with torch.no_grad():
+        for name, one in tensors.items():
+            one.copy_(to_torch(name, values[name]))
+
+
 def load(module: Network, values: Mapping[str, Array]) -> Network:
     """Overwrite the module's parameters with arrays {"W1", "b1", ...} and return it."""
-    with torch.no_grad():
-        for name, parameter in parameters(module).items():
-            parameter.copy_(to_torch(name, values[name]))
+    _overwrite(parameters(module), values)
     return module
 
 
@@ -117,13 +119,11 @@ def _collect(tensors: Mapping[str, torch.Tensor]) -> Parameters:
 
 def load_running(module: Network, values: Mapping[str, Array]) -> Network:
     """Overwrite the module's running averages with arrays {"mean1", ...} and return it."""
-    for name, average in running_averages(module).items():
-        average.copy_(to_torch(name, values[name]))
+    _overwrite(running_averages(module), values)
     return module
 
 
 def masks_to_torch(masks: Mapping[str, Array], device: str = "cpu") -> dict[str, torch.Tensor]:
-    """Carry the masks of a step across."""
     return {name: rows(mask, device) for name, mask in masks.items()}
 
 

@@ -94,7 +94,6 @@ def draw_data(
 
 
 def layers_of(case: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {"W1", "b1", ...} of a case."""
     return {name: one for name, one in case.items() if name[0] in "Wb" and name[1:].isdigit()}
 
 
@@ -128,11 +127,16 @@ def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Ite
 # --- torch's side ---------------------------------------------------------------------------------
 
 
-def reference(parameters: Mapping[str, Array], hidden: str = "relu") -> Network:
-    """Return torch's network with these parameters and a sigmoid output."""
+def _choices(parameters: Mapping[str, Array], hidden: str) -> dict[str, Any]:
+    """Return the choices of a network with these parameters and a sigmoid output."""
     weights = [array for name, array in parameters.items() if name.startswith("W")]
     sizes = (weights[0].shape[1], *(len(W) for W in weights))
-    return load(Network(layer_sizes=sizes, hidden=hidden, output="sigmoid"), parameters)
+    return {"layer_sizes": sizes, "hidden": hidden, "output": "sigmoid"}
+
+
+def reference(parameters: Mapping[str, Array], hidden: str = "relu") -> Network:
+    """Return torch's network with these parameters and a sigmoid output."""
+    return load(Network(**_choices(parameters, hidden)), parameters)
 
 
 def torch_cost(
@@ -201,8 +205,7 @@ def pass_gauges(
     found, m = torch_pass(X, Y, parameters, hidden, lambd, masks), X.shape[1]
     A = found[f"A{depth}"]
     dA = ((1 - Y) / (1 - A) - Y / A) / m
-    sizes = (len(X), *(len(parameters[f"W{l}"]) for l in range(1, depth + 1)))
-    network = OurNetwork(layer_sizes=sizes, hidden=hidden, output="sigmoid")
+    network = OurNetwork(**_choices(parameters, hidden))
     shared = {f"D{l}": mask for l, mask in enumerate(masks, start=1)}
     bounds = network_gauges(network, {"X": X, **parameters}, dA, shared)
     J = np.abs(np.log(np.where(Y == 1, A, 1 - A))).sum() / m + (np.abs(dA) * bounds["output"]).sum()

@@ -16,7 +16,6 @@ def make_room(path: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
     unfinished = path.with_name(f"{path.name}.partial")
     try:
         unfinished.write_text(text)

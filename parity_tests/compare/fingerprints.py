@@ -77,16 +77,11 @@ def fingerprints(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: fingerprint(value, opaque=id) for name, value in arguments.items()}
 
 
-def assert_unmodified(arguments: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    """Raise AssertionError where an argument has another fingerprint than before."""
-    for name, now in fingerprints(arguments).items():
-        if now != before[name]:
-            raise AssertionError(f"{name}: the input was modified in place")
-
-
 @contextmanager
 def unmodified(arguments: Mapping[str, Any]) -> Iterator[None]:
     """Raise AssertionError where an argument is modified inside, before anything else is judged."""
     before = fingerprints(arguments)
     yield
-    assert_unmodified(arguments, before)
+    for name, now in fingerprints(arguments).items():
+        if now != before[name]:
+            raise AssertionError(f"{name}: the input was modified in place")

@@ -8,35 +8,13 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from parity_tests.compare import measurement
 from parity_tests.compare.bridge import BY_NAME, Bridge
-from parity_tests.compare.budgets import (
-    FLOAT32_FLOOR,
-    FORWARD,
-    GRADIENT,
-    WIDEST,
-    Budget,
-)
+from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, WIDEST, Budget
 from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import (
-    MARGIN,
-    OWN_MARGIN,
-    Array,
-    Measurement,
-    ProvesNothingError,
-    Truth,
-    apart,
-    assert_true,
-    hold_both,
-    measure,
-    record,
-    refuse_infinite,
-    refuse_unlike,
-    refuse_vacuity,
-    verdict,
-    worse,
-)
-from parity_tests.compare.optimizers import assert_same_trajectory, draw_gradients
+from parity_tests.compare.measurement import Array, Measurement, Truth, hold_both, measure
+from parity_tests.compare.optimizers import assert_same_trajectory
 from parity_tests.compare.witnesses import (
     Difference,
     assert_unrounded,
@@ -45,21 +23,12 @@ from parity_tests.compare.witnesses import (
     wide_run,
 )
 
+# fmt: off
 __all__ = [
-    "MARGIN",
-    "OWN_MARGIN",
-    "Array",
-    "Measurement",
-    "assert_close",
-    "assert_no_worse",
-    "assert_same_trajectory",
-    "assert_switches",
-    "assert_twins",
-    "draw_gradients",
-    "draw_until",
-    "measure",
-    "switches",
+    "Measurement", "assert_close", "assert_no_worse", "assert_same_trajectory", "assert_switches",
+    "assert_twins", "draw_until", "measure", "switches",
 ]
+# fmt: on
 
 Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
@@ -137,22 +106,18 @@ def hold(
     )
     if truth is not None:
         allowed = 0.0 if expect_zero else budget.in_eps(float(np.finfo(ours.dtype).eps))
-        assert_true(quantity, truth, allowed, budget.name, RUN)
+        measurement.assert_true(quantity, truth, allowed, budget.name, RUN)
     return error
 
 
 def _strict(ours: Any, theirs: Any, quantity: str) -> Array:
     """Return the reference as an array; refuse other shapes, dtypes and kinds than ours."""
-    if (
-        not isinstance(ours, np.ndarray | np.floating)
-        or isinstance(ours, np.ma.MaskedArray | np.matrix)
-        or ours.dtype.kind != "f"
-        or not ours.size
-    ):
+    floats = isinstance(ours, np.ndarray | np.floating) and ours.dtype.kind == "f" and ours.size
+    if not floats or isinstance(ours, np.ma.MaskedArray | np.matrix):
         raise AssertionError(f"{quantity}: ours is {type(ours).__name__} {ours!r}, no floats")
     reference = np.asarray(theirs)
-    refuse_unlike(ours, reference, quantity)
-    refuse_infinite(reference, quantity)
+    measurement.refuse_unlike(ours, reference, quantity)
+    measurement.refuse_infinite(reference, quantity)
     return reference
 
 
@@ -179,15 +144,16 @@ def _compare(
         if theirs.any():
             raise AssertionError(f"{quantity}: the reference is not zero as expected: {theirs!r}")
     elif not drowned:
-        refuse_vacuity(theirs, gauge, allowed * eps, quantity)
+        measurement.refuse_vacuity(theirs, gauge, allowed * eps, quantity)
     truth = None if wider is None else hold_both(ours, theirs, wider, gauge)
     if not drowned:
-        record(quantity, ours.dtype, found, allowed, budget.name, truth, budget.kind)
+        measurement.record(quantity, ours.dtype, found, allowed, budget.name, truth, budget.kind)
     if not found.error <= allowed:
-        message = apart(quantity, found, allowed, budget.name)
+        message = measurement.apart(quantity, found, allowed, budget.name)
         for name, third in thirds:
             own = "formula" if name == RUN else ""
-            message += f"; {verdict(*third(found.place), found, allowed, name, own)}"
+            judged = measurement.verdict(*third(found.place), found, allowed, name, own)
+            message += f"; {judged}"
         raise AssertionError(message)
     return found.error, truth
 
@@ -198,9 +164,8 @@ def _check(wider: Any, ours: Any, quantity: str) -> Any:
         return None
     wider = np.asarray(wider)
     if wider.shape != ours.shape:
-        raise AssertionError(
-            f"{quantity}: the wider run is of shape {wider.shape}, ours {ours.shape}"
-        )
+        shapes = f"the wider run is of shape {wider.shape}, ours {ours.shape}"
+        raise AssertionError(f"{quantity}: {shapes}")
     if wider.dtype.kind == "f" and np.finfo(wider.dtype).eps < np.finfo(ours.dtype).eps:
         return wider
     if wider.dtype == np.longdouble:
@@ -209,7 +174,6 @@ def _check(wider: Any, ours: Any, quantity: str) -> Any:
 
 
 def switches(condition: Any) -> bool:
-    """Tell whether the condition holds somewhere and fails somewhere."""
     condition = np.asarray(condition)
     return bool(condition.any() and not condition.all())
 
@@ -218,7 +182,7 @@ def assert_switches(condition: Any, quantity: str) -> None:
     """Raise ProvesNothingError unless a condition holds somewhere and fails somewhere."""
     if not switches(condition):
         first = np.asarray(condition).flat[0]
-        raise ProvesNothingError(f"{quantity} is {first} everywhere: it proves nothing")
+        raise measurement.ProvesNothingError(f"{quantity} is {first} everywhere: it proves nothing")
 
 
 def draw_until(proves: Callable[..., bool], draw: Callable[[], Case]) -> Case:
@@ -232,7 +196,7 @@ def draw_until(proves: Callable[..., bool], draw: Callable[[], Case]) -> Case:
 
 def assert_twins(
     forward: Callable[..., tuple[Any, Any]],
-    backward: Callable[[Any, Any], dict[str, Array]],
+    backward: Callable[[Any, Any], dict[str, Array]] | None,
     theirs: Callable[..., torch.Tensor],
     inputs: Mapping[str, Array],
     rng: np.random.Generator,
@@ -256,7 +220,8 @@ def assert_twins(
 
     Args:
         forward: `forward(**inputs, **constants)` returns (output, cache).
-        backward: `backward(upstream, cache)` returns the gradient of each input by name.
+        backward: `backward(upstream, cache)` returns the gradient of each input by name; None holds
+            the output alone.
         theirs: takes the inputs in order and the constants by name, carried over `bridge`.
         inputs: arrays of one dtype, laid out as in `scratch`.
         rng: draws the upstream gradient, and the entries that differences bear witness of.
@@ -295,27 +260,27 @@ def assert_twins(
     if not isinstance(output, np.ndarray | np.floating):
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
-    expected, references = pull_back(theirs, inputs, constants, upstream, device, bridge)
-    handed = upstream.copy()
-    with unmodified({**arguments, "the upstream gradient": handed}):
-        gradients = backward(handed[()], cache)
-    if gradients.keys() != inputs.keys():
-        raise AssertionError(
-            f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
-        )
+    there: Any = {"device": device, "bridge": bridge, "pulled": backward is not None}
+    expected, references = pull_back(theirs, inputs, constants, upstream, **there)
+    handed, gradients = upstream.copy(), {}
+    if backward is not None:
+        with unmodified({**arguments, "the upstream gradient": handed}):
+            gradients = backward(handed[()], cache)
+        if gradients.keys() != inputs.keys():
+            raise AssertionError(
+                f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
+            )
     gauge = dict(gauges(arguments, upstream)) if gauges else {}
     if not gauge.keys() <= {"output", *inputs}:
         known = ", ".join(["output", *inputs])
         raise AssertionError(f"gauges for {sorted(gauge)}, expected some of {known}")
     if expected.dtype == np.float32:
-        wide = np.float64
-        exact = cast(inputs, wide), cast(constants, wide), upstream.astype(wide)
-        oracle, oracles = pull_back(theirs, *exact, device, bridge)
-        size = gauge.get("output")
-        assert_no_worse(output, expected, oracle, "output", size, float32_floor, "forward")
+        exact = cast((inputs, constants, upstream), np.float64)
+        oracle, oracles = pull_back(theirs, *exact, **there)
+        held = output, expected, oracle, "output", gauge.get("output")
+        assert_no_worse(*held, float32_floor, "forward")
         for name, reference in references.items():
-            mine, size = gradients[name], gauge.get(name)
-            held = mine, reference, oracles[name], f"gradient of {name}", size
+            held = gradients[name], reference, oracles[name], f"gradient of {name}", gauge.get(name)
             assert_no_worse(*held, float32_floor, "gradient")
         return
 
@@ -324,7 +289,7 @@ def assert_twins(
         _strict(gradients[name], reference, f"gradient of {name}")
     run = None
     if widest is not np.float64:
-        run = wide_run(forward, backward, arguments, upstream, tuple(inputs))
+        run = wide_run(forward, backward, arguments, upstream, tuple(references))
 
     assert_close(
         output,
@@ -349,8 +314,9 @@ def assert_twins(
                 sides["ours in longdouble"] = wider
             assert_witnessed(sides, difference, rng, size, witnessed)
         if truth is not None:
-            assert_true(quantity, truth, allowed, gradient_budget.name, f"{RUN} of our backward")
-    if run is not None and differences:
+            witness = f"{RUN} of our backward"
+            measurement.assert_true(quantity, truth, allowed, gradient_budget.name, witness)
+    if run is not None and references and differences:
         assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
 
 
@@ -361,10 +327,12 @@ def pull_back(
     upstream: Array,
     device: str,
     bridge: Bridge,
+    *,
+    pulled: bool = True,
 ) -> tuple[Array, dict[str, Array]]:
-    """Return torch's output and gradients as arrays in our layout."""
+    """Return torch's output and, where they are pulled, its gradients, as arrays in our layout."""
     tensors = {
-        name: bridge.to_torch(name, array, device).requires_grad_()
+        name: bridge.to_torch(name, array, device).requires_grad_(pulled)
         for name, array in inputs.items()
     }
     fixed = {
@@ -372,26 +340,17 @@ def pull_back(
         for name, value in constants.items()
     }
     output = theirs(*tensors.values(), **fixed)
-    reached = bridge.to_numpy("output", output)
-    if reached.shape != upstream.shape or reached.dtype != upstream.dtype:
-        raise AssertionError(
-            f"output: ours is {upstream.dtype} of shape {upstream.shape}, "
-            f"theirs {reached.dtype} of shape {reached.shape}"
-        )
-    pulled = torch.autograd.grad(
-        output,
-        list(tensors.values()),
-        bridge.to_torch("upstream", upstream, device),
-        allow_unused=True,
-    )
-    unused = [name for name, one in zip(tensors, pulled, strict=True) if one is None]
+    reached = bridge.to_numpy("output", output.detach())
+    measurement.refuse_unlike(upstream, reached, "output")
+    if not pulled:
+        return reached, {}
+    handed = bridge.to_torch("upstream", upstream, device)
+    found = torch.autograd.grad(output, list(tensors.values()), handed, allow_unused=True)
+    gradients = dict(zip(tensors, found, strict=True))
+    unused = [name for name, one in gradients.items() if one is None]
     if unused:
         raise AssertionError(f"the reference does not depend on {unused}: the case proves nothing")
-    gradients = {
-        name: bridge.to_numpy(name, gradient)
-        for name, gradient in zip(tensors, pulled, strict=True)
-    }
-    return reached, gradients
+    return reached, {name: bridge.to_numpy(name, one) for name, one in gradients.items()}
 
 
 def assert_no_worse(
@@ -399,14 +358,14 @@ def assert_no_worse(
 ) -> None:
     """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
     ours = np.asarray(ours)
-    refuse_unlike(ours, theirs, quantity)
-    refuse_infinite(oracle, quantity)
+    measurement.refuse_unlike(ours, theirs, quantity)
+    measurement.refuse_infinite(oracle, quantity)
     eps = float(np.finfo(ours.dtype).eps)
     truth = hold_both(ours, theirs, oracle, gauge)
     allowed = 2 * truth.theirs.error + floor.eps
     inside = truth.ours.error <= allowed
     if inside:
-        refuse_vacuity(oracle, gauge, allowed * eps, quantity)
-    record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
+        measurement.refuse_vacuity(oracle, gauge, allowed * eps, quantity)
+    measurement.record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
     if not inside:
-        raise AssertionError(worse(quantity, truth, theirs, allowed, floor.name))
+        raise AssertionError(measurement.worse(quantity, truth, theirs, allowed, floor.name))

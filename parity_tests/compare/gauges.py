@@ -26,7 +26,6 @@ CURVATURE = {"identity": 0.0, "sigmoid": 0.1, "tanh": 0.77, "relu": 0.0, "leaky_
 
 
 def product(letters: str, left: Array, right: Array) -> Array:
-    """Return what the sums of a matrix product add up, its factors indexed as in "nk,km->nm"."""
     return np.asarray(np.einsum(letters, np.abs(left), np.abs(right)))
 
 
@@ -130,12 +129,9 @@ def _denormalize(
     E_inner += eps * E_norm * E_through
     E_inner += np.abs(g) + np.abs(mean(g)) + np.abs(Z_norm * through)
     dZ = inv_std * inner
-    own = {
-        "gamma": (E_d * (size + eps * E_norm) + np.abs(d) * (E_norm + size)).sum(
-            axis=1, keepdims=True
-        ),
-        "beta": (E_d + np.abs(d)).sum(axis=1, keepdims=True),
-    }
+    of_gamma = E_d * (size + eps * E_norm) + np.abs(d) * (E_norm + size)
+    own = {"gamma": of_gamma, "beta": E_d + np.abs(d)}
+    own = {name: one.sum(axis=1, keepdims=True) for name, one in own.items()}
     return dZ, inv_std * E_inner + E_inv_std * np.abs(inner) + np.abs(dZ), own
 
 
@@ -163,9 +159,15 @@ class _Layer(NamedTuple):
 
 
 def _upwards(
-    network: Network, arguments: Mapping[str, Any], masks: Mapping[str, Array]
+    network: Network,
+    arguments: Mapping[str, Any],
+    masks: Mapping[str, Array],
+    running: Mapping[str, Array] | None = None,
 ) -> list[_Layer]:
-    """Return the layers of a pass of training, with the gauges of all that they hold."""
+    """Return the layers of a pass with the gauges of all that they hold.
+
+    Batch norm scales and shifts by `running` averages at prediction, and normalizes in training.
+    """
     A, E_A = arguments["X"], np.zeros_like(arguments["X"])
     layers = []
     for l in range(1, network.depth + 1):
@@ -173,8 +175,15 @@ def _upwards(
         Z, E_Z = W @ A + b, product("nk,km->nm", W, E_A + np.abs(A)) + np.abs(b)
         E_linear, normalized = E_Z, None
         if network.batch_norm and l < network.depth:
-            scale = arguments[f"gamma{l}"], arguments[f"beta{l}"]
-            Z, E_Z, normalized = _normalize(Z, E_Z, *scale, network.batch_norm.epsilon)
+            gamma, beta = arguments[f"gamma{l}"], arguments[f"beta{l}"]
+            epsilon = network.batch_norm.epsilon
+            if running is None:
+                Z, E_Z, normalized = _normalize(Z, E_Z, gamma, beta, epsilon)
+            else:
+                mean, variance = running[f"mean{l}"], running[f"variance{l}"]
+                factor = gamma / np.sqrt(variance + epsilon)
+                E_Z = np.abs(factor) * (E_Z + np.abs(Z) + np.abs(mean)) + np.abs(beta)
+                Z = factor * (Z - mean) + beta
         A, E_A, cache = _forward(network.activation(l), Z, E_Z)
         layers.append(_Layer(W, *below, A, E_A, E_Z, E_linear, cache, normalized))
         mask = masks.get(f"D{l}")
@@ -216,14 +225,10 @@ def _downwards(
 def layer_gauges(
     network: Network, arguments: Mapping[str, Any], masks: Mapping[str, Array] | None = None
 ) -> dict[str, Array]:
-    """Return the gauges inside: of what each activation is given, and of what each W makes.
-
-    Those are {"Z1", "Z2", ...} and {"linear1", ...}, of which batch norm makes the former.
-    """
-    layers = _upwards(network, arguments, masks or {})
-    return {f"Z{l}": layer.E_Z for l, layer in enumerate(layers, start=1)} | {
-        f"linear{l}": layer.E_linear for l, layer in enumerate(layers, start=1)
-    }
+    """Return the gauges of what each activation is given, "Z1", ..., and of W A + b, "linear1"."""
+    layers = [*enumerate(_upwards(network, arguments, masks or {}), start=1)]
+    inputs = {f"Z{l}": layer.E_Z for l, layer in layers}
+    return inputs | {f"linear{l}": layer.E_linear for l, layer in layers}
 
 
 def network_gauges(
@@ -242,10 +247,7 @@ def network_gauges(
     top = layers[-1]
     E_dA = np.zeros_like(dA) if E_dA is None else E_dA
     dZ, E_dZ = _backward(network.output, dA, E_dA, top.A, top.E_A, top.E_Z, top.cache)
-    return {
-        "output": top.E_A,
-        **_downwards(network, layers, dZ, E_dZ + np.abs(dZ), masks),
-    }
+    return {"output": top.E_A, **_downwards(network, layers, dZ, E_dZ + np.abs(dZ), masks)}
 
 
 def cost_gauges(
@@ -282,20 +284,5 @@ def cost_gauges(
 def prediction_gauge(
     network: Network, arguments: Mapping[str, Any], running: Mapping[str, Array] | None
 ) -> Array:
-    """Return the gauge of a network's output at prediction: batch norm scales and shifts there."""
-    A: Array = arguments["X"]
-    E_A = np.zeros_like(A)
-    for l in range(1, network.depth + 1):
-        W = arguments[f"W{l}"]
-        Z, E_Z = W @ A, product("nk,km->nm", W, E_A + np.abs(A))
-        if network.batch_norm and running and l < network.depth:
-            mean, variance = running[f"mean{l}"], running[f"variance{l}"]
-            factor = arguments[f"gamma{l}"] / np.sqrt(variance + network.batch_norm.epsilon)
-            beta = arguments[f"beta{l}"]
-            E_Z = np.abs(factor) * (E_Z + np.abs(Z) + np.abs(mean)) + np.abs(beta)
-            Z = factor * (Z - mean) + beta
-        else:
-            b = arguments[f"b{l}"]
-            Z, E_Z = Z + b, E_Z + np.abs(b)
-        A, E_A, _ = _forward(network.activation(l), Z, E_Z)
-    return E_A
+    """Return the gauge of a network's output at prediction."""
+    return _upwards(network, arguments, {}, running)[-1].E_A

@@ -6,10 +6,11 @@ import json
 import math
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,6 @@ class Entry:
 
     @property
     def share(self) -> float:
-        """The error as a share of the budget: above 1 the comparison failed."""
         if not math.isfinite(self.error):
             return math.inf
         if self.budget:
@@ -113,7 +113,6 @@ class Ledger:
     """The comparisons of this process, in order; `case` and `concept` name the running test."""
 
     def __init__(self) -> None:
-        """Begin empty, outside of any test."""
         self.entries: list[Entry] = []
         self.concept = self.case = ""
         self.device = "cpu"
@@ -129,12 +128,8 @@ class Ledger:
 
     def condense(self, start: int) -> None:
         """Keep of the comparisons from `start` on the worst of each quantity: those of examples."""
-        worst: dict[tuple[str, ...], Entry] = {}
-        for entry in self.entries[start:]:
-            key = (entry.case, entry.quantity, entry.dtype, entry.device, entry.cause)
-            if key not in worst or entry.share > worst[key].share:
-                worst[key] = entry
-        self.entries[start:] = worst.values()
+        same = attrgetter("case", "quantity", "dtype", "device", "cause")
+        self.entries[start:] = _worst(self.entries[start:], same).values()
 
     def write(self, path: Path, run: Mapping[str, Any] | None = None) -> None:
         """Write the environment, what is said of the run, and every comparison, one a line.
@@ -149,11 +144,9 @@ class Ledger:
         write_whole(path, head.removesuffix("\n}") + body)
 
     def packed(self) -> str:
-        """Return every comparison as text, for another process."""
         return json.dumps([[*vars(entry).values()] for entry in self.entries], default=float)
 
     def unpack(self, text: str) -> None:
-        """Add the comparisons that another process has packed."""
         for values in json.loads(text):
             entry = Entry(*values)
             self.entries.append(replace(entry, index=tuple(entry.index)))
@@ -173,11 +166,7 @@ class Ledger:
         for entry in self.entries:
             concepts.setdefault(entry.concept, []).append(entry)
         for concept, mine in sorted(concepts.items()):
-            worst: dict[str, Entry] = {}
-            for entry in mine:
-                held = worst.get(entry.kind)
-                if held is None or entry.share > held.share:
-                    worst[entry.kind] = entry
+            worst = _worst(mine, attrgetter("kind"))
             cells = "".join(f"{_fraction(worst.get(kind)):>{CELL}}" for kind in KINDS)
             other = f"{worst['other'].share:.0%}" if "other" in worst else ""
             case = max(worst.values(), key=lambda entry: entry.share).case
@@ -186,6 +175,16 @@ class Ledger:
                 f"{other:>{SHARE}}{_truth(mine):>{TRUTH}}  {_short(case, CASE)}"
             )
         return [*lines, LEGEND]
+
+
+def _worst(entries: Iterable[Entry], key_of: Callable[[Entry], Any]) -> dict[Any, Entry]:
+    """Return of the comparisons of each key the one nearest to its budget, or furthest beyond."""
+    worst: dict[Any, Entry] = {}
+    for entry in entries:
+        key = key_of(entry)
+        if key not in worst or entry.share > worst[key].share:
+            worst[key] = entry
+    return worst
 
 
 def _as_json(entry: Entry) -> str:
@@ -202,7 +201,6 @@ def _plain(number: float | None) -> float | None:
 
 
 def _fraction(entry: Entry | None) -> str:
-    """Return an error over its budget in as many digits as there is room for, or nothing."""
     if entry is None:
         return ""
     texts = [f"{entry.error:.{digits}g}/{entry.budget:.{digits}g}" for digits in (3, 2, 1)]
@@ -217,7 +215,6 @@ def _truth(entries: list[Entry]) -> str:
 
 
 def _short(text: str, width: int) -> str:
-    """Return a text with its middle left out where it is too long."""
     if len(text) <= width:
         return text
     tail = (width - 1) // 3

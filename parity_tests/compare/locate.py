@@ -16,12 +16,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, unload
 from parity_tests.compare.budgets import TRAINING
-from parity_tests.compare.functions import measure
+from parity_tests.compare.measurement import Array, measure
 from scratch.network import Network, cost_and_gradients, network_forward
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
@@ -30,7 +29,6 @@ from torch_ref.parameters import parameters as parameters_of
 
 __all__ = ["Parting", "Run", "ScratchRun", "TorchRun", "locate"]
 
-Array = NDArray[Any]
 Masks = Mapping[str, Array]
 #: results of a step, in its order: "Z1", "A1", "gradient of W1", "v of W1", "W1", ...
 Computed = dict[str, Array]
@@ -131,7 +129,6 @@ class TorchRun:
     def _pull(
         self, X: torch.Tensor, Y: torch.Tensor, masks: Masks | None, device: str
     ) -> dict[str, torch.Tensor]:
-        """Return the gradients by name."""
         module: Any = self.module
         if self.cost is None:
             dropped = None if masks is None else masks_to_torch(masks, device)
@@ -147,27 +144,22 @@ class TorchRun:
 def _showing(module: nn.Module, computed: Computed) -> Iterator[None]:
     """Fill `computed` with Z and A of every layer while a pass of the module goes on."""
 
-    def keep_input(name: str) -> Callable[[nn.Module, Any], None]:
-        def keep(_: nn.Module, inputs: Any) -> None:
-            computed[name] = columns(inputs[0]).copy()
+    def keep(name: str, *, before: bool = False) -> Callable[..., None]:
+        def hook(_: nn.Module, inputs: Any, output: Any = None) -> None:
+            # an activation may overwrite it
+            computed[name] = columns(inputs[0] if before else output).copy()
 
-        return keep
-
-    def keep_output(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:
-        def keep(_: nn.Module, __: Any, output: torch.Tensor) -> None:
-            computed[name] = columns(output).copy()  # an activation may overwrite it
-
-        return keep
+        return hook
 
     hooks, l = [], 0
     for part in module.modules():
         if isinstance(part, nn.Linear):
             l += 1
-            hooks.append(part.register_forward_hook(keep_output(f"Z{l}")))
+            hooks.append(part.register_forward_hook(keep(f"Z{l}")))
             if l > 1:
-                hooks.append(part.register_forward_pre_hook(keep_input(f"A{l - 1}")))
+                hooks.append(part.register_forward_pre_hook(keep(f"A{l - 1}", before=True)))
         elif isinstance(part, nn.BatchNorm1d):
-            hooks.append(part.register_forward_hook(keep_output(f"Z_tilde{l}")))
+            hooks.append(part.register_forward_hook(keep(f"Z_tilde{l}")))
     try:
         yield
     finally:
@@ -209,11 +201,9 @@ class Parting:
 
     @property
     def unit(self) -> int:
-        """The unit of the layer, from 0."""
         return self.place[0]
 
     def __str__(self) -> str:
-        """Say at which step, in which layer and unit, what stands on both sides."""
         at = f"step {self.step}, layer {self.layer}, unit {self.unit}"
         values = f"ours {self.ours!r}, theirs {self.theirs!r}"
         bound = f"{self.error:.3g} eps units apart, allowed {self.allowed:.3g}"
@@ -299,7 +289,6 @@ def locate(
 
 
 def _refuse_other_parameters(mine: Computed, other: Computed) -> None:
-    """Raise ValueError where both sides show gradients, and one of them for more parameters."""
     shown = [{name for name in side if name.startswith("gradient of ")} for side in (mine, other)]
     if all(shown) and shown[0] != shown[1]:
         alone = sorted(shown[0] ^ shown[1])

@@ -35,8 +35,8 @@ class Measurement(NamedTuple):
 
 def gauge_of(theirs: Any, gauge: Any = None) -> Any:
     """Return a gauge in longdouble: the largest entry of the reference where none is given."""
-    wide = np.asarray(theirs).astype(np.longdouble)
-    return np.abs(wide).max() if gauge is None else np.asarray(gauge, np.longdouble)
+    wide = np.asarray(theirs if gauge is None else gauge).astype(np.longdouble, copy=False)
+    return np.abs(wide).max() if gauge is None else wide
 
 
 def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None) -> Measurement:
@@ -60,7 +60,7 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     """
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
-    wide_ours, wide_theirs = ours.astype(np.longdouble), theirs.astype(np.longdouble)
+    wide_ours, wide_theirs = (one.astype(np.longdouble, copy=False) for one in (ours, theirs))
     scale = eps * gauge_of(theirs, gauge)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         distance = np.abs(wide_ours - wide_theirs)
@@ -82,7 +82,6 @@ class ProvesNothingError(AssertionError):
 
 
 def refuse_unlike(ours: Any, theirs: Any, quantity: str) -> None:
-    """Raise AssertionError unless two arrays have the same shape and dtype."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise AssertionError(
             f"{quantity}: ours is {ours.dtype} of shape {ours.shape}, "
@@ -132,22 +131,10 @@ def record(
     kind: str = "other",
 ) -> None:
     """Write one comparison, and the distances of both sides from the wider truth, to the ledger."""
-    LEDGER.entries.append(
-        Entry(
-            LEDGER.concept,
-            LEDGER.case,
-            quantity,
-            str(dtype),
-            LEDGER.device,
-            found.error,
-            allowed,
-            cause,
-            found.place,
-            None if truth is None else truth.ours.error,
-            None if truth is None else truth.theirs.error,
-            kind,
-        )
-    )
+    ours, theirs = (truth.ours.error, truth.theirs.error) if truth is not None else (None, None)
+    named = LEDGER.concept, LEDGER.case, quantity, str(dtype), LEDGER.device
+    entry = Entry(*named, found.error, allowed, cause, found.place, ours, theirs, kind)
+    LEDGER.entries.append(entry)
 
 
 def record_equal(quantity: str, dtype: Any) -> None:
@@ -167,8 +154,8 @@ def apart(
 
 def worse(quantity: str, truth: Truth, theirs: Array, allowed: float, floor: str) -> str:
     """Say where ours is further from torch in float64 than torch's own float32 lets it be."""
-    found, cause = truth.ours, f"twice torch's, {floor}"
-    message = apart(quantity, found, allowed, cause, "torch's in float64")
+    found = truth.ours
+    message = apart(quantity, found, allowed, f"twice torch's, {floor}", "torch's in float64")
     return (
         f"{message}; torch in float32 is {truth.theirs.error:.4g} eps units from it at most, "
         f"{theirs[found.place]} here: its float64 contradicts ours"
@@ -204,16 +191,15 @@ def untrue(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -
     if not wrong:
         return ""
     found = max(truth, key=lambda one: one.error)
-    held = "both sides have" if len(wrong) == 2 else f"{wrong[0]} has"
+    held, guilty = ("both sides have", "both") if wrong[1:] else (f"{wrong[0]} has", wrong[0])
     return (
         f"{quantity}: {name} gives {found.theirs} at {found.place}, where {held} "
         f"{found.ours}, {found.error:.4g} eps units, allowed {allowed:.4g} ({cause}): "
-        f"the third witness contradicts {'both' if len(wrong) == 2 else wrong[0]}"
+        f"the third witness contradicts {guilty}"
     )
 
 
 def assert_true(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> None:
     """Raise AssertionError where a wider run is further than allowed from either side."""
-    message = untrue(quantity, truth, allowed, cause, name)
-    if message:
+    if message := untrue(quantity, truth, allowed, cause, name):
         raise AssertionError(message)

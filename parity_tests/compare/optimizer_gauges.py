@@ -11,17 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-__all__ = [
-    "adam_gauges",
-    "average_bounds",
-    "gradient_descent_gauges",
-    "momentum_gauges",
-    "rmsprop_gauges",
-]
+from parity_tests.compare.measurement import Array
 
-Array = NDArray[Any]
 Paths = Mapping[str, Array]
 
 
@@ -41,19 +33,15 @@ def average_bounds(values: Array, targets: Array, beta: float) -> Array:
     """
     info = np.finfo(values.dtype)
     slack = abs((1 - float(values.dtype.type(1 - beta))) - beta) / float(info.eps)
-    bound, found = _wide(0), []
-    for before, target in zip(_before(_wide(values)), _wide(targets), strict=True):
-        past = beta * (bound + np.abs(before))
-        bound = past + 2 * (1 - beta) * np.abs(target) + slack * np.abs(target - before)
-        found.append(bound)
-    return np.array(found)
+    return _bounds(values, targets, beta, 2 * (1 - beta), slack)
 
 
-def _sum_bounds(values: Array, targets: Array, beta: float) -> Array:
-    """Return the bounds of sums beta v + x, step by step, from 0 on."""
+def _bounds(values: Array, targets: Array, beta: float, weight: float, slack: float) -> Array:
+    """Return the bounds of beta v + weight x, where beta is off by some slack, step by step."""
     bound, found = _wide(0), []
     for before, target in zip(_before(_wide(values)), _wide(targets), strict=True):
-        bound = beta * (bound + np.abs(before)) + np.abs(target)
+        bound = beta * (bound + np.abs(before)) + weight * np.abs(target)
+        bound = bound + slack * np.abs(target - before)
         found.append(bound)
     return np.array(found)
 
@@ -84,7 +72,6 @@ def _quotient(
 def gradient_descent_gauges(
     path: Paths, start: Array, gradients: Array, learning_rate: float
 ) -> dict[str, Array]:
-    """Return the gauge of gradient descent."""
     g = _wide(gradients)
     return {"theta": _theta(start, learning_rate, g, 0 * g)}
 
@@ -97,9 +84,8 @@ def momentum_gauges(
     beta: float = 0.9,
     averaging: bool = True,
 ) -> dict[str, Array]:
-    """Return the gauges of gradient descent with momentum."""
-    bounds = average_bounds if averaging else _sum_bounds
-    v, E_v = _wide(path["v"]), bounds(path["v"], gradients, beta)
+    v, past = _wide(path["v"]), (path["v"], gradients, beta)
+    E_v = average_bounds(*past) if averaging else _bounds(*past, 1.0, 0.0)
     return {"v": E_v + np.abs(v), "theta": _theta(start, learning_rate, v, E_v)}
 
 
@@ -112,7 +98,6 @@ def rmsprop_gauges(
     epsilon: float = 1e-8,
     epsilon_inside_root: bool = False,
 ) -> dict[str, Array]:
-    """Return the gauges of RMSprop."""
     g, s, eps = _wide(gradients), _wide(path["s"]), float(np.finfo(path["s"].dtype).eps)
     E_s = average_bounds(path["s"], g**2, beta)
     moved = _quotient(g, 0 * g, s, E_s + s, epsilon, epsilon_inside_root, eps)
@@ -131,17 +116,11 @@ def adam_gauges(
     bias_correction: bool = True,
     steps_taken: int = 0,
 ) -> dict[str, Array]:
-    """Return the gauges of Adam."""
     g, eps = _wide(gradients), float(np.finfo(path["s"].dtype).eps)
     v, s = _wide(path["v"]), _wide(path["s"])
     E_v, E_s = average_bounds(path["v"], g, beta1), average_bounds(path["s"], g**2, beta2)
     t = steps_taken + np.arange(1, len(g) + 1)[:, None]
     of_v, of_s = (1 - beta**t if bias_correction else 1.0 for beta in (beta1, beta2))
-    moved = _quotient(
-        v / of_v, E_v / of_v, s / of_s, (E_s + s) / of_s, epsilon, epsilon_inside_root, eps
-    )
-    return {
-        "v": E_v + np.abs(v),
-        "s": E_s + s,
-        "theta": _theta(start, learning_rate, *moved),
-    }
+    corrected = v / of_v, E_v / of_v, s / of_s, (E_s + s) / of_s
+    theta = _theta(start, learning_rate, *_quotient(*corrected, epsilon, epsilon_inside_root, eps))
+    return {"v": E_v + np.abs(v), "s": E_s + s, "theta": theta}

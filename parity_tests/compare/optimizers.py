@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from parity_tests.compare import validation
 from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.compare.budgets import FLOAT32_STEP, STEP, WIDE, Budget
 from parity_tests.compare.ledger import LEDGER
@@ -24,15 +25,6 @@ from parity_tests.compare.measurement import (
     untrue,
     verdict,
     worse,
-)
-from parity_tests.compare.validation import (
-    check_budget,
-    check_device,
-    check_inputs,
-    check_optimizer,
-    check_rng,
-    check_whole,
-    refuse_functions,
 )
 from parity_tests.compare.witnesses import cast
 from scratch.optimizers import Optimizer
@@ -96,9 +88,13 @@ def torch_walk(
         AS_IT_IS.to_torch(name, array, device).requires_grad_()
         for name, array in parameters.items()
     ]
-    optimizer = check_optimizer(make(tensors))
-    if steps_taken:
-        _set_count(optimizer, tensors, steps_taken)
+    optimizer = validation.check_optimizer(make(tensors))
+    if steps_taken:  # all on gradients of zero
+        for tensor in tensors:
+            tensor.grad = torch.zeros_like(tensor)
+        optimizer.step()
+        for entry in optimizer.state.values():  # a count in float32 stands still from 2**24 on
+            entry["step"] = torch.full_like(entry["step"], steps_taken, dtype=torch.float64)
     sizes = [tensor.numel() for tensor in tensors]
     handed = AS_IT_IS.to_torch("gradients", gradients, device)
     path: dict[str, list[Array]] = {}
@@ -110,18 +106,6 @@ def torch_walk(
         for name, value in {"theta": theta, **(state(optimizer) if state else {})}.items():
             path.setdefault(name, []).append(value.detach().cpu().numpy().copy())
     return {name: np.array(values) for name, values in path.items()}
-
-
-def _set_count(optimizer: torch.optim.Optimizer, tensors: list[torch.Tensor], count: int) -> None:
-    """Let torch's optimizer have taken so many steps, all on gradients of zero.
-
-    Its count is float32 by default, which stands still from 2**24 on: here it is float64.
-    """
-    for tensor in tensors:
-        tensor.grad = torch.zeros_like(tensor)
-    optimizer.step()
-    for entry in optimizer.state.values():
-        entry["step"] = torch.full_like(entry["step"], count, dtype=torch.float64)
 
 
 def assert_same_trajectory(
@@ -184,12 +168,13 @@ def assert_same_trajectory(
     """
     if not all(callable(getattr(ours, one, None)) for one in ("init", "update")):
         raise TypeError(f"expected ours to have init and update, got {type(ours).__name__}")
-    refuse_functions(theirs=theirs)
-    parameters, rng, device = check_inputs(parameters), check_rng(rng), check_device(device)
-    steps, groups = check_whole("steps", steps), check_whole("groups", groups)
-    budget = check_budget("budget", budget, "step")
-    float32_floor = check_budget("float32_floor", float32_floor, "step")
-    start = Parameters({name: np.copy(array) for name, array in parameters.items()})
+    validation.refuse_functions(theirs=theirs)
+    rng, device = validation.check_rng(rng), validation.check_device(device)
+    steps, groups = (validation.check_whole(*one) for one in (("steps", steps), ("groups", groups)))
+    budget = validation.check_budget("budget", budget, "step")
+    float32_floor = validation.check_budget("float32_floor", float32_floor, "step")
+    inputs = validation.check_inputs(parameters)
+    start = Parameters({name: np.copy(array) for name, array in inputs.items()})
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device
     memory = copy.deepcopy(ours).init(start.copy())
@@ -203,31 +188,30 @@ def assert_same_trajectory(
     scales = rng.permuted(np.tile(kinds, (groups, 1)), axis=1).ravel()
     drawn = draw_gradients((steps, size), rng, scales).astype(dtype)
     mine, other = walk(ours, start, drawn), torch_walk(theirs, start, drawn, state, device=device)
-    oracle: Paths | None = None
-    truth: Paths = {}
-    if dtype == np.float32:
-        exact = cast(start, np.float64)
-        oracle = torch_walk(theirs, exact, drawn.astype(np.float64), state, device=device)
+    wider: Paths = {}  # torch in float64, or our rule in longdouble
+    narrow = dtype == np.float32
+    if narrow:
+        double = cast(start, np.float64), drawn.astype(np.float64)
+        wider = torch_walk(theirs, *double, state, device=device)
     elif WIDE and widest is not np.float64:
-        truth = walk(ours, cast(start, np.longdouble), drawn)
+        wider = walk(ours, cast(start, np.longdouble), drawn)
     for name in other:
         if name not in mine:
             raise AssertionError(f"our state has no {name}: {memory}")
     if state and (unheld := mine.keys() - other.keys()):
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
-    thetas = (oracle or other)["theta"]
+    thetas = (wider if narrow else other)["theta"]
     if np.abs(thetas[-1] - thetas[0]).max() <= MARGIN * budget.eps * np.finfo(dtype).eps:
         raise ProvesNothingError("no parameter moved: the case proves nothing")
     # each tensor has its own gauge, and so has each of the groups that a tensor is cut into
     runs = [view.size // groups for view in start.values() for _ in range(groups)]
+    hold, allowed = (_exceed, float32_floor) if narrow else (_part, budget)
     breaches = [
-        _part(name, mine[name], path, truth.get(name), runs, budget)
-        if oracle is None
-        else _exceed(name, mine[name], path, oracle[name], runs, float32_floor)
+        hold(name, mine[name], path, wider.get(name), runs, allowed)
         for name, path in other.items()
+        if not _is_count(name, mine[name], path)
     ]
-    found = [breach for breach in breaches if breach is not None]
-    if found:
+    if found := [breach for breach in breaches if breach is not None]:
         step, message = min(found)
         raise AssertionError(f"step {step}: {message}")
 
@@ -259,8 +243,6 @@ def _part(
     name: str, mine: Array, other: Array, third: Array | None, runs: list[int], budget: Budget
 ) -> Breach | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
-    if _is_count(name, mine, other):
-        return None
     truth, gauge = None, _gauge(other, runs)
     if third is not None:
         if third.dtype != np.longdouble or third.shape != mine.shape:
@@ -272,31 +254,26 @@ def _part(
     if all(one.error <= allowed for one in (found, *(truth or ()))):
         return None
     for step, (one, two, size) in enumerate(zip(mine, other, gauge, strict=True)):
-        found = measure(one, two, size)
+        found, message = measure(one, two, size), ""
         if not found.error <= allowed:
             message = apart(name, found, allowed, budget.name)
             if third is not None:
-                message += (
-                    f"; {verdict(third[step][found.place], 0.0, found, allowed, RUN, 'rule')}"
-                )
+                judged = verdict(third[step][found.place], 0.0, found, allowed, RUN, "rule")
+                message += f"; {judged}"
+        elif third is not None:
+            truth = hold_both(one, two, third[step], size)
+            message = untrue(name, truth, allowed, budget.name, RUN)
+        if message:
             return step + 1, message
-        if third is not None:
-            message = untrue(
-                name, hold_both(one, two, third[step], size), allowed, budget.name, RUN
-            )
-            if message:
-                return step + 1, message
     raise AssertionError(f"{name}: the steps and the whole are measured differently")
 
 
 def _exceed(
-    name: str, ours: Array, theirs: Array, exact: Array, runs: list[int], floor: Budget
+    name: str, ours: Array, theirs: Array, exact: Array | None, runs: list[int], floor: Budget
 ) -> Breach | None:
     """Record a float32 quantity; return the first step at which ours errs too much."""
-    ours, theirs, exact = map(np.asarray, (ours, theirs, exact))
-    if _is_count(name, ours, theirs):
-        return None
-    eps, gauge = float(np.finfo(np.float32).eps), _gauge(exact, runs)
+    exact, eps = np.asarray(exact), float(np.finfo(np.float32).eps)
+    gauge = _gauge(exact, runs)
     with np.errstate(invalid="ignore"):  # what never moved from zero
         mine, other = (
             np.where(side == exact, 0, np.abs(side - exact) / (eps * gauge)).max(axis=1)
@@ -310,9 +287,8 @@ def _exceed(
     exceeded = ~(mine <= allowed)
     step = int(exceeded.argmax() if exceeded.any() else (mine / allowed).argmax())
     truth = hold_both(ours[step], theirs[step], exact[step], gauge[step])
-    quantity = f"{name} over {len(ours)} steps"
-    tolerated = float(allowed[step])
-    record(quantity, np.dtype(np.float32), truth.ours, tolerated, floor.name, truth, floor.kind)
+    quantity, tolerated = f"{name} over {len(ours)} steps", float(allowed[step])
+    record(quantity, ours.dtype, truth.ours, tolerated, floor.name, truth, floor.kind)
     if not exceeded.any():
         return None
     return step + 1, worse(name, truth, theirs[step], tolerated, floor.name)

@@ -7,17 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from parity_tests.compare import measurement
 from parity_tests.compare.budgets import FORWARD, Budget
 from parity_tests.compare.functions import hold
-from parity_tests.compare.measurement import (
-    MARGIN,
-    Array,
-    ProvesNothingError,
-    gauge_of,
-    record_equal,
-    refuse_infinite,
-    refuse_unlike,
-)
+from parity_tests.compare.measurement import gauge_of, refuse_infinite, refuse_unlike
 
 #: a first-order bound e holds while what it neglects, at most 2 e of itself for a sigmoid or tanh,
 #: does not matter.
@@ -38,7 +31,7 @@ class Quantity(NamedTuple):
     wider: Any = None
 
 
-def floored(gauge: Any, dtype: Any = np.float64) -> Array:
+def floored(gauge: Any, dtype: Any = np.float64) -> measurement.Array:
     """Return a gauge from the smallest normal float up: below it floats have fewer digits."""
     information = np.finfo(dtype)
     return np.asarray(gauge + information.tiny / information.eps)
@@ -57,14 +50,14 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
         scale = floored(gauge_of(theirs, gauge), theirs.dtype)
         refuse_infinite(scale, f"the gauge of {name}")
         tolerance = budget.in_eps(float(np.finfo(theirs.dtype).eps)) * np.finfo(theirs.dtype).eps
-        drowned = not np.abs(theirs).max() > MARGIN * (tolerance * scale.max())
+        drowned = not np.abs(theirs).max() > measurement.MARGIN * (tolerance * scale.max())
         ours = np.asarray(ours)[()] if drowned else ours
         hold(name, ours, theirs, budget, scale, wider, drowned=drowned)
         if not np.any(ours) and not theirs.any():
-            record_equal(name, theirs.dtype)
+            measurement.record_equal(name, theirs.dtype)
         proven |= not drowned
     if not proven:
-        raise ProvesNothingError(f"{', '.join(quantities)} drown in their tolerances")
+        raise measurement.ProvesNothingError(f"{', '.join(quantities)} drown in their tolerances")
 
 
 def assert_equal(ours: Any, theirs: Any, name: str) -> None:

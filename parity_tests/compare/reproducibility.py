@@ -40,7 +40,6 @@ def _flags() -> dict[str, tuple[Any, str, Any]]:
 
 
 def state() -> dict[str, Any]:
-    """Return what is in force now, by name."""
     return {
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "deterministic_algorithms": torch.get_deterministic_debug_mode() == 2,
@@ -50,7 +49,6 @@ def state() -> dict[str, Any]:
 
 
 def wanted() -> dict[str, Any]:
-    """Return what `pinned` puts in force, by the same names."""
     return {
         "float32_matmul_precision": "highest",
         "deterministic_algorithms": True,

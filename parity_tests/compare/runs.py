@@ -15,38 +15,31 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from sklearn.datasets import load_iris
 
-from parity_tests.compare.bridge import columns, load, rows, to_torch, twin, unload
+from parity_tests.compare.bridge import columns, load, rows, to_torch, unload
 from parity_tests.compare.budgets import STEP, TRAJECTORY, WIDE
 from parity_tests.compare.functions import assert_close
 from parity_tests.compare.locate import Parting, ScratchRun, TorchRun, locate
-from parity_tests.compare.measurement import measure, verdict
+from parity_tests.compare.measurement import Array, measure, verdict
+from parity_tests.compare.training import TRAINING, Run
+from parity_tests.compare.witnesses import cast
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders, partition
 from scratch.network import Network, network_forward
 from scratch.normalization import fit, normalize
-from scratch.optimizers import OPTIMIZERS, Optimizer
 from scratch.parameters import Parameters, from_vector
-from scratch.training import training_steps
 from torch_ref import optimizers as their_optimizers
 from torch_ref.linear import linear
-from torch_ref.training import training_steps as their_training_steps
 
-Array = NDArray[Any]
 #: what is done to parameters between two steps, by the number of the step before it.
 Edits = Mapping[int, Callable[[Parameters], None]]
 
 EPS = float(np.finfo(np.float64).eps)
 
 #: the optimizers' choices: rates at which sepals are learnt in some hundred steps.
-CHOICES: Mapping[str, Mapping[str, float]] = {
-    "gradient_descent": {"learning_rate": 0.3},
-    "momentum": {"learning_rate": 0.3},
-    "rmsprop": {"learning_rate": 0.003},
-    "adam": {"learning_rate": 0.01},
-}
+RATES = {"gradient_descent": 0.3, "momentum": 0.3, "rmsprop": 0.003, "adam": 0.01}
+CHOICES = {name: {"learning_rate": rate} for name, rate in RATES.items()}
 STEPS = 10_000
 
 #: batches of 8 of the 150 flowers, the last one of 6.
@@ -70,24 +63,17 @@ class Training:
     optimizer: str
     choices: Mapping[str, Any]
 
-    def run(self) -> dict[str, Any]:
-        """Return what both training loops take by the same names."""
-        return {
-            "epochs": len(self.orders),
-            "batch_size": self.batch_size,
-            "orders": self.orders,
-        }
+    def arguments(self, side: str) -> dict[str, Any]:
+        """Return what a side's training loop takes, by name."""
+        shared = ("network", "parameters", "X", "Y", "batch_size", "orders")
+        same = {name: getattr(self, name) for name in shared}
+        run = Run(**same, optimizer=(self.optimizer, self.choices), epochs=len(self.orders))
+        return run.arguments(side)
 
     def batch(self, step: int) -> Array:
         """Return the examples that a step, counted from 1, is taken on."""
         epoch, number = divmod(step - 1, -(-self.X.shape[1] // self.batch_size))
         return np.asarray(partition(self.orders[epoch], self.batch_size)[number])
-
-    def astype(self, dtype: Any) -> Training:
-        """Return the same training in another dtype."""
-        arrays = {name: view.astype(dtype) for name, view in self.parameters.items()}
-        X, Y = self.X.astype(dtype), self.Y.astype(dtype)
-        return replace(self, parameters=Parameters(arrays), X=X, Y=Y)
 
 
 def sepals(
@@ -127,7 +113,7 @@ class Recorded(NamedTuple):
 class _Watched:
     """An optimizer that lets its state be seen while a training loop holds it."""
 
-    def __init__(self, rule: Optimizer) -> None:
+    def __init__(self, rule: Any) -> None:
         self.rule, self.update = rule, rule.update
         self.state: Any = None
 
@@ -136,19 +122,38 @@ class _Watched:
         return self.state
 
 
-def _record(
-    training: Training,
-    steps: Iterator[Any],
-    theta: Array,
-    state: Callable[[], Mapping[str, Any]],
-    edited: Callable[[Callable[[Parameters], None]], None],
-    edits: Edits | None,
-) -> Recorded:
-    """Copy theta, which the steps overwrite, after each of them and its edit."""
+#: theta, which the steps overwrite, a look at the state, and a way to edit the parameters.
+Watch = tuple[Array, Callable[[], Mapping[str, Any]], Callable[[Callable[..., None]], None]]
+
+
+def _watch_ours(training: Training, given: dict[str, Any]) -> Watch:
+    parameters, watched = given["parameters"], _Watched(given["optimizer"])
+    given["optimizer"] = watched
+    return parameters.theta, lambda: watched.state._asdict(), lambda edit: edit(parameters)
+
+
+def _watch_theirs(training: Training, given: dict[str, Any]) -> Watch:
+    """Lay the module's parameters side by side in one vector, for a step to be one copy."""
+    module, optimizer = given["module"], given["optimizer"]
+    tensors = list(module.parameters())
+    theta = torch.cat([one.detach().flatten() for one in tensors])
+    pieces = torch.split(theta, [one.numel() for one in tensors])
+    for one, piece in zip(tensors, pieces, strict=True):
+        one.data = piece.view(one.shape)
+    read = getattr(their_optimizers, f"{training.optimizer}_state")
+    arrays = lambda: {name: one.numpy() for name, one in read(optimizer).items()}  # noqa: E731
+    return theta.numpy(), arrays, partial(_edit, module)
+
+
+def record(training: Training, *, edits: Edits | None = None, side: str = "scratch") -> Recorded:
+    """Train one side, by hand unless told otherwise, and return the record."""
+    given = training.arguments(side)
+    watch = _watch_ours if side == "scratch" else _watch_theirs
+    theta, state, edited = watch(training, given)
     thetas = np.empty((training.steps + 1, theta.size), theta.dtype)
     thetas[0] = theta
     states: dict[str, list[Array]] = {}
-    number = 0
+    number, steps = 0, TRAINING[side].training_steps(**given)
     for number, _ in enumerate(islice(steps, training.steps), start=1):
         if edits is not None and number in edits:
             edited(edits[number])
@@ -161,51 +166,10 @@ def _record(
     return Recorded(thetas, {name: np.array(values) for name, values in states.items()})
 
 
-def record(
-    training: Training, *, start: Parameters | None = None, edits: Edits | None = None
-) -> Recorded:
-    """Train by hand, from the training's parameters or from `start`, and return the record."""
-    parameters = (training.parameters if start is None else start).copy()
-    watched = _Watched(OPTIMIZERS[training.optimizer](**training.choices))
-    sides = training.network, parameters, training.X, training.Y
-    steps = training_steps(*sides, optimizer=watched, **training.run())
-    return _record(
-        training,
-        steps,
-        parameters.theta,
-        lambda: watched.state._asdict(),
-        lambda edit: edit(parameters),
-        edits,
-    )
-
-
-def record_theirs(training: Training, *, edits: Edits | None = None) -> Recorded:
-    """Train in torch and return the record.
-
-    The module's parameters are laid side by side in one vector, for a step to be one copy.
-    """
-    module = twin(training.network, training.parameters)
-    tensors = list(module.parameters())
-    theta = torch.cat([one.detach().flatten() for one in tensors])
-    pieces = torch.split(theta, [one.numel() for one in tensors])
-    for one, piece in zip(tensors, pieces, strict=True):
-        one.data = piece.view(one.shape)
-    optimizer = their_optimizers.OPTIMIZERS[training.optimizer](tensors, **training.choices)
-    read = getattr(their_optimizers, f"{training.optimizer}_state")
-    sides = module, rows(training.X), rows(training.Y)
-    steps = their_training_steps(*sides, optimizer=optimizer, **training.run())
-    return _record(
-        training,
-        steps,
-        theta.numpy(),
-        lambda: {name: one.numpy() for name, one in read(optimizer).items()},
-        partial(_edit, module),
-        edits,
-    )
+record_theirs = partial(record, side="torch_ref")
 
 
 def _edit(module: Any, edit: Callable[[Parameters], None]) -> None:
-    """Do to a module's parameters what is done to ours."""
     values = unload(module)
     edit(values)
     load(module, values)
@@ -216,11 +180,10 @@ def nudged(training: Training) -> Recorded:
     start = training.parameters.copy()
     ends = np.random.default_rng(1).choice([-np.inf, np.inf], start.theta.size)
     start.theta[:] = np.nextafter(start.theta, ends)
-    return record(training, start=start)
+    return record(replace(training, parameters=start))
 
 
-@dataclass(frozen=True)
-class Growth:
+class Growth(NamedTuple):
     """How far two runs of a training may be apart after each step, from runs of our own alone.
 
     A step rounds each parameter, on either side by half an ulp, and takes an update that the budget
@@ -242,7 +205,6 @@ class Growth:
 
     @classmethod
     def of(cls, ours: Recorded, nearby: Recorded) -> Growth:
-        """Return the bound from a run of ours and one that began an ulp away from it."""
         distance = _furthest(nearby.theta - ours.theta)
         size = np.abs(ours.theta).max(axis=1)
         moved = np.abs(np.diff(ours.theta, axis=0)).max(axis=1)
@@ -260,7 +222,6 @@ class Growth:
 
 
 def _furthest(differences: Array) -> Array:
-    """Return the largest of the entries at every step and of all steps before."""
     return np.asarray(np.maximum.accumulate(np.abs(differences).max(axis=1)))
 
 
@@ -295,20 +256,18 @@ def assert_inside(both: Trajectories) -> None:
     outside = np.flatnonzero(~(both.apart <= bound.theta))
     if outside.size:
         raise AssertionError(_breach(both, int(outside[0])))
-    name, steps = training.optimizer, training.steps
-    _hold(ours.theta, theirs.theta, f"parameters over {steps:,} steps of {name}", bound.theta)
     if ours.state.keys() != theirs.state.keys():
         raise AssertionError(f"state: ours has {[*ours.state]}, theirs {[*theirs.state]}")
+    name = training.optimizer
+    held = {"parameters": (ours.theta, theirs.theta, bound.theta)}
     for key, value in ours.state.items():
         if key in bound.state:
-            quantity = f"{key} over {steps:,} steps of {name}"
-            _hold(value, theirs.state[key], quantity, bound.state[key])
+            held[key] = value, theirs.state[key], bound.state[key]
         elif not np.array_equal(value, theirs.state[key]):
             raise AssertionError(f"{key} of {name} is not the number of steps on both sides")
-
-
-def _hold(ours: Array, theirs: Array, quantity: str, bound: Array) -> None:
-    assert_close(ours, theirs, quantity, budget=TRAJECTORY, gauge=bound[:, None] / EPS)
+    for key, (mine, other, apart) in held.items():
+        quantity, gauge = f"{key} over {training.steps:,} steps of {name}", apart[:, None] / EPS
+        assert_close(mine, other, quantity, budget=TRAJECTORY, gauge=gauge)
 
 
 def _breach(both: Trajectories, step: int) -> str:
@@ -318,25 +277,26 @@ def _breach(both: Trajectories, step: int) -> str:
     entry = int(np.abs(ours - theirs).argmax())
     allowed = both.bound.theta[step]
     message = (
-        f"step {step}: {entry_name(training.parameters, entry)} differs: ours {ours[entry]!r}, "
+        f"step {step}: {_entry_name(training.parameters, entry)} differs: ours {ours[entry]!r}, "
         f"theirs {theirs[entry]!r}, {both.apart[step]:.3g} apart, the growth bound allows "
         f"{allowed:.3g}"
     )
     if not WIDE:
         return message
-    wide = record(replace(training.astype(np.longdouble), steps=step)).theta[-1][entry]
+    wider = {
+        name: cast(getattr(training, name), np.longdouble) for name in ("parameters", "X", "Y")
+    }
+    wide = record(replace(training, steps=step, **wider)).theta[-1][entry]
     found = measure(ours[entry], theirs[entry], allowed / EPS)
     return f"{message}; {verdict(wide, 0.0, found, 1.0, 'the longdouble run', 'training')}"
 
 
-def entry_name(parameters: Parameters, entry: int) -> str:
+def _entry_name(parameters: Parameters, entry: int) -> str:
     """Return the name of an entry of theta, as "W1[2, 0]"."""
-    for name, view in parameters.items():
-        if entry < view.size:
-            place = np.unravel_index(entry, view.shape)
-            return f"{name}[{', '.join(str(int(one)) for one in place)}]"
-        entry -= view.size
-    raise IndexError("expected an entry of theta, got one beyond its end")
+    numbers = from_vector(np.arange(float(parameters.theta.size)), parameters)
+    places = ((name, place) for name, one in numbers.items() for place in np.argwhere(one == entry))
+    name, place = next(places)
+    return f"{name}{place.tolist()}"
 
 
 class Kink(NamedTuple):
@@ -370,27 +330,16 @@ def kink(training: Training, step: int) -> Kink:
         pulled = np.abs(np.einsum("nu,nm->um", parameters["W2"], A - Y))
         for flat in np.argsort(-pulled, axis=None):
             unit, example = (int(one) for one in np.unravel_index(flat, pulled.shape))
-            moved = _at_kink(parameters, X, unit, example)
-            layer = (to_torch(name, moved[f"{name}1"]) for name in ("W", "b"))
+            ours = parameters.copy()  # with a bias by which Z of the unit is 0 on our side
+            ours["b1"][unit] = -(parameters["W1"] @ X)[unit, example]
+            layer = (to_torch(name, ours[f"{name}1"]) for name in ("W", "b"))
             if columns(linear(rows(X), *layer))[unit, example] > 0:
-                return Kink(number, unit, example, *_overwriting(number, moved, moved))
-    ours = _at_kink(parameters, X, unit, example)
+                edits = {number - 1: partial(_overwrite, ours.theta)}
+                return Kink(number, unit, example, edits, edits)
     above = ours.copy()
     above["b1"][unit] += 4 * EPS * (np.abs(ours["W1"][unit]) @ np.abs(X[:, example]))
-    return Kink(number, unit, example, *_overwriting(number, ours, above))
-
-
-def _at_kink(parameters: Parameters, X: Array, unit: int, example: int) -> Parameters:
-    """Return the parameters with a bias by which Z of a unit is 0 on an example, on our side."""
-    moved = parameters.copy()
-    moved["b1"][unit] = -(parameters["W1"] @ X)[unit, example]
-    return moved
-
-
-def _overwriting(step: int, *values: Parameters) -> Iterator[Edits]:
-    """Yield edits that overwrite all parameters before a step."""
-    for one in values:
-        yield {step - 1: partial(_overwrite, one.theta)}
+    edits, theirs = ({number - 1: partial(_overwrite, one.theta)} for one in (ours, above))
+    return Kink(number, unit, example, edits, theirs)
 
 
 def _overwrite(theta: Array, parameters: Parameters) -> None:
@@ -402,14 +351,9 @@ def located(training: Training, met: Kink | None = None) -> Parting | None:
 
     A ReLU network is the example: `locate` itself takes any two runs.
     """
-    rule = OPTIMIZERS[training.optimizer](**training.choices)
-    ours = ScratchRun(training.network, training.parameters.copy(), rule)
-    module = twin(training.network, training.parameters)
-    theirs = TorchRun(
-        module,
-        their_optimizers.OPTIMIZERS[training.optimizer](module.parameters(), **training.choices),
-        state=getattr(their_optimizers, f"{training.optimizer}_state"),
-    )
+    mine, other = (training.arguments(side) for side in TRAINING)
+    module, read = other["module"], getattr(their_optimizers, f"{training.optimizer}_state")
+    ours = ScratchRun(*(mine[name] for name in ("network", "parameters", "optimizer")))
 
     def batches() -> Iterator[tuple[Array, Array]]:
         for step in range(1, training.steps + 1):
@@ -419,4 +363,4 @@ def located(training: Training, met: Kink | None = None) -> Parting | None:
             chosen = training.batch(step)
             yield training.X[:, chosen], training.Y[:, chosen]
 
-    return locate(ours, theirs, batches())
+    return locate(ours, TorchRun(module, other["optimizer"], state=read), batches())

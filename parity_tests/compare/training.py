@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from parity_tests.compare.bridge import masks_to_torch, rows, twin, unload, unload_running
+from parity_tests.compare.measurement import Array
 from scratch import training as ours
 from scratch.batch_norm import running_averages
 from scratch.early_stopping import EarlyStopping
@@ -22,7 +22,6 @@ from torch_ref.early_stopping import EarlyStopping as TheirEarlyStopping
 from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
 from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 
-Array = NDArray[Any]
 #: a name of a table, and choices by name.
 Named = tuple[str, Mapping[str, Any]]
 
@@ -69,13 +68,13 @@ class Run:
         chosen = {name: getattr(self, name) for name in shared}
         made = self._ours(**left) if side == "scratch" else self._theirs(**left)
         return {
+            "orders": self.orders,
             **{name: one for name, one in chosen.items() if one != getattr(Run, name, None)},
             **{name: one for name, one in made.items() if one is not None},
         }
 
     def _ours(self, **left: Any) -> dict[str, Any]:
-        name, choices = self.optimizer
-        schedule = None
+        (name, choices), schedule = self.optimizer, None
         if self.schedule is not None:
             kind, shape = self.schedule
             first = {} if kind == "manual" else {"learning_rate": choices["learning_rate"]}
@@ -83,14 +82,9 @@ class Run:
         averaged = self.network.batch_norm is not None and self.network.depth > 1
         sizes, dtype = self.network.layer_sizes, self.X.dtype
         return {
-            "network": self.network,
+            **{name: getattr(self, name) for name in ("network", "X", "Y", "dev", "masks")},
             "parameters": self.parameters.copy(),
-            "X": self.X,
-            "Y": self.Y,
             "optimizer": OPTIMIZERS[name](**choices),
-            "orders": self.orders,
-            "dev": self.dev,
-            "masks": self.masks,
             "running": running_averages(sizes, dtype) if averaged else None,
             "schedule": schedule,
             "early_stopping": self.early_stopping and EarlyStopping(**self.early_stopping),
@@ -98,24 +92,19 @@ class Run:
         }
 
     def _theirs(self, module: Any = None) -> dict[str, Any]:
-        name, choices = self.optimizer
+        (name, choices), schedule = self.optimizer, None
         if module is None:
             module = twin(self.network, self.parameters, self.device)
         optimizer = THEIR_OPTIMIZERS[name](module.parameters(), **choices)
-        schedule = None
         if self.schedule is not None:
             kind, shape = self.schedule
             schedule = THEIR_SCHEDULES[kind](optimizer, **shape)
         X, Y, *dev = (rows(one, self.device) for one in (self.X, self.Y, *(self.dev or ())))
         masks = [masks_to_torch(one, self.device) for one in self.masks or ()]
         return {
-            "module": module,
-            "X": X,
-            "Y": Y,
-            "optimizer": optimizer,
-            "orders": self.orders,
-            "dev": tuple(dev) or None,
+            **{"module": module, "X": X, "Y": Y, "dev": tuple(dev) or None},
             "masks": None if self.masks is None else masks,
+            "optimizer": optimizer,
             "schedule": schedule,
             "early_stopping": self.early_stopping and TheirEarlyStopping(**self.early_stopping),
         }

@@ -27,7 +27,6 @@ def _kind(value: Any) -> str:
 
 
 def _require(fine: Any, expected: str, got: Any, error: type[Exception] = TypeError) -> None:
-    """Raise an error that says what was expected and what came, unless all is fine."""
     if not fine:
         raise error(f"expected {expected}, got {got}")
 
@@ -52,7 +51,7 @@ def check_inputs(inputs: Any) -> dict[str, Array]:
         known = array.dtype.type in (np.float32, np.float64)
         got = f"{array.dtype}: what has no gradient goes into constants"
         _require(known, f"{name} to be float32 or float64", got)
-        _refuse_byte_order(name, array)
+        _refuse_byte_order({name: array})
         finite = array.size and np.isfinite(array).all()
         _require(finite, f"{name} to be finite and not empty", repr(array), ValueError)
     dtypes = {name: str(array.dtype) for name, array in inputs.items()}
@@ -61,24 +60,21 @@ def check_inputs(inputs: Any) -> dict[str, Array]:
 
 
 def check_constants(constants: Any, inputs: Mapping[str, Array]) -> dict[str, Any]:
-    """Return the constants as a dict, none by default."""
     constants = {} if constants is None else constants
     _require(isinstance(constants, Mapping), "constants to be a mapping of names", _kind(constants))
     both = sorted(constants.keys() & inputs.keys())
     _require(not both, f"{both} in inputs or in constants", "both", ValueError)
-    for name, value in constants.items():
-        if isinstance(value, np.ndarray):
-            _refuse_byte_order(name, value)
+    _refuse_byte_order({n: one for n, one in constants.items() if isinstance(one, np.ndarray)})
     return dict(constants)
 
 
-def _refuse_byte_order(name: str, array: Any) -> None:
+def _refuse_byte_order(arrays: Mapping[str, Array]) -> None:
     """Raise TypeError for an array whose bytes torch cannot read as they lie."""
-    _require(array.dtype.isnative, f"{name} in the byte order of this machine", array.dtype)
+    for name, one in arrays.items():
+        _require(one.dtype.isnative, f"{name} in the byte order of this machine", one.dtype)
 
 
 def check_budget(name: str, bound: Any, kind: str) -> Budget:
-    """Return a budget that was given, or was given as a number of eps."""
     if isinstance(bound, Budget):
         return replace(bound, kind=kind)
     number = isinstance(bound, Real) and not isinstance(bound, bool)
@@ -88,14 +84,12 @@ def check_budget(name: str, bound: Any, kind: str) -> Budget:
 
 
 def check_whole(name: str, value: Any) -> int:
-    """Return a whole number from 1."""
     whole = isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
     _require(whole, f"{name} to be a whole number from 1", repr(value), ValueError)
     return int(value)
 
 
 def check_rng(rng: Any) -> np.random.Generator:
-    """Return the generator that was given, or one of the seed that was."""
     fine = isinstance(rng, np.random.Generator | int) and not isinstance(rng, bool)
     _require(fine, "rng to be a generator or a seed", _kind(rng))
     return np.random.default_rng(rng)
@@ -116,12 +110,10 @@ def check_optimizer(made: Any) -> torch.optim.Optimizer:
     """Return the optimizer that a function of theirs made; refuse what takes no step."""
     steps = callable(getattr(made, "step", None)) and not isinstance(made, type)
     _require(steps, "theirs to make an optimizer with a step", _kind(made))
-    optimizer: torch.optim.Optimizer = made
-    return optimizer
+    return made  # type: ignore[no-any-return]
 
 
 def check_layout(layout: Any) -> Bridge:
-    """Return the bridge of a layout."""
     if isinstance(layout, str) and layout in LAYOUTS:
         return LAYOUTS[layout]
     functions = layout[:2] if isinstance(layout, Bridge) else layout
@@ -163,16 +155,13 @@ def as_function(
         }
         given = dict(zip(inputs, tensors, strict=True))
         state |= {own: given.pop(name) for name, own in loaded.items()}
-        output: torch.Tensor = torch.func.functional_call(
-            module, state, tuple(given.values()), constants
-        )
-        return output
+        arguments = tuple(given.values()), constants
+        return torch.func.functional_call(module, state, *arguments)  # type: ignore[no-any-return]
 
     return call
 
 
 def one_tensor(theirs: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Refuse another answer than a tensor."""
 
     def call(*tensors: torch.Tensor, **constants: Any) -> torch.Tensor:
         output = theirs(*tensors, **constants)
@@ -206,8 +195,6 @@ def with_cache(ours: Callable[..., Any], *, expected: bool) -> Callable[..., tup
 
 
 def with_names(backward: Backward) -> Callable[[Any, Any], dict[str, Array]]:
-    """Refuse gradients without names."""
-
     def pull(upstream: Any, cache: Any) -> dict[str, Array]:
         found = backward(upstream, cache)
         text = "backward to return a mapping of input names to gradients"

@@ -51,7 +51,7 @@ def widened(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
 
 def wide_run(
     forward: Forward,
-    backward: Backward,
+    backward: Backward | None,
     arguments: Mapping[str, Any],
     upstream: Array,
     names: tuple[str, ...],
@@ -64,22 +64,22 @@ def wide_run(
     wider = cast(arguments, np.longdouble)
     try:
         value, cache = forward(**wider)
-        gradients = backward(upstream.astype(np.longdouble)[()], cache)
+        gradients = backward(upstream.astype(np.longdouble)[()], cache) if backward else {}
     except TypeError as error:
         raise AssertionError(
             f"the pair takes no longdouble ({error}): `widest=np.float64` does without"
         ) from error
     output = np.asarray(value)
-    for quantity, found, like in (
-        ("output", output, upstream),
-        *((f"gradient of {name}", gradients[name], arguments[name]) for name in names),
-    ):
-        if np.asarray(found).dtype != np.longdouble or np.shape(found) != np.shape(like):
+    gradients = {name: np.asarray(gradients[name]) for name in names}
+    found = {"output": (output, upstream)}
+    found |= {f"gradient of {name}": (one, arguments[name]) for name, one in gradients.items()}
+    for quantity, (one, like) in found.items():
+        if one.dtype != np.longdouble or one.shape != np.shape(like):
             raise AssertionError(
-                f"{quantity}: the longdouble run gives {np.asarray(found).dtype} of shape "
-                f"{np.shape(found)}: it is no witness"
+                f"{quantity}: the longdouble run gives {one.dtype} of shape {one.shape}: "
+                "it is no witness"
             )
-    return output, {name: np.asarray(gradients[name]) for name in names}
+    return output, gradients
 
 
 def assert_unrounded(
@@ -108,10 +108,10 @@ def assert_unrounded(
         response = (upstream * (forward(**moved)[0] - output)).sum()
         error = abs(response - expected) / unit
         if not error <= HIDDEN_ROUNDING.eps:
+            bound = f"{error:.4g} eps units of longdouble, allowed {HIDDEN_ROUNDING.eps:.4g}"
             raise AssertionError(
                 f"output: the longdouble run moves by {response:.6g} where its inputs move it by "
-                f"{expected:.6g}, {error:.4g} eps units of longdouble, allowed "
-                f"{HIDDEN_ROUNDING.eps:.4g} ({HIDDEN_ROUNDING.name}): something inside is rounded "
+                f"{expected:.6g}, {bound} ({HIDDEN_ROUNDING.name}): something inside is rounded "
                 "to float64, and the run is no witness"
             )
 
@@ -128,10 +128,9 @@ class Difference:
         name: str,
         dtype: Any = np.longdouble,
     ) -> None:
-        """Take the pair's forward and the input that moves."""
         self._forward = forward
         self._arguments = cast({**inputs, **constants}, dtype)
-        self._arguments[name] = np.asarray(self._arguments[name])
+        self._moving = np.asarray(self._arguments[name])
         self._upstream = upstream.astype(dtype)
         self.name, self.dtype = name, dtype
         self.step, self.budget = difference_of(dtype)
@@ -145,11 +144,11 @@ class Difference:
 
         Large entries take larger steps.
         """
-        size = np.maximum(1, np.abs(self._arguments[self.name][index]))
+        size = np.maximum(1, np.abs(self._moving[index]))
         step = self.dtype(self.step * shrunk) * size
         total, largest = self.dtype(0), self.dtype(0)
         for steps, weight in DIFFERENCE_STENCIL.items():
-            moved = self._arguments[self.name].copy()
+            moved = self._moving.copy()
             moved[index] += steps * step
             try:
                 output = self._forward(**{**self._arguments, self.name: moved})[0]
@@ -203,8 +202,7 @@ def assert_witnessed(
     allowed = difference.budget.in_eps(eps)
     quantity = f"gradient of {difference.name}"
     refined: set[int] = set()
-    bar = 0.0  # of the refined quotients, which all sides meet
-    wrong: list[str] = []
+    bar, wrong, message = 0.0, [], ""  # the bar of the refined quotients, which all sides meet
     for side, gradient in sides.items():
         mine = np.array([gradient[place] for place in places])
         found = measure(mine, third, scale, eps)
@@ -217,19 +215,16 @@ def assert_witnessed(
         record(f"{quantity}, {side}", ours.dtype, found, allowed + bar, difference.budget.name)
         if not found.error <= allowed + bar:
             wrong.append(side)
-            place = places[found.place[0]]
-            if len(wrong) == 1:
-                message = (
-                    f"{quantity}: a central difference gives {found.theirs!r} at {place}, where "
-                    f"{side} has {found.ours!r}, {found.error:.4g} eps units, allowed "
-                    f"{allowed:.4g} ({difference.budget.name})"
-                )
+            message = message or (
+                f"{quantity}: a central difference gives {found.theirs!r} at "
+                f"{places[found.place[0]]}, where {side} has {found.ours!r}, {found.error:.4g} eps "
+                f"units, allowed {allowed:.4g} ({difference.budget.name})"
+            )
     if wrong:
         raise AssertionError(f"{message}: {_blame(wrong)}")
 
 
 def _blame(wrong: list[str]) -> str:
-    """Say which sides the differences contradict."""
     sides = [side for side in ("ours", "theirs") if side in wrong]
     if not sides:
         return "our backward in longdouble is not the derivative of our forward"

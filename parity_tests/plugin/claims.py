@@ -31,7 +31,6 @@ def watching() -> Iterator[set[Any]]:
 
 
 def called_names(called: set[Any]) -> set[str]:
-    """Return the names of functions and classes that a set of code objects belongs to."""
     return {code.co_qualname.split(".")[0] for code in called}
 
 

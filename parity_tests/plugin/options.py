@@ -28,7 +28,6 @@ DEVICES, DTYPES = ("cpu", "cuda"), ("float32", "float64")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Offer the options where the run is one of these tests."""
     if not _concerned(pluginmanager.get_plugin("pytestconfig")):
         return
     group = parser.getgroup("parity", "parity of scratch and torch")
@@ -68,7 +67,6 @@ def _concerned(config: Any) -> bool:
 
 
 def _seed(text: str) -> int:
-    """Return a seed given as a number, or one drawn anew."""
     if text == "random":
         return random.SystemRandom().randrange(1, 2**32)
     if not text.isdecimal():
@@ -77,13 +75,11 @@ def _seed(text: str) -> int:
 
 
 def chosen_devices(config: pytest.Config) -> tuple[str, ...]:
-    """Return the devices that were asked for."""
     device = config.getoption("device", "cpu")
     return DEVICES if device == "all" else (device,)
 
 
 def chosen_dtypes(config: pytest.Config) -> tuple[str, ...]:
-    """Return the names of the dtypes that were asked for."""
     dtype = config.getoption("dtype", "all")
     return DTYPES if dtype == "all" else (dtype,)
 
@@ -94,7 +90,6 @@ def chosen_seed(config: pytest.Config) -> int:
 
 
 def report_path(config: pytest.Config) -> Path | None:
-    """Return where the report is to be written, or None where none was asked for."""
     path = config.getoption("parity_report", None)
     return config.invocation_params.dir / path if path else None
 
@@ -121,7 +116,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """Name what was chosen."""
     if config.getoption("parity_seed", None) is None:
         return None
     return (

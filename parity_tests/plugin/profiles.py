@@ -50,7 +50,6 @@ def count(statistics: Mapping[str, Any]) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # inside of hypothesis' own plugin, which collects too
 def pytest_runtest_call() -> Iterator[None]:
-    """Count the examples of a test."""
     outer: Any = collector.value
 
     def note(statistics: Any) -> None:
@@ -63,7 +62,6 @@ def pytest_runtest_call() -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand the count over, from a worker of pytest-xdist."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output[__name__] = dict(DRAWN)
@@ -77,7 +75,6 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print how many examples there were."""
     if DRAWN["kept"]:
         more = f" ({DRAWN['rejected']:,} more rejected)" if DRAWN["rejected"] else ""
         profile = settings.get_current_profile_name()

@@ -1,11 +1,9 @@
-"""The course's vocabulary as a notebook meets it: signatures, kinds of arguments, many layers."""
+"""The course's vocabulary as a notebook meets it: signatures, many layers, precisions, values."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
-import re
-from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -14,10 +12,8 @@ from parity_tests import GRADIENT, assert_close
 from parity_tests.checks import calls_of
 from parity_tests.compare.course import draw_data, layers_of, pass_gauges, torch_pass
 from parity_tests.twins import all_twins
-from scratch._validation import Seen, Whole, unchecked
+from scratch._validation import Whole
 from scratch.course import deep, gradient_checking, optimization, planar, regularization
-from scratch.course._kinds import FlatCache
-from scratch.course._layers import flatten, network_forward
 
 #: names, order and defaults of the notebooks; the seed alone is the house's, and keyword-only.
 SIGNATURES = """
@@ -79,33 +75,12 @@ optimization.update_parameters_with_momentum(parameters, grads, v, beta, learnin
 #: the smallest of each whole number: counts of units and examples from 1, of steps from 0.
 LEAST = {"num_iterations": 0, "num_epochs": 0, "iteration": 0}
 
-#: one call of every public function, as its row makes it.
-CALLS = {
-    path: (function, arguments)
+#: paths of the functions that rows call.
+CALLED = {
+    path
     for row in all_twins().values()
     if row.stem.startswith("course_")
-    for path, function, arguments in calls_of(row)
-}
-#: lengths that nothing else in a call has: the argument, the place of an array in it, the axis.
-FREE = {
-    "deep.L_model_forward": {"X 1"},
-    "deep.linear_activation_forward": {"A_prev 1"},
-    "deep.linear_forward": {"A 1"},
-    "deep.relu": {"Z 0", "Z 1"},
-    "deep.sigmoid": {"Z 0", "Z 1"},
-    "gradient_checking.dictionary_to_vector": {f"parameters W{l} 1" for l in (1, 2, 3)},
-    "gradient_checking.gradients_to_vector": {f"gradients dW{l} 1" for l in (1, 2, 3)},
-    "optimization.initialize_adam": {f"parameters W{l} 1" for l in (1, 2, 3)},
-    "optimization.initialize_velocity": {f"parameters W{l} 1" for l in (1, 2, 3)},
-    "optimization.random_mini_batches": {"X 0", "Y 0"},
-    "planar.forward_propagation": {"X 1"},
-    "planar.layer_sizes": {"X 0", "Y 0"},
-    "planar.nn_model": {"X 0", "Y 0"},
-    "planar.predict": {"X 1"},
-    "planar.sigmoid": {"x 0", "x 1"},
-    "regularization.compute_cost_with_regularization": {"parameters W1 1"},
-    "regularization.forward_propagation": {"X 1"},
-    "regularization.forward_propagation_with_dropout": {"X 1"},
+    for path, _, _ in calls_of(row)
 }
 
 
@@ -119,76 +94,12 @@ def test_signatures_are_the_notebooks():
             signature = inspect.signature(function)
             plain = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
             found.append(f"{stem}.{name}{inspect.Signature(plain)}")
-            assert f"scratch.course.{stem}.{function.__name__}" in CALLS
+            assert f"scratch.course.{stem}.{function.__name__}" in CALLED
             assert set(function.__validation__) == set(signature.parameters)
             for argument, kind in function.__validation__.items():
                 if isinstance(kind, Whole):
                     assert kind.at_least == LEAST.get(argument, 1), (name, argument)
     assert sorted(found) == sorted(SIGNATURES)
-
-
-def doubled(value):
-    """Yield (where, value) with each array inside twice as long along each axis in turn."""
-    if isinstance(value, np.ndarray):
-        for axis in range(value.ndim):
-            yield str(axis), np.repeat(value, 2, axis)
-    elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from ((f"{key} {place}", {**value, key: bad}) for place, bad in doubled(one))
-    elif isinstance(value, tuple | list):
-        for i, one in enumerate(value):
-            for place, bad in doubled(one):
-                yield f"{i} {place}", (*value[:i], bad, *value[i + 1 :])
-
-
-def arrays(value):
-    """Yield the arrays in a nest."""
-    if isinstance(value, np.ndarray):
-        yield value
-    elif isinstance(value, dict | tuple | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from arrays(one)
-
-
-@pytest.mark.parametrize("path", CALLS)
-def test_every_other_length_is_shared(path, monkeypatch):
-    """What is longer than the rest is refused, but where nothing else has that length."""
-    function, arguments = CALLS[path]
-    stem, name = path.split(".")[-2:]
-    monkeypatch.setattr(f"scratch.course.{stem}.plot_costs", lambda *given: None, raising=False)
-    free = set()
-    for argument, value in arguments.items():
-        for place, bad in doubled(value):
-            try:
-                function(**{**arguments, argument: bad})
-            except ValueError as refusal:
-                if str(refusal).startswith("expected "):
-                    continue
-            free.add(f"{argument} {place}")
-    read = {one for one in free if not re.search(r" d[AZ]\d|cache Z", one)}
-    assert read == FREE.get(f"{stem}.{name}", set())
-    if name.startswith(("update", "gradients_to", "dictionary_to", "vector_to", "random")):
-        for returned in arrays(function(**arguments)):
-            assert not any(np.shares_memory(returned, one) for one in arrays(arguments))
-
-
-@pytest.mark.parametrize("kind", [bool, np.uint8, np.float16, np.float32])
-def test_any_real_labels_will_do(kind):
-    """Labels of any real kind give the same numbers, in the floating dtype of the rest."""
-    for path, (function, arguments) in CALLS.items():
-        labels = {"Y", "y"} & arguments.keys()
-        if labels and not path.endswith(
-            ("mini_batches", "model", "layer_sizes", "L_model_backward")
-        ):
-            (name,) = labels
-            found = function(**{**arguments, name: arguments[name].astype(kind)})
-            expected = function(**arguments)
-            for one, other in zip(arrays([found]), arrays([expected]), strict=True):
-                assert one.dtype == other.dtype
-                assert np.array_equal(one, other)
-
-
-# --- many layers ----------------------------------------------------------------------------------
 
 
 def test_eleven_layers(rng):
@@ -214,119 +125,22 @@ def test_eleven_layers(rng):
     column = gradient_checking.gradients_to_vector(grads)
     ordered = [grads[f"d{name}"].ravel() for name in parameters]
     assert np.array_equal(column[:, 0], np.concatenate(ordered))
-    assert gradient_checking.gradient_check(parameters, grads, X, Y) < 1e-6
     v, s = optimization.initialize_adam(parameters)
     assert list(v) == list(s) == [f"d{name}" for name in parameters]
-    assert not any(np.shares_memory(v[name], s[name]) for name in v)
-    del grads["db10"]
+    del grads["db10"], parameters["b11"]
     with pytest.raises(ValueError, match="expected gradients with the keys"):
         gradient_checking.gradients_to_vector(grads)
-    del parameters["b11"]
     with pytest.raises(ValueError, match=r"with the keys W1, .*, W11, b11, got W1"):
         deep.L_model_forward(X, parameters)
 
 
-def test_three_hundred_layers():
-    """Hidden layers that pass a positive X on are not there: the numbers are those of one layer."""
-    depth, X, Y = 300, np.array([[0.5, 1.0, 2.0]]), np.array([[0, 1, 1]])
-    one = {"W": np.ones((1, 1)), "b": np.zeros((1, 1))}
-    parameters = {f"{name}{l}": one[name] for l in range(1, depth + 1) for name in "Wb"}
-    AL, caches = deep.L_model_forward(X, parameters)
-    expected, first = deep.L_model_forward(X, {"W1": one["W"], "b1": one["b"]})
-    assert np.array_equal(AL, expected)
-    slopes = deep.L_model_backward(expected, Y, first)
-    grads = deep.L_model_backward(AL, Y, caches)
-    cost, cache = gradient_checking.forward_propagation_n(X, Y, parameters)
-    assert cost == deep.compute_cost(expected, Y)
-    other = gradient_checking.backward_propagation_n(X, Y, cache)
-    assert all(np.array_equal(grads[f"dW{l}"], slopes["dW1"]) for l in range(1, depth + 1))
-    every = np.hstack([other[f"dW{l}"] for l in range(1, depth + 1)])
-    assert_close(every, np.repeat(slopes["dW1"], depth, axis=1), "dW")
-    A, layers = network_forward(X, parameters, np.ones)  # masks that keep every unit
-    assert np.array_equal(A, expected)
-    assert [layer.D is None for layer in layers] == [False] * (depth - 1) + [True]
-    FlatCache(depth, dropout=True).check("cache", flatten(layers), Seen())
-
-
-# --- arguments ------------------------------------------------------------------------------------
-
-
-def test_the_cache_is_believed(rng):
-    """A backward pass takes A from the cache, where it disagrees with Z and the parameters."""
-    case = draw_data(rng, (3, 4, 1), 7)
-    X, Y, parameters = case["X"], case["Y"], layers_of(case)
-    A1, A2 = np.tanh(rng.standard_normal((4, 7))), 1 / (1 + np.exp(rng.standard_normal((1, 7))))
-    given = {"Z1": np.zeros((4, 7), int), "A1": A1, "Z2": None, "A2": A2}
-    grads = planar.backward_propagation(parameters, MappingProxyType(given), X, Y)
-    dZ2 = A2 - Y
-    dZ1 = np.einsum("ij,im->jm", parameters["W2"], dZ2) * (1 - A1**2)
-    expected = {"dW2": np.einsum("im,jm->ij", dZ2, A1) / 7, "db2": dZ2.mean(axis=1, keepdims=True)}
-    expected |= {"dW1": np.einsum("im,jm->ij", dZ1, X) / 7, "db1": dZ1.mean(axis=1, keepdims=True)}
-    for name, gradient in expected.items():
-        assert_close(grads[name], gradient, name, budget=GRADIENT, gauge=np.float64(1.0))
-    case = draw_data(rng, (3, 4, 3, 1), 7)
-    _, cache = regularization.forward_propagation(case["X"], layers_of(case))
-    Z1, A1, W1, b1, Z2, A2, *rest = cache
-    opened = (Z1, np.abs(A1) + 1, W1, b1, -np.abs(Z2), np.abs(A2) + 1, *rest)
-    grads = regularization.backward_propagation(case["X"], case["Y"], opened)
-    assert np.array_equal(grads["dZ2"], grads["dA2"])  # Z2 < 0, but A2 > 0 is looked at
-    assert np.array_equal(grads["dZ1"], grads["dA1"])
-
-
-def test_numpys_scalars_are_numbers():
-    """Rates, sizes, seeds and steps out of arrays do as well as Python's; float32 stays float32."""
-    for path, (function, arguments) in CALLS.items():
-        if "planar.initialize" in path or path.endswith("layer_sizes"):
-            continue
-        narrow = {name: narrowed(one) for name, one in arguments.items()}
-        numpy = {name: scalars(one) for name, one in narrow.items()}
-        for one, other in zip(
-            arrays([function(**narrow)]), arrays([function(**numpy)]), strict=True
-        ):
-            assert one.dtype == other.dtype, path
-            if "update" in path:  # bit by bit
-                assert np.array_equal(one, other), path
-            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
-
-
-def narrowed(value):
-    """Return floats of a nest in float32."""
-    if isinstance(value, np.ndarray):
-        return value.astype("f4") if value.dtype.kind == "f" else value
-    if isinstance(value, dict):
-        return {name: narrowed(one) for name, one in value.items()}
-    return type(value)(map(narrowed, value)) if isinstance(value, tuple | list) else value
-
-
-def scalars(value):
-    """Return numbers of Python as NumPy's."""
-    if isinstance(value, list | tuple) and all(type(one) is int for one in value):
-        return [np.int64(one) for one in value]
-    if type(value) in (int, float):
-        return np.int64(value) if type(value) is int else np.float64(value)
-    return MappingProxyType(value) if isinstance(value, dict) else value
-
-
-def test_the_backward_uses_the_output_it_is_given(rng):
-    """From any AL, no sigmoid of the cached Z, and any Y: dAL = -Y / AL + (1 - Y) / (1 - AL)."""
-    AL, Y = rng.standard_normal((1, 4)), np.array([[1, 0, -1, 2]])
-    A_prev, W, Z = (rng.standard_normal(shape) for shape in ((3, 4), (1, 3), (1, 4)))
-    grads = deep.L_model_backward(AL, Y, [((A_prev, W, np.zeros((1, 1))), Z)])
-    A = 1 / (1 + np.exp(-Z))
-    dZ = (-Y / AL + (1 - Y) / (1 - AL)) * A * (1 - A)
-    gauge = np.abs(dZ).sum()
-    assert_close(grads["db1"], dZ.mean(axis=1, keepdims=True), "db1", budget=GRADIENT, gauge=gauge)
-
-
 def test_two_precisions_meet_in_the_wider(rng):
-    """float32 data with float64 parameters, or the other way round, or longdouble among them."""
+    """float32 data with float64 parameters, or longdouble among them; trainings are in float64."""
     case = draw_data(rng, (4, 5, 3, 2), 7)
-    X, Y, parameters = case["X"], case["Y"], layers_of(case)
-    expected, _ = deep.L_model_forward(X.astype("f4").astype("f8"), parameters)
-    AL, _ = deep.L_model_forward(X.astype("f4"), parameters)
+    X, Y, parameters = case["X"].astype("f4"), case["Y"], layers_of(case)
+    AL, _ = deep.L_model_forward(X, parameters)
     assert AL.dtype == np.float64
-    assert np.array_equal(AL, expected)
-    assert deep.L_model_forward(X, narrowed(parameters))[0].dtype == np.float64
+    assert np.array_equal(AL, deep.L_model_forward(X.astype("f8"), parameters)[0])
     AL, caches = deep.L_model_forward(X, parameters | {"b1": parameters["b1"].astype("g")})
     grads = deep.L_model_backward(AL.astype("f4"), Y, caches)
     assert {AL.dtype, *(one.dtype for one in grads.values())} == {np.dtype(np.longdouble)}
@@ -334,8 +148,8 @@ def test_two_precisions_meet_in_the_wider(rng):
         lambda X: deep.L_layer_model(X, Y[:1], [4, 3, 1], 0.1, 5, isPlot=False),
         lambda X: planar.nn_model(X, Y[:1], 4, 5),
         lambda X: optimization.model(X, Y[:1], [4, 1], "adam", num_epochs=3, print_cost=False),
-    ):  # weights are drawn in float64, and all of a training stays there
-        narrow, wide = train(X.astype("f4")), train(X.astype("f4").astype("f8"))
+    ):
+        narrow, wide = train(X), train(X.astype("f8"))
         for name, one in narrow.items():
             assert one.dtype == np.float64
             assert np.array_equal(one, wide[name])
@@ -352,16 +166,13 @@ def test_values_are_let_through():
     three = {f"{name[0]}{l}": one[name] for l in (1, 2, 3) for name in one}
     with np.errstate(all="ignore"):
         assert np.isnan(deep.compute_cost(np.array([[-0.5, 1.5]]), Y))
-        assert f"{planar.compute_cost(perfect, labels):f}" == "0.000000"  # without a sign
-        assert f"{deep.compute_cost(perfect, labels):f}" == "0.000000"
+        for compute_cost in (planar.compute_cost, deep.compute_cost):  # without a sign
+            assert f"{compute_cost(perfect, labels):f}" == "0.000000"
         A3, cache = regularization.forward_propagation_with_dropout(A, three, 0)
     assert not cache[1].any()  # rand < 0 holds nowhere, and 0 / 0 is NaN
     assert np.isnan(A3).all()
     grads = {"dW1": np.full((1, 1), np.inf), "db1": np.ones((1, 1))}
     assert np.isneginf(deep.update_parameters(one, grads, 0.1)["W1"]).all()
-    v, s = optimization.initialize_adam(one)
-    _, v = optimization.update_parameters_with_momentum(one, {**grads, "dW1": one["W1"]}, v, 1.5, 1)
-    assert v["dW1"] == -0.5
+    (v, s), grads = optimization.initialize_adam(one), {"dW1": one["W1"], "db1": one["b1"]}
     with pytest.raises(ZeroDivisionError):  # an average that never begins
-        optimization.update_parameters_with_adam(one, {**grads, **v}, v, s, 1, beta1=1)
-    assert "ZeroDivisionError" in unchecked(optimization.update_parameters_with_adam).__doc__
+        optimization.update_parameters_with_adam(one, grads, v, s, 1, beta1=1)

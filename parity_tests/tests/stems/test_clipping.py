@@ -7,53 +7,21 @@ import pytest
 import torch
 
 from parity_tests import assert_close
-from parity_tests.twins.clipping import SHAPES, carried, draw_gradients, left_by
+from parity_tests.twins.clipping import SHAPES, draw_gradients
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
 from torch_ref.network import Network
+
+DTYPES = [np.float32, np.float64, np.longdouble]
 
 
 def row_of(values, dtype=np.float64):
     return Parameters({"W1": np.array([values], dtype)})
 
 
-def test_epsilon_is_a_dialect(rng):
-    """The textbook's clipped norm is the limit; torch's is norm / (norm + 1e-6) of it."""
-    gradients = draw_gradients(rng)["gradients"]
-    gradients.theta[:] *= 1e-5
-    norm = np.linalg.norm(gradients.theta)
-    textbook = ours.clip_by_global_norm(gradients, norm / 2, epsilon=0.0)
-    assert_close(ours.global_norm(textbook), norm / 2, "norm clipped by the textbook")
-    torchs = Parameters(left_by(theirs.clip_by_global_norm, gradients, norm / 2))
-    assert_close(norm / (norm + 1e-6) * textbook.theta, torchs.theta, "torch's, by the factor")
-
-
-def test_at_the_limit():
-    """A norm equal to the limit stays without epsilon; one float above is clipped."""
-    gradients = row_of([3.0, 0.0, -4.0])
-    assert (ours.clip_by_global_norm(gradients, 5.0, 0.0).theta == gradients.theta).all()
-    below = ours.clip_by_global_norm(gradients, np.nextafter(5, 0), 0.0)
-    assert (below.theta != gradients.theta)[[0, 2]].all()
-    clipped = ours.clip_by_global_norm(gradients, 5.0, 1e-6)
-    assert_close(clipped.theta, gradients.theta * (5 / (5 + 1e-6)), "at the limit")
-    assert ours.clip_by_value(gradients, 4.0).theta.tolist() == [3.0, 0.0, -4.0]
-    assert ours.clip_by_value(gradients, 3.5).theta.tolist() == [3.0, 0.0, -3.5]
-
-
-@pytest.mark.parametrize("epsilon", [0.0, 1e-6])
-@pytest.mark.parametrize(("dtype", "limit"), [(np.float64, 1.0), (np.float32, 1e-50)])
-def test_zeros_stay(epsilon, dtype, limit):
-    """Nothing is divided by a norm of 0, even where float32 rounds the limit to 0."""
-    zeros = Parameters.empty(SHAPES, dtype)
-    clipped = ours.clip_by_global_norm(zeros, limit, epsilon)
-    for name, view in left_by(theirs.clip_by_global_norm, zeros, limit).items():
-        assert_close(clipped[name], view, name, expect_zero=True)
-    assert ours.global_norm(zeros) == theirs.global_norm(carried(zeros)) == 0
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
-@pytest.mark.parametrize("share", [-0.9, -0.6, -0.4, 0.0, 0.4, 0.6, 0.9])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [-0.9, -0.6, 0.0, 0.6, 0.9])
 def test_squares_out_of_range(dtype, share, rng):
     """Entries near either end of the floats have a norm, and are clipped to the limit.
 
@@ -71,8 +39,11 @@ def test_squares_out_of_range(dtype, share, rng):
         assert_close(clipped.theta, dtype(limit) * (plain / reference), "clipped")
 
 
-def test_what_no_float_holds():
-    """A norm beyond every float is infinite, silently; what is not finite stays so."""
+def test_numbers_that_no_float_holds():
+    """A norm beyond every float is infinite, silently; what is not finite stays so, and 0 is 0."""
+    zeros = Parameters.empty(SHAPES)
+    assert ours.global_norm(zeros) == 0
+    assert not ours.clip_by_global_norm(zeros, 1.0, epsilon=0.0).theta.any()
     gradients = row_of([1.7e308] * 4)
     assert ours.global_norm(gradients) == np.inf
     assert not ours.clip_by_global_norm(gradients, 1.0).theta.any()
@@ -81,27 +52,24 @@ def test_what_no_float_holds():
         assert np.array_equal(ours.global_norm(gradients), poison, equal_nan=True)
     assert np.isnan(ours.clip_by_global_norm(gradients, 1.0).theta).all()
     narrow = row_of([3e38, -2.0], np.float32)
-    assert np.array_equal(ours.clip_by_value(narrow, 1e300).theta, narrow.theta)
-    assert np.array_equal(ours.clip_by_global_norm(narrow, 1e300).theta, narrow.theta)
+    for clip in (ours.clip_by_value, ours.clip_by_global_norm):
+        assert np.array_equal(clip(narrow, 1e300).theta, narrow.theta)
 
 
-@pytest.mark.parametrize("value", [1.1, -1.1, 1.1e30, -1.1e30])
-def test_long_vectors_keep_their_digits(value):
-    """A million equal float32 squares, which a plain sum rounds one way each time."""
-    theta = np.full(1_000_000, value, np.float32)
-    norm = ours.global_norm(Parameters({"W1": theta[None, :]}))
-    assert_close(norm, 1000 * np.abs(theta[0]), "norm")
+def test_long_vectors_keep_their_digits():
+    """A million equal float32 squares, which a plain sum rounds one way each time.
 
-
-def test_many_tiny_squares_are_not_lost():
-    """One square just inside the floats, and 1e5 below them that together are 4e-12 of it."""
-    theta = np.full((1, 100_001), -1e-162)
-    theta[0, -1] = -1.5e-154  # last, so that the sum of the others is not rounded away
+    Then one square just inside the floats, and 1e5 below them that together are 4e-12 of it.
+    """
+    for value in np.float32([1.1, -1.1e30]):
+        norm = ours.global_norm(row_of(np.full(1_000_000, value), np.float32))
+        assert_close(norm, 1000 * np.abs(value), "norm")
+    tiny = [*[-1e-162] * 100_000, -1.5e-154]  # last, so that the sum of the others is not lost
     exact = 1.5e-154 * np.sqrt(1 + 1e5 * (1e-162 / 1.5e-154) ** 2)
-    assert_close(ours.global_norm(Parameters({"W1": theta})), np.float64(exact), "norm")
+    assert_close(ours.global_norm(row_of(tiny)), np.float64(exact), "norm")
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_ordinary_norms_are_the_plain_root(dtype, rng):
     """Until squares leave the floats a norm is the root of their sum, to the last bit.
 
@@ -121,7 +89,7 @@ def test_ordinary_norms_are_the_plain_root(dtype, rng):
             theta /= np.sqrt(theta @ theta)
         least = -(-(info.minexp + info.nmant) // 2) + (total < 1)
         most = info.maxexp // 2 - (total == 1)
-        for power in (least, least // 2, -1, 0, 1, most // 2, most):
+        for power in (least, -1, 0, 1, most):
             gradients = row_of(np.ldexp(theta, power), dtype)
             assert ours.global_norm(gradients) == np.ldexp(np.sqrt(total), power)
 
@@ -136,6 +104,5 @@ def test_torch_takes_modules_tensors_and_iterators():
         weight.grad = torch.full_like(weight, 2.0)
         assert abs(theirs.clip_by_global_norm(form, 1.0).item() - 24**0.5) < 1e-14
         assert abs(theirs.global_norm(weight).item() - 1) < 1e-6
-    for bad in ([1.0], [None], ["W"]):
-        with pytest.raises(TypeError, match="expected parameters to be tensors"):
-            theirs.clip_by_value(bad, 1.0)
+    with pytest.raises(TypeError, match="expected parameters to be tensors"):
+        theirs.clip_by_value([None], 1.0)

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.optimize
 import torch
 
-from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import rows, twin
 from parity_tests.twins._checked_networks import draw_smooth, tensors
 from scratch import gradient_checking as ours
-from scratch.network import Network, cost_and_gradients
-from scratch.parameters import Parameters, from_vector
+from scratch.network import Network
+from scratch.parameters import Parameters
 from torch_ref import gradient_checking as theirs
 
-PENALTIES = {"l1": 0.3, "l2": 0.7}
-DTYPES = [np.float32, np.float64, np.longdouble]
 PARAMETERS = Parameters({"W1": np.arange(1.0, 7.0).reshape(2, 3), "b1": np.ones((2, 1))})
-
-
-def our_cost(X, Y, network, **penalties):
-    """Return our cost of a network as a function of parameters."""
-    return lambda moved: cost_and_gradients(moved, X, Y, network, **penalties)[0]
 
 
 def both_sides(parameters, X, Y, network):
@@ -43,49 +34,7 @@ def test_dropout_is_refused(rng):
                 side.check_network(*arguments)
 
 
-@pytest.mark.parity("numerical_gradient")
-def test_scipy_takes_the_same_quotients(rng):
-    parameters, X, Y, network = draw_smooth(rng)
-    cost = our_cost(X, Y, network, **PENALTIES)
-
-    def at(theta):
-        return cost(from_vector(theta, parameters))
-
-    mine = ours.numerical_gradient(cost, parameters, epsilon=1e-7, two_sided=False).theta
-    third = scipy.optimize.approx_fprime(parameters.theta, at, 1e-7)
-    assert_close(mine, third, "one-sided", budget=GRADIENT, gauge=cost(parameters) / 1e-7)
-    gradient = cost_and_gradients(parameters, X, Y, network, **PENALTIES)[1].theta
-    assert scipy.optimize.check_grad(at, lambda theta: gradient, parameters.theta) < 1e-6
-
-
-def test_the_whole_hides_a_wrong_bias():
-    """Biases wrong by 1 % leave the relative error of all below 1e-4; by tensor it is 5e-3."""
-    parameters, X, Y, network = draw_smooth(
-        np.random.default_rng(0), output="sigmoid", sizes=(20, 3, 1)
-    )
-    parameters["W1"] /= 100
-    X = 50 + 50 * X  # not normalized: dW is many times db
-    gradients = cost_and_gradients(parameters, X, Y, network)[1]
-    for name in ("b1", "b2"):
-        gradients[name] *= 1.01
-    found = ours.gradient_check(our_cost(X, Y, network), parameters, gradients)
-    assert found.difference < 1e-4
-    assert found.by_tensor["W1"] < 1e-6
-    for name in ("b1", "b2"):
-        assert found.by_tensor[name] == pytest.approx(0.01 / 2.01, rel=1e-3)
-    assert found.culprit[0] in ("b1", "b2")
-
-
-@pytest.mark.parametrize("side", [ours, theirs])
-def test_zeros_are_right_where_nothing_depends_on_the_parameters(side):
-    values = PARAMETERS if side is ours else tensors(PARAMETERS)
-    zeros = PARAMETERS.zeros_like() if side is ours else tensors(PARAMETERS.zeros_like())
-    flat = side.gradient_check(lambda one: 0 * one["b1"].sum() + 1.0, values, zeros)
-    assert flat.difference == 0 == max(flat.by_tensor.values())
-
-
 def test_torch_judges_gradients_in_any_order():
-    """Gradients are matched by name: another order of the dictionary changes no verdict."""
     values = tensors(PARAMETERS)
     gradients = {name: 2 * values[name] for name in ("b1", "W1")}
     found = theirs.gradient_check(
@@ -98,55 +47,18 @@ def test_torch_judges_gradients_in_any_order():
 # --- the step -------------------------------------------------------------------------------------
 
 
-def errors_by_step(dtype, two_sided, steps):
-    """Return the relative error of right gradients for each step, the median of three networks."""
-    table = []
-    for seed in range(3):
-        drawn = draw_smooth(np.random.default_rng(seed), dtype=dtype, sizes=(3, 4, 3), m=10)
-        gradients = cost_and_gradients(*drawn)[1]
-        checks = (
-            ours.gradient_check(
-                our_cost(*drawn[1:]), drawn[0], gradients, epsilon=one, two_sided=two_sided
-            )
-            for one in steps
-        )
-        table.append([one.difference for one in checks])
-    return np.median(table, axis=0)
-
-
-def test_the_best_step_is_measured():
-    """Two-sided, 1e-5 gives about 1e-10, and the 1e-7 often taught about 1e-8.
-
-    Truncation is of second order, or of first: one-sided nothing gives better than 1e-9.
-    """
-    steps = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9]
-    two, one = (errors_by_step(np.float64, both, steps) for both in (True, False))
-    assert 80 < two[0] / two[1] < 120
-    assert 8 < one[0] / one[1] < 12
-    assert two.argmin() == 3
-    assert 1e-11 < two[3] < 5e-10 < 1e-9 < two[5] < 5e-8
-    assert (np.diff(two[3:]) > 0).all()  # round-off
-    assert one.min() > 50 * two.min()
-
-
 @pytest.mark.parametrize("two_sided", [True, False])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 def test_the_default_step(dtype, two_sided):
-    """It is eps^(1/3), or eps^(1/2), is taken, and none ten times other does three times better."""
+    """It is eps^(1/3), or eps^(1/2) from one side."""
     default = float(np.finfo(dtype).eps) ** (1 / 3 if two_sided else 1 / 2)
     visited = []
-
-    def cost(one):
-        visited.append(one.theta[0])
-        return 1.0
-
     here = Parameters({"W1": np.full((1, 1), 1.5, dtype)})
-    ours.numerical_gradient(cost, here, two_sided=two_sided)
+    ours.numerical_gradient(
+        lambda one: visited.append(one.theta[0]) or 1.0, here, two_sided=two_sided
+    )
     assert max(visited) - 1.5 == pytest.approx(default, rel=1e-3)
     assert 1.5 - min(visited) == pytest.approx(default if two_sided else 0, rel=1e-3)
-    steps = [None, default / 10, default * 10]
-    measured, *others = errors_by_step(dtype, two_sided, steps)
-    assert measured < 3 * min(others)
 
 
 @pytest.mark.parametrize("two_sided", [True, False])
@@ -167,10 +79,9 @@ def test_the_step_is_the_one_taken(two_sided):
         )
         assert slope.theta[0] == pytest.approx(1 / step, rel=1e-14)
     narrow = Parameters({"b1": np.full((1, 1), 1.1, np.float32)})
-    slope = ours.numerical_gradient(
-        lambda one: one.theta.sum(), narrow, epsilon=np.float64(1e-3), two_sided=two_sided
-    )
-    assert slope.theta[0] == 1
+    given = {"epsilon": np.float64(1e-3), "two_sided": two_sided}
+    slope = ours.numerical_gradient(lambda one: one.theta.sum(), narrow, **given)
+    assert slope.theta.tolist() == [1]
     assert slope.theta.dtype == np.float32
 
 
@@ -230,7 +141,7 @@ def test_every_step_across_a_kink_is_counted(sign):
 # --- refusals -------------------------------------------------------------------------------------
 
 
-def falling(values):
+def falling(*values):
     """Return a cost that gives one value after the other, whatever the parameters."""
     looks = iter(values)
     return lambda one: next(looks)
@@ -238,43 +149,45 @@ def falling(values):
 
 ONE = torch.ones(1, 1, dtype=torch.float64)
 NARROW = Parameters({name: one.astype("f4") for name, one in PARAMETERS.items()})
-SMALL = Parameters({"W1": np.ones((2, 2))})
 TURNED = Parameters({"W1": np.ones((3, 2)), "b1": np.ones((2, 1))})
-POISONED = Parameters(dict(PARAMETERS))
+POISONED = Parameters({"W1": PARAMETERS["W1"], "b1": PARAMETERS["b1"]})
 POISONED["b1"][0] = np.nan
 
-#: a change of a right call, the error, and the message, of ours and of torch's.
+# fmt: off
+#: a change of a right call, and the message, of ours and of torch's.
 REFUSED = (
-    (ours, {"cost": falling([1.0, 2.0])}, ValueError, "got two values"),
-    (ours, {"cost": falling([2.0, 1.0])}, ValueError, "got two values"),
-    (ours, {"cost": lambda one: np.ones(1)}, ValueError, "to return a scalar"),
-    (ours, {"cost": lambda one: np.inf}, ValueError, "a finite number, got inf"),
-    (ours, {"cost": lambda one: "J"}, TypeError, "to return a real number, got str"),
-    (ours, {"cost": lambda one: True}, TypeError, "to return a real number, got bool"),
-    (ours, {"epsilon": 1e-20}, ValueError, "expected epsilon to move"),
-    (ours, {"epsilon": 1e308}, ValueError, "expected"),
-    (ours, {"gradients": SMALL}, ValueError, "expected gradients"),
-    (ours, {"gradients": TURNED}, ValueError, "expected gradients like"),
-    (ours, {"gradients": NARROW}, TypeError, "expected gradients of dtype float64"),
-    (ours, {"parameters": NARROW}, TypeError, "expected gradients of dtype float32"),
-    (ours, {"gradients": POISONED}, ValueError, "expected gradients to be finite"),
-    (theirs, {"cost": falling([ONE[0, 0], 2 * ONE[0, 0]])}, ValueError, "two values"),
-    (theirs, {"cost": lambda one: one["b1"]}, ValueError, "a finite scalar"),
-    (theirs, {"cost": lambda one: 1.0}, TypeError, "to return a tensor"),
-    (theirs, {"cost": lambda one: torch.tensor(torch.inf)}, ValueError, "a finite scalar"),
-    (theirs, {"epsilon": 1e-20}, ValueError, "expected epsilon to move"),
-    (theirs, {"gradients": {"W1": ONE}}, ValueError, "of shapes"),
-    (theirs, {"gradients": {}}, ValueError, "at least one name"),
-    (theirs, {"gradients": {"W1": np.nan * ONE}}, ValueError, "to be finite"),
-    (theirs, {"parameters": {"W1": ONE.float()}}, TypeError, "float64 tensors"),
+    (ours, {"cost": falling(1.0, 2.0)}, "got two values"),
+    (ours, {"cost": falling(2.0, 1.0)}, "got two values"),
+    (ours, {"cost": lambda one: np.ones(1)}, "to return a scalar"),
+    (ours, {"cost": lambda one: np.inf}, "a finite number, got inf"),
+    (ours, {"cost": lambda one: "J"}, "to return a real number, got str"),
+    (ours, {"cost": lambda one: True}, "to return a real number, got bool"),
+    (ours, {"epsilon": 1e-20}, "expected epsilon to move"),
+    (ours, {"epsilon": 1e308}, "expected"),
+    (ours, {"gradients": TURNED}, "expected gradients like"),
+    (ours, {"gradients": NARROW}, "expected gradients of dtype float64"),
+    (ours, {"gradients": POISONED}, "expected gradients to be finite"),
+    (theirs, {"cost": falling(ONE[0, 0], 2 * ONE[0, 0])}, "two values"),
+    (theirs, {"cost": lambda one: one["b1"]}, "a finite scalar"),
+    (theirs, {"cost": lambda one: 1.0}, "to return a tensor"),
+    (theirs, {"cost": lambda one: torch.tensor(torch.inf)}, "a finite scalar"),
+    (theirs, {"epsilon": 1e-20}, "expected epsilon to move"),
+    (theirs, {"gradients": {"W1": ONE}}, "of shapes"),
+    (theirs, {"gradients": {}}, "at least one name"),
+    (theirs, {"gradients": {"W1": np.nan * ONE}}, "to be finite"),
+    (theirs, {"parameters": {"W1": ONE.float()}}, "float64 tensors"),
 )
+# fmt: on
 
 
-def test_what_cannot_be_checked_is_refused():
+def test_false_arguments_are_refused():
     """Costs that are no function, steps that do not move, gradients of something else."""
-    for side, change, error, message in REFUSED:
+    for side, change, message in REFUSED:
         values = PARAMETERS if side is ours else tensors(PARAMETERS)
         given = {"cost": lambda one: 0.0 * one["b1"].sum() + 2.0, "epsilon": 1e-5}
         given |= {"parameters": values, "gradients": values}
-        with pytest.raises(error, match=message), np.errstate(over="ignore"):
+        with (
+            pytest.raises((TypeError, ValueError), match=message),
+            np.errstate(over="ignore"),
+        ):
             side.gradient_check(**{**given, **change})

@@ -12,20 +12,17 @@ from parity_tests import assert_close
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
 
-BETAS = [0.0, 0.1, 0.5, 0.9, 0.98, 0.999, 1 - 1e-6]
-
 
 @pytest.mark.parametrize("bias_correction", [False, True])
-@pytest.mark.parametrize("beta", BETAS)
-@pytest.mark.parametrize("dtype", [np.float64, np.longdouble])
-def test_a_filter_gives_the_same(dtype, beta, bias_correction, rng):
+@pytest.mark.parametrize("beta", [0.0, 0.5, 0.98, 1 - 1e-6])
+def test_a_filter_gives_the_same(beta, bias_correction, rng):
     """SciPy's linear filter, in extended precision, over a year; 1 - beta^t is a sum of weights."""
-    x, wide = ours.draw_temperatures(rng).astype(dtype), np.longdouble(beta)
+    x, wide = ours.draw_temperatures(rng), np.longdouble(beta)
     v = scipy.signal.lfilter([1 - wide], [1, -wide], x.astype(np.longdouble))
     if bias_correction:
         v /= np.cumsum((1 - wide) * wide ** np.arange(len(x)))
-    quantity = "average, by a filter" if dtype == np.float64 else "average"
-    assert_close(ours.moving_average(x, beta, bias_correction), v.astype(dtype), quantity)
+    found = ours.moving_average(x, beta, bias_correction)
+    assert_close(found, v.astype(np.float64), "average, by a filter")
 
 
 @pytest.mark.parametrize(("beta", "days"), [(0.9, 10), (0.98, 50), (0.999, 1000)])
@@ -36,13 +33,6 @@ def test_a_window_later_a_weight_has_fallen_to_1_over_e(beta, days):
     assert 0.3 * (1 - beta) / np.e < fallen < 0.6 * (1 - beta) / np.e
 
 
-def test_the_plain_average_starts_too_low_and_catches_up(rng):
-    x = ours.draw_temperatures(rng)
-    plain, corrected = (ours.moving_average(x, 0.98, correct) for correct in (False, True))
-    assert plain[:30].max() < x[:30].mean() < plain[180]
-    assert abs(plain[-1] / corrected[-1] - 1) < 0.98**365 * 1.01
-
-
 def test_an_average_of_equal_weights_stays_finite():
     """Half of large values of either sign: their difference would be infinite."""
     largest = np.finfo(float).max
@@ -50,23 +40,17 @@ def test_an_average_of_equal_weights_stays_finite():
     assert v.tolist() == [largest / 2, largest / 4 - largest / 2]
 
 
-def test_the_year_is_cold_at_new_year_and_warm_in_july():
+def test_the_year_is_cold_at_new_year_and_warm_in_july(rng):
+    """On both sides deviations are normal with three degrees, another year each time."""
     still = ours.temperatures(np.zeros(365))
     assert 180 <= still.argmax() <= 184
     assert still.argmin() in (363, 364)
     assert_close(still.mean(), np.float64(11), "mean of the year")
     assert_close(np.array([still.max(), still.min()]).round(3), np.array([19.0, 3.0]), "range")
-
-
-def test_deviations_are_normal_with_three_degrees(rng):
-    """On both sides, each draw another year of 365 days unless said otherwise."""
-    generator = torch.Generator().manual_seed(3)
-    for drawn in (
-        ours.draw_temperatures(rng, 20_000),
-        theirs.draw_temperatures(generator, 20_000).numpy(),
-    ):
+    for side, source in ((ours, rng), (theirs, torch.Generator().manual_seed(3))):
+        drawn = np.asarray(side.draw_temperatures(source, 20_000))
         deviations = (drawn - ours.temperatures(np.zeros(20_000))) / 3
         assert scipy.stats.kstest(deviations, "norm").pvalue > 1e-3
-    years = ours.draw_temperatures(rng), ours.draw_temperatures(rng)
-    assert len(years[0]) == len(theirs.draw_temperatures(generator)) == 365
-    assert not np.array_equal(*years)
+        years = [np.asarray(side.draw_temperatures(source)) for _ in range(2)]
+        assert len(years[0]) == 365
+        assert not np.array_equal(*years)

@@ -20,23 +20,18 @@ from torch_ref import optimizers as theirs
 
 
 @pytest.mark.parametrize("name", ours.OPTIMIZERS)
-def test_choices_have_the_same_names_and_defaults_and_no_places(name):
+def test_choices_are_the_same_keywords_and_bad_ones_are_refused(name):
     mine, (_, *other) = (
         [(one.name, one.default, one.kind) for one in inspect.signature(make).parameters.values()]
         for make in (ours.OPTIMIZERS[name], theirs.OPTIMIZERS[name])
     )
     assert mine == other
     assert {kind for *_, kind in mine} == {inspect.Parameter.KEYWORD_ONLY}
-
-
-@pytest.mark.parametrize("name", ours.OPTIMIZERS)
-def test_bad_choices_are_refused(name):
-    for side in (ours, theirs):
-        make = side.OPTIMIZERS[name] if side is ours else partial(side.OPTIMIZERS[name], [])
-        for choice in inspect.signature(ours.OPTIMIZERS[name]).parameters:
-            for _, bad, error in bad_values(side._RATES[choice], 0.1, []):
-                with pytest.raises(error, match=f"expected {choice}"):
-                    make(**{"learning_rate": 0.1, choice: bad})
+    makes = (ours, ours.OPTIMIZERS[name]), (theirs, partial(theirs.OPTIMIZERS[name], []))
+    for (side, make), (choice, *_) in ((one, two) for one in makes for two in mine):
+        for _, bad, error in bad_values(side._RATES[choice], 0.1, []):
+            with pytest.raises(error, match=f"expected {choice}"):
+                make(**{"learning_rate": 0.1, choice: bad})
 
 
 LAYER = Parameters({"W1": np.ones((2, 2)), "b1": np.ones((2, 1))})
@@ -45,25 +40,21 @@ SMALL = Parameters({"W1": np.ones((1, 2))})
 STATE = Adam().init(LAYER)
 
 MISFITS = [
-    (({}, LAYER, STATE), TypeError, "Parameters, got dict"),
-    ((LAYER, [], STATE), TypeError, "Parameters, got list"),
-    ((LAYER, SMALL, STATE), ValueError, "gradients like"),
-    ((SMALL, LAYER, Adam().init(SMALL)), ValueError, "gradients like"),
-    ((LAYER, LAYER, None), TypeError, "state to be AdamState"),
-    ((LAYER, NARROW, STATE), TypeError, "dtype float64, got float32"),
-    ((NARROW, LAYER, Adam().init(NARROW)), TypeError, "dtype float32, got float64"),
-    *(
-        ((LAYER, LAYER, STATE._replace(**{name: array})), ValueError, f"state.{name} of shape")
-        for name in ("v", "s")
-        for array in (np.zeros(7), np.zeros(5), STATE.v.astype("f4"))
-    ),
+    ({}, LAYER, STATE, "Parameters, got dict"),
+    (LAYER, [], STATE, "Parameters, got list"),
+    (LAYER, SMALL, STATE, "gradients like"),
+    (LAYER, LAYER, None, "state to be AdamState"),
+    (LAYER, NARROW, STATE, "dtype float64, got float32"),
+    (LAYER, LAYER, STATE._replace(v=np.zeros(7)), "state.v of shape"),
+    (LAYER, LAYER, STATE._replace(s=np.zeros(5)), "state.s of shape"),
+    (LAYER, LAYER, STATE._replace(s=STATE.v.astype("f4")), "state.s of shape"),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "error", "message"), MISFITS)
-def test_an_update_names_what_does_not_belong(arguments, error, message):
-    with pytest.raises(error, match=f"expected .*{re.escape(message)}"):
-        Adam().update(*arguments)
+@pytest.mark.parametrize(("parameters", "gradients", "state", "message"), MISFITS)
+def test_an_update_names_the_stranger(parameters, gradients, state, message):
+    with pytest.raises((TypeError, ValueError), match=f"expected .*{re.escape(message)}"):
+        Adam().update(parameters, gradients, state)
 
 
 @pytest.mark.parametrize(
@@ -142,31 +133,25 @@ def test_rules_torch_lacks_take_a_closure_and_weight_decay(rule):
     assert (w.item(), still.item()) == (plain.item(), 1.0)
 
 
-MINIMIZED = {"start": np.array([1.0, 2.0]), "optimizer": Adam(), "steps": 3}
-
-
-def test_a_gradient_is_asked_at_copies_of_the_points():
-    seen = []
-    path = ours.minimize(lambda theta: seen.append(theta) or 2 * (theta - 5), **MINIMIZED)
-    assert np.array_equal(np.array(seen), path[:-1])
-
-
-def test_minimize_refuses_what_is_no_gradient_and_no_rule():
+def test_minimize_asks_copies_and_refuses_false_answers():
     """A gradient of another shape, dtype or kind; a cost that is no scalar tensor; half a rule."""
-    for error, gradient in (
-        (ValueError, lambda theta: theta[:, None]),
-        (ValueError, lambda theta: theta[:1]),
-        (TypeError, lambda theta: theta.astype("f4")),
-        (TypeError, lambda theta: theta.astype(np.longdouble)),
-        (TypeError, lambda theta: [1.0, 2.0]),
+    given, seen = {"start": np.array([1.0, 2.0]), "optimizer": Adam(), "steps": 3}, []
+    path = ours.minimize(lambda theta: seen.append(theta) or 2 * (theta - 5), **given)
+    assert np.array_equal(np.array(seen), path[:-1])
+    for gradient in (
+        lambda theta: theta[:, None],
+        lambda theta: theta[:1],
+        lambda theta: theta.astype("f4"),
+        lambda theta: theta.astype(np.longdouble),
+        lambda theta: [1.0, 2.0],
     ):
-        with pytest.raises(error, match="expected gradient to return"):
-            ours.minimize(gradient, **MINIMIZED)
+        with pytest.raises((TypeError, ValueError), match="expected gradient to return"):
+            ours.minimize(gradient, **given)
     tensor = {"start": torch.ones(2), "optimizer": theirs.adam, "steps": 3}
-    for error, cost in ((ValueError, lambda theta: theta), (TypeError, lambda theta: 1.0)):
-        with pytest.raises(error, match="expected cost to return"):
+    for cost in (lambda theta: theta, lambda theta: 1.0):
+        with pytest.raises((TypeError, ValueError), match="expected cost to return"):
             theirs.minimize(cost, **tensor)
     for method in ("init", "update"):
         rule = type("Half", (), {method: lambda *_: None})()
         with pytest.raises(TypeError, match="expected optimizer with methods init and update"):
-            ours.minimize(lambda theta: theta, **{**MINIMIZED, "optimizer": rule})
+            ours.minimize(lambda theta: theta, **{**given, "optimizer": rule})

@@ -1,4 +1,4 @@
-"""Splits beside their rows: torch's own split, what is refused, copies, ratios as fractions."""
+"""Splits beside their rows: torch's own split, refusals, copies, ratios as fractions."""
 
 from __future__ import annotations
 
@@ -32,30 +32,22 @@ def test_torchs_own_split_cuts_alike(rng):
 
 
 @SIDES
-def test_an_empty_part_is_refused(side):
-    """The message counts the examples that each part would get."""
-    order, ratios = np.arange(2), (0.4, 0.3, 0.3)
-    Y = np.ones((1, 2)) if side is ours else torch.ones(2, 1)
-    for cut in (lambda: side.split(order, ratios), lambda: side.stratified_split(Y, order, ratios)):
-        with pytest.raises(ValueError, match=r"every part, got .1, 1, 0. of m = 2$"):
-            cut()
-    with pytest.raises(ValueError, match="expected k to be at most m = 2, got 3"):
-        side.k_fold(order, 3)
-
-
-@SIDES
-def test_parts_are_copies(side):
+def test_parts_are_copies_and_none_is_empty(side):
     """Writing to a part leaves the order, and the data, as they were."""
     order, X = np.arange(6), np.ones((2, 6)) if side is ours else torch.ones(6, 2)
     given = order.copy() if side is ours else torch.from_numpy(order.copy())
-    for part in (
-        *side.split(given, (0.5, 0.5)),
-        *(one for pair in side.k_fold(given, 2) for one in pair),
-    ):
+    folds = [one for pair in side.k_fold(given, 2) for one in pair]
+    for part in (*side.split(given, (0.5, 0.5)), *folds, side.take(X, order)):
         part[:] = -1
-    side.take(X, order)[:] = -1
     assert np.array_equal(np.asarray(given), order)
     assert (X == 1).all()
+    two, ratios = np.arange(2), (0.4, 0.3, 0.3)
+    Y = np.ones((1, 2)) if side is ours else torch.ones(2, 1)
+    for cut in (lambda: side.split(two, ratios), lambda: side.stratified_split(Y, two, ratios)):
+        with pytest.raises(ValueError, match=r"every part, got .1, 1, 0. of m = 2$"):
+            cut()
+    with pytest.raises(ValueError, match="expected k to be at most m = 2, got 3"):
+        side.k_fold(two, 3)
 
 
 def test_sorted_classes_are_split_in_proportion():
