@@ -129,19 +129,14 @@ CASES = {
 
 
 def clipping(function: str, **row: Any) -> FunctionTwin:
+    # fmt: off
     return FunctionTwin(
-        **row,
-        typed=as_typed,
-        proves=(function,),
-        ours=getattr(ours, function),
-        theirs=partial(left_by, getattr(theirs, function)),
-        bridge=None,
-        float32=True,
-        draw=draw_gradients,
-        cases=CASES,
-        calls=partial(calls, function),
+        **row, typed=as_typed, proves=(function,), float32=True, bridge=None,
+        ours=getattr(ours, function), theirs=partial(left_by, getattr(theirs, function)),
+        draw=draw_gradients, cases=CASES, calls=partial(calls, function),
         overwrites={f"torch_ref.clipping.{function}": frozenset({"parameters"})},
     )
+    # fmt: on
 
 
 # fmt: off

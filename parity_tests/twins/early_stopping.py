@@ -125,30 +125,23 @@ def constructor_calls(**case: Any) -> Iterator[Any]:
         yield f"{side}.early_stopping.EarlyStopping", choices
 
 
+# fmt: off
 TWINS = (
     FunctionTwin(
         name="early_stopping",
         formula="stop after `patience` epochs without cost < best cost - min_improvement",
         source='Course 2, week 1, "Other regularization methods"; torch.nn.Module.state_dict',
-        proves=("EarlyStopping",),
-        ours=followed,
-        theirs=followed_by_torch,
-        bridge=None,
-        exact=True,
-        draw=draw_curve,
+        proves=("EarlyStopping",), weight=2,
+        ours=followed, theirs=followed_by_torch, bridge=None, exact=True, draw=draw_curve,
         cases={
             # a coarse grid, on which exact ties abound
-            "costs": st.lists(
-                st.sampled_from([0, 0.25, 0.5, 0.75, 1, 2, -1, NAN, INF]), min_size=1, max_size=12
-            ),
-            "patience": st.integers(1, 4),
-            "min_improvement": st.sampled_from([0.0, 0.25, 0.5]),
-        },
+            "costs": st.lists(st.sampled_from([0, 0.25, 0.5, 0.75, 1, 2, -1, NAN, INF]),
+                min_size=1, max_size=12),
+            "patience": st.integers(1, 4), "min_improvement": st.sampled_from([0.0, 0.25, 0.5])},
         edges={
             name: {"costs": costs, "patience": patience, "min_improvement": least}
-            for name, (costs, patience, least, _, _) in CURVES.items()
-        },
-        weight=2,
+            for name, (costs, patience, least, _, _) in CURVES.items()},
         calls=constructor_calls,
     ),
 )
+# fmt: on

@@ -67,19 +67,14 @@ def row(
     """Return the row of a rule in a dialect; a case is drawn from its choices too."""
     make, bounds, choices = RULES[rule]
     drawn = {one: walks.CHOSEN[one] for one in choices if one in walks.CHOSEN}
+    # fmt: off
     return OptimizerTwin(
-        name=name,
-        proves=(make.__name__,),
-        ours=make,
-        theirs=theirs.OPTIMIZERS[rule],
-        state=getattr(theirs, f"{rule}_state"),
-        gauges=bounds,
+        name=name, proves=(make.__name__,), gauges=bounds, edges=edges, weight=weight,
+        ours=make, theirs=theirs.OPTIMIZERS[rule], state=getattr(theirs, f"{rule}_state"),
         draw=partial(walks.draw_walk, **{**choices, **(dialect or {})}),
-        cases={**walks.CASES, **drawn, **(cases or {})},
-        edges=edges,
-        weight=weight,
-        **rest,
+        cases={**walks.CASES, **drawn, **(cases or {})}, **rest,
     )
+    # fmt: on
 
 
 # fmt: off

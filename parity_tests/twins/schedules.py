@@ -123,7 +123,6 @@ def as_typed(
 
 
 def same_rates(name: str, other: str, quantity: str, into: Case, as_: Case) -> Any:
-
     def holds(run: Any, **case: Any) -> tuple[Values, Values]:
         asked = {key: case[key] for key in ASKED}
         first, second = run(name, **asked, **into), run(other, **asked, **as_)
@@ -161,32 +160,23 @@ def schedule(
         holds=partial(never_rises, name),
         broken_by=spoilt("rates", lambda rates: rates[::-1]),
     )
+    # fmt: off
     return FunctionTwin(
-        name=name,
-        formula=formula,
-        source=TAUGHT + scheduler,
-        proves=(make.__name__,),
-        ours=partial(rates, make),
-        theirs=partial(rates_of_torch, of_torch),
-        bridge=None,
-        wide=False,  # a rate is a Python float
-        overwrites={path: frozenset({"optimizer"})},
+        name=name, formula=formula, source=TAUGHT + scheduler, proves=(make.__name__,),
+        ours=partial(rates, make), theirs=partial(rates_of_torch, of_torch), bridge=None,
+        torch=torch, typed=typed, weight=0.5, wide=False,  # a rate is a Python float
         draw=lambda rng, **settings: {**ASKED, **choices, **settings},
-        cases={**CASES, **cases},
-        edges={**EDGES, **edges},
+        cases={**CASES, **cases}, edges={**EDGES, **edges},
         gauges=gauges or partial(rates, make),  # each on its own scale
-        torch=torch,
-        typed=typed,
-        weight=0.5,
         relations=(falls, *relations) if decays else relations,
         mistakes=tuple(
             Mistake(name=name, margin=margin, why=why, values=partial(rates_of_torch, made))
-            for name, margin, why, made in wrong
-        ),
+            for name, margin, why, made in wrong),
         calls=lambda **case: iter(
-            [(path, {"optimizer": descent(), **{key: case[key] for key in choices}})]
-        ),
+            [(path, {"optimizer": descent(), **{key: case[key] for key in choices}})]),
+        overwrites={path: frozenset({"optimizer"})},
     )
+    # fmt: on
 
 
 # fmt: off
