@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ class Parameters(Mapping[str, Array]):
 
     def _lay(self, theta: Array, shapes: Shapes) -> None:
         """Make the views of `shapes` on theta itself, without a copy."""
-        ends = np.cumsum([np.prod(shape, dtype=int) for shape in shapes.values()])
+        ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
         pieces = np.split(theta, ends[:-1])
         self._theta = theta
         self._layout = tuple(shapes.items())
@@ -67,7 +68,7 @@ class Parameters(Mapping[str, Array]):
         if not shapes:
             raise ValueError("expected shapes to hold at least one name, got none")
         made = cls.__new__(cls)
-        size = sum(int(np.prod(shape, dtype=int)) for shape in shapes.values())
+        size = sum(math.prod(shape) for shape in shapes.values())
         made._lay(np.zeros(size, dtype), shapes)
         return made
 

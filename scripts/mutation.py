@@ -91,7 +91,8 @@ def test_files() -> list[str]:
 def own_concepts(mutant: Mutant) -> tuple[str, ...]:
     """Return the concepts of the mutant's module; all of them are validated."""
     name = mutant.module.split(".", 1)[-1]
-    return (*OWN.get(name, (name.replace("course.", "course_"),)), "validation")
+    everywhere = ("course_vocabulary",) if name.startswith("course.") else ("validation",)
+    return OWN.get(name, (name.replace("course.", "course_"),)) + everywhere
 
 
 class Selection(NamedTuple):

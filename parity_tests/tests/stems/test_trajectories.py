@@ -1,4 +1,4 @@
-"""A thousand steps end to end: both sides inside a growth bound that knows nothing of torch."""
+"""Thousands of steps: both sides inside a growth bound that knows nothing of torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from parity_tests.compare.budgets import WIDE
 from parity_tests.compare.ledger import LEDGER
@@ -24,16 +25,20 @@ from parity_tests.compare.runs import (
 )
 from scratch.optimizers import OPTIMIZERS
 
+#: steps of a walk: a thousand, and ten thousand in the profile `deep`.
+STEPS = 20 * settings().max_examples
+
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_a_thousand_steps(name):
+def test_a_long_walk(name):
     """The way is long, the bound at its end small beside it, and the sides really round apart."""
-    both = run_both(sepals(name, steps=1000))
+    both = run_both(sepals(name, steps=STEPS))
     assert_inside(both)
-    assert len(both.apart) == 1001
+    assert len(both.apart) == STEPS + 1
     moved = np.abs(both.ours.theta[-1] - both.ours.theta[0]).max()
     assert 0 < both.apart[-1] < both.bound.theta[-1] < 1e-8 * moved
-    assert both.ours.state.get("t", np.arange(10, 1001, 10)).tolist() == [*range(10, 1001, 10)]
+    looked = [*range(10, STEPS + 1, 10)]
+    assert both.ours.state.get("t", np.array(looked)).tolist() == looked
 
 
 #: choices that are not quite those of the other side.
