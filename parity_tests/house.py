@@ -18,6 +18,9 @@ COURSE = sorted(path.stem for path in (SCRATCH / "course").glob("[a-z]*.py"))
 #: names without a computation of their own: fields, types and the values of a table.
 DECLARATIONS = {"Callback", "Cost", "History", "Optimizer", "Schedule"}
 
+#: functions that leave validation to the loop they walk, or to a check of rates that they share.
+ELSEWHERE = {"train", "adam", "gradient_descent", "momentum", "rmsprop"}
+
 
 def key(name: str) -> str:
     """Return a name as twins share it: relu_forward and relu, GradientDescent, gradient_descent."""

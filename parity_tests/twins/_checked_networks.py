@@ -25,12 +25,10 @@ from torch_ref.parameters import parameters as parameters_of
 
 
 def tensors(named: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-    """Return arrays as torch's."""
     return {name: to_torch(name, one) for name, one in named.items()}
 
 
 def arrays(named: Mapping[str, torch.Tensor]) -> dict[str, Array]:
-    """Return torch's tensors as arrays."""
     return {name: to_numpy(name, one) for name, one in named.items()}
 
 
@@ -73,17 +71,13 @@ def draw_check(
     hidden: str = "tanh",
     output: str = "softmax",
     norm: str = "",
-    l1: float = 0.3,
-    l2: float = 0.7,
-    epsilon: float | None = None,
-    two_sided: bool = True,
     layers: int = 1,
+    **instead: Any,
 ) -> Case:
-    """Draw a network far from kinks, data and penalties."""
     sizes = (4, *(5, 6)[:layers], 3)
     drawn = draw_smooth(rng, hidden, output, sizes=sizes, batch_norm=NORMS[norm])
     case = dict(zip(("parameters", "X", "Y", "network"), drawn, strict=True))
-    return {**case, "l1": l1, "l2": l2, "epsilon": epsilon, "two_sided": two_sided}
+    return {**case, "l1": 0.3, "l2": 0.7, "epsilon": None, "two_sided": True, **instead}
 
 
 def check_gauges(
@@ -96,15 +90,13 @@ def check_gauges(
 
 
 def verdicts(found: Any, quotients: Values, agrees: bool, case: Case) -> Values:
-    """Return the quotients, and whether gradients are right up to the round-off of J, and agree.
-
-    It is told of all together, and of each tensor, whose own gradient may nearly vanish.
-    """
+    """Return the quotients, whether gradients are right up to the round-off of J, and agree."""
     eps = float(np.finfo(case["X"].dtype).eps)
     lost = GRADIENT.eps * eps * max(check_gauges(**case).values())
     norms = {name: np.linalg.norm(one) for name, one in quotients.items()}
     return {
         **quotients,
+        # together, and each tensor, whose own gradient may nearly vanish
         "all are right": bool(found.difference * np.linalg.norm([*norms.values()]) < lost),
         "each is right": all(found.by_tensor[name] * norms[name] < lost for name in quotients),
         "agrees": agrees,
@@ -112,41 +104,42 @@ def verdicts(found: Any, quotients: Values, agrees: bool, case: Case) -> Values:
 
 
 def checked(**case: Any) -> Values:
-    """Return our check of a network."""
     found = ours.check_network(**case)
     return verdicts(found, dict(found.approximation), found.difference < 1e-5, case)
 
 
+def module_case(network: Network, parameters: Parameters, X: Array, Y: Array, **step: Any) -> Case:
+    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **step}
+
+
 def checked_by_torch(**case: Any) -> Values:
-    """Return torch's, with gradcheck's verdict."""
-    module = twin(case["network"], case["parameters"])
-    choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
-    found = theirs.check_network(module, rows(case["X"]), rows(case["Y"]), **choices)
+    found = theirs.check_network(**module_case(**case))
     return verdicts(found, arrays(found.approximation), found.agrees, case)
 
 
 def check_calls(**case: Any) -> Iterator[Any]:
     """Yield the checks of both sides; torch's module is in the mode of predictions, and stays."""
     yield "scratch.gradient_checking.check_network", case
-    choices = {name: case[name] for name in ("l1", "l2", "epsilon", "two_sided")}
-    module = twin(case["network"], case["parameters"]).eval()
-    data = {"module": module, "X": rows(case["X"]), "Y": rows(case["Y"])}
-    yield "torch_ref.gradient_checking.check_network", {**data, **choices}
+    given = module_case(**case)
+    given["module"].eval()
+    yield "torch_ref.gradient_checking.check_network", given
+
+
+# --- wrong gradients ------------------------------------------------------------------------------
+
+L2 = 0.7
 
 
 def one_entry(gradients: Parameters, parameters: Parameters, m: int) -> None:
-    """Get one entry of W2 wrong by a tenth of the largest."""
     gradients["W2"][1, 2] += 0.1 * np.abs(gradients["W2"]).max()
 
 
 def decayed_biases(gradients: Parameters, parameters: Parameters, m: int) -> None:
-    """Penalize the biases as well."""
     for name in ("b1", "b2"):
         gradients[name] += L2 / m * parameters[name]
 
 
 def scaled(name: str, factor: float) -> Callable[..., None]:
-    """Return the mistake that multiplies one tensor."""
     return lambda gradients, parameters, m: gradients[name].__imul__(factor)
 
 
@@ -161,23 +154,22 @@ WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
     "zeros": (lambda gradients, _, m: gradients.theta.__imul__(0), "W1 b1 W2 b2"),
 }
 
-L2 = 0.7
-
 
 def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
-    """Draw a network and its gradients, with a mistake in them."""
-    parameters, X, Y, network = draw_smooth(rng)
-    _, gradients = cost_and_gradients(parameters, X, Y, network, l2=L2)
-    WRONG[wrong][0](gradients, parameters, X.shape[1])
-    case = {"parameters": parameters, "X": X, "Y": Y, "network": network}
-    return {**case, "gradients": gradients, "touched": WRONG[wrong][1]}
+    names = "parameters", "X", "Y", "network"
+    case: dict[str, Any] = dict(zip(names, draw_smooth(rng), strict=True))
+    _, gradients = cost_and_gradients(**case, l2=L2)
+    spoil, touched = WRONG[wrong]
+    spoil(gradients, case["parameters"], case["X"].shape[1])
+    return {**case, "gradients": gradients, "touched": touched}
 
 
-def judged(found: Any, errors: Values, gradients: Parameters, touched: str) -> Values:
+def judged(found: Any, errors: Values, gradients: Parameters, touched: str, agrees: bool) -> Values:
     """Return the error of all gradients and of those touched, and which ones are at fault."""
     names, dtype = touched.split(), gradients.theta.dtype.type
     culprit, place = found.culprit
     return {
+        "agrees": agrees,
         "difference": dtype(found.difference),
         **{name: errors[name] for name in names},
         **{f"{name} as a whole": dtype(found.by_tensor[name]) for name in names},
@@ -187,20 +179,17 @@ def judged(found: Any, errors: Values, gradients: Parameters, touched: str) -> V
     }
 
 
-def judged_by_us(gradients: Parameters, touched: str, **case: Any) -> Values:
-    """Return our judgement."""
-    X, Y, network = (case[name] for name in ("X", "Y", "network"))
-    found = ours.gradient_check(
-        lambda moved: cost_and_gradients(moved, X, Y, network, l2=L2)[0],
-        case["parameters"],
-        gradients,
-    )
-    values = judged(found, dict(found.errors), gradients, touched)
-    return {**values, "agrees": found.difference < 1e-7}
+def judged_by_us(
+    gradients: Parameters, touched: str, parameters: Parameters, **case: Any
+) -> Values:
+    def cost(moved: Parameters) -> Any:
+        return cost_and_gradients(moved, **case, l2=L2)[0]
+
+    found = ours.gradient_check(cost, parameters, gradients)
+    return judged(found, dict(found.errors), gradients, touched, found.difference < 1e-7)
 
 
 def judged_by_torch(gradients: Parameters, touched: str, **case: Any) -> Values:
-    """Return torch's."""
     module, X, Y = twin(case["network"], case["parameters"]), rows(case["X"]), rows(case["Y"])
 
     def cost(named: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -210,24 +199,20 @@ def judged_by_torch(gradients: Parameters, touched: str, **case: Any) -> Values:
             return objective(module, X, Y, l1=0.0, l2=L2, m=len(X))[0]
 
     found = theirs.gradient_check(cost, tensors(case["parameters"]), tensors(gradients))
-    return {**judged(found, arrays(found.errors), gradients, touched), "agrees": found.agrees}
+    return judged(found, arrays(found.errors), gradients, touched, found.agrees)
 
 
 def judgement_gauges(gradients: Parameters, touched: str, **case: Any) -> Values:
     """Return the round-off of J over the step and the two norms."""
     lost = max(check_gauges(**case, l1=0.0, l2=L2, epsilon=None, two_sided=True).values())
-    right = cost_and_gradients(*(case[n] for n in ("parameters", "X", "Y", "network")), l2=L2)[1]
-    norm, names = np.linalg.norm, touched.split()
-    by_name = {name: lost / (norm(right[name]) + norm(gradients[name])) for name in names}
-    return {
-        "difference": lost / (norm(right.theta) + norm(gradients.theta)),
-        **by_name,
-        **{f"{name} as a whole": one for name, one in by_name.items()},
-    }
+    _, right = cost_and_gradients(**case, l2=L2)
+    pairs = {"difference": (right.theta, gradients.theta)}
+    for name in touched.split():
+        pairs |= dict.fromkeys((name, f"{name} as a whole"), (right[name], gradients[name]))
+    return {name: lost / sum(map(np.linalg.norm, pair)) for name, pair in pairs.items()}
 
 
 def names_the_fault(run: Any, **case: Any) -> None:
-    """Hold a mistake to being seen, in the tensors that it touches and no others."""
     values = run("gradient_check", **case)
     assert not values["agrees"], "the gradients agree"
     assert values["at fault"] == case["touched"], values["at fault"]
@@ -242,7 +227,6 @@ def adds_up(run: Any, **case: Any) -> tuple[Values, Values]:
 
 
 def unseen(honest: Any, **case: Any) -> Values:
-    """Return a judgement that finds nothing."""
     values = honest(**case)
     nothing = {name: 0.9 * one for name, one in values.items() if isinstance(one, np.ndarray)}
     return {**values, **nothing, "difference": 0.9 * values["difference"], "agrees": True}

@@ -15,6 +15,7 @@ from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
+from parity_tests.twins._relations import same_under, spoilt, taking
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
@@ -22,7 +23,7 @@ from torch_ref import clipping as theirs
 SHAPES = {"W1": (4, 3), "b1": (4, 1), "W2": (2, 4), "b2": (2, 1)}
 
 #: sizes of the tensors of ordinary gradients.
-SIZES = (1.0, 10.0, 0.1, 3.0)
+SIZES = {"W1": 1.0, "b1": 10.0, "W2": 0.1, "b2": 3.0}
 
 
 def draw_gradients(
@@ -33,10 +34,7 @@ def draw_gradients(
     ratio: float | None = None,
 ) -> Case:
     """Draw gradients of several tensors, and a limit or a ratio of it to their norm."""
-    drawn = {
-        name: size * draw(kind, shape, rng)
-        for (name, shape), size, _ in zip(SHAPES.items(), SIZES, range(tensors), strict=False)
-    }
+    drawn = {name: SIZES[name] * draw(kind, SHAPES[name], rng) for name in [*SHAPES][:tensors]}
     drawn["W1"][0, 0] = 0.0
     gradients = Parameters(drawn)
     if ratio is not None:
@@ -45,7 +43,6 @@ def draw_gradients(
 
 
 def carried(gradients: Parameters) -> list[torch.Tensor]:
-    """Return torch parameters with these gradients."""
     tensors = [AS_IT_IS.to_torch(name, view, "cpu") for name, view in gradients.items()]
     for one in tensors:
         one.requires_grad_().grad = one.detach().clone()
@@ -64,109 +61,43 @@ def left_by(clip: Callable[..., Any], gradients: Parameters, limit: float) -> Va
 
 
 def as_typed(text: str, gradients: Parameters, limit: float) -> Values:
-    """Return what a text leaves in the .grad of the parameters."""
-    return left_by(
-        lambda tensors, limit: evaluate(text, parameters=tensors, limit=limit), gradients, limit
-    )
+    def clip(tensors: list[torch.Tensor], limit: float) -> Any:
+        return evaluate(text, parameters=tensors, limit=limit)
+
+    return left_by(clip, gradients, limit)
 
 
 def calls(name: str, gradients: Parameters, **limit: float) -> Iterator[Any]:
-    """Yield the call of torch_ref's function, whose tensors the row makes itself."""
     yield f"torch_ref.clipping.{name}", {"parameters": carried(gradients), **limit}
 
 
 def clipped_again(run: Any, gradients: Parameters, limit: float) -> Any:
-    """Return gradients clipped twice, and once."""
     once = run("clip-by-value", gradients=gradients, limit=limit)
     return run("clip-by-value", gradients=Parameters(once), limit=limit), once
 
 
-def negated(name: str, run: Any, gradients: Parameters, limit: float) -> Any:
-    """Return the negatives of clipped negative gradients, and clipped gradients."""
-    turned = Parameters({key: -view for key, view in gradients.items()})
-    flipped = run(name, gradients=turned, limit=limit)
-    once = run(name, gradients=gradients, limit=limit)
-    return {key: -view for key, view in flipped.items()}, once
+def negated(named: Values) -> Values:
+    return {name: -one for name, one in named.items()}
+
+
+def through(row: str) -> Relation:
+    turned = same_under(
+        row, lambda gradients, **_: {"gradients": Parameters(negated(gradients))}, negated
+    )
+    moved = spoilt("W1", lambda clipped: clipped + 0.01)
+    return Relation(name="a sign goes through", holds=turned, broken_by=moved)
 
 
 def keeps_its_direction(run: Any, gradients: Parameters, limit: float) -> tuple[Values, Values]:
-    """Return the cosine between gradients and clipped ones, and 1."""
     clipped = Parameters(run("clip-by-global-norm", gradients=gradients, limit=limit)).theta
     norms = np.linalg.norm(clipped) * np.linalg.norm(gradients.theta)
     return {"cosine": clipped @ gradients.theta / norms}, {"cosine": np.float64(1)}
 
 
 def stays_inside(run: Any, gradients: Parameters, limit: float) -> None:
-    """Raise unless the clipped norm is at most the limit, and not far below it."""
     clipped = Parameters(run("clip-by-global-norm", gradients=gradients, limit=limit)).theta
     if not 0.999 * limit < np.linalg.norm(clipped) <= limit:
         raise AssertionError(f"a norm of {np.linalg.norm(clipped)} under a limit of {limit}")
-
-
-def times(factor: float) -> Callable[..., Values]:
-    """Return what breaks a relation: clipped gradients times a factor, and one entry moved."""
-
-    def wrong(honest: Any, **case: Any) -> Values:
-        found = {name: factor * view for name, view in honest(**case).items()}
-        found["W1"][0, 0] += 0.01
-        return found
-
-    return wrong
-
-
-CASES = {
-    "kind": st.sampled_from(["normal", "all magnitudes", "zeros", "grid", "constant"]),
-    "tensors": st.integers(1, 4),
-    "limit": powers(-6, 6),
-}
-
-TYPED_BY_VALUE = (
-    )  # fmt: skip
-
-BY_VALUE = FunctionTwin(
-    name="clip-by-value",
-    formula="each entry of g cut to [-limit, limit]",
-    torch="torch.nn.utils.clip_grad_value_(parameters, limit)",
-    typed=as_typed,
-    source="Course 5, week 1; Mikolov 2012; torch.nn.utils.clip_grad_value_",
-    proves=("clip_by_value",),
-    ours=ours.clip_by_value,
-    theirs=partial(left_by, theirs.clip_by_value),
-    bridge=None,
-    exact=True,
-    float32=True,
-    draw=draw_gradients,
-    cases=CASES,
-    edges={
-        "a limit below most": {"limit": 1e-3},
-        "a limit beyond all": {"limit": 1e3},
-        "a limit that float32 rounds": {"limit": 0.1},
-        "a limit among the entries": {"kind": "grid", "limit": 1.0},
-    },
-    calls=partial(calls, "clip_by_value"),
-    overwrites={"torch_ref.clipping.clip_by_value": frozenset({"parameters"})},
-    relations=(
-        Relation(
-            name="clipped twice is clipped once",
-            holds=clipped_again,
-            broken_by=times(0.5),
-        ),
-        Relation(
-            name="a sign goes through",
-            holds=partial(negated, "clip-by-value"),
-            broken_by=times(1.0),
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            name="clip_grad_norm_",
-            why="it shortens all gradients together and keeps their direction",
-            wrong=partial(left_by, clip_grad_norm_),
-            margin=0.1,
-        ),
-        *TYPED_BY_VALUE,
-    ),
-)
 
 
 def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
@@ -175,102 +106,96 @@ def by_norm_gauges(gradients: Parameters, limit: float) -> Values:
     return {name: factor * np.abs(view) for name, view in gradients.items()}
 
 
-TYPED_BY_NORM = (
-    )  # fmt: skip
-
-BY_NORM = FunctionTwin(
-    name="clip-by-global-norm",
-    formula="g = g min(1, limit / (norm + 1e-6)), the norm of all gradients together",
-    torch="torch.nn.utils.clip_grad_norm_(parameters, limit)",
-    typed=as_typed,
-    source="Course 5, week 1; Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_",
-    proves=("clip_by_global_norm",),
-    ours=ours.clip_by_global_norm,
-    theirs=partial(left_by, theirs.clip_by_global_norm),
-    bridge=None,
-    float32=True,
-    draw=draw_gradients,
-    cases=CASES,
-    edges={
-        "far above": {"ratio": 1e-3},
-        "just above": {"ratio": 0.999999},
-        "at the limit": {"ratio": 1.0},
-        "just below": {"ratio": 1.000001},
-        "far below": {"ratio": 2.0},
-        "a single tensor": {"tensors": 1},
-    },
-    gauges=by_norm_gauges,
-    calls=partial(calls, "clip_by_global_norm"),
-    overwrites={"torch_ref.clipping.clip_by_global_norm": frozenset({"parameters"})},
-    relations=(
-        Relation(
-            name="a sign goes through",
-            holds=partial(negated, "clip-by-global-norm"),
-            broken_by=times(1.0),
-        ),
-        Relation(
-            name="the direction stays",
-            holds=keeps_its_direction,
-            broken_by="each tensor by its own norm",
-        ),
-        Relation(name="the norm becomes the limit", holds=stays_inside, broken_by=times(2.0)),
-    ),
-    mistakes=(
-        Mistake(
-            name="each tensor by its own norm",
-            why="one factor for each tensor turns the whole gradient, and leaves it too long",
-            wrong=partial(
-                left_by, lambda tensors, limit: [clip_grad_norm_(one, limit) for one in tensors]
-            ),
-            margin=0.1,
-        ),
-        Mistake(
-            name="limit / norm, without torch's 1e-6",
-            why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
-            values=partial(ours.clip_by_global_norm, epsilon=0.0),
-            margin=1e-7,
-            at="a single tensor",
-        ),
-        *TYPED_BY_NORM,
-    ),
-)
-
-
 def norms(gradients: Parameters) -> Values:
     """Return our norm, under the names of both that torch gives."""
-    norm = ours.global_norm(gradients)
-    return {"norm": norm, "norm before clipping": norm}
+    return dict.fromkeys(("norm", "norm before clipping"), ours.global_norm(gradients))
 
 
 def norms_by_torch(gradients: Parameters) -> Values:
-    """Return torch's norm, and the one that clipping reports."""
     reported = theirs.clip_by_global_norm(carried(gradients), 0.5)
-    norm = theirs.global_norm(carried(gradients))
-    return {"norm": norm.numpy()[()], "norm before clipping": reported.numpy()[()]}
+    return {"norm": theirs.global_norm(carried(gradients)), "norm before clipping": reported}
 
 
 def norm_calls(gradients: Parameters) -> Iterator[Any]:
-    """Yield the calls of both norms."""
     yield "scratch.clipping.global_norm", {"gradients": gradients}
     yield from calls("global_norm", gradients)
 
 
-TYPED_NORM = (
-    )  # fmt: skip
+CASES = {
+    "kind": st.sampled_from(["normal", "all magnitudes", "zeros", "grid", "constant"]),
+    "tensors": st.integers(1, 4),
+    "limit": powers(-6, 6),
+}
+
+
+def clipping(function: str, **row: Any) -> FunctionTwin:
+    # fmt: off
+    return FunctionTwin(
+        **row, typed=as_typed, proves=(function,), float32=True, bridge=None,
+        ours=getattr(ours, function), theirs=partial(left_by, getattr(theirs, function)),
+        draw=draw_gradients, cases=CASES, calls=partial(calls, function),
+        overwrites={f"torch_ref.clipping.{function}": frozenset({"parameters"})},
+    )
+    # fmt: on
+
+
+# fmt: off
+BY_VALUE = clipping(
+    "clip_by_value",
+    name="clip-by-value",
+    formula="each entry of g cut to [-limit, limit]",
+    torch="torch.nn.utils.clip_grad_value_(parameters, limit)",
+    source="Course 5, week 1; Mikolov 2012; torch.nn.utils.clip_grad_value_",
+    exact=True,
+    edges={
+        "a limit below most": {"limit": 1e-3}, "a limit beyond all": {"limit": 1e3},
+        "a limit that float32 rounds": {"limit": 0.1},
+        "a limit among the entries": {"kind": "grid", "limit": 1.0}},
+    relations=(
+        Relation(name="clipped twice is clipped once", holds=clipped_again,
+            broken_by=spoilt("W1", lambda clipped: clipped / 2)),
+        through("clip-by-value")),
+    mistakes=(
+        Mistake(name="clip_grad_norm_", margin=0.1, wrong=partial(left_by, clip_grad_norm_),
+            why="it shortens all gradients together and keeps their direction"),
+    ),
+)
+
+BY_NORM = clipping(
+    "clip_by_global_norm",
+    name="clip-by-global-norm",
+    formula="g = g min(1, limit / (norm + 1e-6)), the norm of all gradients together",
+    torch="torch.nn.utils.clip_grad_norm_(parameters, limit)",
+    source="Course 5, week 1; Pascanu et al. 2013; torch.nn.utils.clip_grad_norm_",
+    edges={
+        "far above": {"ratio": 1e-3}, "just above": {"ratio": 0.999999},
+        "at the limit": {"ratio": 1.0}, "just below": {"ratio": 1.000001},
+        "far below": {"ratio": 2.0}, "a single tensor": {"tensors": 1}},
+    gauges=by_norm_gauges,
+    relations=(
+        through("clip-by-global-norm"),
+        Relation(name="the direction stays", holds=keeps_its_direction,
+            broken_by="each tensor by its own norm"),
+        Relation(name="the norm becomes the limit", holds=stays_inside,
+            broken_by=taking(lambda limit, **_: {"limit": 2 * limit}))),
+    mistakes=(
+        Mistake(name="each tensor by its own norm", margin=0.1,
+            why="one factor for each tensor turns the whole gradient, and leaves it too long",
+            wrong=partial(left_by, lambda tensors, limit: [
+                clip_grad_norm_(one, limit) for one in tensors])),
+        Mistake(name="limit / norm, without torch's 1e-6", margin=1e-7, at="a single tensor",
+            why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
+            values=partial(ours.clip_by_global_norm, epsilon=0.0))),
+)
 
 NORM = FunctionTwin(
     name="global_norm",
     formula="the square root of the sum of squares over all gradients",
     source="Course 5, week 1; Pascanu et al. 2013; torch.linalg.vector_norm",
-    proves=("global_norm",),
-    ours=norms,
-    theirs=norms_by_torch,
-    bridge=None,
-    float32=True,
+    proves=("global_norm",), ours=norms, theirs=norms_by_torch, bridge=None, float32=True,
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
-    cases={name: CASES[name] for name in ("kind", "tensors")},
-    calls=norm_calls,
-    mistakes=(*TYPED_NORM,),
+    cases={name: CASES[name] for name in ("kind", "tensors")}, calls=norm_calls,
 )
+# fmt: on
 
 TWINS = (BY_VALUE, BY_NORM, NORM)

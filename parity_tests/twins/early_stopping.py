@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import load, twin, unload
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin
+from parity_tests.rows import SIDES, Case, FunctionTwin
 from scratch import early_stopping as ours
 from scratch.network import Network
 from scratch.parameters import Parameters
@@ -52,40 +52,33 @@ def draw_curve(
     patience: int = 2,
     min_improvement: float = 0.0,
 ) -> Case:
-    """Draw parameters and a running mean for each epoch of a curve, and for the time before it."""
-    count = len(costs) + 1
-    return {
-        "theta": rng.standard_normal((count, *Parameters.empty(NETWORK.shapes).theta.shape)),
-        "mean": rng.standard_normal((count, 2, 1)),
-        "costs": tuple(costs),
-        "patience": patience,
-        "min_improvement": min_improvement,
-    }
+    """Draw parameters and a running mean for each epoch of a curve, for before and for after it."""
+    count = len(costs) + 2
+    theta = rng.standard_normal((count, *Parameters.empty(NETWORK.shapes).theta.shape))
+    choices = {"patience": patience, "min_improvement": min_improvement}
+    mean = rng.standard_normal((count, 2, 1))
+    return {"theta": theta, "mean": mean, "costs": tuple(costs), **choices}
 
 
-def followed(theta: Any, mean: Any, costs: Any, patience: int, min_improvement: float) -> Values:
-    """Return our state where a curve stops or ends, and the numbers restored there."""
-    parameters = Parameters.empty(NETWORK.shapes, theta.dtype)
-    running = Parameters({"mean1": mean[0]})
-    parameters.theta[:] = theta[0]
-    stopping = ours.EarlyStopping(patience=patience, min_improvement=min_improvement)
-    state, stopped = stopping.init(parameters, running), 0
+def follow(stopping: Any, held: tuple[Any, ...], put: Any, read: Any, costs: Any) -> Values:
+    """Return a side's state where a curve stops or ends, and the numbers restored there.
+
+    `put(epoch)` overwrites the numbers of the objects `held`, `read()` copies them.
+    """
+    put(0)
+    state, stopped = stopping.init(*held), 0
     for epoch, cost in enumerate(costs, start=1):
-        parameters.theta[:], running["mean1"] = theta[epoch], mean[epoch]
-        if stopping.update(state, cost, parameters, running):
+        put(epoch)
+        if stopping.update(state, cost, *held):
             stopped = epoch
             break
-    stopping.restore(state, parameters, running)
-    first = parameters.theta.copy()
-    parameters.theta[:] = 0  # what was restored is a copy: it comes back again
-    stopping.restore(state, parameters, running)
-    restored = {"restored theta": parameters.theta, "restored running mean": running["mean1"]}
-    return {**restored, "restored at first": first, **numbers(state, stopped)}
-
-
-def numbers(state: Any, stopped: int) -> Values:
-    """Return the numbers of a state of either side."""
+    stopping.restore(state, *held)
+    first = read()["restored theta"]
+    put(-1)  # what was restored is a copy: it comes back again
+    stopping.restore(state, *held)
     return {
+        **read(),
+        "restored at first": first,
         "stopped": stopped,
         "best cost": float(state.best_cost),
         "best epoch": state.best_epoch,
@@ -94,63 +87,61 @@ def numbers(state: Any, stopped: int) -> Values:
     }
 
 
-def followed_by_torch(
-    theta: Any, mean: Any, costs: Any, patience: int, min_improvement: float
-) -> Values:
+def followed(theta: Any, mean: Any, costs: Any, **choices: Any) -> Values:
+    parameters = Parameters.empty(NETWORK.shapes, theta.dtype)
+    running = Parameters({"mean1": mean[0]})
+
+    def put(epoch: int) -> None:
+        parameters.theta[:], running["mean1"] = theta[epoch], mean[epoch]
+
+    def read() -> Values:
+        theta, mean = parameters.theta.copy(), running["mean1"].copy()
+        return {"restored theta": theta, "restored running mean": mean}
+
+    return follow(ours.EarlyStopping(**choices), (parameters, running), put, read, costs)
+
+
+def followed_by_torch(theta: Any, mean: Any, costs: Any, **choices: Any) -> Values:
     """Return the same of torch's, for a module with a buffer."""
     values = Parameters.empty(NETWORK.shapes, theta.dtype)
-    values.theta[:] = theta[0]
-    module = twin(NETWORK, values)
+    module: Any = twin(NETWORK, values)
     module.register_buffer("mean1", torch.from_numpy(mean[0].copy()))
-    stopping = theirs.EarlyStopping(patience=patience, min_improvement=min_improvement)
-    state, stopped = stopping.init(module), 0
-    for epoch, cost in enumerate(costs, start=1):
+
+    def put(epoch: int) -> None:
         values.theta[:] = theta[epoch]
         load(module, values)
-        module.mean1.copy_(torch.from_numpy(mean[epoch]))  # type: ignore[operator]
-        if stopping.update(state, cost, module):
-            stopped = epoch
-            break
-    stopping.restore(state, module)
-    first = unload(module).theta
-    load(module, {name: 0 * one for name, one in values.items()})
-    stopping.restore(state, module)
-    running: Any = module.mean1
-    restored = {"restored theta": unload(module).theta, "restored running mean": running.numpy()}
-    return {**restored, "restored at first": first, **numbers(state, stopped)}
+        module.mean1.copy_(torch.from_numpy(mean[epoch]))
+
+    def read() -> Values:
+        mean = module.mean1.numpy().copy()
+        return {"restored theta": unload(module).theta, "restored running mean": mean}
+
+    return follow(theirs.EarlyStopping(**choices), (module,), put, read, costs)
 
 
-def constructor_calls(patience: int, min_improvement: float, **case: Any) -> Iterator[Any]:
-    """Yield how both sides make their choices."""
-    for side in ("scratch", "torch_ref"):
-        choices = {"patience": patience, "min_improvement": min_improvement}
+def constructor_calls(**case: Any) -> Iterator[Any]:
+    choices = {name: case[name] for name in ("patience", "min_improvement")}
+    for side in SIDES:
         yield f"{side}.early_stopping.EarlyStopping", choices
 
 
+# fmt: off
 TWINS = (
     FunctionTwin(
         name="early_stopping",
         formula="stop after `patience` epochs without cost < best cost - min_improvement",
         source='Course 2, week 1, "Other regularization methods"; torch.nn.Module.state_dict',
-        proves=("EarlyStopping",),
-        ours=followed,
-        theirs=followed_by_torch,
-        bridge=None,
-        exact=True,
-        draw=draw_curve,
+        proves=("EarlyStopping",), weight=2,
+        ours=followed, theirs=followed_by_torch, bridge=None, exact=True, draw=draw_curve,
         cases={
             # a coarse grid, on which exact ties abound
-            "costs": st.lists(
-                st.sampled_from([0, 0.25, 0.5, 0.75, 1, 2, -1, NAN, INF]), min_size=1, max_size=12
-            ),
-            "patience": st.integers(1, 4),
-            "min_improvement": st.sampled_from([0.0, 0.25, 0.5]),
-        },
+            "costs": st.lists(st.sampled_from([0, 0.25, 0.5, 0.75, 1, 2, -1, NAN, INF]),
+                min_size=1, max_size=12),
+            "patience": st.integers(1, 4), "min_improvement": st.sampled_from([0.0, 0.25, 0.5])},
         edges={
             name: {"costs": costs, "patience": patience, "min_improvement": least}
-            for name, (costs, patience, least, _, _) in CURVES.items()
-        },
-        weight=2,
+            for name, (costs, patience, least, _, _) in CURVES.items()},
         calls=constructor_calls,
     ),
 )
+# fmt: on

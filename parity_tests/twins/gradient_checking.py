@@ -18,29 +18,12 @@ from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation
-from parity_tests.twins._checked_networks import (
-    NORMS,
-    WRONG,
-    adds_up,
-    arrays,
-    check_calls,
-    check_gauges,
-    checked,
-    checked_by_torch,
-    draw_check,
-    draw_wrong,
-    judged_by_torch,
-    judged_by_us,
-    judgement_gauges,
-    names_the_fault,
-    tensors,
-    unseen,
-)
+from parity_tests.twins import _checked_networks as networks
+from parity_tests.twins._checked_networks import NORMS, WRONG, arrays, tensors
+from parity_tests.twins._relations import same_under, spoilt
 from scratch import gradient_checking as ours
 from scratch.parameters import Parameters
 from torch_ref import gradient_checking as theirs
-
-TAUGHT = 'Course 2, week 1, "Numerical approximation of gradients"; torch.autograd.gradcheck'
 
 #: a quotient divides the round-off of J by a step of 1e-5 or less: beside gradients that is much.
 DIFFERENCES = 1e9
@@ -62,33 +45,22 @@ def draw_parabola(
     }
 
 
-def parabola(named: Any, c: Any) -> Any:
+def parabola(c: Any, named: Any) -> Any:
     """Return sum c theta^2 + (sum theta)^2, in which every parameter meets all others."""
     total = sum(one.sum() for one in named.values())
     return sum((c[f"c of {name}"] * one**2).sum() for name, one in named.items()) + total**2
 
 
 def slopes(epsilon: float, two_sided: bool, **case: Array) -> Values:
-    """Return our quotients of the parabola."""
-    parameters = Parameters({name: case[name] for name in ("W1", "b1")})
-    kept = parameters.theta.copy()
-    found = ours.numerical_gradient(
-        lambda one: parabola(one, case), parameters, epsilon=epsilon, two_sided=two_sided
-    )
-    assert_equal(parameters.theta, kept, "parameters afterwards")
-    return dict(found)
+    named, cost = Parameters({name: case[name] for name in ("W1", "b1")}), partial(parabola, case)
+    return dict(ours.numerical_gradient(cost, named, epsilon=epsilon, two_sided=two_sided))
 
 
 def slopes_by_torch(epsilon: float, two_sided: bool, **case: Array) -> Values:
-    """Return torch's."""
     carried = {name: to_torch(name.split()[-1], one) for name, one in case.items()}
-    found = theirs.numerical_gradient(
-        lambda one: parabola(one, carried),
-        {name: carried[name] for name in ("W1", "b1")},
-        epsilon=epsilon,
-        two_sided=two_sided,
-    )
-    return arrays(found)
+    named = {name: carried[name] for name in ("W1", "b1")}
+    cost = partial(parabola, carried)
+    return arrays(theirs.numerical_gradient(cost, named, epsilon=epsilon, two_sided=two_sided))
 
 
 def is_the_derivative(run: Any, **case: Any) -> None:
@@ -106,65 +78,38 @@ def over_epsilon(honest: Any, **case: Any) -> Values:
     return {name: one * case["epsilon"] ** 2 for name, one in honest(**case).items()}
 
 
-def square(one: Any) -> Any:
-    """Return the sum of the squares of W1."""
-    return (one["W1"] ** 2).sum()
-
-
 def slope_calls(epsilon: float, two_sided: bool, **case: Array) -> Iterator[Any]:
-    """Yield quotients and checks of a sum of squares on both sides."""
-    choices = {"cost": square, "epsilon": epsilon, "two_sided": two_sided}
+    choices: Any = {"cost": lambda one: (one["W1"] ** 2).sum(), "epsilon": epsilon}
     parameters = Parameters({"W1": case["W1"]})
     for side, named in (("scratch", parameters), ("torch_ref", tensors(parameters))):
-        given = {**choices, "parameters": named}
+        given = {**choices, "two_sided": two_sided, "parameters": named}
         yield f"{side}.gradient_checking.numerical_gradient", given
         yield f"{side}.gradient_checking.gradient_check", {**given, "gradients": named}
 
 
-SLOPES = FunctionTwin(
-    name="numerical_gradient",
-    formula="(J(theta + epsilon) - J(theta - epsilon)) / (2 epsilon), one parameter at a time",
-    source=TAUGHT,
-    proves=("numerical_gradient",),
-    ours=slopes,
-    theirs=slopes_by_torch,
-    bridge=None,
-    exact=True,
-    draw=draw_parabola,
-    cases={"n": st.integers(1, 4), "power": st.integers(4, 14), "two_sided": st.booleans()},
-    edges={"from one side": {"two_sided": False}},
-    weight=0.5,
-    relations=(
-        Relation(
-            name="quotients of a parabola are exact",
-            holds=is_the_derivative,
-            broken_by=over_epsilon,
-        ),
-    ),
-    calls=slope_calls,
-)
-
-
 # --- the relative error ---------------------------------------------------------------------------
+
+#: of equals, opposites, one that is zero, two zeros and the double.
+KNOWN_ENDS = {"at its ends": np.array([0, 1, 1, 1, 0, 1 / 3])}
 
 
 def draw_pair(rng: np.random.Generator, n: int = 30, power: float = 0.0) -> Case:
-    """Draw two vectors of a size."""
-    size = 10.0**power
-    return {
-        "approximation": size * rng.standard_normal(n),
-        "gradient": size * rng.standard_normal(n),
-    }
+    drawn = (10.0**power * rng.standard_normal(n) for _ in range(2))
+    return dict(zip(("approximation", "gradient"), drawn, strict=True))
 
 
 def error_of(relative_error: Any, approximation: Any, gradient: Any) -> Values:
-    """Return the error of two vectors; of equals, opposites, one zero, two zeros and the double."""
     a, dtype = approximation, np.asarray(approximation).dtype.type
     ends = [(a, a), (a, -a), (a, 0 * a), (0 * a, a), (0 * a, -0 * a), (a, 2 * a)]
     return {
         "relative error": dtype(relative_error(approximation, gradient)),
         "at its ends": np.array([relative_error(*one) for one in ends], dtype),
     }
+
+
+def error_calls(**case: Array) -> Iterator[Any]:
+    yield "scratch.gradient_checking.relative_error", case
+    yield "torch_ref.gradient_checking.relative_error", tensors(case)
 
 
 def quotient(norms: Callable[..., Any]) -> Callable[..., Values]:
@@ -177,177 +122,98 @@ def quotient(norms: Callable[..., Any]) -> Callable[..., Values]:
     return values
 
 
-def has_no_unit(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the errors of two vectors, and of four times as much, the other way round."""
-    swapped = {"approximation": 4 * case["gradient"], "gradient": 4 * case["approximation"]}
-    first, second = (run("relative_error", **one)["relative error"] for one in (case, swapped))
-    return {"relative error": first}, {"relative error": second}
-
-
 def is_scipys(run: Any, approximation: Array, gradient: Array) -> tuple[Values, Values]:
-    """Return the error of two vectors, and SciPy's quotient of norms, which is a Python number."""
     a, g, apart = map(scipy.linalg.norm, (approximation, gradient, approximation - gradient))
     found = run("relative_error", approximation=approximation, gradient=gradient)
     return {"SciPy's": found["relative error"]}, {"SciPy's": np.float64(apart / (a + g))}
 
 
-def ends_are_known(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the errors at their ends, and 0 for equals, 1 for opposites and a zero, 1/3 for 2a."""
-    known = np.array([0, 1, 1, 1, 0, 1 / 3])
-    return {"at its ends": run("relative_error", **case)["at its ends"]}, {"at its ends": known}
-
-
-def error_calls(approximation: Array, gradient: Array) -> Iterator[Any]:
-    """Yield the calls of both sides."""
-    case = {"approximation": approximation, "gradient": gradient}
-    yield "scratch.gradient_checking.relative_error", case
-    yield "torch_ref.gradient_checking.relative_error", tensors(case)
-
-
-_NORMS = "np.linalg.norm(approximation) + np.linalg.norm(gradient)"
+# fmt: off
+SLOPES = FunctionTwin(
+    name="numerical_gradient",
+    formula="(J(theta + epsilon) - J(theta - epsilon)) / (2 epsilon), one parameter at a time",
+    source='Course 2, week 1, "Numerical approximation of gradients"; torch.autograd.gradcheck',
+    proves=("numerical_gradient",), ours=slopes, theirs=slopes_by_torch, bridge=None, exact=True,
+    draw=draw_parabola,
+    cases={"n": st.integers(1, 4), "power": st.integers(4, 14), "two_sided": st.booleans()},
+    edges={"from one side": {"two_sided": False}}, weight=0.5,
+    relations=(
+        Relation(name="quotients of a parabola are exact", holds=is_the_derivative,
+            broken_by=over_epsilon),
+    ),
+    calls=slope_calls,
+)
 
 ERROR = FunctionTwin(
     name="relative_error",
     formula="||approximation - gradient|| / (||approximation|| + ||gradient||), 0 for two zeros",
     source='Course 2, week 1, "Gradient checking"; torch.linalg.vector_norm',
     proves=("relative_error",),
-    ours=partial(error_of, ours.relative_error),
-    theirs=lambda approximation, gradient: error_of(
-        lambda *pair: theirs.relative_error(*map(torch.from_numpy, pair)), approximation, gradient
-    ),
-    bridge=None,
-    wide=False,  # a Python number
-    float32=True,
-    draw=draw_pair,
-    cases={"n": st.integers(1, 60), "power": st.floats(-30, 30)},
+    ours=partial(error_of, ours.relative_error), theirs=partial(error_of, lambda *pair: (
+        theirs.relative_error(*map(torch.from_numpy, pair)))),
+    bridge=None, float32=True, wide=False,  # a Python number
+    draw=draw_pair, cases={"n": st.integers(1, 60), "power": st.floats(-30, 30)},
     edges={
-        "beyond the squares of float64": {"power": 200},
-        "the largest numbers": {"power": 307},
-        "below the squares of float64": {"power": -200},
-        "the smallest numbers": {"power": -320},
-    },
+        "beyond the squares of float64": {"power": 200}, "the largest numbers": {"power": 307},
+        "below the squares of float64": {"power": -200}, "the smallest numbers": {"power": -320}},
     relations=(
-        Relation(name="no unit", holds=has_no_unit, broken_by="error-not-relative"),
+        Relation(name="no unit", broken_by="error-not-relative",
+            holds=same_under("relative_error", lambda approximation, gradient: {
+                "approximation": 4 * gradient, "gradient": 4 * approximation},
+                keys=("relative error",))),
         Relation(name="SciPy's norms", holds=is_scipys, broken_by="error-over-the-gradient-alone"),
-        Relation(
-            name="its ends",
-            holds=ends_are_known,
-            broken_by=lambda honest, **case: {"at its ends": honest(**case)["at its ends"] * 2},
-        ),
-    ),
+        Relation(name="its ends", holds=lambda run, **case: (
+                {"at its ends": run("relative_error", **case)["at its ends"]}, KNOWN_ENDS),
+            broken_by=spoilt("at its ends", lambda ends: ends * 2))),
     calls=error_calls,
     mistakes=(
-        Mistake(
-            name="error-over-the-gradient-alone",
-            seen="ericchansen/q2mm pull request 248: divided by what may be 0",
-            values=quotient(lambda a, g: g),
-            margin=0.1,
-        ),
-        Mistake(
-            name="error-over-a-sum-halved-in-one-term",
+        Mistake(name="error-over-the-gradient-alone", margin=0.1, values=quotient(lambda a, g: g),
+            seen="ericchansen/q2mm pull request 248: divided by what may be 0"),
+        Mistake(name="error-over-a-sum-halved-in-one-term", margin=0.1,
             seen="stan-dev/stan issue 297: (a - b) / ((abs(a) + abs(b) / 2)",
-            values=quotient(lambda a, g: a + g / 2),
-            margin=0.1,
-        ),
-        Mistake(
-            name="error-not-relative",
-            seen="scipy/scipy issue 7766",
-            values=quotient(lambda a, g: 1.0),
-            margin=1.0,
-        ),
-    ),
+            values=quotient(lambda a, g: a + g / 2)),
+        Mistake(name="error-not-relative", margin=1.0, values=quotient(lambda a, g: 1.0),
+            seen="scipy/scipy issue 7766")),
 )
-
-
-# --- networks -------------------------------------------------------------------------------------
-
-
-_REFUSAL = """\
-    if network.dropped:
-        raise ValueError(
-            f"expected a network with every keep_prob 1, got keep_probs {network.keep_probs}"
-        )
-"""
-_BETWEEN = """\
-    if epsilon is None:
-        epsilon = _default_step(parameters.theta.dtype, two_sided)
-    at_rest = _sides(X, parameters, network, l1)
-    crossed = parameters.zeros_like()
-
-    def cost(moved: Parameters) -> np.floating[Any]:
-        if not np.array_equal(_sides(X, moved, network, l1), at_rest):
-            crossed.theta[moved.theta != parameters.theta] = 1
-"""
-_SUM = "parameters, X, Y, network, l1=l1, l2=l2"
-_CHECKED = "return unchecked(cost_and_gradients)(moved, X, Y, network, l1=l1, l2=l2)[0]"
 
 CHECK = FunctionTwin(
     name="check_network",
     formula="the gradients of a network beside the quotients of its cost, penalties included",
     source='Course 2, week 1, "Gradient checking implementation notes"; torch.autograd.gradcheck',
     proves=("check_network",),
-    ours=checked,
-    theirs=checked_by_torch,
-    bridge=None,
-    budget=GRADIENT,
+    ours=networks.checked, theirs=networks.checked_by_torch, bridge=None, budget=GRADIENT,
     wide=False,  # longdouble would take another step
-    loosest=DIFFERENCES,
-    draw=draw_check,
+    loosest=DIFFERENCES, draw=networks.draw_check,
     cases={
         "hidden": st.sampled_from(["tanh", "relu", "leaky_relu"]),
-        "output": st.sampled_from(["sigmoid", "softmax"]),
-        "norm": st.sampled_from(list(NORMS)),
-        "l1": st.sampled_from([0.0, 0.3]),
-        "l2": st.sampled_from([0.0, 0.7]),
-        "epsilon": st.none() | powers(-6, -5),
-        "two_sided": st.booleans(),
-    },
+        "output": st.sampled_from(["sigmoid", "softmax"]), "norm": st.sampled_from(list(NORMS)),
+        "l1": st.sampled_from([0.0, 0.3]), "l2": st.sampled_from([0.0, 0.7]),
+        "epsilon": st.none() | powers(-6, -5), "two_sided": st.booleans()},
     edges={
-        "plain": {"l1": 0.0, "l2": 0.0},
-        "relu": {"hidden": "relu"},
+        "plain": {"l1": 0.0, "l2": 0.0}, "relu": {"hidden": "relu"},
         "leaky relu": {"hidden": "leaky_relu", "output": "sigmoid"},
         "from one side": {"two_sided": False},
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
-        "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2},
-    },
-    gauges=check_gauges,
-    weight=0.2,
-    calls=check_calls,
+        "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}},
+    gauges=networks.check_gauges, weight=0.2, calls=networks.check_calls,
 )
-
-
-# --- wrong gradients ------------------------------------------------------------------------------
-
 
 JUDGE = FunctionTwin(
     name="gradient_check",
     formula="the relative error of all gradients, of each tensor and of each parameter",
     source='Course 2, week 1, "Gradient checking"; torch.autograd.gradcheck',
     proves=("gradient_check",),
-    ours=judged_by_us,
-    theirs=judged_by_torch,
-    bridge=None,
-    budget=GRADIENT,
+    ours=networks.judged_by_us, theirs=networks.judged_by_torch, bridge=None, budget=GRADIENT,
     wide=False,  # longdouble would take another step
-    loosest=DIFFERENCES,
-    draw=draw_wrong,
-    cases={"wrong": st.sampled_from(list(WRONG))},
-    edges={wrong: {"wrong": wrong} for wrong in WRONG},
-    gauges=judgement_gauges,
+    loosest=DIFFERENCES, draw=networks.draw_wrong, cases={"wrong": st.sampled_from(list(WRONG))},
+    edges={wrong: {"wrong": wrong} for wrong in WRONG}, gauges=networks.judgement_gauges,
     weight=0.3,
     relations=(
-        *(
-            Relation(
-                name=f"the tensors at fault are named: {wrong}",
-                holds=names_the_fault,
-                broken_by=unseen,
-                at={"wrong": wrong},
-            )
-            for wrong in WRONG
-        ),
-        Relation(name="errors add up", holds=adds_up, broken_by=unseen),
-    ),
+        *(Relation(name=f"the tensors at fault are named: {wrong}", at={"wrong": wrong},
+            holds=networks.names_the_fault, broken_by=networks.unseen) for wrong in WRONG),
+        Relation(name="errors add up", holds=networks.adds_up, broken_by=networks.unseen)),
 )
+# fmt: on
 
 TWINS = (SLOPES, ERROR, CHECK, JUDGE)

@@ -16,8 +16,8 @@ from parity_tests.compare.bridge import unload
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.networks import layer_sizes
 from parity_tests.rows import Case, FunctionTwin, evaluate
+from parity_tests.twins._networks import layer_sizes
 from scratch import initializers as ours
 from torch_ref import initializers as theirs
 from torch_ref.batch_norm import BatchNorm

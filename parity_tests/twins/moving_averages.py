@@ -16,7 +16,8 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizer_gauges import average_bounds
 from parity_tests.drawing import betas, draw
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
+from parity_tests.rows import SIDES, Case, FunctionTwin, Relation, evaluate
+from parity_tests.twins._relations import same_under, taking
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
 
@@ -37,24 +38,23 @@ def draw_series(
     return {"x": x, "beta": beta, **said}
 
 
+def summed(x: Array, beta: float, weight: float, dtype: Any = float) -> Array:
+    """Return v = beta v + weight x from v = 0, one by one."""
+    v, past = np.empty(len(x), dtype), dtype(0)
+    for t, x_t in enumerate(x):
+        v[t] = past = beta * past + weight * x_t
+    return v
+
+
 def average_gauges(x: Array, beta: float, bias_correction: bool = False) -> Values:
     """Return the gauge: what was summed up to each average."""
-    v, past = np.empty(len(x), np.longdouble), np.longdouble(0)
-    for day, x_t in enumerate(x):
-        v[day] = past = beta * past + (1 - beta) * x_t
+    v = summed(x, beta, 1 - beta, np.longdouble)
     gauge = average_bounds(v.astype(x.dtype), x, beta) + np.abs(v)
     t = np.arange(1, len(x) + 1)
     return {"average": gauge / (1 - np.longdouble(beta) ** t) if bias_correction else gauge}
 
 
-def averaged(x: Array, beta: float, bias_correction: bool, **instead: Any) -> Values:
-    """Return torch's average of other choices."""
-    chosen = {"beta": beta, "bias_correction": bias_correction, **instead}
-    return {"average": theirs.moving_average(to_torch("x", x), **chosen).numpy()}
-
-
 def as_typed(text: str, x: Array, beta: float, bias_correction: bool) -> Values:
-    """Return the averages of a text, one after the other."""
     v, corrected = torch.tensor(0.0, dtype=torch.float64), []
     for t, one in enumerate(to_torch("x", x), start=1):
         corrected.append(evaluate(text, v=v, x=one, beta=beta, t=t))
@@ -74,170 +74,31 @@ def from_the_first_day(x: Array, beta: float, **_: Any) -> Values:
 def corrected_ahead(x: Array, beta: float, ahead: float, **_: Any) -> Values:
     """Return averages corrected by t + ahead, the first by half a day where it is none."""
     t = np.maximum(np.arange(1, len(x) + 1) + ahead, 0.5)
-    return {"average": averaged(x, beta, False)["average"] / (1 - beta**t)}
+    return {"average": summed(x, beta, 1 - beta) / (1 - beta**t)}
 
 
 def fed_back(x: Array, beta: float, **_: Any) -> Values:
-    """Return averages whose correction goes into the recursion."""
     v = np.zeros(len(x) + 1)
     for t, x_t in enumerate(x, start=1):
         v[t] = (beta * v[t - 1] + (1 - beta) * x_t) / (1 - beta**t)
     return {"average": v[1:]}
 
 
-def without_its_weight(x: Array, beta: float, **_: Any) -> Values:
-    """Return sums beta v + x."""
-    v, past = np.empty_like(x), 0.0
-    for t, x_t in enumerate(x):
-        v[t] = past = beta * past + x_t
-    return {"average": v}
-
-
-def keeps_a_constant(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
-    """Return corrected averages of equal days, and that day."""
-    return run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}
-
-
 def begins_with_what_it_sees(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
-    """Return the first averages, and what two days weigh by hand."""
-    plain = run("moving-average", x=x, beta=beta, bias_correction=False)["average"]
-    corrected = run("moving-average", x=x, beta=beta, bias_correction=True)["average"]
-    return (
-        {
-            "first average, biased": plain[0],
-            "first average": corrected[0],
-            "second average": corrected[1],
-        },
-        {
-            "first average, biased": (1 - beta) * x[0],
-            "first average": x[0],
-            "second average": (beta * x[0] + x[1]) / (1 + beta),
-        },
-    )
+    names = "first average, biased", "first average", "second average"
+    of = partial(run, "moving-average", x=x, beta=beta)
+    plain, corrected = (of(bias_correction=one)["average"] for one in (False, True))
+    found = zip(names, (plain[0], corrected[0], corrected[1]), strict=True)
+    by_hand = (1 - beta) * x[0], x[0], (beta * x[0] + x[1]) / (1 + beta)
+    return dict(found), dict(zip(names, by_hand, strict=True))
 
 
 def is_a_sum_of_weights(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
-    """Return plain averages, and sums of weights times what they weigh."""
     weights = run("weights_of_average", beta=beta, n=len(x))["weights"]
     plain = partial(run, "moving-average", beta=beta, bias_correction=False)
-    return (
-        {"average, unrolled": plain(x=x)["average"], "plain": plain(x=0 * x + 1)["average"]},
-        {
-            "average, unrolled": np.convolve(x, weights)[: len(x)],
-            "plain": np.cumsum(weights),
-        },
-    )
-
-
-def moves_along(run: Any, x: Array, **choices: Any) -> tuple[Values, Values]:
-    """Return averages of days 8 degrees warmer, and averages 8 degrees warmer."""
-    warmer, plain = (run("moving-average", x=x + c, **choices)["average"] for c in (8.0, 0.0))
-    return {"average": warmer}, {"average": plain + 8.0}
-
-
-TYPED_AVERAGE = (
-    )  # fmt: skip
-
-AVERAGE = FunctionTwin(
-    name="moving-average",
-    formula="v = beta v + (1 - beta) x from v = 0, then v / (1 - beta^t)",
-    torch="torch.lerp(v, x, 1 - beta) / (1 - beta**t); v begins at 0 and stays uncorrected",
-    typed=as_typed,
-    source='Course 2, week 2, "Bias correction in exponentially weighted averages"; torch.lerp',
-    proves=("moving_average",),
-    ours=ours.moving_average,
-    theirs=theirs.moving_average,
-    names=("average",),
-    float32=True,
-    draw=draw_series,
-    cases={
-        "n": st.integers(1, 8),
-        "kind": st.sampled_from(["all magnitudes", "normal", "zeros", "grid", "temperatures"]),
-        "beta": betas,
-        "bias_correction": st.booleans(),
-    },
-    edges={
-        "as it is without being told": {"bias_correction": None},
-        "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
-        "a year": {"n": 365, "beta": 0.98},
-        "a long memory": {"n": 365, "beta": 1 - 1e-6},
-        "a long memory, plain": {"n": 365, "beta": 1 - 1e-6, "bias_correction": False},
-        "a short memory": {"n": 365, "beta": 0.1},
-        "more values than 16 bits count": {"n": 2**15 + 2, "beta": 1 - 1e-5},
-    },
-    gauges=average_gauges,
-    relations=(
-        Relation(
-            name="a constant is kept",
-            holds=keeps_a_constant,
-            broken_by="without correction",
-        ),
-        Relation(
-            name="it begins with what it sees",
-            holds=begins_with_what_it_sees,
-            broken_by="correction fed back",
-            gauges=lambda x, beta, **_: {
-                "second average": (beta * abs(x[0]) + abs(x[1])) / (1 + beta)
-            },
-        ),
-        Relation(
-            name="it is a sum of weights",
-            holds=is_a_sum_of_weights,
-            broken_by=lambda honest, **case: honest(**{**case, "beta": 0.5}),
-        ),
-        Relation(
-            name="it moves along with what it averages",
-            holds=moves_along,
-            broken_by="without correction",
-            gauges=lambda x, **_: {"average": np.abs(x).max() + 8.0},
-        ),
-    ),
-    mistakes=(
-        Mistake(
-            name="torch.optim.swa_utils",
-            why="get_ema_avg_fn starts at the first value, and needs no correction",
-            values=from_the_first_day,
-            margin=0.1,
-        ),
-        Mistake(
-            name="without correction",
-            why="v begins at 0 and climbs for 1 / (1 - beta) days",
-            values=lambda **case: averaged(**{**case, "bias_correction": False}),
-            margin=0.1,
-        ),
-        Mistake(
-            name="beta for 1 - beta",
-            why="lerp's weight is that of the new value",
-            values=lambda **case: averaged(**{**case, "beta": 1 - case["beta"]}),
-            margin=0.1,
-        ),
-        Mistake(
-            name="corrected by t + 1",
-            why="t counts the values seen, from 1",
-            values=partial(corrected_ahead, ahead=1),
-            margin=0.1,
-        ),
-        Mistake(
-            name="corrected by t - 1",
-            why="t counts the values seen, from 1",
-            values=partial(corrected_ahead, ahead=-1),
-            margin=0.1,
-        ),
-        Mistake(
-            name="correction fed back",
-            why="the correction divides what is returned, not what goes on",
-            values=fed_back,
-            margin=0.01,
-        ),
-        Mistake(
-            name="without 1 - beta",
-            why="a sum of days, 1 / (1 - beta) times their average",
-            values=without_its_weight,
-            margin=1.0,
-        ),
-        *TYPED_AVERAGE,
-    ),
-)
+    found = {"average, unrolled": plain(x=x)["average"], "plain": plain(x=0 * x + 1)["average"]}
+    unrolled = np.convolve(x, weights)[: len(x)]
+    return found, {"average, unrolled": unrolled, "plain": np.cumsum(weights)}
 
 
 def weights(beta: float, n: int) -> Values:
@@ -247,37 +108,94 @@ def weights(beta: float, n: int) -> Values:
 
 
 def weights_by_torch(beta: float, n: int) -> Values:
-    """Return torch's weights, and the gradient of the last average by autograd."""
     x = torch.ones(n, dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(theirs.moving_average(x, beta)[-1], x)
-    found = theirs.weights_of_average(beta, n)
-    return {"weights": found.numpy(), "gradient of the last average": gradient.numpy()}
+    return {"weights": theirs.weights_of_average(beta, n), "gradient of the last average": gradient}
 
 
-def weight_calls(beta: float, n: int) -> Iterator[Any]:
-    """Yield the calls of both functions."""
-    for side in ("scratch", "torch_ref"):
-        yield f"{side}.moving_averages.weights_of_average", {"beta": beta, "n": n}
+def window(side: Any) -> Any:
+    return lambda beta: {"window": np.float64(side.effective_window(beta))}
 
 
-TYPED_WEIGHTS = (
-    )  # fmt: skip
+def asks(name: str, **case: Any) -> Iterator[Any]:
+    for side in SIDES:
+        yield f"{side}.moving_averages.{name}", case
+
+
+def draw_calls(seed: int, days: int) -> Iterator[Any]:
+    ours, theirs = (f"{side}.moving_averages.draw_temperatures" for side in SIDES)
+    yield ours, {"rng": np.random.default_rng(seed), "days": days}
+    yield theirs, {"generator": torch.Generator().manual_seed(seed), "days": days}
+
+
+# fmt: off
+AVERAGE = FunctionTwin(
+    name="moving-average",
+    formula="v = beta v + (1 - beta) x from v = 0, then v / (1 - beta^t)",
+    torch="torch.lerp(v, x, 1 - beta) / (1 - beta**t); v begins at 0 and stays uncorrected",
+    typed=as_typed,
+    source='Course 2, week 2, "Bias correction in exponentially weighted averages"; torch.lerp',
+    proves=("moving_average",),
+    ours=ours.moving_average, theirs=theirs.moving_average, names=("average",), float32=True,
+    draw=draw_series,
+    cases={
+        "n": st.integers(1, 8),
+        "kind": st.sampled_from(["all magnitudes", "normal", "zeros", "grid", "temperatures"]),
+        "beta": betas, "bias_correction": st.booleans()},
+    edges={
+        "as it is without being told": {"bias_correction": None},
+        "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
+        "a year": {"n": 365, "beta": 0.98}, "a long memory": {"n": 365, "beta": 1 - 1e-6},
+        "a long memory, plain": {"n": 365, "beta": 1 - 1e-6, "bias_correction": False},
+        "a short memory": {"n": 365, "beta": 0.1},
+        "more values than 16 bits count": {"n": 2**15 + 2, "beta": 1 - 1e-5}},
+    gauges=average_gauges,
+    relations=(
+        Relation(name="a constant is kept",
+            holds=lambda run, x, **choices: (
+                run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}),
+            broken_by="without correction"),
+        Relation(name="it begins with what it sees", holds=begins_with_what_it_sees,
+            broken_by="correction fed back",
+            gauges=lambda x, beta, **_: {
+                "second average": (beta * abs(x[0]) + abs(x[1])) / (1 + beta)}),
+        Relation(name="it is a sum of weights", holds=is_a_sum_of_weights,
+            broken_by=taking(beta=0.5)),
+        Relation(name="it moves along with what it averages",
+            holds=same_under("moving-average", lambda x, **_: {"x": x + 8.0},
+                lambda warmer: {"average": warmer["average"] - 8.0}),
+            broken_by="without correction",
+            gauges=lambda x, **_: {"average": np.abs(x).max() + 8.0})),
+    mistakes=(
+        Mistake(name="torch.optim.swa_utils", margin=0.1, values=from_the_first_day,
+            why="get_ema_avg_fn starts at the first value, and needs no correction"),
+        Mistake(name="without correction", margin=0.1,
+            why="v begins at 0 and climbs for 1 / (1 - beta) days",
+            wrong=lambda x, beta, bias_correction: theirs.moving_average(x, beta)),
+        Mistake(name="beta for 1 - beta", margin=0.1, why="lerp's weight is that of the new value",
+            wrong=lambda x, beta, bias_correction: theirs.moving_average(
+                x, 1 - beta, bias_correction=bias_correction)),
+        Mistake(name="corrected by t + 1", margin=0.1, why="t counts the values seen, from 1",
+            values=partial(corrected_ahead, ahead=1)),
+        Mistake(name="corrected by t - 1", margin=0.1, why="t counts the values seen, from 1",
+            values=partial(corrected_ahead, ahead=-1)),
+        Mistake(name="correction fed back", margin=0.01, values=fed_back,
+            why="the correction divides what is returned, not what goes on"),
+        Mistake(name="without 1 - beta", margin=1.0,
+            why="a sum of days, 1 / (1 - beta) times their average",
+            values=lambda x, beta, **_: {"average": summed(x, beta, 1.0)})),
+)
 
 WEIGHTS = FunctionTwin(
     name="weights_of_average",
     formula="(1 - beta) beta^k, the weight of the value k days ago",
     source=UNDERSTOOD,
     proves=("weights_of_average",),
-    ours=weights,
-    theirs=weights_by_torch,
-    bridge=None,
-    wide=False,  # the weights are float64
+    ours=weights, theirs=weights_by_torch, bridge=None, wide=False,  # the weights are float64
     draw=lambda rng, beta=0.9, n=30: {"beta": beta, "n": n},
     cases={"beta": betas, "n": st.integers(1, 60)},
     edges={"the present alone": {"beta": 0.0}, "a long memory": {"beta": 1 - 1e-6, "n": 300}},
-    weight=0.5,
-    calls=weight_calls,
-    mistakes=(*TYPED_WEIGHTS,),
+    weight=0.5, calls=partial(asks, "weights_of_average"),
 )
 
 WINDOW = FunctionTwin(
@@ -287,63 +205,27 @@ WINDOW = FunctionTwin(
     typed=lambda text, beta: {"window": np.float64(evaluate(text, beta=beta))},
     source=UNDERSTOOD,
     proves=("effective_window",),
-    ours=lambda beta: {"window": np.float64(ours.effective_window(beta))},
-    theirs=lambda beta: {"window": np.float64(theirs.effective_window(beta))},
-    bridge=None,
-    wide=False,  # a Python float
-    draw=lambda rng, beta=0.9: {"beta": beta},
-    cases={"beta": betas},
-    edges={"the present alone": {"beta": 0.0}},
-    weight=0.2,
-    calls=lambda beta: iter(
-        (f"{side}.moving_averages.effective_window", {"beta": beta})
-        for side in ("scratch", "torch_ref")
-    ),
+    ours=window(ours), theirs=window(theirs), bridge=None, wide=False,  # a Python float
+    draw=lambda rng, beta=0.9: {"beta": beta}, cases={"beta": betas},
+    edges={"the present alone": {"beta": 0.0}}, weight=0.2, calls=partial(asks, "effective_window"),
     mistakes=(
-        Mistake(
-            name="1 - beta",
-            why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth",
-            values=lambda beta: {"window": np.float64(1 - beta)},
-            margin=0.5,
-        ),
-        Mistake(
-            name="pandas' span",
-            why="a span s of pandas.ewm is beta = 1 - 2 / (s + 1), nearly twice the window",
+        Mistake(name="1 - beta", margin=0.5, values=lambda beta: {"window": np.float64(1 - beta)},
+            why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth"),
+        Mistake(name="pandas' span", margin=0.5,
             values=lambda beta: {"window": np.float64(2 / (1 - beta) - 1)},
-            margin=0.5,
-        ),
-    ),
+            why="a span s of pandas.ewm is beta = 1 - 2 / (s + 1), nearly twice the window")),
 )
-
-TYPED_TEMPERATURES = (
-    )  # fmt: skip
 
 TEMPERATURES = FunctionTwin(
     name="temperatures",
     formula="11 - 8 cos(2 pi day / 365) + 3 noise, in degrees Celsius",
     source=f"{TAUGHT}, a year in London; torch.cos",
     proves=("temperatures",),
-    ours=ours.temperatures,
-    theirs=theirs.temperatures,
-    names=("temperatures",),
-    float32=True,
+    ours=ours.temperatures, theirs=theirs.temperatures, names=("temperatures",), float32=True,
     draw=lambda rng, days=365: {"noise": rng.standard_normal(days)},
-    cases={"days": st.integers(1, 1000)},
-    edges={"one day": {"days": 1}},
-    gauges=lambda noise: {"temperatures": 19.0 + 3 * np.abs(noise)},
-    weight=0.5,
-    mistakes=(*TYPED_TEMPERATURES,),
+    cases={"days": st.integers(1, 1000)}, edges={"one day": {"days": 1}},
+    gauges=lambda noise: {"temperatures": 19.0 + 3 * np.abs(noise)}, weight=0.5,
 )
-
-
-def draw_calls(seed: int, days: int) -> Iterator[Any]:
-    """Yield the draws of both sides, each from a generator of its own kind."""
-    for path, source in (
-        ("scratch.moving_averages", {"rng": np.random.default_rng(seed)}),
-        ("torch_ref.moving_averages", {"generator": torch.Generator().manual_seed(seed)}),
-    ):
-        yield f"{path}.draw_temperatures", {**source, "days": days}
-
 
 DRAWN = FunctionTwin(
     name="draw_temperatures",
@@ -352,14 +234,11 @@ DRAWN = FunctionTwin(
     proves=("draw_temperatures",),
     ours=lambda seed, days: ours.draw_temperatures(np.random.default_rng(seed), days),
     theirs=lambda seed, days: theirs.temperatures(
-        torch.from_numpy(np.random.default_rng(seed).standard_normal(days))
-    ),
-    names=("drawn",),
-    wide=False,  # a draw is float64
+        torch.from_numpy(np.random.default_rng(seed).standard_normal(days))),
+    names=("drawn",), wide=False,  # a draw is float64
     draw=lambda rng, days=365: {"seed": int(rng.integers(2**32)), "days": days},
-    cases={"days": st.integers(2, 1000)},
-    weight=0.2,
-    calls=draw_calls,
+    cases={"days": st.integers(2, 1000)}, weight=0.2, calls=draw_calls,
 )
+# fmt: on
 
 TWINS = (AVERAGE, WEIGHTS, WINDOW, TEMPERATURES, DRAWN)

@@ -15,8 +15,8 @@ from parity_tests.compare.bridge import twin, unload
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import LAYOUTS
 from parity_tests.mistakes import Values
-from parity_tests.networks import draw_network, layer_sizes
 from parity_tests.rows import Case, FunctionTwin
+from parity_tests.twins._networks import draw_network, layer_sizes
 from scratch import parameters as ours
 from scratch.network import Network
 from scratch.parameters import Parameters
@@ -33,9 +33,7 @@ EDGES: dict[str, dict[str, Any]] = {
 
 
 def draw_parameters(
-    rng: np.random.Generator,
-    layer_sizes: tuple[int, ...] = (5, 4, 3, 2),
-    normalized: bool = False,
+    rng: np.random.Generator, layer_sizes: tuple[int, ...] = (5, 4, 3, 2), normalized: bool = False
 ) -> Case:
     """Draw parameters, biases too, and a vector as long as they are."""
     epsilon = 1e-5 if normalized else None
@@ -54,44 +52,20 @@ def there_and_back(parameters: Parameters, vector: Array, network: Network) -> V
 
 
 def their_there_and_back(parameters: Parameters, vector: Array, network: Network) -> Values:
-    """Return the same of torch."""
     module, handed = twin(network, parameters), torch.from_numpy(vector.copy())
     theta = theirs.to_vector(module)
     theirs.from_vector(handed, module)
     handed.zero_()
-    return {"theta": theta.numpy(), **unload(module)}
+    return {"theta": theta, **unload(module)}
 
 
 def vector_calls(parameters: Parameters, vector: Array, network: Network) -> Iterator[Any]:
-    """Yield calls of the functions of either side."""
+    module = {"module": twin(network, parameters)}
     yield "scratch.parameters.to_vector", {"parameters": parameters}
     yield "scratch.parameters.from_vector", {"vector": vector, "like": parameters}
-    module = twin(network, parameters)
-    yield "torch_ref.parameters.parameters", {"module": module}
-    yield "torch_ref.parameters.to_vector", {"module": module}
-    handed = torch.from_numpy(vector)
-    yield "torch_ref.parameters.from_vector", {"vector": handed, "module": module}
-
-
-VECTORS = FunctionTwin(
-    name="to_vector and from_vector",
-    formula="theta = (W1 row by row, b1, W2, ...), and back",
-    source=CHECKING,
-    proves=("to_vector", "from_vector"),
-    ours=there_and_back,
-    theirs=their_there_and_back,
-    bridge=None,
-    exact=True,
-    draw=draw_parameters,
-    cases=SIZES,
-    edges=EDGES,
-    weight=0.5,
-    calls=vector_calls,
-    overwrites={"torch_ref.parameters.from_vector": frozenset({"module"})},
-)
-
-
-# --- names and theta ------------------------------------------------------------------------------
+    yield "torch_ref.parameters.parameters", module
+    yield "torch_ref.parameters.to_vector", module
+    yield "torch_ref.parameters.from_vector", {"vector": torch.from_numpy(vector), **module}
 
 
 CLONES: Mapping[str, Callable[[Any], Any]] = {
@@ -105,12 +79,9 @@ CLONES: Mapping[str, Callable[[Any], Any]] = {
 def draw_arrays(
     rng: np.random.Generator, layout: str = "in rows", clone: str = "copy", **settings: Any
 ) -> Case:
-    """Draw arrays by name, in any layout of memory, and a way to copy."""
     parameters = draw_parameters(rng, **settings)["parameters"]
-    return {
-        "arrays": {name: LAYOUTS[layout](one) for name, one in parameters.items()},
-        "clone": clone,
-    }
+    arrays = {name: LAYOUTS[layout](one) for name, one in parameters.items()}
+    return {"arrays": arrays, "clone": clone}
 
 
 def laid(arrays: Mapping[str, Array], clone: str) -> Values:
@@ -121,17 +92,11 @@ def laid(arrays: Mapping[str, Array], clone: str) -> Values:
     other = CLONES[clone](parameters)
     other["W1"] = 3 * other["W1"]
     other.theta[:] -= 1
-    return {
-        "theta": parameters.theta,
-        **parameters,
-        "theta of the copy": other.theta,
-        **{f"{name} of the copy": one for name, one in other.items()},
-        "zeros": parameters.zeros_like().theta,
-    }
+    zeros = parameters.zeros_like().theta
+    return by_name(parameters, parameters.theta, other, other.theta, zeros)
 
 
 def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
-    """Return the same of tensors and of torch's vectors of them."""
     tensors = {name: torch.from_numpy(np.array(one, order="C")) for name, one in arrays.items()}
     others = copy.deepcopy(tensors)
     others["W1"].mul_(3)
@@ -140,33 +105,36 @@ def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
     theta, other = (
         torch.nn.utils.parameters_to_vector(list(one.values())) for one in (tensors, others)
     )
-    return {
-        "theta": theta,
-        **tensors,
-        "theta of the copy": other,
-        **{f"{name} of the copy": one for name, one in others.items()},
-        "zeros": torch.zeros_like(theta),
-    }
+    return by_name(tensors, theta, others, other, torch.zeros_like(theta))
 
+
+def by_name(named: Values, theta: Any, copied: Values, copied_theta: Any, zeros: Any) -> Values:
+    copies = {f"{name} of the copy": one for name, one in copied.items()}
+    return {**named, "theta": theta, **copies, "theta of the copy": copied_theta, "zeros": zeros}
+
+
+# fmt: off
+VECTORS = FunctionTwin(
+    name="to_vector and from_vector",
+    formula="theta = (W1 row by row, b1, W2, ...), and back",
+    source=CHECKING,
+    proves=("to_vector", "from_vector"),
+    ours=there_and_back, theirs=their_there_and_back, bridge=None, exact=True,
+    draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5, calls=vector_calls,
+    overwrites={"torch_ref.parameters.from_vector": frozenset({"module"})},
+)
 
 VIEWS = FunctionTwin(
     name="parameters",
     formula="theta holds W1, b1, W2, ... side by side, row by row, and each name is a view of it; "
-    "a copy has a theta of its own",
+        "a copy has a theta of its own",
     source=CHECKING,
-    proves=("Parameters",),
-    ours=laid,
-    theirs=lambda **case: {name: one.numpy() for name, one in their_laid(**case).items()},
-    bridge=None,
-    exact=True,
-    draw=draw_arrays,
+    proves=("Parameters",), ours=laid, theirs=their_laid, bridge=None, exact=True,
+    draw=draw_arrays, weight=0.5,
     cases={**SIZES, "layout": st.sampled_from([*LAYOUTS]), "clone": st.sampled_from([*CLONES])},
-    edges={
-        **EDGES,
-        **{name: {"clone": name} for name in CLONES},
-        "in columns": {"layout": "in columns"},
-    },
-    weight=0.5,
+    edges={**EDGES, **{name: {"clone": name} for name in CLONES},
+           "in columns": {"layout": "in columns"}},
 )
+# fmt: on
 
 TWINS = (VECTORS, VIEWS)

@@ -16,7 +16,6 @@ from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.networks import draw_labels, draw_network, layer_sizes
 from parity_tests.rows import (
     Case,
     FunctionTwin,
@@ -25,6 +24,7 @@ from parity_tests.rows import (
     Relation,
     evaluate,
 )
+from parity_tests.twins._networks import draw_labels, draw_network, layer_sizes
 from scratch import regularization as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import Adam, GradientDescent

@@ -18,7 +18,7 @@ import parity_tests
 import scratch
 import torch_ref
 from parity_tests.checks import calls_of
-from parity_tests.house import COURSE, STEMS, computes, key, public
+from parity_tests.house import COURSE, ELSEWHERE, STEMS, computes, key, public
 from parity_tests.twins import all_twins
 
 HOUSE = {one.__name__: Path(one.__file__).parent for one in (scratch, torch_ref, parity_tests)}
@@ -40,9 +40,6 @@ CONCEPTS = """
     dropout batch_norm gradient_checking clipping moving_averages mini_batches optimizers schedules
     splits normalization augmentation early_stopping diagnosis search training
 """
-
-#: functions that leave validation to the loop they walk, or to a check of rates that they share.
-ELSEWHERE = {"train", "adam", "gradient_descent", "momentum", "rmsprop"}
 
 each_stem = pytest.mark.parametrize("stem", STEMS)
 

@@ -10,7 +10,7 @@ import torch
 
 from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import masks_to_torch, rows, twin
-from parity_tests.networks import draw_labels, draw_network
+from parity_tests.twins._networks import draw_labels, draw_network
 from scratch._checks import check_masks
 from scratch._step import TrainingStep
 from scratch.batch_norm import BatchNorm, running_averages, update_running_averages

@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.bridge import (
-    columns,
-    load_running,
-    masks_to_torch,
-    rows,
-    to_numpy,
-    twin,
-    unload_running,
-)
+from parity_tests.compare import bridge, gauges
+from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, twin
 from parity_tests.compare.budgets import GRADIENT
-from parity_tests.compare.gauges import (
-    cost_gauges,
-    layer_gauges,
-    moment_gauges,
-    network_gauges,
-    prediction_gauge,
-)
 from parity_tests.compare.measurement import Array, ProvesNothingError
 from parity_tests.compare.quantities import FIRST_ORDER
 from parity_tests.drawing import KINDS, SMOOTH, draw, examples, powers, widths
@@ -36,7 +22,7 @@ from scratch._step import TrainingStep
 from scratch.activations import ACTIVATIONS
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.dropout import draw_masks
-from scratch.network import Network, network_forward
+from scratch.network import Network
 from scratch.parameters import Parameters
 from torch_ref import network as theirs
 
@@ -50,39 +36,25 @@ EPS = float(np.finfo(np.float64).eps)
 layer_sizes = st.lists(widths, min_size=2, max_size=6).map(tuple) | st.builds(
     lambda n, layers: (n,) * layers, widths, st.integers(2, 6)
 )
-keep_probs = st.just(()) | st.lists(
-    st.sampled_from([1.0, 0.5, 0.25]) | st.floats(0.1, 1), min_size=4, max_size=4
-).map(tuple)
+keep_prob = st.sampled_from([1.0, 0.5, 0.25]) | st.floats(0.1, 1)
 #: softmax in a hidden layer is legal, and rare.
-hidden = st.sampled_from(["tanh", "relu", "leaky_relu", "sigmoid", "relu", "identity", "softmax"])
-bounded = st.sampled_from([kind for kind in KINDS if kind not in ("all magnitudes", "saturated")])
+hidden = ["tanh", "relu", "leaky_relu", "sigmoid", "relu", "identity", "softmax"]
 strengths = st.just(0.0) | powers(-4, 1)
 
+# fmt: off
 #: a strategy for each setting of `draw_network` but the output.
 CASES: dict[str, st.SearchStrategy[Any]] = {
-    "layer_sizes": layer_sizes,
-    "m": examples,
-    "hidden": hidden,
-    "keep_probs": keep_probs,
+    "layer_sizes": layer_sizes, "m": examples, "hidden": st.sampled_from(hidden),
+    "keep_probs": st.just(()) | st.lists(keep_prob, min_size=4, max_size=4).map(tuple),
     "epsilon": st.none() | powers(-8, -1),
-    "kind": bounded,
+    "kind": st.sampled_from([one for one in KINDS if one not in ("all magnitudes", "saturated")]),
     "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
     "scale": st.sampled_from([1.0, 0.5, 2.0, 0.05, 20.0]),
 }
+# fmt: on
 
-
-class Drawn(NamedTuple):
-    """A network and what a pass of training takes."""
-
-    network: Network
-    parameters: Parameters
-    X: Array
-    masks: dict[str, Array]
-
-    @property
-    def arguments(self) -> dict[str, Array]:
-        """Return X and the parameters by name."""
-        return {"X": self.X, **self.parameters}
+#: a network, and its parameters, inputs and masks of a pass of training.
+Drawn = tuple[Network, Parameters, Array, dict[str, Array]]
 
 
 def draw_network(
@@ -102,8 +74,7 @@ def draw_network(
 ) -> Drawn:
     """Draw a network with biases that are not zero; `epsilon` is batch norm's, None without.
 
-    Of `keep_probs` as many are taken as there are hidden layers. Raises ProvesNothingError where
-    round-off decides on which side of a kink a unit stands; `on_logits`, the output has none.
+    Raises ProvesNothingError where round-off decides a kink; `on_logits`, the output has none.
     """
     network = Network(
         layer_sizes=layer_sizes,
@@ -122,7 +93,7 @@ def draw_network(
     X = draw(kind, (layer_sizes[0], m), rng)
     masks = draw_masks(layer_sizes, network.keep_probs, m, rng)
     # they go by their names, in whatever order they come
-    drawn = Drawn(network, parameters, X, dict(reversed(masks.items())))
+    drawn = network, parameters, X, dict(reversed(masks.items()))
     # halves and their sums, cut at 0 and doubled by a mask, are exact in every order
     exact = {kind, weights} == {"grid"} and scale in (0.5, 1.0, 2.0)
     if decided:
@@ -131,20 +102,17 @@ def draw_network(
 
 
 def _refuse_kinks(drawn: Drawn, exact: bool, on_logits: bool) -> None:
-    """Raise ProvesNothingError where round-off decides which units are on; exact ties stay.
-
-    Batch norm over features that have no spread makes much of what was rounded before: where layer
-    upon layer has done so, a bound of first order holds no longer.
-    """
-    network = drawn.network
-    gauges = layer_gauges(network, drawn.arguments, drawn.masks)
-    _, cache = network_forward(drawn.X, drawn.parameters, network, drawn.masks)
+    """Raise ProvesNothingError where round-off decides which units are on; exact ties stay."""
+    network, parameters, X, masks = drawn
+    bounds = gauges.layer_gauges(network, {"X": X, **parameters}, masks)
+    _, cache = ours.network_forward(X, parameters, network, masks)
     curved = network.batch_norm is not None or network.hidden not in STRAIGHT
     exact_below = network.hidden in ("relu", "identity") and not network.batch_norm
     exact_below &= all(one in (0.25, 0.5, 1.0) for one in network.keep_probs)
     caches = cache.activation[:-1] if on_logits else cache.activation
     for l, one in enumerate(caches, start=1):
-        E_Z = gauges[f"Z{l}"]
+        E_Z = bounds[f"Z{l}"]
+        # batch norm without a spread, layer upon layer, makes much of what was rounded before
         if curved and EPS * E_Z.max() > FIRST_ORDER:
             raise ProvesNothingError(f"round-off has grown to {EPS * E_Z.max():.3g} in layer {l}")
         if (exact and (l == 1 or exact_below)) or not network.activation(l).endswith("relu"):
@@ -161,20 +129,23 @@ def draw_labels(network: Network, m: int, rng: np.random.Generator) -> Array:
     return rng.integers(0, 2, (n, m)).astype(float)
 
 
-def of_names(network: Network, named: dict[str, Array]) -> Parameters:
-    """Return parameters of these arrays, finite or not."""
-    parameters = Parameters.empty(network.shapes, next(iter(named.values())).dtype)
-    for name, one in named.items():
-        parameters[name] = one
-    return parameters
+def averages_of(
+    network: Network, X: Array, rng: np.random.Generator | None = None
+) -> Parameters | None:
+    """Return the running averages that a training begins with, or drawn ones, if there are any."""
+    if network.batch_norm is None or network.depth == 1:
+        return None
+    running = running_averages(network.layer_sizes, X.dtype)
+    if rng is not None:
+        running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+    return running
+
+
+# --- a pass of training ---------------------------------------------------------------------------
 
 
 def smooth(
-    m: int = 9,
-    kind: str = "normal",
-    weights: str = "normal",
-    epsilon: float | None = None,
-    **_: Any,
+    m: int = 9, kind: str = "normal", weights: str = "normal", epsilon: Any = None, **_: Any
 ) -> bool:
     """Tell whether central differences can bear witness: no ties, and batch norm has a spread."""
     spread = epsilon is None or (kind == weights == "normal" and m > 2)
@@ -182,28 +153,24 @@ def smooth(
 
 
 def draw_pass(rng: np.random.Generator, **settings: Any) -> Case:
-    """Draw X, parameters by name, the network and its masks."""
     network, parameters, X, masks = draw_network(rng, **settings)
     return {"X": X, **parameters, "network": network, "masks": masks}
 
 
 def forward(X: Array, network: Network, masks: Mapping[str, Array], **named: Array) -> Any:
-    """Return our output and cache."""
-    return ours.network_forward(X, of_names(network, named), network, masks)
-
-
-def module_of(network: Network, like: torch.Tensor) -> theirs.Network:
-    """Return torch's network of the same choices, its parameters zero."""
-    dtype = like.detach().cpu().numpy().dtype
-    return twin(network, Parameters.empty(network.shapes, dtype), str(like.device))
+    """Return our output and cache, for parameters that may not be finite."""
+    parameters = Parameters.empty(network.shapes, next(iter(named.values())).dtype)
+    for name, one in named.items():
+        parameters[name] = one
+    return ours.network_forward(X, parameters, network, masks)
 
 
 def their_output(
     X: torch.Tensor, *tensors: torch.Tensor, network: Network, masks: Mapping[str, Array]
 ) -> torch.Tensor:
-    """Return torch's output in a pass of training."""
-    module = module_of(network, X)
-    handed = masks_to_torch(masks, str(X.device))
+    dtype, device = X.detach().cpu().numpy().dtype, str(X.device)
+    module = twin(network, Parameters.empty(network.shapes, dtype), device)
+    handed = masks_to_torch(masks, device)
     with theirs.mode(module, training=True), theirs.dropping(module, handed, len(X)):
         named = dict(zip(dict(module.named_parameters()), tensors, strict=True))
         output: torch.Tensor = torch.func.functional_call(module, named, (X,))
@@ -211,8 +178,10 @@ def their_output(
 
 
 def pass_gauges(arguments: Mapping[str, Any], upstream: Array) -> Mapping[str, Array]:
-    """Return the gauges of a pass there and back."""
-    return network_gauges(arguments["network"], arguments, upstream, arguments["masks"])
+    return gauges.network_gauges(arguments["network"], arguments, upstream, arguments["masks"])
+
+
+# --- the cost -------------------------------------------------------------------------------------
 
 
 def draw_learning(
@@ -224,33 +193,15 @@ def draw_learning(
     handed: bool = True,
     **settings: Any,
 ) -> Case:
-    """Draw a pass of training with labels; `shared` examples share the penalties, or those of X.
-
-    Unless they are `handed` in, there are no masks.
-    """
+    """Draw a pass of training with labels; `shared` examples share the penalties, or those of X."""
     if settings.get("unbiased"):
         settings["m"] = max(2, settings.get("m", 9))
     if settings.get("epsilon") is None:
         settings = {name: settings[name] for name in settings.keys() - {"decay", "unbiased"}}
     network, parameters, X, masks = draw_network(rng, output=output, on_logits=True, **settings)
-    m = X.shape[1]
-    return {
-        "parameters": parameters,
-        "X": X,
-        "Y": draw_labels(network, m, rng),
-        "network": network,
-        "l1": l1,
-        "l2": l2,
-        "m": shared or None,
-        "masks": masks if handed else None,
-    }
-
-
-def averages_of(network: Network, X: Array) -> Parameters | None:
-    """Return the running averages that a training begins with, if it has any."""
-    if network.batch_norm is None or network.depth == 1:
-        return None
-    return running_averages(network.layer_sizes, X.dtype)
+    data = {"X": X, "Y": draw_labels(network, X.shape[1], rng), "network": network}
+    chosen = {"l1": l1, "l2": l2, "m": shared or None, "masks": masks if handed else None}
+    return {"parameters": parameters, **data, **chosen}
 
 
 def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choices: Any) -> Values:
@@ -265,57 +216,45 @@ def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choi
     return {**found, **(running or {})}
 
 
-def their_learned(
-    parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **choices: Any
-) -> Values:
-    """Return torch's cost and gradients, and the averages that a pass moves."""
-    module, handed = twin(network, parameters), masks_to_torch(masks) if masks else masks
-    J, pulled = theirs.cost_and_gradients(module, rows(X), rows(Y), **choices, masks=handed)
+def as_module_case(
+    parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **rest: Any
+) -> Any:
+    """Return a case as torch's functions take it."""
+    handed = {"masks": masks_to_torch(masks) if masks else masks, **rest}
+    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **handed}
+
+
+def their_learned(**case: Any) -> Values:
+    given = as_module_case(**case)
+    J, pulled = theirs.cost_and_gradients(**given)
     found = {"cost": J.numpy()[()], **{name: to_numpy(name, one) for name, one in pulled.items()}}
     found |= {f"{name} of a step": one for name, one in found.items()}
-    if averages_of(network, X) is not None:
-        with torch.no_grad(), theirs.dropping(module, handed, X.shape[1]):
-            module.logits(rows(X))
-        found |= unload_running(module)
+    if averages_of(case["network"], case["X"]) is not None:
+        module, X = given["module"], given["X"]
+        with torch.no_grad(), theirs.dropping(module, given["masks"], len(X)):
+            module.logits(X)
+        found |= bridge.unload_running(module)
     return found
 
 
 def learning_gauges(
     parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **choices: Any
 ) -> Values:
-    """Return the gauges of cost and gradients, of a step's, and of the running averages."""
-    arguments = {"X": X, **parameters}
-    gauges = cost_gauges(network, arguments, Y, masks, **choices)
-    gauges["cost"] = gauges.pop("output")
-    del gauges["X"]
-    gauges |= {f"{name} of a step": one for name, one in gauges.items()}
-    norm = network.batch_norm
-    if norm is None:
-        return gauges
-    inside, m = layer_gauges(network, arguments, masks), X.shape[1]
+    arguments, m, norm = {"X": X, **parameters}, X.shape[1], network.batch_norm
+    found = gauges.cost_gauges(network, arguments, Y, masks, **choices)
+    found["cost"] = found.pop("output")
+    found |= {f"{name} of a step": one for name, one in found.items() if name != "X"}
+    del found["X"]
+    inside = gauges.layer_gauges(network, arguments, masks)
     _, cache = ours.network_forward(X, parameters, network, masks)
-    correction = m / (m - 1) if norm.unbiased else 1.0
     for l, (linear, normalized) in enumerate(zip(cache.linear, cache.batch_norm, strict=False), 1):
-        assert normalized is not None
-        Z = linear.W @ linear.A_prev
-        E_mean, _, E_variance = moment_gauges(Z, inside[f"linear{l}"], normalized)
-        # torch moves an average by a difference, in which both ends round
-        gauges[f"mean{l}"] = E_mean + np.abs(normalized.mean)
-        gauges[f"variance{l}"] = 1 + correction * (E_variance + normalized.variance)
-    return gauges
-
-
-def as_module_case(
-    parameters: Parameters, X: Array, Y: Array, network: Network, **rest: Any
-) -> Any:
-    """Return a case as torch's functions take it."""
-    handed = {**rest, "masks": masks_to_torch(rest["masks"]) if rest["masks"] else rest["masks"]}
-    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **handed}
-
-
-def norms_of(norms: Any) -> Values:
-    """Return norms by name."""
-    return {name: one for each in norms for name, one in each.items()}
+        if norm is not None and normalized is not None:
+            Z, correction = linear.W @ linear.A_prev, m / (m - 1) if norm.unbiased else 1.0
+            E_mean, _, E_variance = gauges.moment_gauges(Z, inside[f"linear{l}"], normalized)
+            # torch moves an average by a difference, in which both ends round
+            found[f"mean{l}"] = E_mean + np.abs(normalized.mean)
+            found[f"variance{l}"] = 1 + correction * (E_variance + normalized.variance)
+    return found
 
 
 def norm_gauges(**case: Any) -> Values:
@@ -324,56 +263,48 @@ def norm_gauges(**case: Any) -> Values:
     return {name: np.linalg.norm(found[name]) for name in case["parameters"]}
 
 
+# --- prediction -----------------------------------------------------------------------------------
+
+
 def draw_prediction(
     rng: np.random.Generator, output: str = "sigmoid", epsilon: float | None = 1e-3, **settings: Any
 ) -> Case:
     """Draw what a network predicts from, and where round-off does not decide what it predicts."""
-    drawn = draw_network(rng, output=output, epsilon=epsilon, decided=False, **settings)
-    network, parameters, X, _ = drawn
-    running = averages_of(network, X)
-    if running is not None:
-        running.theta[:] = rng.uniform(0.5, 2, running.theta.size)
+    settings |= {"output": output, "epsilon": epsilon}
+    network, parameters, X, _ = draw_network(rng, decided=False, **settings)
+    running = averages_of(network, X, rng)
     A = ours.outputs(X, parameters, network, running)
     margin = np.abs(A - 0.5)
     if output == "softmax":
         ordered = np.sort(A, axis=0)
         margin = ordered[-1:] - ordered[-2:-1] if len(A) > 1 else np.ones_like(A)
-    gauge = prediction_gauge(network, drawn.arguments, running).max(axis=0)
-    return {
-        "X": X,
-        "parameters": parameters,
-        "network": network,
-        "running": running,
-        "decided": margin > GRADIENT.eps * EPS * gauge,
-    }
+    gauge = gauges.prediction_gauge(network, {"X": X, **parameters}, running).max(axis=0)
+    case = {"X": X, "parameters": parameters, "network": network, "running": running}
+    return {**case, "decided": margin > GRADIENT.eps * EPS * gauge}
 
 
-def predicted(decided: Any, network: Network, **case: Any) -> Values:
+def predicted(decided: Any, **case: Any) -> Values:
     """Return our outputs, and what we predict wherever it is decided."""
-    A = ours.outputs(network=network, **case)
-    if network.output not in ours.PREDICT:
-        return {"outputs": A}
-    return {"outputs": A, "predictions": ours.predict(network=network, **case) * decided}
+    found = {"outputs": ours.outputs(**case)}
+    if case["network"].output in ours.PREDICT:
+        found["predictions"] = ours.predict(**case) * decided
+    return found
 
 
 def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
-    """Return torch's network with these running averages."""
     module = twin(network, parameters)
-    return module if running is None else load_running(module, running)
+    return module if running is None else bridge.load_running(module, running)
 
 
-def their_predicted(
-    X: Array, parameters: Parameters, network: Network, running: Any, decided: Any
+def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
+    module, handed = their_module(**case), rows(X)
+    found = {"outputs": columns(theirs.outputs(handed, module))}
+    if case["network"].output in ours.PREDICT:
+        found["predictions"] = columns(theirs.predict(handed, module)) * decided
+    return found
+
+
+def prediction_gauges(
+    parameters: Any, X: Array, network: Network, running: Any, **_: Any
 ) -> Values:
-    """Return the same of torch."""
-    module = their_module(parameters, network, running)
-    A = columns(theirs.outputs(rows(X), module))
-    if network.output not in ours.PREDICT:
-        return {"outputs": A}
-    return {"outputs": A, "predictions": columns(theirs.predict(rows(X), module)) * decided}
-
-
-def prediction_gauges(parameters: Parameters, X: Array, network: Network, **case: Any) -> Values:
-    """Return the gauge of the outputs."""
-    found = prediction_gauge(network, {"X": X, **parameters}, case["running"])
-    return {"outputs": found}
+    return {"outputs": gauges.prediction_gauge(network, {"X": X, **parameters}, running)}
