@@ -42,12 +42,23 @@ layer_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(
 exactness = st.sampled_from(["normal", "normal", "grid"])
 
 
+def row(
+    module: Any, name: str, ours: Callable[..., Any], theirs: Callable[..., Any], **rest: Any
+) -> FunctionTwin:
+    """Return a row of a module; every public function that our run calls is asked for itself."""
+    stem = module.__name__.rpartition(".")[2]
+    given = {"bridge": None, "calls": calls_made(module, ours), "weight": 0.2, **rest}
+    return FunctionTwin(name=f"{stem}.{name}", ours=ours, theirs=theirs, **given)
+
+
 def passing(
+    module: Any,
+    name: str,
     run: Callable[..., Values],
-    keys: Any,
+    keys: Callable[[int], Sequence[str]],
     hidden: str = "relu",
     passes_back: bool = False,
-    **row: Any,
+    **rest: Any,
 ) -> FunctionTwin:
     """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
 
@@ -55,60 +66,49 @@ def passing(
     of A_(l-1) is called "dA" + str(l).
     """
 
-    def compared(found: Mapping[str, Any], depth: int) -> Values:
-        if passes_back:
-            found = {**found, **{f"dA{l}": found[f"dA{l - 1}"] for l in range(1, depth + 1)}}
-        return {name: found[name] for name in keys(depth) if name in found}
-
-    def arguments(
-        X: Array, Y: Array, lambd: float = 0.0, keep_prob: Any = None, **layers: Any
-    ) -> Any:
+    def found_by(look: Callable[..., Values], case: Case) -> Values:
+        X, layers, keep_prob = case["X"], layers_of(case), case.get("keep_prob")
         drawn = notebook_masks(keep_prob, X, layers) if keep_prob else []
         masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
-        return X, Y, layers, hidden, lambd, masks
+        found = dict(look(X, case["Y"], layers, hidden, case.get("lambd", 0.0), masks))
+        if look is torch_pass:
+            found |= {f"D{l}": one > 0 for l, one in enumerate(masks, 1)}
+        depth = len(layers) // 2
+        if passes_back:
+            found |= {f"dA{l}": found[f"dA{l - 1}"] for l in range(depth, 0, -1)}
+        return {name: found[name] for name in keys(depth) if name in found}
 
-    def theirs(**case: Any) -> Values:
-        given = arguments(**case)
-        found = torch_pass(*given) | {f"D{l}": one > 0 for l, one in enumerate(given[-1], 1)}
-        return compared(found, len(given[2]) // 2)
-
-    def gauges(**case: Any) -> Values:
-        given = arguments(**case)
-        return compared(pass_gauges(*given), len(given[2]) // 2)
-
-    return FunctionTwin(
-        ours=run,
-        theirs=theirs,
-        bridge=None,
-        gauges=gauges,
-        **{
-            "budget": GRADIENT,
-            "budgets": {"J": FORWARD},
-            "draw": draw_data,
-            "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
-            "weight": 0.4,
-            **row,
-        },
-    )
+    given: Any = {
+        "budget": GRADIENT,
+        "budgets": {"J": FORWARD},
+        "draw": draw_data,
+        "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
+        "weight": 0.4,
+        "gauges": lambda **case: found_by(pass_gauges, case),
+        **rest,
+    }
+    return row(module, name, run, lambda **case: found_by(torch_pass, case), **given)
 
 
-def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], **row: Any) -> FunctionTwin:
+def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], formula: str) -> Any:
     """Return the row of an initialization: what NumPy's seed 3 draws, to the last bit."""
     (argument,) = inspect.signature(function).parameters
-    stem = function.__module__.rpartition(".")[2]
-    return FunctionTwin(
-        name=f"{stem}.{function.__name__}",
+    return row(
+        inspect.getmodule(function),
+        function.__name__,
+        function,
+        lambda **case: notebook_layers(case[argument], 3, factor),
+        formula=formula,
         source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
         proves=(function.__name__,),
-        ours=function,
-        theirs=lambda **case: notebook_layers(case[argument], 3, factor),
         exact=True,
         draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
         cases={"sizes": layer_sizes | layer_sizes.map(list)},
         edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}},
-        weight=0.2,
-        **row,
     )
+
+
+# --- updates --------------------------------------------------------------------------------------
 
 
 def draw_walk(
@@ -120,28 +120,27 @@ def draw_walk(
 ) -> Case:
     """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
     start = draw_layers(sizes, rng, loose=loose)
-    scales = [1.0, 1e-8, 0.0]
-    gradients = [
-        {f"d{n}": rng.standard_normal(one.shape) * rng.choice(scales, one.shape)}
-        for n, one in start.items()
-        for _ in range(steps)
-    ]
-    merged = [{k: v for one in gradients[t::steps] for k, v in one.items()} for t in range(steps)]
-    return {"start": start, "gradients": merged, **choices}
+
+    def gradient(shape: tuple[int, ...]) -> Array:
+        return rng.standard_normal(shape) * rng.choice([1.0, 1e-8, 0.0], shape)
+
+    drawn = [{f"d{n}": gradient(one.shape) for n, one in start.items()} for _ in range(steps)]
+    return {"start": start, "gradients": drawn, **choices}
 
 
 def flat(arrays: Mapping[str, Array]) -> Array:
-    """Return the arrays of a dictionary as one vector."""
     return np.concatenate([one.ravel() for one in arrays.values()])
 
 
 def walk(
     module: Any,
+    name: str,
     step: Callable[..., Any],
     make: Callable[..., torch.optim.Optimizer],
     read: Callable[..., Mapping[str, torch.Tensor]] = lambda optimizer: {},
     begin: Callable[[Arrays], tuple[Arrays, ...]] = lambda parameters: (),
-    **row: Any,
+    cases: Mapping[str, Any] | None = None,
+    **rest: Any,
 ) -> FunctionTwin:
     """Return the row of an update: theta and the averages "v" and "s" after each of many steps.
 
@@ -175,60 +174,47 @@ def walk(
 
     def gauges(**case: Any) -> Values:
         """Return the largest entry so far, whose round-off later values keep, and of all steps."""
-        stepped = case.get("learning_rate", 1.0) * max(
-            np.abs(flat(g)).max() for g in case["gradients"]
-        )
+        largest = max(np.abs(flat(one)).max() for one in case["gradients"])
+        stepped = abs(case.get("learning_rate", 1.0) * largest)
         return {
             name: np.maximum.accumulate(np.abs(one).max(axis=1, keepdims=True))
-            + (abs(stepped) if name == "theta" else 0)
+            + (stepped if name == "theta" else 0)
             for name, one in walked(**case).items()
         }
 
-    return FunctionTwin(
-        ours=walked,
-        theirs=by_torch,
-        bridge=None,
-        budget=STEP,
-        gauges=gauges,
-        calls=calls_made(module, walked),
-        **{
-            "draw": partial(draw_walk, learning_rate=0.1),
-            "cases": {
-                "sizes": layer_sizes,
-                "steps": st.integers(1, 20),
-                "loose": st.integers(0, 2),
-            },
-            "edges": {"layers that do not fit together": {"loose": 2}},
-            "weight": 0.2,
-            **row,
-        },
-    )
+    walks = {"sizes": layer_sizes, "steps": st.integers(1, 20), "loose": st.integers(0, 2)}
+    given: Any = {
+        "budget": STEP,
+        "gauges": gauges,
+        "draw": partial(draw_walk, learning_rate=0.1),
+        "cases": {**walks, **(cases or {})},
+        "edges": {"layers that do not fit together": {"loose": 2}},
+        **rest,
+    }
+    return row(module, name, walked, by_torch, **given)
 
 
-def sgd(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
-    """Return torch's SGD, uphill for a rate below 0, which the course does not refuse."""
-    return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
-
-
-def descent(module: Any, function: str, **row: Any) -> FunctionTwin:
+def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
     """Return the row of a step of gradient descent, as three of the assignments have it."""
-    return walk(
-        module,
-        lambda parameters, grads, memory, t, learning_rate: (
-            getattr(module, function)(parameters, grads, learning_rate),
-        ),
-        sgd,
-        name=f"{module.__name__.rpartition('.')[2]}.{function}",
-        formula="theta = theta - alpha dtheta",
-        source=f"{STEP_BY_STEP}; torch.optim.SGD",
-        proves=(function,),
-        **row,
-    )
+
+    def step(
+        parameters: Arrays, grads: Arrays, memory: Any, t: int, learning_rate: float
+    ) -> tuple[Arrays]:
+        return (getattr(module, name)(parameters, grads, learning_rate),)
+
+    def uphill_below_0(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
+
+    rest |= {"formula": "theta = theta - alpha dtheta", "proves": (name,)}
+    rest |= {"source": f"{STEP_BY_STEP}; torch.optim.SGD"}
+    return walk(module, name, step, uphill_below_0, **rest)
 
 
-#: rates of any sign, which pass; negative ones climb.
+#: rates of any sign, which the course lets pass; negative ones climb.
 DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
 
+
+# --- trainings, predictions -----------------------------------------------------------------------
 
 #: a gradient is a mean of errors up to 1 of either sign: where they cancel, the round-off of their
 #: size is left in a parameter, as a share of the budget of trainings.
@@ -245,11 +231,12 @@ def draw_training(
 
 def training(
     module: Any,
+    name: str,
     run: Callable[..., Arrays],
     factor: Callable[..., Any],
     make: Callable[..., Callable[..., torch.optim.Optimizer]],
     hidden: str = "relu",
-    **row: Any,
+    **rest: Any,
 ) -> FunctionTwin:
     """Return the row of a training from a seed; `make(**choices)` is torch's rule."""
 
@@ -263,21 +250,13 @@ def training(
         """Return the size of each parameter after it, and the round-off of steps that cancelled."""
         return {name: np.abs(one).max() + CANCELLED for name, one in run(**case).items()}
 
-    return FunctionTwin(
-        ours=run,
-        theirs=by_torch,
-        bridge=None,
-        wide=False,
-        budget=TRAINING,
-        gauges=gauges,
-        calls=calls_made(module, run),
-        **{"weight": 0.1, **row},
-    )
+    given: Any = {"proves": (name,), "wide": False, "budget": TRAINING, "weight": 0.1, **rest}
+    return row(module, name, run, by_torch, gauges=gauges, **given)
 
 
-def flattened(case: Mapping[str, Any], steepness: float) -> Case:
+def flattened(case: Case, steepness: float) -> Case:
     """Return a network whose logits are of both signs, or 0 where it is flat."""
-    depth, parameters = len(layers_of(case)) // 2, layers_of(case)
+    parameters, depth = layers_of(case), len(layers_of(case)) // 2
     logits = np.sort(torch_pass(case["X"], case["Y"], parameters)[f"Z{depth}"], axis=1)
     middle = (logits[:, :1] + logits[:, -1:]) / 2 + 0.01  # off the middle of equal logits
     last = {f"W{depth}": parameters[f"W{depth}"], f"b{depth}": parameters[f"b{depth}"] - middle}
@@ -285,7 +264,7 @@ def flattened(case: Mapping[str, Any], steepness: float) -> Case:
 
 
 def predicting(
-    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **row: Any
+    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **rest: Any
 ) -> FunctionTwin:
     """Return the row of predictions, and of the line that a notebook prints of them."""
 
@@ -297,16 +276,6 @@ def predicting(
     def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
         return flattened(draw_data(rng, **{"sizes": (5, 6, 1), **choices}), steepness)
 
-    return FunctionTwin(
-        formula="1 where A > 0.5",
-        proves=("predict",),
-        ours=run,
-        theirs=by_torch,
-        bridge=None,
-        exact=True,
-        draw=drawn,
-        edges={"an output of one half": {"steepness": 0.0}},
-        weight=0.2,
-        calls=calls_made(module, run),
-        **row,
-    )
+    rest |= {"formula": "1 where A > 0.5", "proves": ("predict",), "draw": drawn, "exact": True}
+    rest |= {"edges": {"an output of one half": {"steepness": 0.0}}}
+    return row(module, "predict", run, by_torch, **rest)
