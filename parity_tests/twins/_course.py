@@ -27,6 +27,7 @@ from parity_tests.compare.course import (
     torch_training,
 )
 from parity_tests.compare.measurement import Array
+from parity_tests.compare.optimizers import torch_walk
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin
@@ -121,11 +122,11 @@ def draw_walk(
     """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
     start = draw_layers(sizes, rng, loose=loose)
 
-    def gradient(shape: tuple[int, ...]) -> Array:
+    def drawn(shape: Any) -> Any:
         return rng.standard_normal(shape) * rng.choice([1.0, 1e-8, 0.0], shape)
 
-    drawn = [{f"d{n}": gradient(one.shape) for n, one in start.items()} for _ in range(steps)]
-    return {"start": start, "gradients": drawn, **choices}
+    gradients = [{f"d{n}": drawn(one.shape) for n, one in start.items()} for _ in range(steps)]
+    return {"start": start, "gradients": gradients, **choices}
 
 
 def flat(arrays: Mapping[str, Array]) -> Array:
@@ -160,17 +161,9 @@ def walk(
         return {name: np.array(vectors) for name, vectors in path.items()}
 
     def by_torch(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
-        tensors = [torch.tensor(one, requires_grad=True) for one in start.values()]
-        optimizer = make(tensors, **choices)
-        path: dict[str, list[Array]] = {}
-        for grads in gradients:
-            for tensor, gradient in zip(tensors, grads.values(), strict=True):
-                tensor.grad = torch.from_numpy(gradient)
-            optimizer.step()
-            theta = torch.cat([one.detach().flatten() for one in tensors])
-            for name, one in {"theta": theta, **read(optimizer)}.items():
-                path.setdefault(name, []).append(one.numpy().copy())
-        return {name: np.array(vectors) for name, vectors in path.items() if name != "t"}
+        injected = np.array([flat(one) for one in gradients])
+        path = torch_walk(partial(make, **choices), start, injected, read)
+        return {name: one for name, one in path.items() if name != "t"}
 
     def gauges(**case: Any) -> Values:
         """Return the largest entry so far, whose round-off later values keep, and of all steps."""

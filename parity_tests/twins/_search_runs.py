@@ -39,7 +39,6 @@ RANGES: Ranges = {
 
 
 def make(side: ModuleType, name: str, ends: Ends | None = None) -> Any:
-    """Return a scale of one side."""
     low, high = ends or RANGES[name]
     return side.SCALES[name](low=low, high=high)
 
@@ -50,12 +49,10 @@ def space(side: ModuleType, ranges: Ranges = RANGES) -> dict[str, Any]:
 
 
 def table(points: Sequence[Mapping[str, Any]], dtype: Any = float) -> Array:
-    """Return points as an array, a row each."""
     return np.array([list(point.values()) for point in points], dtype)
 
 
 def trials_of(side: ModuleType, points: Sequence[Any], costs: Sequence[float]) -> list[Any]:
-    """Return trials of one side."""
     return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
 
 
@@ -66,7 +63,6 @@ class Counter(torch.nn.Module):
     """A model that counts its rounds."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         super().__init__()
         self.register_buffer("trained", torch.zeros((), dtype=torch.int64))
 
@@ -124,7 +120,7 @@ def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
 
 # --- trained networks -----------------------------------------------------------------------------
 
-EPOCHS = 4
+EPOCHS, RATES = 4, ("learning_rate", "beta1")
 
 MODELS: Mapping[str, tuple[str, Ends]] = {
     "learning_rate": ("log_uniform", (1e-4, 1.0)),
@@ -133,14 +129,12 @@ MODELS: Mapping[str, tuple[str, Ends]] = {
 }
 
 #: changes from round to round; the rate of 5 is taken back, and so is the last.
+# fmt: off
 CHANGES: Sequence[Mapping[str, float]] = [
-    {},
-    {"learning_rate": 0.03},
-    {"learning_rate": 5.0},
-    {"beta1": 0.5},
-    {"beta1": 0.95, "learning_rate": 0.01},
-    {"learning_rate": 2.0},
+    {}, {"learning_rate": 0.03}, {"learning_rate": 5.0}, {"beta1": 0.5},
+    {"beta1": 0.95, "learning_rate": 0.01}, {"learning_rate": 2.0},
 ]
+# fmt: on
 
 
 @cache
@@ -160,28 +154,23 @@ def start(units: int) -> tuple[Network, Parameters]:
 
 
 def train_ours(network: Network, parameters: Parameters, point: Mapping[str, Any]) -> float:
-    """Overwrite the parameters by a few epochs of Adam and return the dev cost."""
     data, dev, run = problem()
-    optimizer = Adam(learning_rate=point["learning_rate"], beta1=point["beta1"])
+    optimizer = Adam(**{name: point[name] for name in RATES})
     return train(network, parameters, *data, optimizer=optimizer, dev=dev, **run).dev_costs[-1]
 
 
 def train_theirs(module: Any, point: Mapping[str, Any]) -> float:
-    """Train the module in place by the same epochs of Adam and return the dev cost."""
     data, dev, run = problem()
-    choices = {"learning_rate": point["learning_rate"], "beta1": point["beta1"]}
-    optimizer = adam(module.parameters(), **choices)
+    optimizer = adam(module.parameters(), **{name: point[name] for name in RATES})
     given: Any = {"optimizer": optimizer, "dev": tuple(map(rows, dev)), **run}
     return their_training.train(module, *map(rows, data), **given).dev_costs[-1]
 
 
 def our_cost(point: Mapping[str, Any]) -> float:
-    """Return the dev cost of a network of the point's units, from the start, with scratch."""
     return train_ours(*start(point["units"]), point)
 
 
 def their_cost(point: Mapping[str, Any]) -> float:
-    """Return the same with torch."""
     return train_theirs(twin(*start(point["units"])), point)
 
 
@@ -194,20 +183,19 @@ def trained(side: ModuleType, u: Any, units: int) -> Values:
     assert [trial.point for trial in trials] == points
     assert seen == trials
     network, parameters = start(units)
-    point, before = {"learning_rate": 0.01, "beta1": 0.9}, parameters.theta.copy()
+    point, before = dict(zip(RATES, (0.01, 0.9), strict=True)), parameters.theta.copy()
     if side is ours:
-        result: Any = ours.panda(
-            lambda state, point: (state, train_ours(network, state, point)),
-            parameters,
-            point,
-            CHANGES,
-        )
+
+        def train_for(state: Parameters, point: Any) -> tuple[Parameters, float]:
+            return state, train_ours(network, state, point)
+
+        result: Any = ours.panda(train_for, parameters, point, CHANGES)
         theta = result.state.theta
     else:
         result = theirs.panda(train_theirs, twin(network, parameters), point, CHANGES)
         theta = unload(result.module).theta
     assert np.array_equal(parameters.theta, before)
-    assert point == {"learning_rate": 0.01, "beta1": 0.9}
+    assert [*point.values()] == [0.01, 0.9]
     assert_switches([one.kept for one in result.rounds], "kept")
     return {
         "dev costs": np.array([one.cost for one in (*trials, *result.rounds)]),
