@@ -247,15 +247,6 @@ def training(
     return row(module, name, run, by_torch, gauges=gauges, **given)
 
 
-def flattened(case: Case, steepness: float) -> Case:
-    """Return a network whose logits are of both signs, or 0 where it is flat."""
-    parameters, depth = layers_of(case), len(layers_of(case)) // 2
-    logits = np.sort(torch_pass(case["X"], case["Y"], parameters)[f"Z{depth}"], axis=1)
-    middle = (logits[:, :1] + logits[:, -1:]) / 2 + 0.01  # off the middle of equal logits
-    last = {f"W{depth}": parameters[f"W{depth}"], f"b{depth}": parameters[f"b{depth}"] - middle}
-    return {**case, **{name: steepness * one for name, one in last.items()}}
-
-
 def predicting(
     module: Any, run: Callable[..., Values], hidden: str, printed: bool, **rest: Any
 ) -> FunctionTwin:
@@ -267,7 +258,12 @@ def predicting(
         return {"prediction": p, "printed": line if printed else ""}
 
     def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
-        return flattened(draw_data(rng, **{"sizes": (5, 6, 1), **choices}), steepness)
+        """Draw a network whose logits are of both signs, or 0 where it is flat."""
+        case = draw_data(rng, **{"sizes": (5, 6, 1), **choices})
+        l = len(layers_of(case)) // 2
+        logits = torch_pass(case["X"], case["Y"], layers_of(case), hidden)[f"Z{l}"]
+        b = case[f"b{l}"] - np.median(logits, axis=1, keepdims=True) + 0.01  # none of them is 0
+        return {**case, f"W{l}": steepness * case[f"W{l}"], f"b{l}": steepness * b}
 
     rest |= {"formula": "1 where A > 0.5", "proves": ("predict",), "draw": drawn, "exact": True}
     rest |= {"edges": {"an output of one half": {"steepness": 0.0}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +20,6 @@ from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders
 from scratch.network import Network
 from scratch.optimizers import Adam
-from scratch.parameters import Parameters
 from scratch.training import train
 from torch_ref import search as theirs
 from torch_ref import training as their_training
@@ -71,21 +70,13 @@ def babysit(side: ModuleType, costs: Sequence[float], **choices: Any) -> tuple[A
     """Run a panda whose rounds have these costs; return its result, and the model's rounds."""
     coming = iter(costs)
 
-    def ours_for(state: dict[str, Any], point: Any) -> tuple[Any, float]:
-        state["trained"] += 1
-        return state, next(coming)
-
-    def theirs_for(module: Any, point: Any) -> float:
-        module.trained += 1
-        return next(coming)
+    def train_for(model: Any, point: Any) -> Any:
+        model.trained += 1
+        return (model, next(coming)) if side is ours else next(coming)
 
     changes = [{"rate": float(n)} for n in range(len(costs))]
-    if side is ours:
-        result = ours.panda(ours_for, {"trained": 0}, {"rate": -1.0}, changes, **choices)
-        return result, result.state["trained"]
-    module = Counter()
-    found = theirs.panda(theirs_for, module, {"rate": -1.0}, changes, **choices)
-    return found, int(module.get_buffer("trained"))
+    result = side.panda(train_for, Counter(), {"rate": -1.0}, changes, **choices)
+    return result, int((result.state if side is ours else result.module).trained)
 
 
 def babysat(side: ModuleType, costs: Sequence[float]) -> Values:
@@ -103,19 +94,17 @@ def babysat(side: ModuleType, costs: Sequence[float]) -> Values:
 
 def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
     """Hold every round to being kept where its cost is below all before; NaN never is."""
-    values = run("panda", costs=costs)
-    lowest, kept = math.inf, []
-    for cost in costs:
-        kept.append(cost < lowest)
-        lowest = min(lowest, cost) if kept[-1] else lowest
+    lowest = np.fmin.accumulate([math.inf, *costs])
+    kept = np.array(costs) < lowest[:-1]
     expected = {
         "kept": kept,
-        "trained": sum(kept),
-        "rate": max((n for n, one in enumerate(kept) if one), default=-1),
-        "best cost": lowest,
-        "rounds seen": [*range(1, len(costs) + 1)],
+        "trained": kept.sum(),
+        "rate": max(np.flatnonzero(kept), default=-1),
+        "best cost": lowest[-1],
+        "rounds seen": range(1, len(costs) + 1),
     }
-    assert {name: np.asarray(one).tolist() for name, one in values.items()} == expected
+    for name, value in run("panda", costs=costs).items():
+        assert np.array_equal(value, expected[name]), name
 
 
 # --- trained networks -----------------------------------------------------------------------------
@@ -147,31 +136,23 @@ def problem() -> tuple[Any, Any, dict[str, Any]]:
     return (X[:, :50], Y[:, :50]), (X[:, 50:], Y[:, 50:]), run
 
 
-def start(units: int) -> tuple[Network, Parameters]:
-    """Return a network of so many hidden units and its initial parameters: one seed."""
+def started(side: ModuleType, units: int) -> Any:
+    """Return one side's model of so many hidden units, as one seed initializes it."""
     network = Network(layer_sizes=(2, units, 1), hidden="tanh")
-    return network, initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    parameters = initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    return (network, parameters) if side is ours else twin(network, parameters)
 
 
-def train_ours(network: Network, parameters: Parameters, point: Mapping[str, Any]) -> float:
+def dev_cost(side: ModuleType, model: Any, point: Mapping[str, Any]) -> float:
+    """Train a model in place by a few epochs of Adam and return its dev cost."""
     data, dev, run = problem()
-    optimizer = Adam(**{name: point[name] for name in RATES})
-    return train(network, parameters, *data, optimizer=optimizer, dev=dev, **run).dev_costs[-1]
-
-
-def train_theirs(module: Any, point: Mapping[str, Any]) -> float:
-    data, dev, run = problem()
-    optimizer = adam(module.parameters(), **{name: point[name] for name in RATES})
-    given: Any = {"optimizer": optimizer, "dev": tuple(map(rows, dev)), **run}
-    return their_training.train(module, *map(rows, data), **given).dev_costs[-1]
-
-
-def our_cost(point: Mapping[str, Any]) -> float:
-    return train_ours(*start(point["units"]), point)
-
-
-def their_cost(point: Mapping[str, Any]) -> float:
-    return train_theirs(twin(*start(point["units"])), point)
+    rates = {name: point[name] for name in RATES}
+    if side is ours:
+        (network, parameters), optimizer = model, Adam(**rates)
+        history = train(network, parameters, *data, optimizer=optimizer, dev=dev, **run)
+        return history.dev_costs[-1]
+    given: Any = {"optimizer": adam(model.parameters(), **rates), "dev": tuple(map(rows, dev))}
+    return their_training.train(model, *map(rows, data), **given, **run).dev_costs[-1]
 
 
 def trained(side: ModuleType, u: Any, units: int) -> Values:
@@ -179,22 +160,26 @@ def trained(side: ModuleType, u: Any, units: int) -> Values:
     models = {name: make(side, *scale) for name, scale in MODELS.items()}
     seen: list[Any] = []
     points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
-    trials = side.caviar(our_cost if side is ours else their_cost, points, on_result=seen.append)
+    trials = side.caviar(
+        lambda point: dev_cost(side, started(side, point["units"]), point),
+        points,
+        on_result=seen.append,
+    )
     assert [trial.point for trial in trials] == points
     assert seen == trials
-    network, parameters = start(units)
-    point, before = dict(zip(RATES, (0.01, 0.9), strict=True)), parameters.theta.copy()
+    model, point = started(side, units), dict(zip(RATES, (0.01, 0.9), strict=True))
     if side is ours:
+        before = model[1].theta.copy()
 
-        def train_for(state: Parameters, point: Any) -> tuple[Parameters, float]:
-            return state, train_ours(network, state, point)
+        def train_for(state: Any, point: Any) -> Any:
+            return state, dev_cost(ours, state, point)
 
-        result: Any = ours.panda(train_for, parameters, point, CHANGES)
-        theta = result.state.theta
+        result: Any = ours.panda(train_for, model, point, CHANGES)
+        assert np.array_equal(model[1].theta, before)
+        theta = result.state[1].theta
     else:
-        result = theirs.panda(train_theirs, twin(network, parameters), point, CHANGES)
+        result = theirs.panda(partial(dev_cost, theirs), model, point, CHANGES)
         theta = unload(result.module).theta
-    assert np.array_equal(parameters.theta, before)
     assert [*point.values()] == [0.01, 0.9]
     assert_switches([one.kept for one in result.rounds], "kept")
     return {

@@ -25,19 +25,8 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
-from parity_tests.twins._course import (
-    APPLICATION,
-    DESCENT_EDGES,
-    STEP_BY_STEP,
-    descent,
-    draw_training,
-    drawn,
-    exactness,
-    layer_sizes,
-    passing,
-    predicting,
-    training,
-)
+from parity_tests.twins import _course as course
+from parity_tests.twins._course import APPLICATION, STEP_BY_STEP
 from scratch.course import deep as ours
 from scratch.network import Network as OurNetwork
 from torch_ref import optimizers as theirs
@@ -217,29 +206,29 @@ TWINS = (
         source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("L_model_forward", "compute_cost", "L_model_backward"),
         constants=("Y",), draw=draw_data, gauges=cost_gauges, float32=False, weight=0.4,
-        cases={"sizes": layer_sizes, "m": examples, "kind": exactness},
+        cases={"sizes": course.layer_sizes, "m": examples, "kind": course.exactness},
         edges={"one layer": {"sizes": (3, 1)}, "two outputs share one m": {"sizes": (4, 3, 2)},
                "exact ties": {"kind": "grid"}},
         calls=calls_made(ours, lambda upstream, **case: passed(**case))),
 
-    passing(ours, "L_model_backward", passed, pulled_names, passes_back=True,
+    course.passing(ours, "L_model_backward", passed, pulled_names, passes_back=True,
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
         source=f"{STEP_BY_STEP}; torch.autograd.grad", proves=("L_model_backward",)),
 
-    predicting(ours, predicted, "relu", True, source=f"{APPLICATION}; torch.gt",
-        cases={"sizes": layer_sizes, "m": examples}),
+    course.predicting(ours, predicted, "relu", True, source=f"{APPLICATION}; torch.gt",
+        cases={"sizes": course.layer_sizes, "m": examples}),
 
-    descent(ours, "update_parameters", edges=DESCENT_EDGES),
+    course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES),
 
-    drawn(ours.initialize_parameters_deep, by_root_of_inputs,
+    course.drawn(ours.initialize_parameters_deep, by_root_of_inputs,
         "W = randn / sqrt(n_prev) of seed 3, b = 0"),
 
-    training(ours, "L_layer_model", trained, by_root_of_inputs,
+    course.training(ours, "L_layer_model", trained, by_root_of_inputs,
         lambda learning_rate: partial(theirs.gradient_descent, learning_rate=learning_rate),
         formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
         source=f"{APPLICATION}; torch.optim.SGD",
-        draw=partial(draw_training, epochs=60, seed=3, learning_rate=0.1),
-        cases={"sizes": layer_sizes, "m": st.integers(2, 20), "epochs": st.integers(0, 40),
+        draw=partial(course.draw_training, epochs=60, seed=3, learning_rate=0.1),
+        cases={"sizes": course.layer_sizes, "m": st.integers(2, 20), "epochs": st.integers(0, 40),
                "seed": st.sampled_from([3, 1, 0, 2**32 - 1])},
         edges={"the official seed": {"seed": 1}, "no iteration": {"epochs": 0}}),
 )

@@ -16,15 +16,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
-from parity_tests.twins._course import (
-    descent,
-    draw_training,
-    draw_walk,
-    layer_sizes,
-    row,
-    training,
-    walk,
-)
+from parity_tests.twins import _course as course
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
@@ -100,7 +92,7 @@ def trained(
 
 # fmt: off
 TWINS = (
-    row(ours, "random_mini_batches", cut, cut_by_torch, exact=True, weight=0.4,
+    course.row(ours, "random_mini_batches", cut, cut_by_torch, exact=True, weight=0.4,
         formula="columns in the order of NumPy's seed, at most mini_batch_size together",
         source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
         proves=("random_mini_batches",), draw=draw_examples,
@@ -108,9 +100,9 @@ TWINS = (
         edges={"no rest": {"m": 128}, "one short batch": {"m": 5},
                "one example each": {"m": 3, "size": 1}, "the largest seed": {"of": 2**32 - 1}}),
 
-    descent(ours, "update_parameters_with_gd"),
+    course.descent(ours, "update_parameters_with_gd"),
 
-    walk(ours, "momentum",
+    course.walk(ours, "momentum",
         lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_momentum(
             parameters, grads, *memory, **rates),
         theirs.momentum, theirs.momentum_state,
@@ -118,32 +110,33 @@ TWINS = (
         formula="v = beta v + (1 - beta) dtheta, theta = theta - alpha v",
         source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
         proves=("update_parameters_with_momentum", "initialize_velocity"),
-        draw=partial(draw_walk, beta=0.8, learning_rate=0.1), cases={"beta": betas}),
+        draw=partial(course.draw_walk, beta=0.8, learning_rate=0.1), cases={"beta": betas}),
 
-    walk(ours, "adam", adam_step, theirs.adam, theirs.adam_state,
+    course.walk(ours, "adam", adam_step, theirs.adam, theirs.adam_state,
         lambda parameters: ours.initialize_adam(parameters),
         formula="theta = theta - alpha v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),
-        draw=partial(draw_walk, **ADAM), cases={"beta1": st.sampled_from([0.9, 0.5, 0.0])},
+        draw=partial(course.draw_walk, **ADAM), cases={"beta1": st.sampled_from([0.9, 0.5, 0.0])},
         edges={"layers that do not fit together": {"loose": 2}, "its own rates": {
             "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
 
-    walk(ours, "decay",
+    course.walk(ours, "decay",
         lambda parameters, grads, memory, t, **rates: (
             ours.update_parameters_with_decay(parameters, grads, **rates, iteration=t - 1),),
         decaying,
         formula="theta = theta - alpha / (1 + decay_rate iteration) dtheta",
         source='Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler.LambdaLR',
         proves=("update_parameters_with_decay",),
-        draw=partial(draw_walk, learning_rate=0.3, decay_rate=0.5),
+        draw=partial(course.draw_walk, learning_rate=0.3, decay_rate=0.5),
         cases={"decay_rate": st.sampled_from([0.0, 0.5, 1.0, 0.01])}),
 
-    training(ours, "model", trained, lambda randn, n_prev: randn * np.sqrt(2 / n_prev), rule,
+    course.training(ours, "model", trained, lambda randn, n_prev: randn * np.sqrt(2 / n_prev), rule,
         formula="He's weights of seed 3, batches of seeds 11, 12, ..., by gd, momentum or adam",
         source=f"{TAUGHT}; torch.optim",
-        draw=partial(draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30, optimizer="adam"),
-        cases={"sizes": layer_sizes, "m": st.integers(2, 30), "size": st.integers(2, 16),
+        draw=partial(course.draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30,
+                     optimizer="adam"),
+        cases={"sizes": course.layer_sizes, "m": st.integers(2, 30), "size": st.integers(2, 16),
                "epochs": st.integers(0, 10), "optimizer": st.sampled_from(list(RULES))},
         edges={
             "gradient descent": {"optimizer": "gd"},

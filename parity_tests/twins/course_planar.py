@@ -13,16 +13,7 @@ from parity_tests.compare.course import draw_data, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.mistakes import Values
-from parity_tests.twins._course import (
-    DESCENT_EDGES,
-    descent,
-    draw_training,
-    draw_walk,
-    passing,
-    predicting,
-    row,
-    training,
-)
+from parity_tests.twins import _course as course
 from scratch.course import planar as ours
 from torch_ref import optimizers as theirs
 
@@ -64,7 +55,7 @@ def drawn_by_numpy(n_x: int, n_h: int, n_y: int, seed: int) -> Values:
 
 # fmt: off
 TWINS = (
-    row(ours, "sigmoid", ours.sigmoid, lambda x: torch.sigmoid(x), names=("sigmoid",),
+    course.row(ours, "sigmoid", ours.sigmoid, lambda x: torch.sigmoid(x), names=("sigmoid",),
         bridge=BY_NAME, formula="1 / (1 + e^-x)", source=f"{TAUGHT}; torch.sigmoid",
         proves=("sigmoid",), float32=True, weight=0.4,
         draw=lambda rng, shape=(3, 4), kind="normal": {"x": draw(kind, shape, rng, 3.0)},
@@ -73,7 +64,7 @@ TWINS = (
         edges={"a number": {"shape": ()}, "one axis": {"shape": (5,)},
                "three axes": {"shape": (2, 3, 4)}, "far out": {"kind": "saturated"}}),
 
-    row(ours, "layer_sizes",
+    course.row(ours, "layer_sizes",
         lambda X, Y: {"sizes": np.array(ours.layer_sizes(X, Y), X.dtype)},
         lambda X, Y: {"sizes": np.array([rows(X).shape[1], 4, rows(Y).shape[1]], X.dtype)},
         formula="n_x, 4, n_y", source=f"{TAUGHT}; torch.Tensor.shape", proves=("layer_sizes",),
@@ -81,7 +72,7 @@ TWINS = (
             "X": rng.standard_normal((n_x, m)), "Y": rng.standard_normal((n_y, m))},
         cases={"n_x": widths, "n_y": widths, "m": examples}),
 
-    row(ours, "initialize_parameters", drawn, drawn_by_numpy, exact=True,
+    course.row(ours, "initialize_parameters", drawn, drawn_by_numpy, exact=True,
         formula="W = 0.01 randn, W1 before W2, b = 0, of NumPy's global generator",
         source=f"{TAUGHT}; numpy.random.seed, numpy.random.randn",
         proves=("initialize_parameters",),
@@ -90,7 +81,7 @@ TWINS = (
         cases={"sizes": three_sizes, "of": seeds},
         draws_from_numpy=frozenset({"scratch.course.planar.initialize_parameters"})),
 
-    passing(ours, "network", passed,
+    course.passing(ours, "network", passed,
         lambda depth: ("Z1", "A1", "Z2", "A2", "dW1", "db1", "dW2", "db2", "J"), "tanh",
         formula="A2 = sigmoid(W2 tanh(W1 X + b1) + b2); J = -1/m sum (Y log A2 + ...)",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
@@ -99,20 +90,20 @@ TWINS = (
         cases={"sizes": three_sizes, "m": examples, "kind": st.sampled_from(["normal", "grid"])},
         edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}}),
 
-    predicting(ours, predicted, "tanh", False, source=f"{TAUGHT}; torch.gt",
+    course.predicting(ours, predicted, "tanh", False, source=f"{TAUGHT}; torch.gt",
         cases={"sizes": three_sizes, "m": examples}),
 
-    descent(ours, "update_parameters", edges=DESCENT_EDGES,
-        draw=partial(draw_walk, sizes=(3, 5, 1), learning_rate=1.2),
+    course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES,
+        draw=partial(course.draw_walk, sizes=(3, 5, 1), learning_rate=1.2),
         cases={"sizes": three_sizes, "loose": st.just(0)}),
 
-    training(ours, "nn_model",
+    course.training(ours, "nn_model",
         lambda data, sizes, epochs: ours.nn_model(data[0], data[1], sizes[1], epochs),
         lambda randn, n_prev: randn * 0.01,
         lambda: partial(theirs.gradient_descent, learning_rate=1.2), "tanh",
         formula="W = 0.01 randn of seed 3, then theta = theta - 1.2 dtheta",
         source=f"{TAUGHT}; torch.optim.SGD",
-        draw=partial(draw_training, sizes=(2, 4, 1), epochs=100),
+        draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=100),
         cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)}),
 )
 # fmt: on

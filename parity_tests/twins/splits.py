@@ -59,12 +59,6 @@ def ratios_of(shares: Shares) -> Ratios:
     return tuple(share / sum(shares) for share in shares)
 
 
-def draw_sizes(
-    rng: np.random.Generator, m: Any = 7, shares: Shares = (3, 1, 1), ratios: Ratios = ()
-) -> Case:
-    return {"m": m, "ratios": ratios or ratios_of(shares)}
-
-
 def draw_split(
     rng: np.random.Generator, m: int = 23, shares: Shares = (3, 1, 1), whole: str = "int64"
 ) -> Case:
@@ -93,10 +87,6 @@ def draw_stratified(
         "several": np.array([numbers > 1, numbers % 2 == 1]).astype(float),
     }[kind]
     return {"Y": Y, **case}
-
-
-def draw_folds(rng: np.random.Generator, m: int = 11, k: int = 3, whole: str = "int64") -> Case:
-    return {"order": rng.permutation(m).astype(whole), "k": min(k, m)}
 
 
 def draw_columns(
@@ -156,7 +146,9 @@ def row(name: str, output: str, **rest: Any) -> FunctionTwin:
 TWINS = (
     row("sizes", "size", source=SOURCE + "the largest remainder method; torch.floor, torch.argsort",
         formula="floor(ratio m), and 1 more for the largest rests, so that they sum to m",
-        draw=draw_sizes, weight=2,
+        draw=lambda rng, m=7, shares=(3, 1, 1), ratios=(): {
+            "m": m, "ratios": ratios or ratios_of(shares)},
+        weight=2,
         cases={"m": st.integers(1, 5000) | st.integers(1, 10**12), "shares": shares},
         edges={
             name: {"m": m, "ratios": ratios} for name, (m, ratios, _) in SIZES.items()
@@ -204,7 +196,8 @@ TWINS = (
                 values=second_cut_plain),
         )),
 
-    row("k_fold", "fold", draw=draw_folds,
+    row("k_fold", "fold", draw=lambda rng, m=11, k=3, whole="int64": {
+            "order": rng.permutation(m).astype(whole), "k": min(k, m)},
         formula="an order (m,) in k pieces, each held out once and trained on otherwise",
         source=SOURCE + "k-fold cross-validation; torch.tensor_split",
         cases={"m": st.integers(2, 100), "k": st.integers(2, 12), "whole": whole},
