@@ -11,21 +11,10 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from parity_tests.compare import course as networks
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAINING
-from parity_tests.compare.course import (
-    Arrays,
-    calls_made,
-    draw_data,
-    draw_layers,
-    layers_of,
-    notebook_layers,
-    notebook_masks,
-    pass_gauges,
-    reference,
-    torch_pass,
-    torch_training,
-)
+from parity_tests.compare.course import Arrays, draw_data, layers_of, torch_pass
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import torch_walk
 from parity_tests.drawing import examples
@@ -48,34 +37,28 @@ def row(
 ) -> FunctionTwin:
     """Return a row of a module; every public function that our run calls is asked for itself."""
     stem = module.__name__.rpartition(".")[2]
-    given = {"bridge": None, "calls": calls_made(module, ours), "weight": 0.2, **rest}
+    given = {"bridge": None, "calls": networks.calls_made(module, ours), "weight": 0.2, **rest}
     return FunctionTwin(name=f"{stem}.{name}", ours=ours, theirs=theirs, **given)
 
 
 def passing(
-    module: Any,
-    name: str,
-    run: Callable[..., Values],
-    keys: Callable[[int], Sequence[str]],
-    hidden: str = "relu",
-    passes_back: bool = False,
-    **rest: Any,
+    module: Any, name: str, run: Any, keys: Any, hidden: str = "relu", **rest: Any
 ) -> FunctionTwin:
     """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
 
-    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. With `passes_back` the gradient
-    of A_(l-1) is called "dA" + str(l).
+    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. Where `keys` names dA_L, "dA" +
+    str(l) is the gradient of A_(l-1).
     """
 
     def found_by(look: Callable[..., Values], case: Case) -> Values:
         X, layers, keep_prob = case["X"], layers_of(case), case.get("keep_prob")
-        drawn = notebook_masks(keep_prob, X, layers) if keep_prob else []
+        drawn = networks.notebook_masks(keep_prob, X, layers) if keep_prob else []
         masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
         found = dict(look(X, case["Y"], layers, hidden, case.get("lambd", 0.0), masks))
         if look is torch_pass:
             found |= {f"D{l}": one > 0 for l, one in enumerate(masks, 1)}
         depth = len(layers) // 2
-        if passes_back:
+        if f"dA{depth}" in keys(depth):
             found |= {f"dA{l}": found[f"dA{l - 1}"] for l in range(depth, 0, -1)}
         return {name: found[name] for name in keys(depth) if name in found}
 
@@ -85,7 +68,7 @@ def passing(
         "draw": draw_data,
         "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
         "weight": 0.4,
-        "gauges": lambda **case: found_by(pass_gauges, case),
+        "gauges": lambda **case: found_by(networks.pass_gauges, case),
         **rest,
     }
     return row(module, name, run, lambda **case: found_by(torch_pass, case), **given)
@@ -94,22 +77,15 @@ def passing(
 def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], formula: str) -> Any:
     """Return the row of an initialization: what NumPy's seed 3 draws, to the last bit."""
     (argument,) = inspect.signature(function).parameters
-    return row(
-        inspect.getmodule(function),
-        function.__name__,
-        function,
-        lambda **case: notebook_layers(case[argument], 3, factor),
-        formula=formula,
-        source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
-        proves=(function.__name__,),
-        exact=True,
+    # fmt: off
+    return row(inspect.getmodule(function), function.__name__, function,
+        lambda **case: networks.notebook_layers(case[argument], 3, factor),
+        formula=formula, source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
+        proves=(function.__name__,), exact=True,
         draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
         cases={"sizes": layer_sizes | layer_sizes.map(list)},
-        edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}},
-    )
-
-
-# --- updates --------------------------------------------------------------------------------------
+        edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}})
+    # fmt: on
 
 
 def draw_walk(
@@ -120,7 +96,7 @@ def draw_walk(
     **choices: float,
 ) -> Case:
     """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
-    start = draw_layers(sizes, rng, loose=loose)
+    start = networks.draw_layers(sizes, rng, loose=loose)
 
     def drawn(shape: Any) -> Any:
         return rng.standard_normal(shape) * rng.choice([1.0, 1e-8, 0.0], shape)
@@ -188,8 +164,6 @@ def walk(
 
 
 def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
-    """Return the row of a step of gradient descent, as three of the assignments have it."""
-
     def step(
         parameters: Arrays, grads: Arrays, memory: Any, t: int, learning_rate: float
     ) -> tuple[Arrays]:
@@ -207,8 +181,6 @@ def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
 DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
 
 
-# --- trainings, predictions -----------------------------------------------------------------------
-
 #: a gradient is a mean of errors up to 1 of either sign: where they cancel, the round-off of their
 #: size is left in a parameter, as a share of the budget of trainings.
 CANCELLED = GRADIENT.eps / TRAINING.eps
@@ -223,21 +195,15 @@ def draw_training(
 
 
 def training(
-    module: Any,
-    name: str,
-    run: Callable[..., Arrays],
-    factor: Callable[..., Any],
-    make: Callable[..., Callable[..., torch.optim.Optimizer]],
-    hidden: str = "relu",
-    **rest: Any,
+    module: Any, name: str, run: Any, factor: Any, make: Any, hidden: str = "relu", **rest: Any
 ) -> FunctionTwin:
     """Return the row of a training from a seed; `make(**choices)` is torch's rule."""
 
     def by_torch(
         data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0, **choices: Any
     ) -> Values:
-        start = notebook_layers(sizes, seed, factor)
-        return torch_training(start, data, make(**choices), epochs, hidden, size)
+        start = networks.notebook_layers(sizes, seed, factor)
+        return networks.torch_training(start, data, make(**choices), epochs, hidden, size)
 
     def gauges(**case: Any) -> Values:
         """Return the size of each parameter after it, and the round-off of steps that cancelled."""
@@ -253,7 +219,7 @@ def predicting(
     """Return the row of predictions, and of the line that a notebook prints of them."""
 
     def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
-        p = columns(predict(rows(X), reference(parameters, hidden)))
+        p = columns(predict(rows(X), networks.reference(parameters, hidden)))
         line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
         return {"prediction": p, "printed": line if printed else ""}
 

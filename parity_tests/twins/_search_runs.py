@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +21,6 @@ from scratch.mini_batches import draw_orders
 from scratch.network import Network
 from scratch.optimizers import Adam
 from scratch.training import train
-from torch_ref import search as theirs
 from torch_ref import training as their_training
 from torch_ref.optimizers import adam
 
@@ -43,7 +42,6 @@ def make(side: ModuleType, name: str, ends: Ends | None = None) -> Any:
 
 
 def space(side: ModuleType, ranges: Ranges = RANGES) -> dict[str, Any]:
-    """Return a space of one scale of each kind."""
     return {name: make(side, name, ends) for name, ends in ranges.items()}
 
 
@@ -53,9 +51,6 @@ def table(points: Sequence[Mapping[str, Any]], dtype: Any = float) -> Array:
 
 def trials_of(side: ModuleType, points: Sequence[Any], costs: Sequence[float]) -> list[Any]:
     return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
-
-
-# --- rounds of panda ------------------------------------------------------------------------------
 
 
 class Counter(torch.nn.Module):
@@ -107,8 +102,6 @@ def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
         assert np.array_equal(value, expected[name]), name
 
 
-# --- trained networks -----------------------------------------------------------------------------
-
 EPOCHS, RATES = 4, ("learning_rate", "beta1")
 
 MODELS: Mapping[str, tuple[str, Ends]] = {
@@ -127,7 +120,7 @@ CHANGES: Sequence[Mapping[str, float]] = [
 
 
 @cache
-def problem() -> tuple[Any, Any, dict[str, Any]]:
+def problem() -> Any:
     """Return train and dev data, X (2, m) and Y (1, m), and the choices of a training: one seed."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((2, 90))
@@ -145,14 +138,13 @@ def started(side: ModuleType, units: int) -> Any:
 
 def dev_cost(side: ModuleType, model: Any, point: Mapping[str, Any]) -> float:
     """Train a model in place by a few epochs of Adam and return its dev cost."""
-    data, dev, run = problem()
+    (X, Y), dev, run = problem()
     rates = {name: point[name] for name in RATES}
     if side is ours:
-        (network, parameters), optimizer = model, Adam(**rates)
-        history = train(network, parameters, *data, optimizer=optimizer, dev=dev, **run)
-        return history.dev_costs[-1]
-    given: Any = {"optimizer": adam(model.parameters(), **rates), "dev": tuple(map(rows, dev))}
-    return their_training.train(model, *map(rows, data), **given, **run).dev_costs[-1]
+        given: Any = {"optimizer": Adam(**rates), "dev": dev, **run}
+        return train(model[0], model[1], X, Y, **given).dev_costs[-1]
+    given = {"optimizer": adam(model.parameters(), **rates), "dev": tuple(map(rows, dev))}
+    return their_training.train(model, rows(X), rows(Y), **given, **run).dev_costs[-1]
 
 
 def trained(side: ModuleType, u: Any, units: int) -> Values:
@@ -160,26 +152,23 @@ def trained(side: ModuleType, u: Any, units: int) -> Values:
     models = {name: make(side, *scale) for name, scale in MODELS.items()}
     seen: list[Any] = []
     points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
-    trials = side.caviar(
-        lambda point: dev_cost(side, started(side, point["units"]), point),
-        points,
-        on_result=seen.append,
-    )
+
+    def objective(point: Any) -> float:
+        return dev_cost(side, started(side, point["units"]), point)
+
+    trials = side.caviar(objective, points, on_result=seen.append)
     assert [trial.point for trial in trials] == points
     assert seen == trials
     model, point = started(side, units), dict(zip(RATES, (0.01, 0.9), strict=True))
-    if side is ours:
-        before = model[1].theta.copy()
 
-        def train_for(state: Any, point: Any) -> Any:
-            return state, dev_cost(ours, state, point)
+    def train_for(model: Any, point: Any) -> Any:
+        cost = dev_cost(side, model, point)
+        return (model, cost) if side is ours else cost
 
-        result: Any = ours.panda(train_for, model, point, CHANGES)
-        assert np.array_equal(model[1].theta, before)
-        theta = result.state[1].theta
-    else:
-        result = theirs.panda(partial(dev_cost, theirs), model, point, CHANGES)
-        theta = unload(result.module).theta
+    result = side.panda(train_for, model, point, CHANGES)
+    theta = result.state[1].theta if side is ours else unload(result.module).theta
+    if side is ours:  # trained copies of it
+        assert np.array_equal(model[1].theta, started(ours, units)[1].theta)
     assert [*point.values()] == [0.01, 0.9]
     assert_switches([one.kept for one in result.rounds], "kept")
     return {

@@ -86,11 +86,9 @@ def gauge_of(quantity: str) -> Any:
 def turned_by_scipy(images: Array, angles: Array) -> Array:
     """Return images turned by SciPy, in degrees and one by one."""
     given: Any = {"axes": (1, 0), "reshape": False, "order": 1, "mode": "grid-constant"}
-    turned = (
-        scipy.ndimage.rotate(images[..., i], np.degrees(float(angle)), **given)
-        for i, angle in enumerate(angles)
-    )
-    return np.stack([*turned], axis=-1)
+    pairs = zip(np.moveaxis(images, -1, 0), np.degrees(angles.astype(float)), strict=True)
+    turned = [scipy.ndimage.rotate(image, angle, **given) for image, angle in pairs]
+    return np.stack(turned, axis=-1)
 
 
 def turns_as(name: str, turn: Any, run: Any, **case: Any) -> tuple[Values, Values]:
@@ -124,24 +122,23 @@ def turned(images: Array, angles: Array, ratio: bool = True, align_corners: bool
 #: draws of 3 numbers or pairs, so many that each of them comes up.
 DRAWS = 500
 
+CHOICES = {"flips": "probability", "offsets": "padding", "shifts": "largest", "angles": "largest"}
+
 
 def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
     """Return all that is drawn of offsets and shifts, and the draws that leave no choice."""
     generator = seeded(seed)
 
     def draw(name: str, choice: float) -> Array:
-        return np.asarray(getattr(side, name)(DRAWS, choice, **{source: generator}), float)
+        given = {source: generator, CHOICES[name]: choice}
+        return np.asarray(getattr(side, f"draw_{name}")(DRAWS, **given), float).ravel()
 
-    def flips(probability: float) -> Array:
-        return np.asarray(side.draw_flips(DRAWS, generator, probability), float)
-
-    moves = [np.unique(draw(name, room)) for name in ("draw_offsets", "draw_shifts")]
-    still = [draw(name, 0).ravel() for name in ("draw_offsets", "draw_shifts", "draw_angles")]
+    kinds = ("offsets", "shifts", "angles")
     return {
-        "what can be drawn": np.concatenate(moves),
-        "no room": np.concatenate(still),
-        "certain": np.concatenate([flips(0.0), flips(1.0)]),
-        "flips": np.unique(flips(0.5)),
+        "what can be drawn": np.concatenate([np.unique(draw(name, room)) for name in kinds[:2]]),
+        "no room": np.concatenate([draw(name, 0) for name in kinds]),
+        "certain": np.concatenate([draw("flips", 0.0), draw("flips", 1.0)]),
+        "flips": np.unique(draw("flips", 0.5)),
     }
 
 
@@ -150,32 +147,22 @@ def torch_seed(seed: int) -> torch.Generator:
 
 
 def draw_calls(room: int, seed: int) -> Iterator[Any]:
-    for package, source, generator, dtype in (
-        ("scratch", "rng", np.random.default_rng(seed), np.float64),
-        ("torch_ref", "generator", torch_seed(seed), torch.float64),
+    for package, given in (
+        ("scratch", {"rng": np.random.default_rng(seed), "dtype": np.float64}),
+        ("torch_ref", {"generator": torch_seed(seed), "dtype": torch.float64}),
     ):
-        calls: dict[str, Any] = {
-            "flips": {"probability": 0.3},
-            "offsets": {"padding": 2},
-            "shifts": {"largest": 2},
-            "angles": {"largest": 0.5, "dtype": dtype},
-        }
-        for name, choices in calls.items():
-            yield f"{package}.augmentation.draw_{name}", {"m": 3, source: generator, **choices}
+        for name, choice in CHOICES.items():
+            arguments = {"m": 3, choice: 2 if name != "flips" else 0.3, **given}
+            if name != "angles":
+                del arguments["dtype"]
+            yield f"{package}.augmentation.draw_{name}", arguments
 
 
 def row(name: str, function: str = "", output: str = "", **rest: Any) -> FunctionTwin:
     function = function or name
     sides = {"ours": getattr(ours, function), "theirs": getattr(theirs, function)}
-    return FunctionTwin(
-        name=name,
-        proves=(function,),
-        names=(output or name,),
-        bridge=IMAGES,
-        float32=True,
-        **sides,
-        **rest,
-    )
+    rest |= {"proves": (function,), "names": (output or name,), "bridge": IMAGES, "float32": True}
+    return FunctionTwin(name=name, **sides, **rest)
 
 
 # fmt: off
@@ -183,10 +170,9 @@ TWINS = (
     row("horizontal_flip", formula="images mirrored left to right where flips is 1",
         source=SOURCE + "torch.flip", exact=True, draw=draw_moved, edges=SHAPES,
         cases={"shape": shapes, "whole": whole},
-        mistakes=(
-            Mistake(name="all images by one draw", why="tensor.flip(3) mirrors the whole batch",
-                values=lambda images, flips: {"horizontal_flip": images[:, ::-1]}, margin=0.1),
-        )),
+        mistakes=[Mistake(name="all images by one draw", margin=0.1,
+            why="tensor.flip(3) mirrors the whole batch",
+            values=lambda images, flips: {"horizontal_flip": images[:, ::-1]})]),
 
     row("pad_and_crop", exact=True, draw=partial(draw_moved, padding=2),
         formula="images framed by zeros, cropped to their size at (row, column) offsets",

@@ -32,8 +32,6 @@ from scratch.network import Network as OurNetwork
 from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
 
-# --- activations and one layer --------------------------------------------------------------------
-
 
 def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "normal") -> Case:
     """Draw Z of any shape, one of them above 0."""
@@ -43,28 +41,19 @@ def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "norm
 
 
 def activation(name: str, formula: str) -> PairTwin:
-    """Return the row of an activation, whose cache is Z."""
     pair = Pair(
         lambda Z: getattr(ours, name)(Z),
         lambda dA, cache: {"Z": getattr(ours, f"{name}_backward")(dA, cache)},
     )
+    # fmt: off
     return PairTwin(
-        name=f"deep.{name}",
-        formula=formula,
-        source=f"{STEP_BY_STEP}; torch.{name}",
-        proves=(name, f"{name}_backward"),
-        ours=pair,
-        theirs=lambda Z: getattr(torch, name)(Z),
-        draw=draw_logits,
-        cases={"shape": st.tuples(widths, examples), "kind": kinds},
-        edges={
-            "a number": {"shape": ()},
-            "one axis": {"shape": (7,)},
-            "three axes": {"shape": (2, 3, 4)},
-            "zeros of either sign": {"kind": "zeros"},
-        },
-        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])),
-    )
+        name=f"deep.{name}", ours=pair, theirs=lambda Z: getattr(torch, name)(Z), formula=formula,
+        source=f"{STEP_BY_STEP}; torch.{name}", proves=(name, f"{name}_backward"),
+        draw=draw_logits, cases={"shape": st.tuples(widths, examples), "kind": kinds},
+        edges={"a number": {"shape": ()}, "one axis": {"shape": (7,)},
+               "three axes": {"shape": (2, 3, 4)}, "zeros of either sign": {"kind": "zeros"}},
+        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])))
+    # fmt: on
 
 
 def layer_forward(A_prev: Array, W: Array, b: Array, activation: str) -> tuple[Array, Any]:
@@ -125,40 +114,34 @@ def torch_layer(*layer: torch.Tensor, activation: str) -> torch.Tensor:
     return getattr(torch, activation)(Z) if activation else Z
 
 
-# --- the network ----------------------------------------------------------------------------------
-
-
 def taught_cost(X: Array, Y: Array, **parameters: Array) -> tuple[Any, Any]:
     AL, caches = ours.L_model_forward(X, parameters)
     assert type(caches) is list
     return ours.compute_cost(AL, Y), (AL, Y, caches)
 
 
+def names(depth: int) -> list[str]:
+    return [f"{letter}{l}" for l in range(depth, 0, -1) for letter in ("dA", "dW", "db")]
+
+
 def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
     """Return the gradients by input, "dA1" that of X; last layer first they must come."""
     grads, m = ours.L_model_backward(*cache), cache[0].shape[1]
-    names = [f"{letter}{l}" for l in range(len(cache[2]), 0, -1) for letter in ("dA", "dW", "db")]
-    assert list(grads) == names
+    assert list(grads) == names(len(cache[2]))
     pulled = {name[1:]: dJ * one for name, one in grads.items() if name[1] in "Wb"}
     return {"X": dJ * grads["dA1"] / m, **pulled}
 
 
 def cost_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
-    """Return the gauges of the taught cost, and of its gradients by input."""
     layers = layers_of(arguments)
     bounds = pass_gauges(arguments["X"], arguments["Y"], layers, lambd=arguments.get("lambd", 0.0))
-    names = [*layers] if "lambd" in arguments else ["X", *layers]
-    return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in names}}
+    inputs = [*layers] if "lambd" in arguments else ["X", *layers]
+    return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in inputs}}
 
 
 def passed(**case: Array) -> Values:
     """Return the gradients of the sum of the costs; that of A_(l-1) is called "dA" + str(l)."""
-    grads = ours.L_model_backward(*taught_cost(**case)[1])
-    return {name: grads[name] for name in pulled_names(len(grads) // 3)}
-
-
-def pulled_names(depth: int) -> list[str]:
-    return [f"{letter}{l}" for l in range(1, depth + 1) for letter in ("dA", "dW", "db")]
+    return ours.L_model_backward(*taught_cost(**case)[1])
 
 
 def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
@@ -211,7 +194,7 @@ TWINS = (
                "exact ties": {"kind": "grid"}},
         calls=calls_made(ours, lambda upstream, **case: passed(**case))),
 
-    course.passing(ours, "L_model_backward", passed, pulled_names, passes_back=True,
+    course.passing(ours, "L_model_backward", passed, names,
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
         source=f"{STEP_BY_STEP}; torch.autograd.grad", proves=("L_model_backward",)),
 

@@ -9,17 +9,10 @@ import torch
 from hypothesis import strategies as st
 from torch.nn.utils import parameters_to_vector
 
+from parity_tests.compare import course as networks
 from parity_tests.compare.bridge import BY_NAME
 from parity_tests.compare.budgets import COURSE_DIFFERENCE
-from parity_tests.compare.course import (
-    Arrays,
-    draw_data,
-    draw_layers,
-    layers_of,
-    pass_gauges,
-    reference,
-    torch_pass,
-)
+from parity_tests.compare.course import Arrays, layers_of, torch_pass
 from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
@@ -66,14 +59,15 @@ def there_and_back(**parameters: Array) -> Values:
 
 
 def there_and_back_by_torch(**parameters: Array) -> Values:
-    theta = parameters_to_vector(reference(parameters).parameters()).detach().numpy()[:, None]
+    tensors = networks.reference(parameters).parameters()
+    theta = parameters_to_vector(tensors).detach().numpy()[:, None]
     keys = [name for name, array in parameters.items() for _ in range(array.size)]
     return {"theta": theta, "keys": keys, "gradients": theta, **parameters}
 
 
 def draw_labelled(rng: np.random.Generator, flat: bool = False, **choices: Any) -> Case:
     """Draw a network and its labels, in one row or flat as the assignment has them."""
-    case = draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
+    case = networks.draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
     return {**case, "Y": case["Y"][0] if flat and len(case["Y"]) == 1 else case["Y"]}
 
 
@@ -82,14 +76,14 @@ def passed(X: Array, Y: Array, **parameters: Array) -> Values:
     J, cache = ours.forward_propagation_n(X, Y, parameters)
     gradients, depth = ours.backward_propagation_n(X, Y, cache), len(parameters) // 2
     assert (type(cache), len(cache)) == (tuple, 4 * depth)
-    names = [f"{name}{l}" for l in range(depth, 0, -1) for name in ("dA", "dZ", "dW", "db")]
-    assert list(gradients) == names[1:]
-    return {"J": J, **gradients}
+    found = {"J": J, **gradients}
+    assert list(found) == keys(depth)
+    return found
 
 
 def keys(depth: int) -> list[str]:
-    names = [f"{name}{l}" for l in range(1, depth + 1) for name in ("dW", "db", "dZ", "dA")]
-    return ["J", *names[:-1]]
+    names = [f"{name}{l}" for l in range(depth, 0, -1) for name in ("dA", "dZ", "dW", "db")]
+    return ["J", *names[1:]]
 
 
 def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
@@ -101,7 +95,7 @@ def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
 def lost(X: Array, Y: Array, parameters: Arrays) -> Any:
     """Return the share of a gradient that differences of the cost at 1e-7 lose to round-off."""
     norm = np.sqrt(sum(np.square(one).sum() for one in gradients_of(X, Y, parameters).values()))
-    return np.finfo(float).eps * pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
+    return np.finfo(float).eps * networks.pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
 
 
 def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
@@ -113,7 +107,7 @@ def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
 def draw_differentiable(rng: np.random.Generator, **choices: Any) -> Case:
     """Draw a network of which differences keep seven digits, in a tuple: it is one to float64."""
 
-    def drawn() -> tuple[Array, Array, Arrays]:
+    def drawn() -> Any:
         case = draw_labelled(rng, **choices)
         return case["X"], case["Y"], layers_of(case)
 
@@ -165,7 +159,7 @@ TWINS = (
         formula="theta = W1 row by row, then b1, W2, ..., a column",
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
         proves=("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector"),
-        draw=lambda rng, sizes=(4, 7, 6, 1): draw_layers(sizes, rng),
+        draw=lambda rng, sizes=(4, 7, 6, 1): networks.draw_layers(sizes, rng),
         cases={"sizes": layer_sizes}, edges=DEPTHS),
 
     passing(ours, "network", passed, keys,

@@ -15,19 +15,12 @@ from parity_tests.compare.course import Arrays, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case
 from parity_tests.twins import _course as course
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
 
 TAUGHT = 'Course 2, week 2, "Optimization methods"'
-
-
-def draw_examples(rng: np.random.Generator, m: int = 148, size: int = 64, of: int = 0) -> Case:
-    """Draw inputs and boolean labels, which keep their dtype."""
-    X, Y = rng.standard_normal((4, m)), rng.random((1, m)) < 0.5
-    return {"X": X, "Y": Y, "size": size, "seed": of}
 
 
 def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
@@ -42,7 +35,6 @@ def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
 
 
 def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
-    """Return the mini-batches of torch's sampler in the order of NumPy's seed."""
     with numpy_seed(seed):
         order = np.random.permutation(X.shape[1])  # noqa: NPY002
     found = list(mini_batches(rows(X), rows(Y.astype(X.dtype)), order, size))
@@ -95,7 +87,10 @@ TWINS = (
     course.row(ours, "random_mini_batches", cut, cut_by_torch, exact=True, weight=0.4,
         formula="columns in the order of NumPy's seed, at most mini_batch_size together",
         source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
-        proves=("random_mini_batches",), draw=draw_examples,
+        proves=("random_mini_batches",),
+        draw=lambda rng, m=148, size=64, of=0: {  # boolean labels keep their dtype
+            "X": rng.standard_normal((4, m)), "Y": rng.random((1, m)) < 0.5,
+            "size": size, "seed": of},
         cases={"m": st.integers(1, 20), "size": st.integers(1, 9), "of": seeds},
         edges={"no rest": {"m": 128}, "one short batch": {"m": 5},
                "one example each": {"m": 3, "size": 1}, "the largest seed": {"of": 2**32 - 1}}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, kinds, widths
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import Case, FunctionTwin, Relation
+from parity_tests.rows import FunctionTwin, Relation
 from scratch import diagnosis as ours
 from torch_ref import diagnosis as theirs
 
@@ -87,33 +86,12 @@ def weigh_torch(X: Any, Y: Any) -> tuple[float, float]:
     return found
 
 
-def draw_data(
-    rng: np.random.Generator,
-    n: int = 3,
-    m: int = 7,
-    sizes: Sequence[int] = (1, 2, 7),
-    kind: str = "normal",
-    whole: str = "int64",
-) -> Case:
-    """Draw data, labels, an order, and sizes up to m."""
-    return {
-        "fit": weigh,
-        "X": draw(kind, (n, m), rng),
-        "Y": rng.standard_normal((2, m)),
-        "sizes": sorted({min(one, m) for one in sizes}),
-        "order": rng.permutation(m).astype(whole),
-    }
-
-
 def by_rows(fit: Any, X: Array, Y: Array, **rest: Any) -> dict[str, Any]:
-    """Return the arguments of torch's curves."""
     other = weigh_torch if fit is weigh else lambda *parts: fit(*map(columns, parts))
     return {"fit": other, "X": rows(X), "Y": rows(Y), **rest}
 
 
-def trains_on_the_first(
-    run: Any, fit: Any, X: Array, Y: Array, sizes: Any, order: Array
-) -> tuple[Values, Values]:
+def trains_on_the_first(run: Any, fit: Any, **case: Any) -> tuple[Values, Values]:
     """Return the parts that the fit is given, and the first examples of the order."""
     parts: dict[str, Array] = {}
 
@@ -121,11 +99,11 @@ def trains_on_the_first(
         parts[f"first {X_part.shape[1]}"] = np.concatenate([X_part, Y_part])
         return X_part.shape[1], 0.25
 
-    values = run("learning_curves", fit=keep, X=X, Y=Y, sizes=sizes, order=order)
+    values, sizes = run("learning_curves", fit=keep, **case), case["sizes"]
     assert values["train"].tolist() == values["sizes"].tolist() == sizes
     assert values["dev"].tolist() == [0.25] * len(sizes)
-    both = np.concatenate([X, Y])
-    return parts, {f"first {size}": both[:, order[:size]] for size in sizes}
+    ordered = np.concatenate([case["X"], case["Y"]])[:, case["order"]]
+    return parts, {f"first {size}": ordered[:, :size] for size in sizes}
 
 
 # fmt: off
@@ -164,16 +142,18 @@ TWINS = (
         theirs=lambda **case: theirs.learning_curves(**by_rows(**case)),
         formula="train and dev cost of a fit on the first n examples of an order, for each n",
         source='Course 2, week 1, "Bias / variance"; torch.Tensor.index_select',
-        proves=("learning_curves",), draw=draw_data,
+        proves=("learning_curves",),
+        draw=lambda rng, n=3, m=7, sizes=(1, 2, 7), kind="normal", whole="int64": {
+            "fit": weigh, "X": draw(kind, (n, m), rng), "Y": rng.standard_normal((2, m)),
+            "sizes": sorted({min(one, m) for one in sizes}),
+            "order": rng.permutation(m).astype(whole)},
         cases={"n": widths, "m": st.integers(1, 40), "kind": kinds,
                "sizes": st.sets(st.integers(1, 40), min_size=1, max_size=4),
                "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"])},
         edges={"one example": {"m": 1}},
         calls=lambda **case: iter([("torch_ref.diagnosis.learning_curves", by_rows(**case))]),
-        relations=(
-            Relation(name="each part is the first of the order", holds=trains_on_the_first,
-                broken_by=lambda honest, order, **rest: honest(
-                    **rest, order=np.arange(len(order)))),
-        )),
+        relations=[Relation(name="each part is the first of the order", holds=trains_on_the_first,
+            broken_by=lambda honest, order, **rest: honest(
+                **rest, order=np.arange(len(order))))]),
 )
 # fmt: on

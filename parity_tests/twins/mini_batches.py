@@ -15,31 +15,14 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import draw, kinds
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin, Relation
+from parity_tests.rows import FunctionTwin, Relation
 from scratch import mini_batches as ours
 from torch_ref import mini_batches as theirs
 
 SOURCE = 'Course 2, week 2, "Mini-batch gradient descent"'
 
 
-def draw_epoch(
-    rng: np.random.Generator,
-    m: int = 10,
-    batch_size: int = 4,
-    kind: str = "normal",
-    indices: str = "int64",
-) -> Case:
-    """Draw m examples, their labels, and an order that holds its indices in a dtype."""
-    return {
-        "X": draw(kind, (3, m), rng),
-        "Y": draw("zeros", (1, m), rng),
-        "order": rng.permutation(m).astype(indices),
-        "batch_size": batch_size,
-    }
-
-
 def cut(side: Any, X: Array, Y: Array, order: Array, batch_size: int) -> Values:
-    """Return one side's batches in a row, their sizes, and the indices of each piece."""
     given = (X, Y) if side is ours else (rows(X), rows(Y))
     found = list(side.mini_batches(*given, order, batch_size))
     pairs = found if side is ours else [tuple(map(columns, pair)) for pair in found]
@@ -92,7 +75,6 @@ def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
 
 
 def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
-    """Hold every epoch of every run to an order of its own, which has each example once."""
     values = run("draw_orders", m=m, epochs=epochs, seed=seed)
     assert_equal(values["sorted orders"], np.tile(np.arange(m) + 0.0, (2 * epochs, 1)), "examples")
     assert_equal(values["distinct orders"], 3 * epochs, "distinct orders")
@@ -113,7 +95,10 @@ TWINS = (
         formula="columns order[k s : (k + 1) s] of X and Y, the last batch short where s divides "
             "no m",
         source=SOURCE + "; torch.utils.data.BatchSampler", proves=("partition", "mini_batches"),
-        bridge=None, exact=True, draw=draw_epoch, calls=cut_calls,
+        bridge=None, exact=True, calls=cut_calls,
+        draw=lambda rng, m=10, batch_size=4, kind="normal", indices="int64": {
+            "X": draw(kind, (3, m), rng), "Y": draw("zeros", (1, m), rng),
+            "order": rng.permutation(m).astype(indices), "batch_size": batch_size},
         cases={"m": st.integers(1, 60), "batch_size": st.integers(1, 70), "kind": kinds,
                "indices": st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "int64"])},
         edges={
@@ -127,10 +112,8 @@ TWINS = (
             "indices beyond 16 bits": {"m": 70_000, "indices": "int32", "batch_size": 4096},
             "indices beyond 16 bits in 64": {"m": 70_000, "batch_size": 60_000},
         },
-        relations=(
-            Relation(name="each example is taken once, in its order", holds=takes_each_once,
-                broken_by=without_the_short_one),
-        )),
+        relations=[Relation(name="each example is taken once, in its order", holds=takes_each_once,
+            broken_by=without_the_short_one)]),
 
     FunctionTwin(
         name="draw_orders", bridge=None, exact=True, weight=0.5, calls=order_calls,
@@ -143,9 +126,7 @@ TWINS = (
         # of 20 examples up, no two of a few orders are ever the same by chance
         cases={"m": st.integers(20, 200), "epochs": st.integers(1, 6)},
         edges={"one example": {"m": 1}, "beyond 16 bits": {"m": 70_000, "epochs": 1}},
-        relations=(
-            Relation(name="each epoch has an order of its own", holds=no_order_twice,
-                broken_by=lambda honest, **case: {**honest(**case), "distinct orders": 1}),
-        )),
+        relations=[Relation(name="each epoch has an order of its own", holds=no_order_twice,
+            broken_by=lambda honest, **case: {**honest(**case), "distinct orders": 1})]),
 )
 # fmt: on

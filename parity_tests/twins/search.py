@@ -18,17 +18,8 @@ from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import SIDES, Case, FunctionTwin, Relation
-from parity_tests.twins._search_runs import (
-    RANGES,
-    Ranges,
-    babysat,
-    keeps_what_beats_all_before,
-    make,
-    space,
-    table,
-    trained,
-    trials_of,
-)
+from parity_tests.twins import _search_runs as runs
+from parity_tests.twins._search_runs import RANGES, Ranges, make, space
 from scratch import search as ours
 from torch_ref import search as theirs
 
@@ -44,6 +35,9 @@ WITNESSES: Mapping[str, Any] = {
     "integers": scipy.stats.randint(-2, 5),
 }
 
+#: the largest float32 below 1.
+BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
+
 #: other ranges of the same scales.
 OTHERS: Mapping[str, Ranges] = {
     name: dict(zip(RANGES, ends, strict=True))
@@ -55,18 +49,11 @@ OTHERS: Mapping[str, Ranges] = {
 }
 
 
-def draw_fractions(rng: np.random.Generator, n: int = 20, ranges: Ranges = RANGES) -> Case:
-    """Draw uniform numbers, sorted, from 0 to the largest float32 below 1."""
-    largest = float(np.nextafter(np.float32(1), np.float32(0)))
-    return {"u": np.sort(np.minimum([0, largest, *rng.random(n)], largest)), "ranges": ranges}
-
-
 def sampled(side: ModuleType, u: Array, ranges: Ranges) -> Values:
-    """Return the values of one side's scales, one by one and as points."""
     scales, U = space(side, ranges), np.stack([u] * len(ranges))
     fractions, draws = (u, U) if side is ours else (to_torch("u", u), rows(U))
     values = {n: np.asarray(one.sample(fractions), u.dtype) for n, one in scales.items()}
-    return {**values, "points": table(side.sample_points(scales, draws), u.dtype)}
+    return {**values, "points": runs.table(side.sample_points(scales, draws), u.dtype)}
 
 
 def sizes_of_values(u: Array, ranges: Ranges) -> Values:
@@ -91,11 +78,7 @@ def is_scipys_quantile(run: Any, u: Array, ranges: Ranges) -> tuple[Values, Valu
 
 
 def log_betas(side: ModuleType, u: Any) -> Any:
-    """Return 1 - beta of one side's scale."""
     return 1 - make(side, "one_minus_log_uniform").sample(u)
-
-
-# --- coarse to fine -------------------------------------------------------------------------------
 
 
 def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int = 1) -> Case:
@@ -109,16 +92,16 @@ def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int 
 def searched(side: ModuleType, points: Any, costs: Any, keep: int) -> Values:
     """Return the zoomed ends of one side's scales, its best trial, and a grid of so many values."""
     scales = space(side)
-    narrowed = side.zoom(scales, trials_of(side, points, costs), keep)
+    narrowed = side.zoom(scales, runs.trials_of(side, points, costs), keep)
     assert [*narrowed] == [*scales]
     assert all(type(narrowed[name]) is type(scale) for name, scale in scales.items())
     numbered = [{"n": n} for n in range(1, len(costs) + 1)]
-    found = side.best(trials_of(side, numbered, costs))
+    found = side.best(runs.trials_of(side, numbered, costs))
     two = {name: scales[name] for name in ("uniform", "integers")}
     return {
         "ends": np.array([[one.low, one.high] for one in narrowed.values()], float),
         "winner": np.array([found.point["n"], found.cost], float),
-        "grid": table(side.grid_points(two, keep)),
+        "grid": runs.table(side.grid_points(two, keep)),
     }
 
 
@@ -146,9 +129,13 @@ def holds_the_best(run: Any, points: Any, costs: Any, keep: int) -> tuple[Values
     return {"formula": values["grid"]}, {"formula": np.array(grid)}
 
 
+def both(name: str, run: Any, **rest: Any) -> FunctionTwin:
+    rest = {"bridge": None, "wide": False, **rest}
+    return FunctionTwin(name=name, ours=partial(run, ours), theirs=partial(run, theirs), **rest)
+
+
 # fmt: off
 def search_calls(u: Array, ranges: Ranges) -> Iterator[Any]:
-    """Yield one valid call of each function of both sides."""
     point, module, U = {"rate": 0.1, "beta": 0.9}, torch.nn.Linear(1, 1), np.stack([u, u])
     quiet = {"on_result": lambda result: None}
     own: Any = {
@@ -160,7 +147,7 @@ def search_calls(u: Array, ranges: Ranges) -> Iterator[Any]:
     }
     for side, (draws, source, model) in own.items():
         scales = {"rate": make(side, "log_uniform"), "beta": make(side, "one_minus_log_uniform")}
-        tried = trials_of(side, [point, point], [0.5, 0.7])
+        tried = runs.trials_of(side, [point, point], [0.5, 0.7])
         calls: dict[str, Any] = {
             "sample_points": {"space": scales, "U": draws},
             "draw_points": {"space": scales, "n": 3, **source},
@@ -175,36 +162,31 @@ def search_calls(u: Array, ranges: Ranges) -> Iterator[Any]:
 
 
 TWINS = (
-    FunctionTwin(
-        name="scales", ours=partial(sampled, ours), theirs=partial(sampled, theirs),
+    both("scales", sampled,
         formula="low + u (high - low) on the scale's axis; low + floor(u (high - low + 1))",
         source=SCALES + "; torch.distributions.Distribution.icdf",
         proves=("Scale", "Uniform", "LogUniform", "OneMinusLogUniform", "Integers",
                 "sample_points"),
-        bridge=None, wide=False, float32=True, weight=0.5,
-        draw=draw_fractions, gauges=sizes_of_values, calls=search_calls,
+        float32=True, weight=0.5,
+        draw=lambda rng, n=20, ranges=RANGES: {
+            "u": np.sort(np.minimum([0, BELOW_1, *rng.random(n)], BELOW_1)), "ranges": ranges},
+        gauges=sizes_of_values, calls=search_calls,
         cases={"n": st.integers(1, 100), "ranges": st.sampled_from([RANGES, *OTHERS.values()])},
         edges={name: {"ranges": one} for name, one in OTHERS.items()},
         overwrites={f"{one}.search.caviar": frozenset({"trials"}) for one in SIDES},
-        relations=(
-            Relation(name="SciPy's quantiles", holds=is_scipys_quantile,
-                broken_by="the last whole number is never drawn",
-                gauges=lambda **case: {
-                    "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])}),
-        ),
-        mistakes=(
-            Mistake(name="the last whole number is never drawn", margin=0.1,
-                why="high - low counts one too few",
-                values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)}),
-        )),
+        relations=[Relation(name="SciPy's quantiles", holds=is_scipys_quantile,
+            broken_by="the last whole number is never drawn",
+            gauges=lambda **case: {
+                "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])})],
+        mistakes=[Mistake(name="the last whole number is never drawn", margin=0.1,
+            why="high - low counts one too few",
+            values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)})]),
 
-    FunctionTwin(
-        name="beta-on-a-log-scale", topic="data",
-        ours=partial(log_betas, ours), theirs=partial(log_betas, theirs),
+    both("beta-on-a-log-scale", log_betas, topic="data",
         formula="beta = 1 - 10^r, r uniform: 0.9..0.99 as likely as 0.99..0.999",
         torch="1 - 10 ** -Uniform(1, 3).sample(), of torch.distributions",
         source=SCALES, proves=("OneMinusLogUniform",), names=("1 - beta",),
-        bridge=AS_IT_IS, wide=False, budget=GRADIENT, weight=0.2,
+        bridge=AS_IT_IS, budget=GRADIENT, weight=0.2,
         draw=lambda rng, n=20: {"u": rng.random(n)}, cases={"n": st.integers(1, 100)},
         mistakes=(
             Mistake(name="beta uniform", margin=0.1, why="nine of ten draws lie below 0.99",
@@ -214,25 +196,22 @@ TWINS = (
                 values=lambda u: {"1 - beta": 1 - 0.9 * (0.999 / 0.9) ** u}),
         )),
 
-    FunctionTwin(
-        name="coarse-to-fine", ours=partial(searched, ours), theirs=partial(searched, theirs),
+    both("coarse-to-fine", searched,
         formula="a grid; the trial of lowest cost; the box of the best, opened halfway to the next",
         source=TUNING + "torch.meshgrid, torch.distributions.transforms.Transform.inv",
-        proves=("grid_points", "zoom", "best"), bridge=None, wide=False,
+        proves=("grid_points", "zoom", "best"),
         draw=draw_trials, gauges=search_gauges,
         cases={"n": st.integers(1, 15), "keep": st.integers(1, 15), "none": st.integers(0, 14)},
         edges={"one trial": {"n": 1}, "all": {"keep": 12}, "one number": {"n": 5, "none": 4}},
-        relations=(
-            Relation(name="the box holds the best, and leaves the next", holds=holds_the_best,
-                broken_by=lambda honest, **case: {
-                    **honest(**case), "ends": np.array([*RANGES.values()], float)}),
-        )),
+        relations=[Relation(
+            name="the box holds the best, and leaves the next", holds=holds_the_best,
+            broken_by=lambda honest, **case: {
+                **honest(**case), "ends": np.array([*RANGES.values()], float)})]),
 
-    FunctionTwin(
-        name="panda", ours=partial(babysat, ours), theirs=partial(babysat, theirs),
+    both("panda", runs.babysat,
         formula="a round is kept if its dev cost is below all before, else rolled back",
         source=PANDAS + "torch.nn.Module.load_state_dict", proves=("panda",),
-        bridge=None, exact=True, weight=0.5,
+        exact=True, weight=0.5,
         draw=lambda rng, costs=(3.0, 2.0, 4.0, 1.0): {"costs": tuple(costs)},
         cases={"costs": st.lists(
             st.sampled_from([1.0, 2.0, 2.5, 3.0, -1.0, math.nan, math.inf]), min_size=1)},
@@ -241,19 +220,16 @@ TWINS = (
             "NaN": {"costs": (math.nan, 2.0, math.nan)},
             "nothing kept": {"costs": (math.nan, math.inf)},
         },
-        relations=(
-            Relation(name="a round is kept if it beats all before",
-                holds=keeps_what_beats_all_before,
-                broken_by=lambda honest, costs: {
-                    **honest(costs=costs), "kept": np.diff([math.inf, *costs]) < 0},
-                at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)}),
-        )),
+        relations=[Relation(name="a round is kept if it beats all before",
+            holds=runs.keeps_what_beats_all_before,
+            broken_by=lambda honest, costs: {
+                **honest(costs=costs), "kept": np.diff([math.inf, *costs]) < 0},
+            at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)})]),
 
-    FunctionTwin(
-        name="search-of-networks", ours=partial(trained, ours), theirs=partial(trained, theirs),
+    both("search-of-networks", runs.trained,
         formula="networks trained at drawn points, and one babysat: dev costs, theta, the best",
         source=PANDAS + "torch.multiprocessing", proves=("caviar", "panda", "best"),
-        bridge=None, wide=False, budget=TRAINING, weight=0.05,
+        budget=TRAINING, weight=0.05,
         draw=lambda rng, units=5: {"u": rng.random((3, 6)).tolist(), "units": units},
         cases={"units": st.integers(3, 9)}),
 )

@@ -89,21 +89,7 @@ def draw_stratified(
     return {"Y": Y, **case}
 
 
-def draw_columns(
-    rng: np.random.Generator,
-    n: int = 3,
-    m: int = 8,
-    size: int = 4,
-    kind: str = "normal",
-    whole: str = "int64",
-) -> Case:
-    """Draw data and indices of columns, the last and the first among them, some twice."""
-    indices = [m - 1, 0, m - 1, *rng.integers(0, m, size)]
-    return {"X": draw(kind, (n, m), rng), "indices": np.array(indices, whole)}
-
-
 def has_the_sizes_of_the_table(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the parts' shares of m, and those that the table asks for."""
     found, expected = [], []
     for m, ratios, counts in SIZES.values():
         found += [one / int(m) for one in run("sizes", m=m, ratios=ratios).values()]
@@ -154,17 +140,13 @@ TWINS = (
             name: {"m": m, "ratios": ratios} for name, (m, ratios, _) in SIZES.items()
             if not isinstance(ratios[0], np.floating)  # which a case has in its own precision
         },
-        relations=(
-            Relation(
-                name="the largest rests get what the floors leave, the earlier of equals first",
-                holds=has_the_sizes_of_the_table,
-                broken_by=lambda honest, m, ratios: {
-                    f"size {i}": int(m * ratio) for i, ratio in enumerate(ratios, start=1)}),
-        ),
-        mistakes=(
-            Mistake(name="random_split given ratios", margin=0.1, values=by_random_split,
-                why="torch hands what the floors leave to the first parts in turn"),
-        )),
+        relations=[Relation(
+            name="the largest rests get what the floors leave, the earlier of equals first",
+            holds=has_the_sizes_of_the_table,
+            broken_by=lambda honest, m, ratios: {
+                f"size {i}": int(m * ratio) for i, ratio in enumerate(ratios, start=1)})],
+        mistakes=[Mistake(name="random_split given ratios", margin=0.1, values=by_random_split,
+            why="torch hands what the floors leave to the first parts in turn")]),
 
     row("split", "part", formula="an order (m,) cut into pieces of the sizes",
         source=SOURCE + "torch.tensor_split", draw=draw_split,
@@ -184,17 +166,13 @@ TWINS = (
             "many small classes": {"m": 70, "classes": 10},
             "one class": {"m": 20, "classes": 1},
         },
-        relations=(
-            Relation(name="every part has every class's share to within one example",
-                holds=has_each_class_in_proportion,
-                broken_by="class-shares-lost-in-the-second-cut"),
-        ),
-        mistakes=(
-            Mistake(name="class-shares-lost-in-the-second-cut", margin=0.1,
-                seen="train_test_split called twice, the second time without stratify",
-                why="train has every class, dev and test have what is left in the order given",
-                values=second_cut_plain),
-        )),
+        relations=[Relation(name="every part has every class's share to within one example",
+            holds=has_each_class_in_proportion,
+            broken_by="class-shares-lost-in-the-second-cut")],
+        mistakes=[Mistake(name="class-shares-lost-in-the-second-cut", margin=0.1,
+            seen="train_test_split called twice, the second time without stratify",
+            why="train has every class, dev and test have what is left in the order given",
+            values=second_cut_plain)]),
 
     row("k_fold", "fold", draw=lambda rng, m=11, k=3, whole="int64": {
             "order": rng.permutation(m).astype(whole), "k": min(k, m)},
@@ -204,7 +182,10 @@ TWINS = (
         edges={"leaving one out": {"m": 5, "k": 5}, "folds of 2, 1 and 1": {"m": 4, "k": 3}}),
 
     row("take", "columns", formula="the columns of X that the indices name", float32=True,
-        source=SOURCE + "torch.Tensor.index_select", draw=draw_columns,
+        source=SOURCE + "torch.Tensor.index_select",
+        draw=lambda rng, n=3, m=8, size=4, kind="normal", whole="int64": {
+            "X": draw(kind, (n, m), rng),  # some columns are taken twice
+            "indices": np.array([m - 1, 0, m - 1, *rng.integers(0, m, size)], whole)},
         cases={"n": widths, "m": st.integers(1, 60), "size": st.integers(0, 9), "kind": kinds,
                "whole": whole},
         edges={"one column": {"m": 1, "size": 0}}),
