@@ -37,7 +37,8 @@ def row(
 ) -> FunctionTwin:
     """Return a row of a module; every public function that our run calls is asked for itself."""
     stem = module.__name__.rpartition(".")[2]
-    given = {"bridge": None, "calls": networks.calls_made(module, ours), "weight": 0.2, **rest}
+    given = {"proves": (name,), "bridge": None, "weight": 0.2, **rest}
+    given.setdefault("calls", networks.calls_made(module, ours))
     return FunctionTwin(name=f"{stem}.{name}", ours=ours, theirs=theirs, **given)
 
 
@@ -81,8 +82,7 @@ def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], formula: 
     return row(inspect.getmodule(function), function.__name__, function,
         lambda **case: networks.notebook_layers(case[argument], 3, factor),
         formula=formula, source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
-        proves=(function.__name__,), exact=True,
-        draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
+        exact=True, draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
         cases={"sizes": layer_sizes | layer_sizes.map(list)},
         edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}})
     # fmt: on
@@ -164,17 +164,14 @@ def walk(
 
 
 def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
-    def step(
-        parameters: Arrays, grads: Arrays, memory: Any, t: int, learning_rate: float
-    ) -> tuple[Arrays]:
+    def step(parameters: Arrays, grads: Arrays, *_: Any, learning_rate: float) -> tuple[Arrays]:
         return (getattr(module, name)(parameters, grads, learning_rate),)
 
     def uphill_below_0(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
         return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
 
-    rest |= {"formula": "theta = theta - alpha dtheta", "proves": (name,)}
-    rest |= {"source": f"{STEP_BY_STEP}; torch.optim.SGD"}
-    return walk(module, name, step, uphill_below_0, **rest)
+    source, formula = f"{STEP_BY_STEP}; torch.optim.SGD", "theta = theta - alpha dtheta"
+    return walk(module, name, step, uphill_below_0, source=source, formula=formula, **rest)
 
 
 #: rates of any sign, which the course lets pass; negative ones climb.
@@ -209,8 +206,8 @@ def training(
         """Return the size of each parameter after it, and the round-off of steps that cancelled."""
         return {name: np.abs(one).max() + CANCELLED for name, one in run(**case).items()}
 
-    given: Any = {"proves": (name,), "wide": False, "budget": TRAINING, "weight": 0.1, **rest}
-    return row(module, name, run, by_torch, gauges=gauges, **given)
+    given: Any = {"wide": False, "budget": TRAINING, "weight": 0.1, "gauges": gauges, **rest}
+    return row(module, name, run, by_torch, **given)
 
 
 def predicting(
@@ -231,6 +228,5 @@ def predicting(
         b = case[f"b{l}"] - np.median(logits, axis=1, keepdims=True) + 0.01  # none of them is 0
         return {**case, f"W{l}": steepness * case[f"W{l}"], f"b{l}": steepness * b}
 
-    rest |= {"formula": "1 where A > 0.5", "proves": ("predict",), "draw": drawn, "exact": True}
-    rest |= {"edges": {"an output of one half": {"steepness": 0.0}}}
-    return row(module, "predict", run, by_torch, **rest)
+    rest |= {"edges": {"an output of one half": {"steepness": 0.0}}, "formula": "1 where A > 0.5"}
+    return row(module, "predict", run, by_torch, exact=True, draw=drawn, **rest)

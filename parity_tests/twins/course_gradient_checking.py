@@ -171,7 +171,7 @@ TWINS = (
 
     row(ours, "gradient_check", checked, checked_by_torch, wide=False,
         formula="|approximation - gradient| / (|approximation| + |gradient|)",
-        source=f"{TAUGHT}, N-dimensional; torch.Tensor.norm", proves=("gradient_check",),
+        source=f"{TAUGHT}, N-dimensional; torch.Tensor.norm",
         budget=COURSE_DIFFERENCE, draw=draw_differentiable, edges=DEPTHS, weight=0.1,
         cases={"sizes": layer_sizes.filter(lambda sizes: len(sizes) > 2), "m": st.integers(4, 9)}),
 )

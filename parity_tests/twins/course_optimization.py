@@ -87,7 +87,6 @@ TWINS = (
     course.row(ours, "random_mini_batches", cut, cut_by_torch, exact=True, weight=0.4,
         formula="columns in the order of NumPy's seed, at most mini_batch_size together",
         source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
-        proves=("random_mini_batches",),
         draw=lambda rng, m=148, size=64, of=0: {  # boolean labels keep their dtype
             "X": rng.standard_normal((4, m)), "Y": rng.random((1, m)) < 0.5,
             "size": size, "seed": of},

@@ -57,7 +57,7 @@ def drawn_by_numpy(n_x: int, n_h: int, n_y: int, seed: int) -> Values:
 TWINS = (
     course.row(ours, "sigmoid", ours.sigmoid, lambda x: torch.sigmoid(x), names=("sigmoid",),
         bridge=BY_NAME, formula="1 / (1 + e^-x)", source=f"{TAUGHT}; torch.sigmoid",
-        proves=("sigmoid",), float32=True, weight=0.4,
+        float32=True, weight=0.4,
         draw=lambda rng, shape=(3, 4), kind="normal": {"x": draw(kind, shape, rng, 3.0)},
         cases={"shape": st.tuples(widths, examples),
                "kind": st.sampled_from(["normal", "saturated"])},
@@ -67,7 +67,7 @@ TWINS = (
     course.row(ours, "layer_sizes",
         lambda X, Y: {"sizes": np.array(ours.layer_sizes(X, Y), X.dtype)},
         lambda X, Y: {"sizes": np.array([rows(X).shape[1], 4, rows(Y).shape[1]], X.dtype)},
-        formula="n_x, 4, n_y", source=f"{TAUGHT}; torch.Tensor.shape", proves=("layer_sizes",),
+        formula="n_x, 4, n_y", source=f"{TAUGHT}; torch.Tensor.shape",
         draw=lambda rng, n_x=5, n_y=2, m=3: {
             "X": rng.standard_normal((n_x, m)), "Y": rng.standard_normal((n_y, m))},
         cases={"n_x": widths, "n_y": widths, "m": examples}),
@@ -75,7 +75,6 @@ TWINS = (
     course.row(ours, "initialize_parameters", drawn, drawn_by_numpy, exact=True,
         formula="W = 0.01 randn, W1 before W2, b = 0, of NumPy's global generator",
         source=f"{TAUGHT}; numpy.random.seed, numpy.random.randn",
-        proves=("initialize_parameters",),
         draw=lambda rng, sizes=(2, 4, 1), of=2: dict(
             zip(("n_x", "n_h", "n_y", "seed"), (*sizes, of), strict=True)),
         cases={"sizes": three_sizes, "of": seeds},
