@@ -11,21 +11,6 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
-Draw = Callable[[Shape, np.random.Generator], Array]
-
-
-def _normal(shape: Shape, rng: np.random.Generator) -> Array:
-    return np.asarray(rng.standard_normal(shape))
-
-
-def _zeros(shape: Shape, rng: np.random.Generator) -> Array:
-    """Return normal entries, half of them exactly 0.0 or -0.0."""
-    return np.asarray(rng.standard_normal(shape) * rng.choice([1.0, 1.0, 0.0, -0.0], shape))
-
-
-def _grid(shape: Shape, rng: np.random.Generator) -> Array:
-    """Return small halves, whose sums and products are exact and often tie at 0."""
-    return rng.integers(-3, 4, shape) / 2
 
 
 def _constant(shape: Shape, rng: np.random.Generator) -> Array:
@@ -34,36 +19,38 @@ def _constant(shape: Shape, rng: np.random.Generator) -> Array:
     return np.repeat(size * rng.standard_normal((shape[0], 1)), shape[1], axis=1)
 
 
-def _duplicated_examples(shape: Shape, rng: np.random.Generator) -> Array:
-    few = rng.standard_normal((shape[0], (shape[1] + 1) // 2))
-    return np.take(few, rng.integers(0, few.shape[1], shape[1]), axis=1)
+def _duplicated(axis: int) -> Callable[[Shape, np.random.Generator], Array]:
+    """Return a draw of half as many rows, or examples, each taken as often as it comes."""
+
+    def draw(shape: Shape, rng: np.random.Generator) -> Array:
+        few = rng.standard_normal([(n + 1) // 2 if i == axis else n for i, n in enumerate(shape)])
+        return np.take(few, rng.integers(0, few.shape[axis], shape[axis]), axis=axis)
+
+    return draw
 
 
-def _duplicated_rows(shape: Shape, rng: np.random.Generator) -> Array:
-    few = rng.standard_normal(((shape[0] + 1) // 2, *shape[1:]))
-    return np.take(few, rng.integers(0, len(few), shape[0]), axis=0)
-
-
-def _all_magnitudes(shape: Shape, rng: np.random.Generator) -> Array:
+def _all_magnitudes(shape: Shape, rng: np.random.Generator) -> Any:
     """Return entries from 1e-12 to 1e12, a sixth of them 0."""
     size = 10.0 ** rng.uniform(-12, 12, shape) * rng.choice([0.0, 1, 1, 1, 1, 1], shape)
-    return np.asarray(rng.choice([-1.0, 1.0], shape) * size)
+    return rng.choice([-1.0, 1.0], shape) * size
 
 
-def _saturated(shape: Shape, rng: np.random.Generator) -> Array:
-    """Return logits at which a sigmoid is 0 or 1 to the last digit, or nearly, or not at all."""
-    return rng.choice([1e4, -1e4, 710.0, -745.0, 40.0, -40.0, 0.0, -0.0, 1.0, -1.0], shape)
+#: logits at which a sigmoid is 0 or 1 to the last digit, or nearly, or not at all.
+SATURATED = [1e4, -1e4, 710.0, -745.0, 40.0, -40.0, 0.0, -0.0, 1.0, -1.0]
 
-
-KINDS: Mapping[str, Draw] = {
-    "normal": _normal,
-    "zeros": _zeros,
-    "grid": _grid,
+KINDS: Mapping[str, Callable[[Shape, np.random.Generator], Any]] = {
+    "normal": lambda shape, rng: rng.standard_normal(shape),
+    # half of them exactly 0.0 or -0.0
+    "zeros": lambda shape, rng: (
+        rng.standard_normal(shape) * rng.choice([1.0, 1.0, 0.0, -0.0], shape)
+    ),
+    # small halves, whose sums and products are exact and often tie at 0
+    "grid": lambda shape, rng: rng.integers(-3, 4, shape) / 2,
     "constant": _constant,
-    "duplicated examples": _duplicated_examples,
-    "duplicated rows": _duplicated_rows,
+    "duplicated examples": _duplicated(axis=1),
+    "duplicated rows": _duplicated(axis=0),
     "all magnitudes": _all_magnitudes,
-    "saturated": _saturated,
+    "saturated": lambda shape, rng: rng.choice(SATURATED, shape),
 }
 
 #: kinds without a tie at 0, and small enough for differences of their functions.
@@ -84,13 +71,6 @@ def _every_other(array: Array) -> Array:
     return view
 
 
-def _backwards(array: Array) -> Array:
-    """Return a view with negative strides along each axis."""
-    turned = (slice(None, None, -1),) * array.ndim
-    view: Array = array[turned].copy()[turned]
-    return view
-
-
 def _unaligned(array: Array) -> Array:
     """Return an array that begins one byte too late."""
     memory = np.zeros(array.nbytes + 1, np.uint8)[1:]
@@ -103,14 +83,12 @@ LAYOUTS: Mapping[str, Callable[[Array], Array]] = {
     "in rows": np.copy,
     "in columns": lambda array: np.array(array, order="F"),
     "every other entry": _every_other,
-    "backwards": _backwards,
+    "backwards": lambda array: np.flip(np.flip(array).copy()),
     "unaligned": _unaligned,
 }
 
-
 seeds = st.integers(0, 2**32 - 1)
-widths = st.integers(1, 9)
-examples = st.integers(1, 9)
+widths = examples = st.integers(1, 9)
 kinds = st.sampled_from(list(KINDS))
 #: two or more: a single class is certain, and has no gradient.
 classes = st.integers(2, 9)

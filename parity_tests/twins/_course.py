@@ -11,22 +11,12 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from parity_tests.compare import course as networks
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAINING
-from parity_tests.compare.course import (
-    Arrays,
-    calls_made,
-    draw_data,
-    draw_layers,
-    layers_of,
-    notebook_layers,
-    notebook_masks,
-    pass_gauges,
-    reference,
-    torch_pass,
-    torch_training,
-)
+from parity_tests.compare.course import Arrays, draw_data, layers_of, torch_pass
 from parity_tests.compare.measurement import Array
+from parity_tests.compare.optimizers import torch_walk
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin
@@ -42,73 +32,60 @@ layer_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(
 exactness = st.sampled_from(["normal", "normal", "grid"])
 
 
+def row(
+    module: Any, name: str, ours: Callable[..., Any], theirs: Callable[..., Any], **rest: Any
+) -> FunctionTwin:
+    """Return a row of a module; every public function that our run calls is asked for itself."""
+    stem = module.__name__.rpartition(".")[2]
+    given = {"proves": (name,), "bridge": None, "weight": 0.2, **rest}
+    given.setdefault("calls", networks.calls_made(module, ours))
+    return FunctionTwin(name=f"{stem}.{name}", ours=ours, theirs=theirs, **given)
+
+
 def passing(
-    run: Callable[..., Values],
-    keys: Any,
-    hidden: str = "relu",
-    passes_back: bool = False,
-    **row: Any,
+    module: Any, name: str, run: Any, keys: Any, hidden: str = "relu", **rest: Any
 ) -> FunctionTwin:
     """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
 
-    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. With `passes_back` the gradient
-    of A_(l-1) is called "dA" + str(l).
+    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. Where `keys` names dA_L, "dA" +
+    str(l) is the gradient of A_(l-1).
     """
 
-    def compared(found: Mapping[str, Any], depth: int) -> Values:
-        if passes_back:
-            found = {**found, **{f"dA{l}": found[f"dA{l - 1}"] for l in range(1, depth + 1)}}
+    def found_by(look: Callable[..., Values], case: Case) -> Values:
+        X, layers, keep_prob = case["X"], layers_of(case), case.get("keep_prob")
+        drawn = networks.notebook_masks(keep_prob, X, layers) if keep_prob else []
+        masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
+        found = dict(look(X, case["Y"], layers, hidden, case.get("lambd", 0.0), masks))
+        if look is torch_pass:
+            found |= {f"D{l}": one > 0 for l, one in enumerate(masks, 1)}
+        depth = len(layers) // 2
+        if f"dA{depth}" in keys(depth):
+            found |= {f"dA{l}": found[f"dA{l - 1}"] for l in range(depth, 0, -1)}
         return {name: found[name] for name in keys(depth) if name in found}
 
-    def arguments(
-        X: Array, Y: Array, lambd: float = 0.0, keep_prob: Any = None, **layers: Any
-    ) -> Any:
-        drawn = notebook_masks(keep_prob, X, layers) if keep_prob else []
-        masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
-        return X, Y, layers, hidden, lambd, masks
-
-    def theirs(**case: Any) -> Values:
-        given = arguments(**case)
-        found = torch_pass(*given) | {f"D{l}": one > 0 for l, one in enumerate(given[-1], 1)}
-        return compared(found, len(given[2]) // 2)
-
-    def gauges(**case: Any) -> Values:
-        given = arguments(**case)
-        return compared(pass_gauges(*given), len(given[2]) // 2)
-
-    return FunctionTwin(
-        ours=run,
-        theirs=theirs,
-        bridge=None,
-        gauges=gauges,
-        **{
-            "budget": GRADIENT,
-            "budgets": {"J": FORWARD},
-            "draw": draw_data,
-            "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
-            "weight": 0.4,
-            **row,
-        },
-    )
+    given: Any = {
+        "budget": GRADIENT,
+        "budgets": {"J": FORWARD},
+        "draw": draw_data,
+        "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
+        "weight": 0.4,
+        "gauges": lambda **case: found_by(networks.pass_gauges, case),
+        **rest,
+    }
+    return row(module, name, run, lambda **case: found_by(torch_pass, case), **given)
 
 
-def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], **row: Any) -> FunctionTwin:
+def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], formula: str) -> Any:
     """Return the row of an initialization: what NumPy's seed 3 draws, to the last bit."""
     (argument,) = inspect.signature(function).parameters
-    stem = function.__module__.rpartition(".")[2]
-    return FunctionTwin(
-        name=f"{stem}.{function.__name__}",
-        source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
-        proves=(function.__name__,),
-        ours=function,
-        theirs=lambda **case: notebook_layers(case[argument], 3, factor),
-        exact=True,
-        draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
+    # fmt: off
+    return row(inspect.getmodule(function), function.__name__, function,
+        lambda **case: networks.notebook_layers(case[argument], 3, factor),
+        formula=formula, source=f"{APPLICATION}; numpy.random.seed, numpy.random.randn",
+        exact=True, draw=lambda rng, sizes=(5, 4, 3): {argument: sizes},
         cases={"sizes": layer_sizes | layer_sizes.map(list)},
-        edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}},
-        weight=0.2,
-        **row,
-    )
+        edges={"as wide as a picture": {"sizes": [60, 50, 40, 1]}})
+    # fmt: on
 
 
 def draw_walk(
@@ -119,29 +96,28 @@ def draw_walk(
     **choices: float,
 ) -> Case:
     """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
-    start = draw_layers(sizes, rng, loose=loose)
-    scales = [1.0, 1e-8, 0.0]
-    gradients = [
-        {f"d{n}": rng.standard_normal(one.shape) * rng.choice(scales, one.shape)}
-        for n, one in start.items()
-        for _ in range(steps)
-    ]
-    merged = [{k: v for one in gradients[t::steps] for k, v in one.items()} for t in range(steps)]
-    return {"start": start, "gradients": merged, **choices}
+    start = networks.draw_layers(sizes, rng, loose=loose)
+
+    def drawn(shape: Any) -> Any:
+        return rng.standard_normal(shape) * rng.choice([1.0, 1e-8, 0.0], shape)
+
+    gradients = [{f"d{n}": drawn(one.shape) for n, one in start.items()} for _ in range(steps)]
+    return {"start": start, "gradients": gradients, **choices}
 
 
 def flat(arrays: Mapping[str, Array]) -> Array:
-    """Return the arrays of a dictionary as one vector."""
     return np.concatenate([one.ravel() for one in arrays.values()])
 
 
 def walk(
     module: Any,
+    name: str,
     step: Callable[..., Any],
     make: Callable[..., torch.optim.Optimizer],
     read: Callable[..., Mapping[str, torch.Tensor]] = lambda optimizer: {},
     begin: Callable[[Arrays], tuple[Arrays, ...]] = lambda parameters: (),
-    **row: Any,
+    cases: Mapping[str, Any] | None = None,
+    **rest: Any,
 ) -> FunctionTwin:
     """Return the row of an update: theta and the averages "v" and "s" after each of many steps.
 
@@ -161,72 +137,44 @@ def walk(
         return {name: np.array(vectors) for name, vectors in path.items()}
 
     def by_torch(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
-        tensors = [torch.tensor(one, requires_grad=True) for one in start.values()]
-        optimizer = make(tensors, **choices)
-        path: dict[str, list[Array]] = {}
-        for grads in gradients:
-            for tensor, gradient in zip(tensors, grads.values(), strict=True):
-                tensor.grad = torch.from_numpy(gradient)
-            optimizer.step()
-            theta = torch.cat([one.detach().flatten() for one in tensors])
-            for name, one in {"theta": theta, **read(optimizer)}.items():
-                path.setdefault(name, []).append(one.numpy().copy())
-        return {name: np.array(vectors) for name, vectors in path.items() if name != "t"}
+        injected = np.array([flat(one) for one in gradients])
+        path = torch_walk(partial(make, **choices), start, injected, read)
+        return {name: one for name, one in path.items() if name != "t"}
 
     def gauges(**case: Any) -> Values:
         """Return the largest entry so far, whose round-off later values keep, and of all steps."""
-        stepped = case.get("learning_rate", 1.0) * max(
-            np.abs(flat(g)).max() for g in case["gradients"]
-        )
+        largest = max(np.abs(flat(one)).max() for one in case["gradients"])
+        stepped = abs(case.get("learning_rate", 1.0) * largest)
         return {
             name: np.maximum.accumulate(np.abs(one).max(axis=1, keepdims=True))
-            + (abs(stepped) if name == "theta" else 0)
+            + (stepped if name == "theta" else 0)
             for name, one in walked(**case).items()
         }
 
-    return FunctionTwin(
-        ours=walked,
-        theirs=by_torch,
-        bridge=None,
-        budget=STEP,
-        gauges=gauges,
-        calls=calls_made(module, walked),
-        **{
-            "draw": partial(draw_walk, learning_rate=0.1),
-            "cases": {
-                "sizes": layer_sizes,
-                "steps": st.integers(1, 20),
-                "loose": st.integers(0, 2),
-            },
-            "edges": {"layers that do not fit together": {"loose": 2}},
-            "weight": 0.2,
-            **row,
-        },
-    )
+    walks = {"sizes": layer_sizes, "steps": st.integers(1, 20), "loose": st.integers(0, 2)}
+    given: Any = {
+        "budget": STEP,
+        "gauges": gauges,
+        "draw": partial(draw_walk, learning_rate=0.1),
+        "cases": {**walks, **(cases or {})},
+        "edges": {"layers that do not fit together": {"loose": 2}},
+        **rest,
+    }
+    return row(module, name, walked, by_torch, **given)
 
 
-def sgd(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
-    """Return torch's SGD, uphill for a rate below 0, which the course does not refuse."""
-    return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
+def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
+    def step(parameters: Arrays, grads: Arrays, *_: Any, learning_rate: float) -> tuple[Arrays]:
+        return (getattr(module, name)(parameters, grads, learning_rate),)
+
+    def uphill_below_0(tensors: Any, learning_rate: float) -> torch.optim.Optimizer:
+        return torch.optim.SGD(tensors, lr=abs(learning_rate), maximize=learning_rate < 0)
+
+    source, formula = f"{STEP_BY_STEP}; torch.optim.SGD", "theta = theta - alpha dtheta"
+    return walk(module, name, step, uphill_below_0, source=source, formula=formula, **rest)
 
 
-def descent(module: Any, function: str, **row: Any) -> FunctionTwin:
-    """Return the row of a step of gradient descent, as three of the assignments have it."""
-    return walk(
-        module,
-        lambda parameters, grads, memory, t, learning_rate: (
-            getattr(module, function)(parameters, grads, learning_rate),
-        ),
-        sgd,
-        name=f"{module.__name__.rpartition('.')[2]}.{function}",
-        formula="theta = theta - alpha dtheta",
-        source=f"{STEP_BY_STEP}; torch.optim.SGD",
-        proves=(function,),
-        **row,
-    )
-
-
-#: rates of any sign, which pass; negative ones climb.
+#: rates of any sign, which the course lets pass; negative ones climb.
 DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
 
 
@@ -244,69 +192,41 @@ def draw_training(
 
 
 def training(
-    module: Any,
-    run: Callable[..., Arrays],
-    factor: Callable[..., Any],
-    make: Callable[..., Callable[..., torch.optim.Optimizer]],
-    hidden: str = "relu",
-    **row: Any,
+    module: Any, name: str, run: Any, factor: Any, make: Any, hidden: str = "relu", **rest: Any
 ) -> FunctionTwin:
     """Return the row of a training from a seed; `make(**choices)` is torch's rule."""
 
     def by_torch(
         data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0, **choices: Any
     ) -> Values:
-        start = notebook_layers(sizes, seed, factor)
-        return torch_training(start, data, make(**choices), epochs, hidden, size)
+        start = networks.notebook_layers(sizes, seed, factor)
+        return networks.torch_training(start, data, make(**choices), epochs, hidden, size)
 
     def gauges(**case: Any) -> Values:
         """Return the size of each parameter after it, and the round-off of steps that cancelled."""
         return {name: np.abs(one).max() + CANCELLED for name, one in run(**case).items()}
 
-    return FunctionTwin(
-        ours=run,
-        theirs=by_torch,
-        bridge=None,
-        wide=False,
-        budget=TRAINING,
-        gauges=gauges,
-        calls=calls_made(module, run),
-        **{"weight": 0.1, **row},
-    )
-
-
-def flattened(case: Mapping[str, Any], steepness: float) -> Case:
-    """Return a network whose logits are of both signs, or 0 where it is flat."""
-    depth, parameters = len(layers_of(case)) // 2, layers_of(case)
-    logits = np.sort(torch_pass(case["X"], case["Y"], parameters)[f"Z{depth}"], axis=1)
-    middle = (logits[:, :1] + logits[:, -1:]) / 2 + 0.01  # off the middle of equal logits
-    last = {f"W{depth}": parameters[f"W{depth}"], f"b{depth}": parameters[f"b{depth}"] - middle}
-    return {**case, **{name: steepness * one for name, one in last.items()}}
+    given: Any = {"wide": False, "budget": TRAINING, "weight": 0.1, "gauges": gauges, **rest}
+    return row(module, name, run, by_torch, **given)
 
 
 def predicting(
-    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **row: Any
+    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **rest: Any
 ) -> FunctionTwin:
     """Return the row of predictions, and of the line that a notebook prints of them."""
 
     def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
-        p = columns(predict(rows(X), reference(parameters, hidden)))
+        p = columns(predict(rows(X), networks.reference(parameters, hidden)))
         line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
         return {"prediction": p, "printed": line if printed else ""}
 
     def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
-        return flattened(draw_data(rng, **{"sizes": (5, 6, 1), **choices}), steepness)
+        """Draw a network whose logits are of both signs, or 0 where it is flat."""
+        case = draw_data(rng, **{"sizes": (5, 6, 1), **choices})
+        l = len(layers_of(case)) // 2
+        logits = torch_pass(case["X"], case["Y"], layers_of(case), hidden)[f"Z{l}"]
+        b = case[f"b{l}"] - np.median(logits, axis=1, keepdims=True) + 0.01  # none of them is 0
+        return {**case, f"W{l}": steepness * case[f"W{l}"], f"b{l}": steepness * b}
 
-    return FunctionTwin(
-        formula="1 where A > 0.5",
-        proves=("predict",),
-        ours=run,
-        theirs=by_torch,
-        bridge=None,
-        exact=True,
-        draw=drawn,
-        edges={"an output of one half": {"steepness": 0.0}},
-        weight=0.2,
-        calls=calls_made(module, run),
-        **row,
-    )
+    rest |= {"edges": {"an output of one half": {"steepness": 0.0}}, "formula": "1 where A > 0.5"}
+    return row(module, "predict", run, by_torch, exact=True, draw=drawn, **rest)

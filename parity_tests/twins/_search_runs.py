@@ -20,9 +20,7 @@ from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders
 from scratch.network import Network
 from scratch.optimizers import Adam
-from scratch.parameters import Parameters
 from scratch.training import train
-from torch_ref import search as theirs
 from torch_ref import training as their_training
 from torch_ref.optimizers import adam
 
@@ -39,34 +37,26 @@ RANGES: Ranges = {
 
 
 def make(side: ModuleType, name: str, ends: Ends | None = None) -> Any:
-    """Return a scale of one side."""
     low, high = ends or RANGES[name]
     return side.SCALES[name](low=low, high=high)
 
 
 def space(side: ModuleType, ranges: Ranges = RANGES) -> dict[str, Any]:
-    """Return a space of one scale of each kind."""
     return {name: make(side, name, ends) for name, ends in ranges.items()}
 
 
 def table(points: Sequence[Mapping[str, Any]], dtype: Any = float) -> Array:
-    """Return points as an array, a row each."""
     return np.array([list(point.values()) for point in points], dtype)
 
 
 def trials_of(side: ModuleType, points: Sequence[Any], costs: Sequence[float]) -> list[Any]:
-    """Return trials of one side."""
     return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
-
-
-# --- rounds of panda ------------------------------------------------------------------------------
 
 
 class Counter(torch.nn.Module):
     """A model that counts its rounds."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         super().__init__()
         self.register_buffer("trained", torch.zeros((), dtype=torch.int64))
 
@@ -75,21 +65,13 @@ def babysit(side: ModuleType, costs: Sequence[float], **choices: Any) -> tuple[A
     """Run a panda whose rounds have these costs; return its result, and the model's rounds."""
     coming = iter(costs)
 
-    def ours_for(state: dict[str, Any], point: Any) -> tuple[Any, float]:
-        state["trained"] += 1
-        return state, next(coming)
-
-    def theirs_for(module: Any, point: Any) -> float:
-        module.trained += 1
-        return next(coming)
+    def train_for(model: Any, point: Any) -> Any:
+        model.trained += 1
+        return (model, next(coming)) if side is ours else next(coming)
 
     changes = [{"rate": float(n)} for n in range(len(costs))]
-    if side is ours:
-        result = ours.panda(ours_for, {"trained": 0}, {"rate": -1.0}, changes, **choices)
-        return result, result.state["trained"]
-    module = Counter()
-    found = theirs.panda(theirs_for, module, {"rate": -1.0}, changes, **choices)
-    return found, int(module.get_buffer("trained"))
+    result = side.panda(train_for, Counter(), {"rate": -1.0}, changes, **choices)
+    return result, int((result.state if side is ours else result.module).trained)
 
 
 def babysat(side: ModuleType, costs: Sequence[float]) -> Values:
@@ -107,24 +89,20 @@ def babysat(side: ModuleType, costs: Sequence[float]) -> Values:
 
 def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
     """Hold every round to being kept where its cost is below all before; NaN never is."""
-    values = run("panda", costs=costs)
-    lowest, kept = math.inf, []
-    for cost in costs:
-        kept.append(cost < lowest)
-        lowest = min(lowest, cost) if kept[-1] else lowest
+    lowest = np.fmin.accumulate([math.inf, *costs])
+    kept = np.array(costs) < lowest[:-1]
     expected = {
         "kept": kept,
-        "trained": sum(kept),
-        "rate": max((n for n, one in enumerate(kept) if one), default=-1),
-        "best cost": lowest,
-        "rounds seen": [*range(1, len(costs) + 1)],
+        "trained": kept.sum(),
+        "rate": max(np.flatnonzero(kept), default=-1),
+        "best cost": lowest[-1],
+        "rounds seen": range(1, len(costs) + 1),
     }
-    assert {name: np.asarray(one).tolist() for name, one in values.items()} == expected
+    for name, value in run("panda", costs=costs).items():
+        assert np.array_equal(value, expected[name]), name
 
 
-# --- trained networks -----------------------------------------------------------------------------
-
-EPOCHS = 4
+EPOCHS, RATES = 4, ("learning_rate", "beta1")
 
 MODELS: Mapping[str, tuple[str, Ends]] = {
     "learning_rate": ("log_uniform", (1e-4, 1.0)),
@@ -133,18 +111,16 @@ MODELS: Mapping[str, tuple[str, Ends]] = {
 }
 
 #: changes from round to round; the rate of 5 is taken back, and so is the last.
+# fmt: off
 CHANGES: Sequence[Mapping[str, float]] = [
-    {},
-    {"learning_rate": 0.03},
-    {"learning_rate": 5.0},
-    {"beta1": 0.5},
-    {"beta1": 0.95, "learning_rate": 0.01},
-    {"learning_rate": 2.0},
+    {}, {"learning_rate": 0.03}, {"learning_rate": 5.0}, {"beta1": 0.5},
+    {"beta1": 0.95, "learning_rate": 0.01}, {"learning_rate": 2.0},
 ]
+# fmt: on
 
 
 @cache
-def problem() -> tuple[Any, Any, dict[str, Any]]:
+def problem() -> Any:
     """Return train and dev data, X (2, m) and Y (1, m), and the choices of a training: one seed."""
     rng = np.random.default_rng(7)
     X = rng.standard_normal((2, 90))
@@ -153,36 +129,22 @@ def problem() -> tuple[Any, Any, dict[str, Any]]:
     return (X[:, :50], Y[:, :50]), (X[:, 50:], Y[:, 50:]), run
 
 
-def start(units: int) -> tuple[Network, Parameters]:
-    """Return a network of so many hidden units and its initial parameters: one seed."""
+def started(side: ModuleType, units: int) -> Any:
+    """Return one side's model of so many hidden units, as one seed initializes it."""
     network = Network(layer_sizes=(2, units, 1), hidden="tanh")
-    return network, initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    parameters = initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    return (network, parameters) if side is ours else twin(network, parameters)
 
 
-def train_ours(network: Network, parameters: Parameters, point: Mapping[str, Any]) -> float:
-    """Overwrite the parameters by a few epochs of Adam and return the dev cost."""
-    data, dev, run = problem()
-    optimizer = Adam(learning_rate=point["learning_rate"], beta1=point["beta1"])
-    return train(network, parameters, *data, optimizer=optimizer, dev=dev, **run).dev_costs[-1]
-
-
-def train_theirs(module: Any, point: Mapping[str, Any]) -> float:
-    """Train the module in place by the same epochs of Adam and return the dev cost."""
-    data, dev, run = problem()
-    choices = {"learning_rate": point["learning_rate"], "beta1": point["beta1"]}
-    optimizer = adam(module.parameters(), **choices)
-    given: Any = {"optimizer": optimizer, "dev": tuple(map(rows, dev)), **run}
-    return their_training.train(module, *map(rows, data), **given).dev_costs[-1]
-
-
-def our_cost(point: Mapping[str, Any]) -> float:
-    """Return the dev cost of a network of the point's units, from the start, with scratch."""
-    return train_ours(*start(point["units"]), point)
-
-
-def their_cost(point: Mapping[str, Any]) -> float:
-    """Return the same with torch."""
-    return train_theirs(twin(*start(point["units"])), point)
+def dev_cost(side: ModuleType, model: Any, point: Mapping[str, Any]) -> float:
+    """Train a model in place by a few epochs of Adam and return its dev cost."""
+    (X, Y), dev, run = problem()
+    rates = {name: point[name] for name in RATES}
+    if side is ours:
+        given: Any = {"optimizer": Adam(**rates), "dev": dev, **run}
+        return train(model[0], model[1], X, Y, **given).dev_costs[-1]
+    given = {"optimizer": adam(model.parameters(), **rates), "dev": tuple(map(rows, dev))}
+    return their_training.train(model, rows(X), rows(Y), **given, **run).dev_costs[-1]
 
 
 def trained(side: ModuleType, u: Any, units: int) -> Values:
@@ -190,24 +152,24 @@ def trained(side: ModuleType, u: Any, units: int) -> Values:
     models = {name: make(side, *scale) for name, scale in MODELS.items()}
     seen: list[Any] = []
     points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
-    trials = side.caviar(our_cost if side is ours else their_cost, points, on_result=seen.append)
+
+    def objective(point: Any) -> float:
+        return dev_cost(side, started(side, point["units"]), point)
+
+    trials = side.caviar(objective, points, on_result=seen.append)
     assert [trial.point for trial in trials] == points
     assert seen == trials
-    network, parameters = start(units)
-    point, before = {"learning_rate": 0.01, "beta1": 0.9}, parameters.theta.copy()
-    if side is ours:
-        result: Any = ours.panda(
-            lambda state, point: (state, train_ours(network, state, point)),
-            parameters,
-            point,
-            CHANGES,
-        )
-        theta = result.state.theta
-    else:
-        result = theirs.panda(train_theirs, twin(network, parameters), point, CHANGES)
-        theta = unload(result.module).theta
-    assert np.array_equal(parameters.theta, before)
-    assert point == {"learning_rate": 0.01, "beta1": 0.9}
+    model, point = started(side, units), dict(zip(RATES, (0.01, 0.9), strict=True))
+
+    def train_for(model: Any, point: Any) -> Any:
+        cost = dev_cost(side, model, point)
+        return (model, cost) if side is ours else cost
+
+    result = side.panda(train_for, model, point, CHANGES)
+    theta = result.state[1].theta if side is ours else unload(result.module).theta
+    if side is ours:  # trained copies of it
+        assert np.array_equal(model[1].theta, started(ours, units)[1].theta)
+    assert [*point.values()] == [0.01, 0.9]
     assert_switches([one.kept for one in result.rounds], "kept")
     return {
         "dev costs": np.array([one.cost for one in (*trials, *result.rounds)]),

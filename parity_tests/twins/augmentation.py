@@ -26,26 +26,20 @@ shapes = st.tuples(sides, sides, st.integers(1, 3), st.integers(1, 4))
 whole = st.sampled_from(["int64", "int8", "int16", "int32"])
 
 #: square and not, one pixel, one row, one example.
-SHAPES = {
-    "a square": (6, 6, 1, 4),
-    "one example": (7, 4, 3, 1),
-    "one row": (1, 5, 2, 3),
-    "one pixel": (1, 1, 1, 2),
+SHAPES: Any = {
+    "a square": {"shape": (6, 6, 1, 4)},
+    "one example": {"shape": (7, 4, 3, 1)},
+    "one row": {"shape": (1, 5, 2, 3)},
+    "one pixel": {"shape": (1, 1, 1, 2)},
 }
 
 
 def there(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
-    """Carry images and draws across."""
     images = np.ndim(array) == 4
     return images_to_torch(array, device) if images else BY_NAME.to_torch(name, array, device)
 
 
-def back(name: str, tensor: torch.Tensor) -> Array:
-    """Carry images back."""
-    return images_to_numpy(tensor)
-
-
-IMAGES = Bridge(there, back, kinds="fiu")
+IMAGES = Bridge(there, lambda name, tensor: images_to_numpy(tensor), kinds="fiu")
 
 
 def draw_pixels(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -53,45 +47,29 @@ def draw_pixels(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     return rng.permuted(np.arange(1.0, np.prod(shape) + 1)).reshape(shape)
 
 
-def draw_flipped(
-    rng: np.random.Generator, shape: tuple[int, ...] = (5, 8, 3, 4), whole: str = "int64"
+def draw_moved(
+    rng: np.random.Generator, shape: Any = (5, 8, 3, 4), whole: str = "int64", **largest: int
 ) -> Case:
-    """Draw images and flips, the first 1 and the second 0."""
-    flips = rng.integers(0, 2, shape[-1])
-    flips[:2] = [1, 0][: shape[-1]]
-    return {"images": draw_pixels(shape, rng), "flips": flips.astype(whole)}
+    """Draw images, and flips, the offsets of crops with "padding", or shifts up to the "largest".
 
-
-def draw_cropped(
-    rng: np.random.Generator,
-    shape: tuple[int, ...] = (5, 8, 3, 4),
-    padding: int = 2,
-    whole: str = "int64",
-) -> Case:
-    """Draw images and offsets of their crops."""
-    offsets = rng.integers(0, 2 * padding + 1, (2, shape[-1])).astype(whole)
-    return {"images": draw_pixels(shape, rng), "offsets": offsets, "padding": padding}
-
-
-def draw_shifted(
-    rng: np.random.Generator,
-    shape: tuple[int, ...] = (5, 8, 3, 4),
-    largest: int = 2,
-    whole: str = "int64",
-) -> Case:
-    """Draw images and shifts; unsigned ones lead down and to the right."""
-    low = 0 if whole.startswith("u") else -largest
-    shifts = rng.integers(low, largest + 1, (2, shape[-1])).astype(whole)
-    return {"images": draw_pixels(shape, rng), "shifts": shifts}
+    The first flip is 1, the second 0; unsigned shifts lead down and to the right.
+    """
+    images = draw_pixels(shape, rng)
+    if not largest:
+        flips = rng.integers(0, 2, shape[-1])
+        flips[:2] = [1, 0][: shape[-1]]
+        return {"images": images, "flips": flips.astype(whole)}
+    if "padding" in largest:
+        offsets = rng.integers(0, 2 * largest["padding"] + 1, (2, shape[-1]))
+        return {"images": images, "offsets": offsets.astype(whole), **largest}
+    low = 0 if whole.startswith("u") else -largest["largest"]
+    shifts = rng.integers(low, largest["largest"] + 1, (2, shape[-1]))
+    return {"images": images, "shifts": shifts.astype(whole)}
 
 
 def draw_rotated(
-    rng: np.random.Generator,
-    shape: tuple[int, ...] = (4, 6, 1, 2),
-    low: float = 0.1,
-    high: float = 0.3,
+    rng: np.random.Generator, shape: Any = (4, 6, 1, 2), low: float = 0.1, high: float = 0.3
 ) -> Case:
-    """Draw images and angles of either sign."""
     angles = rng.uniform(low, high, shape[-1]) * rng.choice([-1, 1], shape[-1])
     return {"images": rng.standard_normal(shape), "angles": angles}
 
@@ -101,29 +79,20 @@ def sampling(images: Array, **others: Any) -> Any:
     return (images.shape[0] + images.shape[1]) * np.abs(images).max()
 
 
-# --- relations ------------------------------------------------------------------------------------
+def gauge_of(quantity: str) -> Any:
+    return lambda **case: {quantity: sampling(**case)}
 
 
 def turned_by_scipy(images: Array, angles: Array) -> Array:
     """Return images turned by SciPy, in degrees and one by one."""
-    one_by_one = [
-        scipy.ndimage.rotate(
-            images[..., i],
-            np.degrees(float(angle)),
-            axes=(1, 0),
-            reshape=False,
-            order=1,
-            mode="grid-constant",
-        )
-        for i, angle in enumerate(angles)
-    ]
-    return np.stack(one_by_one, axis=-1)
+    given: Any = {"axes": (1, 0), "reshape": False, "order": 1, "mode": "grid-constant"}
+    pairs = zip(np.moveaxis(images, -1, 0), np.degrees(angles.astype(float)), strict=True)
+    turned = [scipy.ndimage.rotate(image, angle, **given) for image, angle in pairs]
+    return np.stack(turned, axis=-1)
 
 
-def turns_as_scipy(run: Any, images: Array, angles: Array) -> tuple[Values, Values]:
-    """Return the turned images, by our code and by SciPy's."""
-    found = run("rotation", images=images, angles=angles)["rotated"]
-    return {"rotated by SciPy": found}, {"rotated by SciPy": turned_by_scipy(images, angles)}
+def turns_as(name: str, turn: Any, run: Any, **case: Any) -> tuple[Values, Values]:
+    return {name: run("rotation", **case)["rotated"]}, {name: turn(**case)}
 
 
 def turns_by_quarters(run: Any, images: Array, angles: Array) -> tuple[Values, Values]:
@@ -135,9 +104,6 @@ def turns_by_quarters(run: Any, images: Array, angles: Array) -> tuple[Values, V
         found.append(turned["rotated"].ravel())
         expected.append(np.rot90(part, quarters).ravel())
     return {"quarter turns": np.concatenate(found)}, {"quarter turns": np.concatenate(expected)}
-
-
-# --- mistakes -------------------------------------------------------------------------------------
 
 
 def turned(images: Array, angles: Array, ratio: bool = True, align_corners: bool = False) -> Values:
@@ -153,204 +119,120 @@ def turned(images: Array, angles: Array, ratio: bool = True, align_corners: bool
     return {"rotated": images_to_numpy(sampled)}
 
 
-# --- draws ----------------------------------------------------------------------------------------
-
 #: draws of 3 numbers or pairs, so many that each of them comes up.
 DRAWS = 500
 
+CHOICES = {"flips": "probability", "offsets": "padding", "shifts": "largest", "angles": "largest"}
 
-def drawn(side: Any, source: str, generator: Any, room: int) -> Values:
+
+def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
     """Return all that is drawn of offsets and shifts, and the draws that leave no choice."""
+    generator = seeded(seed)
 
     def draw(name: str, choice: float) -> Array:
-        return np.asarray(getattr(side, name)(DRAWS, choice, **{source: generator}), float)
+        given = {source: generator, CHOICES[name]: choice}
+        return np.asarray(getattr(side, f"draw_{name}")(DRAWS, **given), float).ravel()
 
-    def flips(probability: float) -> Array:
-        return np.asarray(side.draw_flips(DRAWS, generator, probability), float)
-
-    moves = [np.unique(draw(name, room)) for name in ("draw_offsets", "draw_shifts")]
-    still = [draw(name, 0).ravel() for name in ("draw_offsets", "draw_shifts", "draw_angles")]
+    kinds = ("offsets", "shifts", "angles")
     return {
-        "what can be drawn": np.concatenate(moves),
-        "no room": np.concatenate(still),
-        "certain": np.concatenate([flips(0.0), flips(1.0)]),
-        "flips": np.unique(flips(0.5)),
+        "what can be drawn": np.concatenate([np.unique(draw(name, room)) for name in kinds[:2]]),
+        "no room": np.concatenate([draw(name, 0) for name in kinds]),
+        "certain": np.concatenate([draw("flips", 0.0), draw("flips", 1.0)]),
+        "flips": np.unique(draw("flips", 0.5)),
     }
 
 
-def drawn_by_torch(room: int, seed: int) -> Values:
-    """Return the same of torch's draws."""
-    return drawn(theirs, "generator", torch.Generator().manual_seed(seed), room)
+def torch_seed(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def draw_calls(room: int, seed: int) -> Iterator[Any]:
-    """Yield the calls of all draws, on both sides."""
-    for package, source, generator, dtype in (
-        ("scratch", "rng", np.random.default_rng(seed), np.float64),
-        ("torch_ref", "generator", torch.Generator().manual_seed(seed), torch.float64),
+    for package, given in (
+        ("scratch", {"rng": np.random.default_rng(seed), "dtype": np.float64}),
+        ("torch_ref", {"generator": torch_seed(seed), "dtype": torch.float64}),
     ):
-        choices_of: dict[str, dict[str, Any]] = {
-            "flips": {"probability": 0.3},
-            "offsets": {"padding": 2},
-            "shifts": {"largest": 2},
-            "angles": {"largest": 0.5, "dtype": dtype},
-        }
-        for name, choices in choices_of.items():
-            yield f"{package}.augmentation.draw_{name}", {"m": 3, source: generator, **choices}
+        for name, choice in CHOICES.items():
+            arguments = {"m": 3, choice: 2 if name != "flips" else 0.3, **given}
+            if name != "angles":
+                del arguments["dtype"]
+            yield f"{package}.augmentation.draw_{name}", arguments
 
 
+def row(name: str, function: str = "", output: str = "", **rest: Any) -> FunctionTwin:
+    function = function or name
+    sides = {"ours": getattr(ours, function), "theirs": getattr(theirs, function)}
+    rest |= {"proves": (function,), "names": (output or name,), "bridge": IMAGES, "float32": True}
+    return FunctionTwin(name=name, **sides, **rest)
+
+
+# fmt: off
 TWINS = (
-    FunctionTwin(
-        name="horizontal_flip",
-        formula="images mirrored left to right where flips is 1",
-        source=SOURCE + "torch.flip",
-        proves=("horizontal_flip",),
-        ours=ours.horizontal_flip,
-        theirs=theirs.horizontal_flip,
-        names=("horizontal_flip",),
-        bridge=IMAGES,
-        exact=True,
-        float32=True,
-        draw=draw_flipped,
+    row("horizontal_flip", formula="images mirrored left to right where flips is 1",
+        source=SOURCE + "torch.flip", exact=True, draw=draw_moved, edges=SHAPES,
         cases={"shape": shapes, "whole": whole},
-        edges={name: {"shape": shape} for name, shape in SHAPES.items()},
-        mistakes=(
-            Mistake(
-                name="all images by one draw",
-                why="tensor.flip(3) mirrors the whole batch",
-                values=lambda images, flips: {"horizontal_flip": images[:, ::-1]},
-                margin=0.1,
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="pad_and_crop",
+        mistakes=[Mistake(name="all images by one draw", margin=0.1,
+            why="tensor.flip(3) mirrors the whole batch",
+            values=lambda images, flips: {"horizontal_flip": images[:, ::-1]})]),
+
+    row("pad_and_crop", exact=True, draw=partial(draw_moved, padding=2),
         formula="images framed by zeros, cropped to their size at (row, column) offsets",
         source='Course 4, week 2, "Data augmentation"; torch.nn.functional.pad',
-        proves=("pad_and_crop",),
-        ours=ours.pad_and_crop,
-        theirs=theirs.pad_and_crop,
-        names=("pad_and_crop",),
-        bridge=IMAGES,
-        exact=True,
-        float32=True,
-        draw=draw_cropped,
         cases={"shape": shapes, "padding": st.integers(0, 5), "whole": whole},
-        edges={
-            **{name: {"shape": shape} for name, shape in SHAPES.items()},
-            "no frame": {"padding": 0},
-            "a frame wider than the image": {"padding": 12},
-            "unsigned offsets": {"padding": 3, "whole": "uint8"},
-        },
-    ),
-    FunctionTwin(
-        name="shift",
+        edges={**SHAPES, "no frame": {"padding": 0},
+               "a frame wider than the image": {"padding": 12},
+               "unsigned offsets": {"padding": 3, "whole": "uint8"}}),
+
+    row("shift", exact=True, draw=partial(draw_moved, largest=2),
         formula="images moved down and to the right by whole pixels, zeros moving in",
         source=SOURCE + "torch.nn.functional.pad, whose negative widths cut",
-        proves=("shift",),
-        ours=ours.shift,
-        theirs=theirs.shift,
-        names=("shift",),
-        bridge=IMAGES,
-        exact=True,
-        float32=True,
-        draw=draw_shifted,
         cases={"shape": shapes, "largest": st.integers(0, 12), "whole": whole},
-        edges={
-            **{name: {"shape": shape} for name, shape in SHAPES.items()},
-            "no move": {"largest": 0},
-            "out of the image": {"largest": 100},
-            "unsigned moves": {"whole": "uint8"},
-        },
-    ),
-    FunctionTwin(
-        name="rotation",
-        topic="data",
+        edges={**SHAPES, "no move": {"largest": 0}, "out of the image": {"largest": 100},
+               "unsigned moves": {"whole": "uint8"}}),
+
+    row("rotation", "rotate", "rotated", topic="data",
         formula="each pixel reads the point it came from, turned about the centre, bilinearly",
         torch="affine_grid([[cos, -sin h / w, 0], [sin w / h, cos, 0]], align_corners=False), "
-        "then grid_sample",
-        source=SOURCE + "torch.nn.functional.affine_grid",
-        proves=("rotate",),
-        ours=ours.rotate,
-        theirs=theirs.rotate,
-        names=("rotated",),
-        bridge=IMAGES,
-        draw=draw_rotated,
-        cases={
-            "shape": shapes,
-            "low": st.floats(0, 0.2),
-            "high": st.sampled_from([0.2, 1.0, 3.2, 10.0]),
-        },
-        edges={
-            **{name: {"shape": shape, "high": 3.2} for name, shape in SHAPES.items()},
-            "no angle": {"low": 0.0, "high": 0.0},
-        },
-        gauges=lambda images, angles: {"rotated": sampling(images)},
-        float32=True,
+            "then grid_sample",
+        source=SOURCE + "torch.nn.functional.affine_grid", draw=draw_rotated,
+        cases={"shape": shapes, "low": st.floats(0, 0.2),
+               "high": st.sampled_from([0.2, 1.0, 3.2, 10.0])},
+        edges={**{name: {**shape, "high": 3.2} for name, shape in SHAPES.items()},
+               "no angle": {"low": 0.0, "high": 0.0}},
+        gauges=gauge_of("rotated"),
         relations=(
-            Relation(
-                name="SciPy's rotation",
-                holds=turns_as_scipy,
-                broken_by="align_corners=True",
-                gauges=lambda images, angles: {"rotated by SciPy": sampling(images)},
-                at={"shape": (5, 8, 3, 4), "high": 3.2},
-            ),
-            Relation(
-                name="affine_grid, its matrix by hand",
-                holds=lambda run, **case: (
-                    {"rightly": run("rotation", **case)["rotated"]},
-                    {"rightly": turned(**case)["rotated"]},
-                ),
-                broken_by="degrees",
-                gauges=lambda images, angles: {"rightly": sampling(images)},
-            ),
-            Relation(
-                name="quarter turns",
-                holds=turns_by_quarters,
-                broken_by="the other way round",
-                gauges=lambda images, angles: {"quarter turns": sampling(images)},
-                at={"shape": (5, 6, 2, 3)},
-            ),
+            Relation(name="SciPy's rotation", gauges=gauge_of("rotated by SciPy"),
+                holds=partial(turns_as, "rotated by SciPy", turned_by_scipy),
+                broken_by="align_corners=True", at={"shape": (5, 8, 3, 4), "high": 3.2}),
+            Relation(name="affine_grid, its matrix by hand", gauges=gauge_of("rightly"),
+                holds=partial(turns_as, "rightly", lambda **case: turned(**case)["rotated"]),
+                broken_by="degrees"),
+            Relation(name="quarter turns", gauges=gauge_of("quarter turns"),
+                holds=turns_by_quarters, broken_by="the other way round",
+                at={"shape": (5, 6, 2, 3)}),
         ),
         mistakes=(
-            Mistake(
-                name="[[cos, -sin], [sin, cos]]",
+            Mistake(name="[[cos, -sin], [sin, cos]]", margin=0.1,
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
-                values=partial(turned, ratio=False),
-                margin=0.1,
-            ),
-            Mistake(
-                name="align_corners=True",
+                values=partial(turned, ratio=False)),
+            Mistake(name="align_corners=True", margin=0.01,
                 why="it lays -1 and 1 on the centres of the outer pixels, not on their edges",
-                values=partial(turned, align_corners=True),
-                margin=0.01,
-            ),
-            Mistake(
-                name="degrees",
+                values=partial(turned, align_corners=True)),
+            Mistake(name="degrees", margin=0.1,
                 why="scipy.ndimage.rotate and torchvision take degrees, sines take radians",
-                values=lambda images, angles: turned(images, np.degrees(angles)),
-                margin=0.1,
-            ),
-            Mistake(
-                name="the other way round",
+                values=lambda images, angles: turned(images, np.degrees(angles))),
+            Mistake(name="the other way round", margin=0.1,
                 why="the matrix leads from the turned image to the first one",
-                values=lambda images, angles: turned(images, -angles),
-                margin=0.1,
-            ),
-        ),
-    ),
+                values=lambda images, angles: turned(images, -angles)),
+        )),
+
     FunctionTwin(
-        name="augmentation-draws",
+        name="augmentation-draws", bridge=None, exact=True, weight=0.5,
+        ours=partial(drawn, ours, "rng", np.random.default_rng),
+        theirs=partial(drawn, theirs, "generator", torch_seed),
         formula="1 with a probability, whole numbers and angles up to the largest, one per image",
         source=SOURCE + "torch.bernoulli, torch.randint, torch.Tensor.uniform_",
         proves=("draw_flips", "draw_offsets", "draw_shifts", "draw_angles"),
-        ours=lambda room, seed: drawn(ours, "rng", np.random.default_rng(seed), room),
-        theirs=drawn_by_torch,
-        bridge=None,
-        exact=True,
         draw=lambda rng, room=2: {"room": room, "seed": int(rng.integers(2**31))},
-        cases={"room": st.integers(0, 6)},
-        weight=0.5,
-        calls=draw_calls,
-    ),
+        cases={"room": st.integers(0, 6)}, calls=draw_calls),
 )
+# fmt: on

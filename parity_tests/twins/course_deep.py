@@ -22,28 +22,15 @@ from parity_tests.compare.course import (
 )
 from parity_tests.compare.gauges import linear_gauges, network_gauges
 from parity_tests.compare.measurement import Array
-from parity_tests.drawing import SMOOTH, draw, examples, kinds, widths
+from parity_tests.drawing import draw, examples, kinds, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
-from parity_tests.twins._course import (
-    APPLICATION,
-    DESCENT_EDGES,
-    STEP_BY_STEP,
-    descent,
-    draw_training,
-    drawn,
-    exactness,
-    layer_sizes,
-    passing,
-    predicting,
-    training,
-)
+from parity_tests.twins import _course as course
+from parity_tests.twins._course import APPLICATION, STEP_BY_STEP
 from scratch.course import deep as ours
 from scratch.network import Network as OurNetwork
 from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
-
-# --- activations and one layer --------------------------------------------------------------------
 
 
 def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "normal") -> Case:
@@ -54,28 +41,19 @@ def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "norm
 
 
 def activation(name: str, formula: str) -> PairTwin:
-    """Return the row of an activation, whose cache is Z."""
     pair = Pair(
         lambda Z: getattr(ours, name)(Z),
         lambda dA, cache: {"Z": getattr(ours, f"{name}_backward")(dA, cache)},
     )
+    # fmt: off
     return PairTwin(
-        name=f"deep.{name}",
-        formula=formula,
-        source=f"{STEP_BY_STEP}; torch.{name}",
-        proves=(name, f"{name}_backward"),
-        ours=pair,
-        theirs=lambda Z: getattr(torch, name)(Z),
-        draw=draw_logits,
-        cases={"shape": st.tuples(widths, examples), "kind": kinds},
-        edges={
-            "a number": {"shape": ()},
-            "one axis": {"shape": (7,)},
-            "three axes": {"shape": (2, 3, 4)},
-            "zeros of either sign": {"kind": "zeros"},
-        },
-        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])),
-    )
+        name=f"deep.{name}", ours=pair, theirs=lambda Z: getattr(torch, name)(Z), formula=formula,
+        source=f"{STEP_BY_STEP}; torch.{name}", proves=(name, f"{name}_backward"),
+        draw=draw_logits, cases={"shape": st.tuples(widths, examples), "kind": kinds},
+        edges={"a number": {"shape": ()}, "one axis": {"shape": (7,)},
+               "three axes": {"shape": (2, 3, 4)}, "zeros of either sign": {"kind": "zeros"}},
+        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])))
+    # fmt: on
 
 
 def layer_forward(A_prev: Array, W: Array, b: Array, activation: str) -> tuple[Array, Any]:
@@ -101,8 +79,7 @@ def layer_backward(dA: Array, cache: Any) -> dict[str, Array]:
     return {"A_prev": dA_prev, "W": dW * dA.shape[1], "b": db * dA.shape[1]}
 
 
-def layer_calls(upstream: Array, activation: str, **layer: Any) -> None:
-    """Call everything of a layer, with and without its activation."""
+def with_and_without(upstream: Array, activation: str, **layer: Any) -> None:
     for one in ("", activation):
         layer_backward(upstream, layer_forward(**layer, activation=one)[1])
 
@@ -125,7 +102,6 @@ def draw_layer(
     m: int = 6,
     kind: str = "normal",
 ) -> Case:
-    """Draw a layer (n, n_prev), its input (n_prev, m) and its activation."""
     shapes = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
     arrays = {name: draw(kind, shape, rng) for name, shape in shapes.items()}
     arrays["A_prev"][0, 0] = arrays["W"][0, 0] = 1.0  # something to see
@@ -133,176 +109,110 @@ def draw_layer(
     return {**arrays, "activation": activation}
 
 
-def torch_layer(
-    A_prev: torch.Tensor, W: torch.Tensor, b: torch.Tensor, activation: str
-) -> torch.Tensor:
-    """Return a layer of torch's."""
-    Z = linear(A_prev, W, b)
+def torch_layer(*layer: torch.Tensor, activation: str) -> torch.Tensor:
+    Z = linear(*layer)
     return getattr(torch, activation)(Z) if activation else Z
 
 
-LAYER = PairTwin(
-    name="deep.layer",
-    formula="A = g(W A_prev + b), or without g; dW = dZ A_prev^T / m, db = sum dZ / m",
-    source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
-    proves=(
-        *("linear_forward", "linear_backward"),
-        *("linear_activation_forward", "linear_activation_backward"),
-    ),
-    ours=Pair(layer_forward, layer_backward),
-    theirs=torch_layer,
-    constants=("activation",),
-    draw=draw_layer,
-    cases={
-        "n": widths,
-        "n_prev": widths,
-        "m": examples,
-        "kind": st.sampled_from(["normal", "zeros", "grid"]),
-        "activation": st.sampled_from(["", "sigmoid", "relu"]),
-    },
-    smooth=lambda kind="normal", **_: kind in SMOOTH,
-    edges={
-        "linear": {"activation": ""},
-        "one example": {"activation": "", "m": 1},
-        "a square W": {"activation": "", "n": 3, "n_prev": 3, "m": 3},
-        "relu": {"activation": "relu"},
-        "exact ties": {"activation": "relu", "kind": "grid"},
-    },
-    gauges=layer_gauges,
-    calls=calls_made(ours, layer_calls),
-)
-
-
-# --- the network ----------------------------------------------------------------------------------
-
-
 def taught_cost(X: Array, Y: Array, **parameters: Array) -> tuple[Any, Any]:
-    """Return the cost of our network, and what its backward takes."""
     AL, caches = ours.L_model_forward(X, parameters)
     assert type(caches) is list
     return ours.compute_cost(AL, Y), (AL, Y, caches)
 
 
+def names(depth: int) -> list[str]:
+    return [f"{letter}{l}" for l in range(depth, 0, -1) for letter in ("dA", "dW", "db")]
+
+
 def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
     """Return the gradients by input, "dA1" that of X; last layer first they must come."""
     grads, m = ours.L_model_backward(*cache), cache[0].shape[1]
-    names = [f"{letter}{l}" for l in range(len(cache[2]), 0, -1) for letter in ("dA", "dW", "db")]
-    assert list(grads) == names
+    assert list(grads) == names(len(cache[2]))
     pulled = {name[1:]: dJ * one for name, one in grads.items() if name[1] in "Wb"}
     return {"X": dJ * grads["dA1"] / m, **pulled}
 
 
 def cost_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
-    """Return the gauges of the taught cost, and of its gradients by input."""
-    data = arguments["X"], arguments["Y"], layers_of(arguments)
-    bounds = pass_gauges(*data, lambd=arguments.get("lambd", 0.0))
-    names = [name for name in ("X", *data[2]) if name == "X" or "lambd" not in arguments]
-    names = list(data[2]) if "lambd" in arguments else names
-    return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in names}}
+    layers = layers_of(arguments)
+    bounds = pass_gauges(arguments["X"], arguments["Y"], layers, lambd=arguments.get("lambd", 0.0))
+    inputs = [*layers] if "lambd" in arguments else ["X", *layers]
+    return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in inputs}}
 
 
-NETWORK = PairTwin(
-    name="deep.network",
-    formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on top",
-    source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",
-    proves=("L_model_forward", "compute_cost", "L_model_backward"),
-    ours=Pair(taught_cost, pulled_back),
-    theirs=torch_cost,
-    constants=("Y",),
-    draw=draw_data,
-    cases={"sizes": layer_sizes, "m": examples, "kind": exactness},
-    smooth=lambda kind="normal", **_: kind in SMOOTH,
-    edges={
-        "one layer": {"sizes": (3, 1)},
-        "two outputs share one m": {"sizes": (4, 3, 2)},
-        "exact ties": {"kind": "grid"},
-    },
-    gauges=cost_gauges,
-    float32=False,
-    weight=0.4,
-    calls=calls_made(ours, lambda upstream, **case: pulled_back(upstream, taught_cost(**case)[1])),
-)
-
-
-def passed(X: Array, Y: Array, **parameters: Array) -> Values:
-    """Return the gradients of the sum of the costs by the names of what they are the gradients of.
-
-    The assignment calls that of A_(l-1) "dA" + str(l), what layer l passes back.
-    """
-    AL, caches = ours.L_model_forward(X, parameters)
-    grads = ours.L_model_backward(AL, Y, caches)
-    return {name: grads[name] for name in pulled_names(len(caches))}
-
-
-def pulled_names(depth: int) -> list[str]:
-    """Return the assignment's names of the gradients."""
-    return [f"{letter}{l}" for l in range(1, depth + 1) for letter in ("dA", "dW", "db")]
+def passed(**case: Array) -> Values:
+    """Return the gradients of the sum of the costs; that of A_(l-1) is called "dA" + str(l)."""
+    return ours.L_model_backward(*taught_cost(**case)[1])
 
 
 def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
-    """Return our predictions, and the accuracy that is printed."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         p = ours.predict(X, Y, parameters)
     return {"prediction": p, "printed": printed.getvalue()}
 
 
 def by_root_of_inputs(randn: Array, n_prev: int) -> Any:
-    """Return weights as the assignment divides."""
     return randn / np.sqrt(n_prev)
 
 
 def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float) -> Arrays:
-    """Return the parameters after our descent; 3 is the seed by default."""
-    given: Any = {} if seed == 3 else {"seed": seed}
+    given: Any = {} if seed == 3 else {"seed": seed}  # 3 by default
     X, Y = data
     return ours.L_layer_model(X, Y, sizes, learning_rate, epochs, isPlot=False, **given)
 
 
+# fmt: off
 TWINS = (
     activation("sigmoid", "A = 1 / (1 + e^-Z)"),
     activation("relu", "A = max(0, Z)"),
-    LAYER,
-    NETWORK,
-    passing(
-        passed,
-        pulled_names,
-        passes_back=True,
-        name="deep.L_model_backward",
+
+    PairTwin(name="deep.layer", ours=Pair(layer_forward, layer_backward), theirs=torch_layer,
+        formula="A = g(W A_prev + b), or without g; dW = dZ A_prev^T / m, db = sum dZ / m",
+        source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
+        proves=("linear_forward", "linear_backward", "linear_activation_forward",
+                "linear_activation_backward"),
+        constants=("activation",), draw=draw_layer, gauges=layer_gauges,
+        cases={"n": widths, "n_prev": widths, "m": examples,
+               "kind": st.sampled_from(["normal", "zeros", "grid"]),
+               "activation": st.sampled_from(["", "sigmoid", "relu"])},
+        edges={
+            "linear": {"activation": ""},
+            "one example": {"activation": "", "m": 1},
+            "a square W": {"activation": "", "n": 3, "n_prev": 3, "m": 3},
+            "relu": {"activation": "relu"},
+            "exact ties": {"activation": "relu", "kind": "grid"},
+        },
+        calls=calls_made(ours, with_and_without)),
+
+    PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=torch_cost,
+        formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on "
+            "top",
+        source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",
+        proves=("L_model_forward", "compute_cost", "L_model_backward"),
+        constants=("Y",), draw=draw_data, gauges=cost_gauges, float32=False, weight=0.4,
+        cases={"sizes": course.layer_sizes, "m": examples, "kind": course.exactness},
+        edges={"one layer": {"sizes": (3, 1)}, "two outputs share one m": {"sizes": (4, 3, 2)},
+               "exact ties": {"kind": "grid"}},
+        calls=calls_made(ours, lambda upstream, **case: passed(**case))),
+
+    course.passing(ours, "L_model_backward", passed, names,
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
-        source=f"{STEP_BY_STEP}; torch.autograd.grad",
-        proves=("L_model_backward",),
-    ),
-    predicting(
-        ours,
-        predicted,
-        "relu",
-        True,
-        name="deep.predict",
-        source=f"{APPLICATION}; torch.gt",
-        cases={"sizes": layer_sizes, "m": examples},
-    ),
-    descent(ours, "update_parameters", edges=DESCENT_EDGES),
-    drawn(
-        ours.initialize_parameters_deep,
-        by_root_of_inputs,
-        formula="W = randn / sqrt(n_prev) of seed 3, b = 0",
-    ),
-    training(
-        ours,
-        trained,
-        by_root_of_inputs,
+        source=f"{STEP_BY_STEP}; torch.autograd.grad"),
+
+    course.predicting(ours, predicted, "relu", True, source=f"{APPLICATION}; torch.gt",
+        cases={"sizes": course.layer_sizes, "m": examples}),
+
+    course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES),
+
+    course.drawn(ours.initialize_parameters_deep, by_root_of_inputs,
+        "W = randn / sqrt(n_prev) of seed 3, b = 0"),
+
+    course.training(ours, "L_layer_model", trained, by_root_of_inputs,
         lambda learning_rate: partial(theirs.gradient_descent, learning_rate=learning_rate),
-        name="deep.L_layer_model",
         formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
         source=f"{APPLICATION}; torch.optim.SGD",
-        proves=("L_layer_model",),
-        draw=partial(draw_training, epochs=60, seed=3, learning_rate=0.1),
-        cases={
-            "sizes": layer_sizes,
-            "m": st.integers(2, 20),
-            "epochs": st.integers(0, 40),
-            "seed": st.sampled_from([3, 1, 0, 2**32 - 1]),
-        },
-        edges={"the official seed": {"seed": 1}, "no iteration": {"epochs": 0}},
-    ),
+        draw=partial(course.draw_training, epochs=60, seed=3, learning_rate=0.1),
+        cases={"sizes": course.layer_sizes, "m": st.integers(2, 20), "epochs": st.integers(0, 40),
+               "seed": st.sampled_from([3, 1, 0, 2**32 - 1])},
+        edges={"the official seed": {"seed": 1}, "no iteration": {"epochs": 0}}),
 )
+# fmt: on

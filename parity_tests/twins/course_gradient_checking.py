@@ -9,23 +9,16 @@ import torch
 from hypothesis import strategies as st
 from torch.nn.utils import parameters_to_vector
 
+from parity_tests.compare import course as networks
+from parity_tests.compare.bridge import BY_NAME
 from parity_tests.compare.budgets import COURSE_DIFFERENCE
-from parity_tests.compare.course import (
-    Arrays,
-    calls_made,
-    draw_data,
-    draw_layers,
-    layers_of,
-    pass_gauges,
-    reference,
-    torch_pass,
-)
+from parity_tests.compare.course import Arrays, layers_of, torch_pass
 from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin
-from parity_tests.twins._course import layer_sizes, passing
+from parity_tests.rows import Case
+from parity_tests.twins._course import layer_sizes, passing, row
 from scratch.course import gradient_checking as ours
 
 TAUGHT = 'Course 2, week 1, "Gradient checking"'
@@ -46,7 +39,6 @@ def line(x: Any, theta: Any) -> Values:
 
 
 def line_by_torch(x: torch.Tensor, theta: torch.Tensor) -> Values:
-    """Return J and its derivative by autograd."""
     theta = theta.requires_grad_()
     (dtheta,) = torch.autograd.grad(theta * x, theta)
     return {"J": theta * x, "dtheta": dtheta, "passes": True}
@@ -58,8 +50,8 @@ def there_and_back(**parameters: Array) -> Values:
     Gradients stand among other entries, and the dictionary may have any order.
     """
     theta, keys = ours.dictionary_to_vector(dict(reversed(parameters.items())))
-    gradients: Any = {f"d{name}": one for name, one in parameters.items()}
-    gradients = {"dZ1": np.ones((2, 2)), **gradients, "dA1": None}
+    wanted = {f"d{name}": one for name, one in parameters.items()}
+    gradients: Any = {"dZ1": np.ones((2, 2)), **wanted, "dA1": None}
     back = ours.vector_to_dictionary(theta, parameters)
     assert not any(np.shares_memory(one, theta) for one in back.values())
     column = ours.gradients_to_vector(gradients)
@@ -67,15 +59,15 @@ def there_and_back(**parameters: Array) -> Values:
 
 
 def there_and_back_by_torch(**parameters: Array) -> Values:
-    """Return parameters in torch's own order."""
-    theta = parameters_to_vector(reference(parameters).parameters()).detach().numpy()[:, None]
+    tensors = networks.reference(parameters).parameters()
+    theta = parameters_to_vector(tensors).detach().numpy()[:, None]
     keys = [name for name, array in parameters.items() for _ in range(array.size)]
     return {"theta": theta, "keys": keys, "gradients": theta, **parameters}
 
 
 def draw_labelled(rng: np.random.Generator, flat: bool = False, **choices: Any) -> Case:
     """Draw a network and its labels, in one row or flat as the assignment has them."""
-    case = draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
+    case = networks.draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
     return {**case, "Y": case["Y"][0] if flat and len(case["Y"]) == 1 else case["Y"]}
 
 
@@ -84,15 +76,14 @@ def passed(X: Array, Y: Array, **parameters: Array) -> Values:
     J, cache = ours.forward_propagation_n(X, Y, parameters)
     gradients, depth = ours.backward_propagation_n(X, Y, cache), len(parameters) // 2
     assert (type(cache), len(cache)) == (tuple, 4 * depth)
-    names = [f"{name}{l}" for l in range(depth, 0, -1) for name in ("dA", "dZ", "dW", "db")]
-    assert list(gradients) == names[1:]
-    return {"J": J, **gradients}
+    found = {"J": J, **gradients}
+    assert list(found) == keys(depth)
+    return found
 
 
 def keys(depth: int) -> list[str]:
-    """Return the names of the gradients of a network, and of its cost."""
-    names = [f"{name}{l}" for l in range(1, depth + 1) for name in ("dW", "db", "dZ", "dA")]
-    return ["J", *names[:-1]]
+    names = [f"{name}{l}" for l in range(depth, 0, -1) for name in ("dA", "dZ", "dW", "db")]
+    return ["J", *names[1:]]
 
 
 def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
@@ -104,7 +95,7 @@ def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
 def lost(X: Array, Y: Array, parameters: Arrays) -> Any:
     """Return the share of a gradient that differences of the cost at 1e-7 lose to round-off."""
     norm = np.sqrt(sum(np.square(one).sum() for one in gradients_of(X, Y, parameters).values()))
-    return np.finfo(float).eps * pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
+    return np.finfo(float).eps * networks.pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
 
 
 def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
@@ -116,100 +107,72 @@ def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
 def draw_differentiable(rng: np.random.Generator, **choices: Any) -> Case:
     """Draw a network of which differences keep seven digits, in a tuple: it is one to float64."""
 
-    def drawn() -> tuple[Array, Array, Arrays]:
+    def drawn() -> Any:
         case = draw_labelled(rng, **choices)
         return case["X"], case["Y"], layers_of(case)
 
     return {"network": draw_until(differentiable, drawn)}
 
 
-def wrong(gradients: Arrays, name: str) -> Arrays:
-    """Return gradients of which one is wrong."""
-    return gradients | {name: 1.5 * gradients[name] + 1}
+def spoilt(gradients: Arrays) -> dict[str, Arrays]:
+    """Return gradients of which one is wrong, by its name."""
+    return {name: gradients | {name: 1.5 * one + 1} for name, one in gradients.items()}
 
 
 def checked(network: tuple[Array, Array, Arrays]) -> Values:
-    """Return what the check says of torch's gradients with one of them wrong, and if all are right.
+    """Return the check's answer to torch's gradients with one of them wrong, and if all are right.
 
     The step is 1e-7, which is its default, either way.
     """
     X, Y, parameters = network
     gradients, check = gradients_of(*network), ours.gradient_check
-    found = {
-        name: np.float64(check(parameters, wrong(gradients, name), X, Y)) for name in gradients
-    }
     right = check(parameters, gradients, X, Y, -1e-7)
     assert type(right) is float
-    return {**found, "passes": right < 1e-7}
+    wrong = {n: np.float64(check(parameters, g, X, Y)) for n, g in spoilt(gradients).items()}
+    return {**wrong, "passes": right < 1e-7}
 
 
 def checked_by_torch(network: tuple[Array, Array, Arrays]) -> Values:
     """Return |right - wrong| / (|right| + |wrong|) by torch's norms."""
+
+    def vector(gradients: Arrays) -> torch.Tensor:
+        return parameters_to_vector(map(torch.from_numpy, gradients.values()))
+
     gradients, found = gradients_of(*network), {}
-    right = torch.cat([torch.from_numpy(one).flatten() for one in gradients.values()])
-    for name in gradients:
-        pieces = [torch.from_numpy(one).flatten() for one in wrong(gradients, name).values()]
-        spoilt = torch.cat(pieces)
-        found[name] = ((right - spoilt).norm() / (right.norm() + spoilt.norm())).numpy()
+    right = vector(gradients)
+    for name, one in spoilt(gradients).items():
+        wrong = vector(one)
+        found[name] = ((right - wrong).norm() / (right.norm() + wrong.norm())).numpy()
     return {**found, "passes": True}
 
 
+# fmt: off
 TWINS = (
-    FunctionTwin(
-        name="gradient_checking.1d",
-        formula="J = theta x, dtheta = x",
+    row(ours, "1d", line, line_by_torch, bridge=BY_NAME, formula="J = theta x, dtheta = x",
         source=f"{TAUGHT}; torch.autograd.grad",
         proves=("forward_propagation_1d", "backward_propagation_1d", "gradient_check_1d"),
-        ours=line,
-        theirs=line_by_torch,
         draw=lambda rng, size=1.0: dict(
-            zip(("x", "theta"), size * (0.1 + np.abs(rng.standard_normal(2))), strict=True)
-        ),
-        cases={"size": st.sampled_from([1.0, -1.0, 0.5])},
-        weight=0.2,
-        calls=calls_made(ours, line),
-    ),
-    FunctionTwin(
-        name="gradient_checking.vectors",
+            zip(("x", "theta"), size * (0.1 + np.abs(rng.standard_normal(2))), strict=True)),
+        cases={"size": st.sampled_from([1.0, -1.0, 0.5])}),
+
+    row(ours, "vectors", there_and_back, there_and_back_by_torch, exact=True,
         formula="theta = W1 row by row, then b1, W2, ..., a column",
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
         proves=("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector"),
-        ours=there_and_back,
-        theirs=there_and_back_by_torch,
-        bridge=None,
-        exact=True,
-        draw=lambda rng, sizes=(4, 7, 6, 1): draw_layers(sizes, rng),
-        cases={"sizes": layer_sizes},
-        edges=DEPTHS,
-        weight=0.2,
-        calls=calls_made(ours, there_and_back),
-    ),
-    passing(
-        passed,
-        keys,
-        name="gradient_checking.network",
+        draw=lambda rng, sizes=(4, 7, 6, 1): networks.draw_layers(sizes, rng),
+        cases={"sizes": layer_sizes}, edges=DEPTHS),
+
+    passing(ours, "network", passed, keys,
         formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), and its gradients, of any depth",
         source=f"{TAUGHT}, N-dimensional; torch.autograd.grad",
-        proves=("forward_propagation_n", "backward_propagation_n"),
-        draw=draw_labelled,
+        proves=("forward_propagation_n", "backward_propagation_n"), draw=draw_labelled,
         cases={"sizes": layer_sizes, "m": examples, "flat": st.booleans()},
-        edges={**DEPTHS, "flat labels": {"flat": True}},
-        calls=calls_made(ours, passed),
-    ),
-    FunctionTwin(
-        name="gradient_checking.gradient_check",
+        edges={**DEPTHS, "flat labels": {"flat": True}}),
+
+    row(ours, "gradient_check", checked, checked_by_torch, wide=False,
         formula="|approximation - gradient| / (|approximation| + |gradient|)",
         source=f"{TAUGHT}, N-dimensional; torch.Tensor.norm",
-        proves=("gradient_check",),
-        ours=checked,
-        theirs=checked_by_torch,
-        bridge=None,
-        wide=False,
-        budget=COURSE_DIFFERENCE,
-        draw=draw_differentiable,
-        cases={"sizes": layer_sizes.filter(lambda sizes: len(sizes) > 2), "m": st.integers(4, 9)},
-        edges=DEPTHS,
-        weight=0.1,
-        calls=calls_made(ours, checked),
-    ),
+        budget=COURSE_DIFFERENCE, draw=draw_differentiable, edges=DEPTHS, weight=0.1,
+        cases={"sizes": layer_sizes.filter(lambda sizes: len(sizes) > 2), "m": st.integers(4, 9)}),
 )
+# fmt: on

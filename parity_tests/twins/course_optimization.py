@@ -11,30 +11,16 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.course import Arrays, calls_made, numpy_seed
+from parity_tests.compare.course import Arrays, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin
-from parity_tests.twins._course import (
-    descent,
-    draw_training,
-    draw_walk,
-    layer_sizes,
-    training,
-    walk,
-)
+from parity_tests.twins import _course as course
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
 
 TAUGHT = 'Course 2, week 2, "Optimization methods"'
-
-
-def draw_examples(rng: np.random.Generator, m: int = 148, size: int = 64, of: int = 0) -> Case:
-    """Draw inputs and boolean labels, which keep their dtype."""
-    X, Y = rng.standard_normal((4, m)), rng.random((1, m)) < 0.5
-    return {"X": X, "Y": Y, "size": size, "seed": of}
 
 
 def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
@@ -49,7 +35,6 @@ def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
 
 
 def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
-    """Return the mini-batches of torch's sampler in the order of NumPy's seed."""
     with numpy_seed(seed):
         order = np.random.permutation(X.shape[1])  # noqa: NPY002
     found = list(mini_batches(rows(X), rows(Y.astype(X.dtype)), order, size))
@@ -75,123 +60,83 @@ def decaying(tensors: Any, learning_rate: float, decay_rate: float) -> torch.opt
 #: the defaults of the assignment's Adam.
 ADAM: Any = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
-CASES = {"sizes": layer_sizes, "steps": st.integers(1, 20), "loose": st.integers(0, 2)}
-LOOSE = {"layers that do not fit together": {"loose": 2}}
-
 #: torch's optimizers by the assignment's names, and the choices of each.
 RULES: Any = {
     "gd": (theirs.gradient_descent, ("learning_rate",)),
     "momentum": (theirs.momentum, ("learning_rate", "beta")),
-    "adam": (theirs.adam, ("learning_rate", "beta1", "beta2", "epsilon")),
+    "adam": (theirs.adam, tuple(ADAM)),
 }
 
 
-def rule(optimizer: str, **choices: float) -> Any:
-    """Return what makes torch's optimizer, at a rate of 0.0007 by default."""
+def rule(optimizer: str, learning_rate: float = 0.0007, **choices: float) -> Any:
     make, names = RULES[optimizer]
-    return partial(
-        make, **{"learning_rate": 0.0007} | {n: choices[n] for n in names if n in choices}
-    )
+    given = {"learning_rate": learning_rate, **choices}
+    return partial(make, **{name: given[name] for name in names if name in given})
 
 
 def trained(
     data: Any, sizes: Any, epochs: int, size: int, optimizer: str, **choices: Any
 ) -> Arrays:
-    """Return the parameters after our training, without its plot."""
     given = {"mini_batch_size": size, "num_epochs": epochs, "print_cost": False, **choices}
     with mock.patch.object(ours, "plot_costs"):
         return ours.model(data[0], data[1], sizes, optimizer, **given)
 
 
+# fmt: off
 TWINS = (
-    FunctionTwin(
-        name="optimization.random_mini_batches",
+    course.row(ours, "random_mini_batches", cut, cut_by_torch, exact=True, weight=0.4,
         formula="columns in the order of NumPy's seed, at most mini_batch_size together",
         source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
-        proves=("random_mini_batches",),
-        ours=cut,
-        theirs=cut_by_torch,
-        bridge=None,
-        exact=True,
-        draw=draw_examples,
+        draw=lambda rng, m=148, size=64, of=0: {  # boolean labels keep their dtype
+            "X": rng.standard_normal((4, m)), "Y": rng.random((1, m)) < 0.5,
+            "size": size, "seed": of},
         cases={"m": st.integers(1, 20), "size": st.integers(1, 9), "of": seeds},
-        edges={
-            "no rest": {"m": 128},
-            "one short batch": {"m": 5},
-            "one example each": {"m": 3, "size": 1},
-            "the largest seed": {"of": 2**32 - 1},
-        },
-        weight=0.4,
-        calls=calls_made(ours, cut),
-    ),
-    descent(ours, "update_parameters_with_gd"),
-    walk(
-        ours,
+        edges={"no rest": {"m": 128}, "one short batch": {"m": 5},
+               "one example each": {"m": 3, "size": 1}, "the largest seed": {"of": 2**32 - 1}}),
+
+    course.descent(ours, "update_parameters_with_gd"),
+
+    course.walk(ours, "momentum",
         lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_momentum(
-            parameters, grads, memory[0], **rates
-        ),
-        theirs.momentum,
-        theirs.momentum_state,
+            parameters, grads, *memory, **rates),
+        theirs.momentum, theirs.momentum_state,
         lambda parameters: (ours.initialize_velocity(parameters),),
-        name="optimization.momentum",
         formula="v = beta v + (1 - beta) dtheta, theta = theta - alpha v",
         source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
         proves=("update_parameters_with_momentum", "initialize_velocity"),
-        draw=partial(draw_walk, beta=0.8, learning_rate=0.1),
-        cases={**CASES, "beta": betas},
-    ),
-    walk(
-        ours,
-        adam_step,
-        theirs.adam,
-        theirs.adam_state,
+        draw=partial(course.draw_walk, beta=0.8, learning_rate=0.1), cases={"beta": betas}),
+
+    course.walk(ours, "adam", adam_step, theirs.adam, theirs.adam_state,
         lambda parameters: ours.initialize_adam(parameters),
-        name="optimization.adam",
         formula="theta = theta - alpha v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),
-        draw=partial(draw_walk, **ADAM),
-        cases={**CASES, "beta1": st.sampled_from([0.9, 0.5, 0.0])},
-        edges={
-            **LOOSE,
-            "its own rates": {"learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4},
-        },
-    ),
-    walk(
-        ours,
+        draw=partial(course.draw_walk, **ADAM), cases={"beta1": st.sampled_from([0.9, 0.5, 0.0])},
+        edges={"layers that do not fit together": {"loose": 2}, "its own rates": {
+            "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
+
+    course.walk(ours, "decay",
         lambda parameters, grads, memory, t, **rates: (
-            ours.update_parameters_with_decay(parameters, grads, **rates, iteration=t - 1),
-        ),
+            ours.update_parameters_with_decay(parameters, grads, **rates, iteration=t - 1),),
         decaying,
-        name="optimization.decay",
         formula="theta = theta - alpha / (1 + decay_rate iteration) dtheta",
         source='Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler.LambdaLR',
         proves=("update_parameters_with_decay",),
-        draw=partial(draw_walk, learning_rate=0.3, decay_rate=0.5),
-        cases={**CASES, "decay_rate": st.sampled_from([0.0, 0.5, 1.0, 0.01])},
-    ),
-    training(
-        ours,
-        trained,
-        lambda randn, n_prev: randn * np.sqrt(2 / n_prev),
-        rule,
-        name="optimization.model",
+        draw=partial(course.draw_walk, learning_rate=0.3, decay_rate=0.5),
+        cases={"decay_rate": st.sampled_from([0.0, 0.5, 1.0, 0.01])}),
+
+    course.training(ours, "model", trained, lambda randn, n_prev: randn * np.sqrt(2 / n_prev), rule,
         formula="He's weights of seed 3, batches of seeds 11, 12, ..., by gd, momentum or adam",
         source=f"{TAUGHT}; torch.optim",
-        proves=("model",),
-        draw=partial(draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30, optimizer="adam"),
-        cases={
-            "sizes": layer_sizes,
-            "m": st.integers(2, 30),
-            "size": st.integers(2, 16),
-            "epochs": st.integers(0, 10),
-            "optimizer": st.sampled_from(list(RULES)),
-        },
+        draw=partial(course.draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30,
+                     optimizer="adam"),
+        cases={"sizes": course.layer_sizes, "m": st.integers(2, 30), "size": st.integers(2, 16),
+               "epochs": st.integers(0, 10), "optimizer": st.sampled_from(list(RULES))},
         edges={
             "gradient descent": {"optimizer": "gd"},
             "momentum": {"optimizer": "momentum"},
             "momentum with its rates": {"optimizer": "momentum", "learning_rate": 0.1, "beta": 0.7},
             "adam with its rates": {**ADAM, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3},
-        },
-    ),
+        }),
 )
+# fmt: on

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.bridge import rows
-from parity_tests.compare.course import Arrays, calls_made, draw_data, numpy_seed
+from parity_tests.compare.bridge import BY_NAME, rows
+from parity_tests.compare.course import draw_data, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.mistakes import Values
-from parity_tests.rows import FunctionTwin
-from parity_tests.twins._course import (
-    DESCENT_EDGES,
-    descent,
-    draw_training,
-    draw_walk,
-    passing,
-    predicting,
-    training,
-)
+from parity_tests.twins import _course as course
 from scratch.course import planar as ours
 from torch_ref import optimizers as theirs
 
@@ -45,127 +35,74 @@ def passed(X: Array, Y: Array, **parameters: Array) -> Values:
 
 
 def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
-    """Return our predictions, which must be booleans."""
     found = ours.predict(parameters, X)
     assert found.dtype == bool
     return {"prediction": found.astype(X.dtype), "printed": ""}
 
 
-def drawn(n_x: int, n_h: int, n_y: int, seed: int) -> Values:
+def drawn(seed: int, **sizes: int) -> Values:
     """Return our draws after NumPy's global seed, and the number that comes next."""
     with numpy_seed(seed):
-        return {**ours.initialize_parameters(n_x, n_h, n_y), "next": np.random.rand()}  # noqa: NPY002
+        return {**ours.initialize_parameters(**sizes), "next": np.random.rand()}  # noqa: NPY002
 
 
 def drawn_by_numpy(n_x: int, n_h: int, n_y: int, seed: int) -> Values:
-    """Return 0.01 randn, W1 before W2, and the number that comes next."""
     with numpy_seed(seed):
         W1, W2 = (np.random.randn(*one) * 0.01 for one in ((n_h, n_x), (n_y, n_h)))  # noqa: NPY002
         biases = {"b1": np.zeros((n_h, 1)), "b2": np.zeros((n_y, 1))}
         return {"W1": W1, "W2": W2, **biases, "next": np.random.rand()}  # noqa: NPY002
 
 
-def trained(data: Any, sizes: Any, epochs: int) -> Arrays:
-    """Return the parameters after our descent."""
-    return ours.nn_model(data[0], data[1], sizes[1], epochs)
-
-
+# fmt: off
 TWINS = (
-    FunctionTwin(
-        name="planar.sigmoid",
-        formula="1 / (1 + e^-x)",
-        source=f"{TAUGHT}; torch.sigmoid",
-        proves=("sigmoid",),
-        ours=ours.sigmoid,
-        theirs=lambda x: torch.sigmoid(x),
-        names=("sigmoid",),
+    course.row(ours, "sigmoid", ours.sigmoid, lambda x: torch.sigmoid(x), names=("sigmoid",),
+        bridge=BY_NAME, formula="1 / (1 + e^-x)", source=f"{TAUGHT}; torch.sigmoid",
+        float32=True, weight=0.4,
         draw=lambda rng, shape=(3, 4), kind="normal": {"x": draw(kind, shape, rng, 3.0)},
-        cases={
-            "shape": st.tuples(widths, examples),
-            "kind": st.sampled_from(["normal", "saturated"]),
-        },
-        edges={
-            "a number": {"shape": ()},
-            "one axis": {"shape": (5,)},
-            "three axes": {"shape": (2, 3, 4)},
-            "far out": {"kind": "saturated"},
-        },
-        float32=True,
-        weight=0.4,
-    ),
-    FunctionTwin(
-        name="planar.layer_sizes",
-        formula="n_x, 4, n_y",
-        source=f"{TAUGHT}; torch.Tensor.shape",
-        proves=("layer_sizes",),
-        ours=lambda X, Y: {"sizes": np.array(ours.layer_sizes(X, Y), X.dtype)},
-        theirs=lambda X, Y: {"sizes": np.array([rows(X).shape[1], 4, rows(Y).shape[1]], X.dtype)},
-        bridge=None,
+        cases={"shape": st.tuples(widths, examples),
+               "kind": st.sampled_from(["normal", "saturated"])},
+        edges={"a number": {"shape": ()}, "one axis": {"shape": (5,)},
+               "three axes": {"shape": (2, 3, 4)}, "far out": {"kind": "saturated"}}),
+
+    course.row(ours, "layer_sizes",
+        lambda X, Y: {"sizes": np.array(ours.layer_sizes(X, Y), X.dtype)},
+        lambda X, Y: {"sizes": np.array([rows(X).shape[1], 4, rows(Y).shape[1]], X.dtype)},
+        formula="n_x, 4, n_y", source=f"{TAUGHT}; torch.Tensor.shape",
         draw=lambda rng, n_x=5, n_y=2, m=3: {
-            "X": rng.standard_normal((n_x, m)),
-            "Y": rng.standard_normal((n_y, m)),
-        },
-        cases={"n_x": widths, "n_y": widths, "m": examples},
-        weight=0.2,
-        calls=calls_made(ours, lambda **data: ours.layer_sizes(**data)),
-    ),
-    FunctionTwin(
-        name="planar.initialize_parameters",
+            "X": rng.standard_normal((n_x, m)), "Y": rng.standard_normal((n_y, m))},
+        cases={"n_x": widths, "n_y": widths, "m": examples}),
+
+    course.row(ours, "initialize_parameters", drawn, drawn_by_numpy, exact=True,
         formula="W = 0.01 randn, W1 before W2, b = 0, of NumPy's global generator",
         source=f"{TAUGHT}; numpy.random.seed, numpy.random.randn",
-        proves=("initialize_parameters",),
-        ours=drawn,
-        theirs=drawn_by_numpy,
-        bridge=None,
-        exact=True,
         draw=lambda rng, sizes=(2, 4, 1), of=2: dict(
-            zip(("n_x", "n_h", "n_y", "seed"), (*sizes, of), strict=True)
-        ),
+            zip(("n_x", "n_h", "n_y", "seed"), (*sizes, of), strict=True)),
         cases={"sizes": three_sizes, "of": seeds},
-        weight=0.2,
-        calls=calls_made(ours, drawn),
-        draws_from_numpy=frozenset({"scratch.course.planar.initialize_parameters"}),
-    ),
-    passing(
-        passed,
-        lambda depth: ("Z1", "A1", "Z2", "A2", "dW1", "db1", "dW2", "db2", "J"),
-        "tanh",
-        name="planar.network",
+        draws_from_numpy=frozenset({"scratch.course.planar.initialize_parameters"})),
+
+    course.passing(ours, "network", passed,
+        lambda depth: ("Z1", "A1", "Z2", "A2", "dW1", "db1", "dW2", "db2", "J"), "tanh",
         formula="A2 = sigmoid(W2 tanh(W1 X + b1) + b2); J = -1/m sum (Y log A2 + ...)",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("forward_propagation", "compute_cost", "backward_propagation"),
         draw=partial(draw_data, sizes=(3, 5, 1), m=8),
         cases={"sizes": three_sizes, "m": examples, "kind": st.sampled_from(["normal", "grid"])},
-        edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}},
-        calls=calls_made(ours, passed),
-    ),
-    predicting(
-        ours,
-        predicted,
-        "tanh",
-        False,
-        name="planar.predict",
-        source=f"{TAUGHT}; torch.gt",
-        cases={"sizes": three_sizes, "m": examples},
-    ),
-    descent(
-        ours,
-        "update_parameters",
-        draw=partial(draw_walk, sizes=(3, 5, 1), learning_rate=1.2),
-        cases={"sizes": three_sizes, "steps": st.integers(1, 20)},
-        edges=DESCENT_EDGES,
-    ),
-    training(
-        ours,
-        trained,
+        edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}}),
+
+    course.predicting(ours, predicted, "tanh", False, source=f"{TAUGHT}; torch.gt",
+        cases={"sizes": three_sizes, "m": examples}),
+
+    course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES,
+        draw=partial(course.draw_walk, sizes=(3, 5, 1), learning_rate=1.2),
+        cases={"sizes": three_sizes, "loose": st.just(0)}),
+
+    course.training(ours, "nn_model",
+        lambda data, sizes, epochs: ours.nn_model(data[0], data[1], sizes[1], epochs),
         lambda randn, n_prev: randn * 0.01,
-        lambda: partial(theirs.gradient_descent, learning_rate=1.2),
-        "tanh",
-        name="planar.nn_model",
+        lambda: partial(theirs.gradient_descent, learning_rate=1.2), "tanh",
         formula="W = 0.01 randn of seed 3, then theta = theta - 1.2 dtheta",
         source=f"{TAUGHT}; torch.optim.SGD",
-        proves=("nn_model",),
-        draw=partial(draw_training, sizes=(2, 4, 1), epochs=100),
-        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)},
-    ),
+        draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=100),
+        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)}),
 )
+# fmt: on

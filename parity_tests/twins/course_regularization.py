@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.budgets import FLOAT32_NETWORK
 from parity_tests.compare.course import calls_made, draw_data, torch_cost
 from parity_tests.compare.measurement import Array
-from parity_tests.drawing import SMOOTH, examples
+from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Pair, PairTwin
 from parity_tests.twins._course import exactness, passing
@@ -30,11 +29,11 @@ CASES = {
     "kind": exactness,
 }
 STRENGTHS = {"lambd": st.sampled_from([0.0, 0.1, 0.7, 10.0])}
-SIZES = (4, 7, 6, 1)
+draw = partial(draw_data, sizes=(4, 7, 6, 1))
 
 
 def named(cache: tuple[Array, ...], gradients: dict[str, Array], parameters: Any) -> Values:
-    """Return what a pass gives, its order that of the assignment, the parameters passed on."""
+    """Return a pass by name, its order that of the assignment, the parameters passed on."""
     assert type(cache) is tuple
     assert list(gradients) == GRADIENTS
     found = dict(zip(CACHE if len(cache) == len(CACHE) else DROPPED, cache, strict=True))
@@ -42,96 +41,67 @@ def named(cache: tuple[Array, ...], gradients: dict[str, Array], parameters: Any
     return {**found, **gradients}
 
 
-def passed(X: Array, Y: Array, lambd: float, **parameters: Array) -> Values:
-    """Return our cache, cost and gradients, by the plain backward where there is no penalty."""
+def decayed(X: Array, Y: Array, lambd: float, **parameters: Array) -> tuple[Any, Any]:
     A3, cache = ours.forward_propagation(X, parameters)
     assert A3 is cache[9]
     J = ours.compute_cost_with_regularization(A3, Y, parameters, lambd)
+    return J, (X, Y, cache, lambd)
+
+
+def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
+    gradients = ours.backward_propagation_with_regularization(*cache)
+    return {name[1:]: dJ * one for name, one in gradients.items() if name[1] in "Wb"}
+
+
+def passed(X: Array, Y: Array, lambd: float, **parameters: Array) -> Values:
+    """Return our cache, cost and gradients, by the plain backward where there is no penalty."""
+    J, given = decayed(X, Y, lambd, **parameters)
     if lambd:
-        gradients = ours.backward_propagation_with_regularization(X, Y, cache, lambd)
+        gradients = ours.backward_propagation_with_regularization(*given)
     else:
-        gradients = ours.backward_propagation(X, Y, cache)
-    return {**named(cache, gradients, parameters), "J": J}
+        gradients = ours.backward_propagation(*given[:3])
+    return {**named(given[2], gradients, parameters), "J": J}
 
 
-def plain(X: Array, Y: Array, lambd: float, **parameters: Array) -> None:
-    """Call everything without dropout."""
-    passed(X, Y, lambd, **parameters)
-    passed(X, Y, 0.0, **parameters)
+def with_and_without(X: Array, Y: Array, lambd: float, **parameters: Array) -> None:
+    for strength in (lambd, 0.0):
+        passed(X, Y, strength, **parameters)
 
 
 def dropped(X: Array, Y: Array, keep_prob: float, **parameters: Array) -> Values:
-    """Return our cache and gradients under dropout, which keeps one half by default."""
-    given = {} if keep_prob == 0.5 else {"keep_prob": keep_prob}
+    given = {} if keep_prob == 0.5 else {"keep_prob": keep_prob}  # one half by default
     A3, cache = ours.forward_propagation_with_dropout(X, parameters, **given)
     assert A3 is cache[11]
     gradients = ours.backward_propagation_with_dropout(X, Y, cache, keep_prob)
     return named(cache, gradients, parameters)
 
 
-def decayed(X: Array, Y: Array, lambd: float, **parameters: Array) -> tuple[Any, Any]:
-    """Return the cost with its penalty, and what its backward takes."""
-    A3, cache = ours.forward_propagation(X, parameters)
-    J = ours.compute_cost_with_regularization(A3, Y, parameters, lambd)
-    return J, (X, Y, cache, lambd)
-
-
-def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
-    """Return the gradients with weight decay by parameter."""
-    gradients = ours.backward_propagation_with_regularization(*cache)
-    return {name[1:]: dJ * one for name, one in gradients.items() if name[1] in "Wb"}
-
-
-def torch_decayed(*layers: torch.Tensor, X: torch.Tensor, **given: Any) -> torch.Tensor:
-    """Return torch's cost, of which X is no input."""
-    return torch_cost(X, *layers, **given)
-
-
+# fmt: off
 TWINS = (
-    passing(
-        passed,
-        lambda depth: (*CACHE, *GRADIENTS, "J"),
-        name="regularization.network",
+    passing(ours, "network", passed, lambda depth: (*CACHE, *GRADIENTS, "J"),
         formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dZ, dA of the sum of costs",
         source=f"{TAUGHT}; torch.autograd.grad",
         proves=tuple(name for name in ours.__all__ if "dropout" not in name),
-        draw=partial(draw_data, sizes=SIZES, m=12, lambd=0.7),
-        cases={**CASES, **STRENGTHS},
-        edges={
-            "exact ties": {"kind": "grid"},
-            "no penalty": {"lambd": 0.0},
-            "two outputs": {"sizes": (4, 5, 3, 2)},
-        },
-        calls=calls_made(ours, plain),
-    ),
-    PairTwin(
-        name="regularization.l2",
+        draw=partial(draw, m=12, lambd=0.7), cases={**CASES, **STRENGTHS},
+        edges={"exact ties": {"kind": "grid"}, "no penalty": {"lambd": 0.0},
+               "two outputs": {"sizes": (4, 5, 3, 2)}},
+        calls=calls_made(ours, with_and_without)),
+
+    PairTwin(name="regularization.l2", ours=Pair(decayed, pulled_back),
+        theirs=lambda *layers, X, **given: torch_cost(X, *layers, **given),
         formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dW = dW + lambda / m W",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("compute_cost_with_regularization", "backward_propagation_with_regularization"),
-        ours=Pair(decayed, pulled_back),
-        theirs=torch_decayed,
-        constants=("X", "Y", "lambd"),
-        draw=partial(draw_data, sizes=SIZES, lambd=0.7),
-        cases={**CASES, **STRENGTHS},
-        smooth=lambda kind="normal", **_: kind in SMOOTH,
-        edges={"no penalty": {"lambd": 0.0}},
-        gauges=cost_gauges,
-        float32=False,
-        weight=0.2,
-    ),
-    passing(
-        dropped,
-        lambda depth: (*DROPPED, *GRADIENTS),
-        name="regularization.dropout",
+        constants=("X", "Y", "lambd"), draw=partial(draw, lambd=0.7), cases={**CASES, **STRENGTHS},
+        edges={"no penalty": {"lambd": 0.0}}, gauges=cost_gauges, float32=False, weight=0.2),
+
+    passing(ours, "dropout", dropped, lambda depth: (*DROPPED, *GRADIENTS),
         formula="A = A D / keep_prob with D = rand < keep_prob of seed 1; dA = dA D / keep_prob",
         source='Course 2, week 1, "Dropout regularization"; torch.nn.functional.dropout',
         proves=("forward_propagation_with_dropout", "backward_propagation_with_dropout"),
-        draw=partial(draw_data, sizes=SIZES, m=16, keep_prob=0.5),
+        draw=partial(draw, m=16, keep_prob=0.5),
         cases={**CASES, "keep_prob": st.sampled_from([1.0, 0.5, 0.8, 0.4])},
         edges={"everything is kept": {"keep_prob": 1}, "most is kept": {"keep_prob": 0.8}},
-        float32=True,
-        float32_floor=FLOAT32_NETWORK,
-        calls=calls_made(ours, dropped),
-    ),
+        float32=True, float32_floor=FLOAT32_NETWORK),
 )
+# fmt: on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, kinds, widths
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import Case, FunctionTwin, Relation
+from parity_tests.rows import FunctionTwin, Relation
 from scratch import diagnosis as ours
 from torch_ref import diagnosis as theirs
 
@@ -29,16 +28,7 @@ errors = st.sampled_from([0.0, 0.005, 0.02, 0.125, 0.14, 0.25, 1.0]) | st.floats
 errors |= st.integers(0, 100).map(lambda percent: percent / 100)
 
 
-def draw_errors(
-    rng: np.random.Generator,
-    train_error: float = 0.15,
-    dev_error: float = 0.16,
-    optimal_error: float = 0.14,
-    tolerance: float = 0.02,
-) -> Case:
-    """Return the errors as they are given."""
-    named = {"train_error": train_error, "dev_error": dev_error}
-    return {**named, "optimal_error": optimal_error, "tolerance": tolerance}
+GIVEN = {"train_error": 0.15, "dev_error": 0.16, "optimal_error": 0.14, "tolerance": 0.02}
 
 
 def calls_the_cats_by_name(run: Any, **case: Any) -> tuple[Values, Values]:
@@ -46,8 +36,7 @@ def calls_the_cats_by_name(run: Any, **case: Any) -> tuple[Values, Values]:
     found, formula = [], []
     for name, (train, dev, optimal) in CATS.items():
         for human in (optimal, train):  # where train is as good as it gets, there is no bias
-            given = {"train_error": train, "dev_error": dev, "optimal_error": human}
-            values = run("diagnose", **given, tolerance=0.02)
+            values = run("diagnose", **dict(zip(GIVEN, (train, dev, human, 0.02), strict=True)))
             high = {one for one in ("high bias", "high variance") if values[one.replace(" ", "_")]}
             expected = set() if name == "neither" else {*name.split(" and ")}
             assert high == (expected if human == optimal else expected - {"high bias"})
@@ -76,13 +65,8 @@ def calls_ties_low(run: Any, **case: Any) -> None:
 
 
 def without_round_off(honest: Any, **case: Any) -> Values:
-    """Return a diagnosis that compares the gaps with the tolerance as they are."""
-    values = honest(**case)
-    high = {name: values[name] > case["tolerance"] for name in ("avoidable_bias", "variance")}
-    return {**values, "high_bias": high["avoidable_bias"], "high_variance": high["variance"]}
-
-
-# --- learning curves ------------------------------------------------------------------------------
+    values, gaps = dict(honest(**case)), {"bias": "avoidable_bias", "variance": "variance"}
+    return values | {f"high_{gap}": values[n] > case["tolerance"] for gap, n in gaps.items()}
 
 
 def weigh(X: Array, Y: Array) -> tuple[float, float]:
@@ -97,47 +81,17 @@ def weigh(X: Array, Y: Array) -> tuple[float, float]:
 
 
 def weigh_torch(X: Any, Y: Any) -> tuple[float, float]:
-    """Return the same numbers of rows, as tensors; spoil both."""
     found = weigh(columns(X), columns(Y))
     X.zero_(), Y.zero_()
     return found
 
 
-def draw_data(
-    rng: np.random.Generator,
-    n: int = 3,
-    m: int = 7,
-    sizes: Sequence[int] = (1, 2, 7),
-    kind: str = "normal",
-    whole: str = "int64",
-) -> Case:
-    """Draw data, labels, an order, and sizes up to m."""
-    return {
-        "fit": weigh,
-        "X": draw(kind, (n, m), rng),
-        "Y": rng.standard_normal((2, m)),
-        "sizes": sorted({min(one, m) for one in sizes}),
-        "order": rng.permutation(m).astype(whole),
-    }
+def by_rows(fit: Any, X: Array, Y: Array, **rest: Any) -> dict[str, Any]:
+    other = weigh_torch if fit is weigh else lambda *parts: fit(*map(columns, parts))
+    return {"fit": other, "X": rows(X), "Y": rows(Y), **rest}
 
 
-def curves_of_torch(fit: Any, X: Any, Y: Any, sizes: Any, order: Any) -> Any:
-    """Return torch's curves of a fit that takes columns."""
-    by_rows = weigh_torch if fit is weigh else lambda *parts: fit(*map(columns, parts))
-    return theirs.learning_curves(by_rows, X, Y, sizes, order)
-
-
-def curve_calls(
-    fit: Callable[..., Any], X: Array, Y: Array, sizes: Any, order: Array
-) -> Iterator[Any]:
-    """Yield the call of torch's curves."""
-    given = {"fit": weigh_torch, "X": rows(X), "Y": rows(Y), "sizes": sizes, "order": order}
-    yield "torch_ref.diagnosis.learning_curves", given
-
-
-def trains_on_the_first(
-    run: Any, fit: Any, X: Array, Y: Array, sizes: Any, order: Array
-) -> tuple[Values, Values]:
+def trains_on_the_first(run: Any, fit: Any, **case: Any) -> tuple[Values, Values]:
     """Return the parts that the fit is given, and the first examples of the order."""
     parts: dict[str, Array] = {}
 
@@ -145,93 +99,61 @@ def trains_on_the_first(
         parts[f"first {X_part.shape[1]}"] = np.concatenate([X_part, Y_part])
         return X_part.shape[1], 0.25
 
-    values = run("learning_curves", fit=keep, X=X, Y=Y, sizes=sizes, order=order)
+    values, sizes = run("learning_curves", fit=keep, **case), case["sizes"]
     assert values["train"].tolist() == values["sizes"].tolist() == sizes
     assert values["dev"].tolist() == [0.25] * len(sizes)
-    both = np.concatenate([X, Y])
-    return parts, {f"first {size}": both[:, order[:size]] for size in sizes}
+    ordered = np.concatenate([case["X"], case["Y"]])[:, case["order"]]
+    return parts, {f"first {size}": ordered[:, :size] for size in sizes}
 
 
-def without_the_order(
-    honest: Any, fit: Any, X: Array, Y: Array, sizes: Any, order: Array
-) -> Values:
-    """Return the curves of the first examples of the data."""
-    return {**honest(fit=fit, X=X, Y=Y, sizes=sizes, order=np.arange(len(order)))}
-
-
+# fmt: off
 TWINS = (
     FunctionTwin(
-        name="diagnose",
+        name="diagnose", ours=ours.diagnose, theirs=theirs.diagnose, bridge=None, exact=True,
         formula="avoidable bias = train - optimal error, variance = dev - train error",
         source='Course 2, week 1, "Bias / variance", "Basic recipe for machine learning"; '
-        "torch.diff",
-        proves=("diagnose",),
-        ours=ours.diagnose,
-        theirs=theirs.diagnose,
-        bridge=None,
-        exact=True,
-        draw=draw_errors,
-        cases=dict.fromkeys(("train_error", "dev_error", "optimal_error", "tolerance"), errors),
+            "torch.diff",
+        proves=("diagnose",), draw=lambda rng, **given: {**GIVEN, **given},
+        cases=dict.fromkeys(GIVEN, errors),
         edges={
-            **{
-                name: {"train_error": train, "dev_error": dev, "optimal_error": optimal}
-                for name, (train, dev, optimal) in CATS.items()
-            },
+            **{name: dict(zip(GIVEN, cat, strict=False)) for name, cat in CATS.items()},
             "a tie of decimals": {"train_error": 0.03, "dev_error": 0.05, "optimal_error": 0.01},
             "no tolerance": {"tolerance": 0.0},
         },
         relations=(
-            Relation(
-                name="the lecture's cats",
-                holds=calls_the_cats_by_name,
-                broken_by="bias-without-the-optimal-error",
-            ),
+            Relation(name="the lecture's cats", holds=calls_the_cats_by_name,
+                broken_by="bias-without-the-optimal-error"),
             Relation(name="a tie is low", holds=calls_ties_low, broken_by=without_round_off),
         ),
         mistakes=(
-            Mistake(
-                name="bias-without-the-optimal-error",
+            Mistake(name="bias-without-the-optimal-error", margin=0.1,
                 seen="martinapugliese/tales-science-data issue 65: bias is the error on the "
-                "training set",
+                    "training set",
                 why="the Bayes error is no fault of the network",
-                values=lambda train_error, **others: {"avoidable_bias": train_error},
-                margin=0.1,
-            ),
-            Mistake(
-                name="variance from the optimal error",
+                values=lambda train_error, **others: {"avoidable_bias": train_error}),
+            Mistake(name="variance from the optimal error", margin=0.1,
                 why="dev - optimal holds the bias as well",
                 values=lambda dev_error, optimal_error, **others: {
-                    "variance": dev_error - optimal_error
-                },
-                margin=0.1,
-            ),
-        ),
-    ),
+                    "variance": dev_error - optimal_error}),
+        )),
+
     FunctionTwin(
-        name="learning_curves",
+        name="learning_curves", ours=ours.learning_curves, exact=True, float32=True, bridge=None,
+        theirs=lambda **case: theirs.learning_curves(**by_rows(**case)),
         formula="train and dev cost of a fit on the first n examples of an order, for each n",
         source='Course 2, week 1, "Bias / variance"; torch.Tensor.index_select',
         proves=("learning_curves",),
-        ours=ours.learning_curves,
-        theirs=curves_of_torch,
-        exact=True,
-        float32=True,
-        draw=draw_data,
-        cases={
-            "n": widths,
-            "m": st.integers(1, 40),
-            "sizes": st.sets(st.integers(1, 40), min_size=1, max_size=4),
-            "kind": kinds,
-            "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"]),
-        },
+        draw=lambda rng, n=3, m=7, sizes=(1, 2, 7), kind="normal", whole="int64": {
+            "fit": weigh, "X": draw(kind, (n, m), rng), "Y": rng.standard_normal((2, m)),
+            "sizes": sorted({min(one, m) for one in sizes}),
+            "order": rng.permutation(m).astype(whole)},
+        cases={"n": widths, "m": st.integers(1, 40), "kind": kinds,
+               "sizes": st.sets(st.integers(1, 40), min_size=1, max_size=4),
+               "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"])},
         edges={"one example": {"m": 1}},
-        calls=curve_calls,
-        relations=(
-            Relation(
-                name="each part is the first of the order",
-                holds=trains_on_the_first,
-                broken_by=without_the_order,
-            ),
-        ),
-    ),
+        calls=lambda **case: iter([("torch_ref.diagnosis.learning_curves", by_rows(**case))]),
+        relations=[Relation(name="each part is the first of the order", holds=trains_on_the_first,
+            broken_by=lambda honest, order, **rest: honest(
+                **rest, order=np.arange(len(order))))]),
 )
+# fmt: on

@@ -15,51 +15,23 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import draw, kinds
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin, Relation
+from parity_tests.rows import FunctionTwin, Relation
 from scratch import mini_batches as ours
 from torch_ref import mini_batches as theirs
 
-# --- the cut --------------------------------------------------------------------------------------
+SOURCE = 'Course 2, week 2, "Mini-batch gradient descent"'
 
 
-def draw_epoch(
-    rng: np.random.Generator,
-    m: int = 10,
-    batch_size: int = 4,
-    kind: str = "normal",
-    indices: str = "int64",
-) -> Case:
-    """Draw m examples, their labels, and an order that holds its indices in a dtype."""
-    return {
-        "X": draw(kind, (3, m), rng),
-        "Y": draw("zeros", (1, m), rng),
-        "order": rng.permutation(m).astype(indices),
-        "batch_size": batch_size,
-    }
-
-
-def cut(X: Array, Y: Array, order: Array, batch_size: int) -> Values:
-    """Return our batches one after the other, their sizes, and the indices of each piece."""
-    pairs = list(ours.mini_batches(X, Y, order, batch_size))
-    pieces = ours.partition(order, batch_size)
+def cut(side: Any, X: Array, Y: Array, order: Array, batch_size: int) -> Values:
+    given = (X, Y) if side is ours else (rows(X), rows(Y))
+    found = list(side.mini_batches(*given, order, batch_size))
+    pairs = found if side is ours else [tuple(map(columns, pair)) for pair in found]
+    pieces = [np.asarray(one, int) for one in side.partition(order, batch_size)]
     return {
         "X": np.concatenate([one for one, _ in pairs], axis=1),
         "Y": np.concatenate([one for _, one in pairs], axis=1),
         "sizes": np.array([[one.shape[1], two.shape[1]] for one, two in pairs]),
-        "indices": np.concatenate(pieces).astype(int),
-        "lengths of the pieces": np.array([len(one) for one in pieces]),
-    }
-
-
-def cut_by_torch(X: Array, Y: Array, order: Array, batch_size: int) -> Values:
-    """Return the same of torch's."""
-    pairs = list(theirs.mini_batches(rows(X), rows(Y), order, batch_size))
-    pieces = theirs.partition(order, batch_size)
-    return {
-        "X": columns(torch.cat([one for one, _ in pairs])),
-        "Y": columns(torch.cat([one for _, one in pairs])),
-        "sizes": np.array([[len(one), len(two)] for one, two in pairs]),
-        "indices": torch.cat(pieces).numpy(),
+        "indices": np.concatenate(pieces),
         "lengths of the pieces": np.array([len(one) for one in pieces]),
     }
 
@@ -73,14 +45,12 @@ def takes_each_once(run: Any, **case: Any) -> None:
     assert_equal(values["lengths of the pieces"], sizes, "lengths of the pieces")
 
 
-def without_the_last(honest: Any, **case: Any) -> Values:
-    """Return the batches without the short one."""
+def without_the_short_one(honest: Any, **case: Any) -> Values:
     values, kept = honest(**case), -(len(case["order"]) % case["batch_size"]) or None
     return {**values, "X": values["X"][:, :kept]}
 
 
 def cut_calls(X: Array, Y: Array, order: Array, batch_size: int) -> Iterator[Any]:
-    """Yield the calls of both sides."""
     cuts = {"order": order, "batch_size": batch_size}
     yield "scratch.mini_batches.partition", cuts
     yield "torch_ref.mini_batches.partition", cuts
@@ -88,65 +58,23 @@ def cut_calls(X: Array, Y: Array, order: Array, batch_size: int) -> Iterator[Any
     yield "torch_ref.mini_batches.mini_batches", {"X": rows(X), "Y": rows(Y), **cuts}
 
 
-CUT = FunctionTwin(
-    name="mini_batches",
-    formula="columns order[k s : (k + 1) s] of X and Y, the last batch short where s divides no m",
-    source='Course 2, week 2, "Mini-batch gradient descent"; torch.utils.data.BatchSampler',
-    proves=("partition", "mini_batches"),
-    ours=cut,
-    theirs=cut_by_torch,
-    bridge=None,
-    exact=True,
-    draw=draw_epoch,
-    cases={
-        "m": st.integers(1, 60),
-        "batch_size": st.integers(1, 70),
-        "kind": kinds,
-        "indices": st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "int64"]),
-    },
-    edges={
-        "the size divides m": {"batch_size": 5},
-        "a single batch": {"batch_size": 10},
-        "a size beyond m": {"batch_size": 99},
-        "one example at a time": {"batch_size": 1},
-        "one example": {"m": 1},
-        "all that int16 can count": {"m": 2**15, "indices": "int16", "batch_size": 1000},
-        "all that uint16 can count": {"m": 2**16, "indices": "uint16", "batch_size": 1000},
-        "indices beyond 16 bits": {"m": 70_000, "indices": "int32", "batch_size": 4096},
-        "indices beyond 16 bits in 64": {"m": 70_000, "indices": "int64", "batch_size": 60_000},
-    },
-    relations=(
-        Relation(
-            name="each example is taken once, in its order",
-            holds=takes_each_once,
-            broken_by=without_the_last,
-        ),
-    ),
-    calls=cut_calls,
-)
-
-
-# --- the orders -----------------------------------------------------------------------------------
-
-
-def summary(draw_orders: Any, draw_order: Any, seeded: Any, m: int, epochs: int, seed: int) -> Any:
+def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
     """Return the orders of two runs sorted, how many differ, and whether one by one is the same.
 
     The second run goes on with the generator of the first; a third begins with another seed.
     """
-    source, other, again = seeded(seed), seeded(seed + 1), seeded(seed)
-    drawn = [*draw_orders(m, epochs, source), *draw_orders(m, epochs, source)]
-    single = [draw_order(m, again) for _ in drawn]
-    distinct = {tuple(one.tolist()) for one in [*drawn, *draw_orders(m, epochs, other)]}
+    source, again = seeded(seed), seeded(seed)
+    drawn = [np.asarray(o) for run in (1, 2) for o in side.draw_orders(m, epochs, source)]
+    single = [np.asarray(side.draw_order(m, again)) for _ in drawn]
+    others = map(np.asarray, side.draw_orders(m, epochs, seeded(seed + 1)))
     return {
-        "sorted orders": np.sort(np.array([np.asarray(one) for one in drawn]), axis=1) + 0.0,
-        "distinct orders": len(distinct),
-        "one by one": bool(np.array_equal(np.array([np.asarray(one) for one in single]), drawn)),
+        "sorted orders": np.sort(drawn, axis=1) + 0.0,
+        "distinct orders": len({tuple(one.tolist()) for one in (*drawn, *others)}),
+        "one by one": bool(np.array_equal(single, drawn)),
     }
 
 
 def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
-    """Hold every epoch of every run to an order of its own, which has each example once."""
     values = run("draw_orders", m=m, epochs=epochs, seed=seed)
     assert_equal(values["sorted orders"], np.tile(np.arange(m) + 0.0, (2 * epochs, 1)), "examples")
     assert_equal(values["distinct orders"], 3 * epochs, "distinct orders")
@@ -154,40 +82,51 @@ def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
 
 
 def order_calls(m: int, epochs: int, seed: int) -> Iterator[Any]:
-    """Yield the draws of both sides."""
     for name, more in (("draw_order", {}), ("draw_orders", {"epochs": epochs})):
         rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
         yield f"scratch.mini_batches.{name}", {"m": m, **more, "rng": rng}
         yield f"torch_ref.mini_batches.{name}", {"m": m, **more, "generator": generator}
 
 
-ORDERS = FunctionTwin(
-    name="draw_orders",
-    formula="a permutation of 0..m-1 for each epoch, each as likely as any other",
-    source='Course 2, week 2, "Mini-batch gradient descent", the shuffle; torch.randperm',
-    proves=("draw_order", "draw_orders"),
-    ours=partial(summary, ours.draw_orders, ours.draw_order, np.random.default_rng),
-    theirs=partial(
-        summary,
-        theirs.draw_orders,
-        theirs.draw_order,
-        lambda seed: torch.Generator().manual_seed(seed),
-    ),
-    bridge=None,
-    exact=True,
-    draw=lambda rng, m=30, epochs=3: {"m": m, "epochs": epochs, "seed": int(rng.integers(2**31))},
-    # of 20 examples up, no two of a few orders are ever the same by chance
-    cases={"m": st.integers(20, 200), "epochs": st.integers(1, 6)},
-    edges={"one example": {"m": 1}, "beyond 16 bits": {"m": 70_000, "epochs": 1}},
-    weight=0.5,
-    relations=(
-        Relation(
-            name="each epoch has an order of its own",
-            holds=no_order_twice,
-            broken_by=lambda honest, **case: {**honest(**case), "distinct orders": 1},
-        ),
-    ),
-    calls=order_calls,
-)
+# fmt: off
+TWINS = (
+    FunctionTwin(
+        name="mini_batches", ours=partial(cut, ours), theirs=partial(cut, theirs),
+        formula="columns order[k s : (k + 1) s] of X and Y, the last batch short where s divides "
+            "no m",
+        source=SOURCE + "; torch.utils.data.BatchSampler", proves=("partition", "mini_batches"),
+        bridge=None, exact=True, calls=cut_calls,
+        draw=lambda rng, m=10, batch_size=4, kind="normal", indices="int64": {
+            "X": draw(kind, (3, m), rng), "Y": draw("zeros", (1, m), rng),
+            "order": rng.permutation(m).astype(indices), "batch_size": batch_size},
+        cases={"m": st.integers(1, 60), "batch_size": st.integers(1, 70), "kind": kinds,
+               "indices": st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "int64"])},
+        edges={
+            "the size divides m": {"batch_size": 5},
+            "a single batch": {"batch_size": 10},
+            "a size beyond m": {"batch_size": 99},
+            "one example at a time": {"batch_size": 1},
+            "one example": {"m": 1},
+            "all that int16 can count": {"m": 2**15, "indices": "int16", "batch_size": 1000},
+            "all that uint16 can count": {"m": 2**16, "indices": "uint16", "batch_size": 1000},
+            "indices beyond 16 bits": {"m": 70_000, "indices": "int32", "batch_size": 4096},
+            "indices beyond 16 bits in 64": {"m": 70_000, "batch_size": 60_000},
+        },
+        relations=[Relation(name="each example is taken once, in its order", holds=takes_each_once,
+            broken_by=without_the_short_one)]),
 
-TWINS = (CUT, ORDERS)
+    FunctionTwin(
+        name="draw_orders", bridge=None, exact=True, weight=0.5, calls=order_calls,
+        ours=partial(summary, ours, np.random.default_rng),
+        theirs=partial(summary, theirs, lambda seed: torch.Generator().manual_seed(seed)),
+        formula="a permutation of 0..m-1 for each epoch, each as likely as any other",
+        source=SOURCE + ", the shuffle; torch.randperm", proves=("draw_order", "draw_orders"),
+        draw=lambda rng, m=30, epochs=3: {
+            "m": m, "epochs": epochs, "seed": int(rng.integers(2**31))},
+        # of 20 examples up, no two of a few orders are ever the same by chance
+        cases={"m": st.integers(20, 200), "epochs": st.integers(1, 6)},
+        edges={"one example": {"m": 1}, "beyond 16 bits": {"m": 70_000, "epochs": 1}},
+        relations=[Relation(name="each epoch has an order of its own", holds=no_order_twice,
+            broken_by=lambda honest, **case: {**honest(**case), "distinct orders": 1})]),
+)
+# fmt: on

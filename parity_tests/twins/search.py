@@ -13,21 +13,13 @@ import scipy.stats
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.bridge import AS_IT_IS, rows, to_numpy, to_torch
+from parity_tests.compare.bridge import AS_IT_IS, rows, to_torch
 from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import Case, FunctionTwin, Relation
-from parity_tests.twins._search_runs import (
-    RANGES,
-    Ranges,
-    babysat,
-    keeps_what_beats_all_before,
-    space,
-    table,
-    trained,
-    trials_of,
-)
+from parity_tests.rows import SIDES, Case, FunctionTwin, Relation
+from parity_tests.twins import _search_runs as runs
+from parity_tests.twins._search_runs import RANGES, Ranges, make, space
 from scratch import search as ours
 from torch_ref import search as theirs
 
@@ -43,6 +35,9 @@ WITNESSES: Mapping[str, Any] = {
     "integers": scipy.stats.randint(-2, 5),
 }
 
+#: the largest float32 below 1.
+BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
+
 #: other ranges of the same scales.
 OTHERS: Mapping[str, Ranges] = {
     name: dict(zip(RANGES, ends, strict=True))
@@ -54,32 +49,16 @@ OTHERS: Mapping[str, Ranges] = {
 }
 
 
-def draw_fractions(rng: np.random.Generator, n: int = 20, ranges: Ranges = RANGES) -> Case:
-    """Draw uniform numbers, sorted, from 0 to the largest float32 below 1."""
-    largest = float(np.nextafter(np.float32(1), np.float32(0)))
-    return {"u": np.sort(np.minimum([0, largest, *rng.random(n)], largest)), "ranges": ranges}
-
-
-def sampled(u: Array, ranges: Ranges) -> Values:
-    """Return the values of our scales, one by one and as points."""
-    values = {name: scale.sample(u).astype(u.dtype) for name, scale in space(ours, ranges).items()}
-    points = ours.sample_points(space(ours, ranges), np.stack([u] * len(ranges)))
-    return {**values, "points": table(points, u.dtype)}
-
-
-def sampled_by_torch(u: Array, ranges: Ranges) -> Values:
-    """Return the values of torch's."""
-    scales = space(theirs, ranges)
-    values = {name: to_numpy("u", one.sample(to_torch("u", u))) for name, one in scales.items()}
-    points = theirs.sample_points(scales, rows(np.stack([u] * len(ranges))))
-    return {name: one.astype(u.dtype) for name, one in values.items()} | {
-        "points": table(points, u.dtype)
-    }
+def sampled(side: ModuleType, u: Array, ranges: Ranges) -> Values:
+    scales, U = space(side, ranges), np.stack([u] * len(ranges))
+    fractions, draws = (u, U) if side is ours else (to_torch("u", u), rows(U))
+    values = {n: np.asarray(one.sample(fractions), u.dtype) for n, one in scales.items()}
+    return {**values, "points": runs.table(side.sample_points(scales, draws), u.dtype)}
 
 
 def sizes_of_values(u: Array, ranges: Ranges) -> Values:
     """Return the size of each value, as a log scale spans decades, and the terms of 1 - 10^r."""
-    values = sampled(u.astype(np.float64), ranges)
+    values = sampled(ours, u.astype(np.float64), ranges)
     sizes = {name: np.maximum(np.abs(values[name]), 1e-300) for name in ranges}
     betas = values["one_minus_log_uniform"]
     sizes["one_minus_log_uniform"] = np.maximum(betas, 1 - betas)
@@ -98,15 +77,8 @@ def is_scipys_quantile(run: Any, u: Array, ranges: Ranges) -> tuple[Values, Valu
     return {"scipy": found}, {"scipy": np.concatenate([*expected.values()])}
 
 
-BETAS = {"low": 0.9, "high": 0.999}
-
-
 def log_betas(side: ModuleType, u: Any) -> Any:
-    """Return 1 - beta of one side's scale."""
-    return 1 - side.OneMinusLogUniform(**BETAS).sample(u)
-
-
-# --- coarse to fine -------------------------------------------------------------------------------
+    return 1 - make(side, "one_minus_log_uniform").sample(u)
 
 
 def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int = 1) -> Case:
@@ -120,16 +92,16 @@ def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int 
 def searched(side: ModuleType, points: Any, costs: Any, keep: int) -> Values:
     """Return the zoomed ends of one side's scales, its best trial, and a grid of so many values."""
     scales = space(side)
-    narrowed = side.zoom(scales, trials_of(side, points, costs), keep)
+    narrowed = side.zoom(scales, runs.trials_of(side, points, costs), keep)
     assert [*narrowed] == [*scales]
     assert all(type(narrowed[name]) is type(scale) for name, scale in scales.items())
     numbered = [{"n": n} for n in range(1, len(costs) + 1)]
-    found = side.best(trials_of(side, numbered, costs))
+    found = side.best(runs.trials_of(side, numbered, costs))
     two = {name: scales[name] for name in ("uniform", "integers")}
     return {
         "ends": np.array([[one.low, one.high] for one in narrowed.values()], float),
         "winner": np.array([found.point["n"], found.cost], float),
-        "grid": table(side.grid_points(two, keep)),
+        "grid": runs.table(side.grid_points(two, keep)),
     }
 
 
@@ -157,188 +129,108 @@ def holds_the_best(run: Any, points: Any, costs: Any, keep: int) -> tuple[Values
     return {"formula": values["grid"]}, {"formula": np.array(grid)}
 
 
+def both(name: str, run: Any, **rest: Any) -> FunctionTwin:
+    rest = {"bridge": None, "wide": False, **rest}
+    return FunctionTwin(name=name, ours=partial(run, ours), theirs=partial(run, theirs), **rest)
+
+
+# fmt: off
 def search_calls(u: Array, ranges: Ranges) -> Iterator[Any]:
-    """Yield one valid call of each function of both sides."""
-    point, module = {"learning_rate": 0.1, "beta": 0.9}, torch.nn.Linear(1, 1)
-    quiet, U = {"on_result": lambda result: None}, np.stack([u, u])
-    optimizer = torch.optim.SGD(module.parameters())
-    own: tuple[tuple[ModuleType, Any, dict[str, Any], dict[str, Any]], ...] = (
-        (
-            ours,
-            U,
-            {"rng": np.random.default_rng(0)},
-            {"train_for": lambda state, point: (state, 0.5), "state": [1.0]},
-        ),
-        (
-            theirs,
-            rows(U),
-            {"generator": torch.Generator().manual_seed(0)},
-            {"train_for": lambda *given: 0.5, "module": module, "optimizer": optimizer},
-        ),
-    )
-    for side, draws, source, model in own:
-        rates = {"learning_rate": side.LogUniform(low=1e-5, high=1.0)}
-        given = {"space": {**rates, "beta": side.OneMinusLogUniform(**BETAS)}}
-        tried = trials_of(side, [point, point], [0.5, 0.7])
-        many = {"objective": lambda point: 0.5, "points": [point], "workers": 1, "trials": []}
-        calls: dict[str, dict[str, Any]] = {
-            "sample_points": {**given, "U": draws},
-            "draw_points": {**given, "n": 3, **source},
-            "grid_points": {**given, "n_per_axis": 3},
-            "zoom": {**given, "trials": tried, "keep": 1},
+    point, module, U = {"rate": 0.1, "beta": 0.9}, torch.nn.Linear(1, 1), np.stack([u, u])
+    quiet = {"on_result": lambda result: None}
+    own: Any = {
+        ours: (U, {"rng": np.random.default_rng(0)},
+               {"train_for": lambda state, point: (state, 0.5), "state": [1.0]}),
+        theirs: (rows(U), {"generator": torch.Generator().manual_seed(0)},
+                 {"train_for": lambda *given: 0.5, "module": module,
+                  "optimizer": torch.optim.SGD(module.parameters())}),
+    }
+    for side, (draws, source, model) in own.items():
+        scales = {"rate": make(side, "log_uniform"), "beta": make(side, "one_minus_log_uniform")}
+        tried = runs.trials_of(side, [point, point], [0.5, 0.7])
+        calls: dict[str, Any] = {
+            "sample_points": {"space": scales, "U": draws},
+            "draw_points": {"space": scales, "n": 3, **source},
+            "grid_points": {"space": scales, "n_per_axis": 3},
+            "zoom": {"space": scales, "trials": tried, "keep": 1},
             "best": {"trials": tried},
             "panda": {**model, "point": point, "changes": [{"beta": 0.8}], **quiet},
-            "caviar": {**many, **quiet},
+            "caviar": {"objective": lambda point: 0.5, "points": [point], "workers": 1,
+                       "trials": [], **quiet},
         }
-        yield from ((f"{side.__name__}.{name}", arguments) for name, arguments in calls.items())
+        yield from ((f"{side.__name__}.{name}", given) for name, given in calls.items())
 
 
 TWINS = (
-    FunctionTwin(
-        name="scales",
+    both("scales", sampled,
         formula="low + u (high - low) on the scale's axis; low + floor(u (high - low + 1))",
         source=SCALES + "; torch.distributions.Distribution.icdf",
-        proves=(
-            "Scale",
-            "Uniform",
-            "LogUniform",
-            "OneMinusLogUniform",
-            "Integers",
-            "sample_points",
-        ),
-        ours=sampled,
-        theirs=sampled_by_torch,
-        bridge=None,
-        wide=False,
-        float32=True,
-        draw=draw_fractions,
+        proves=("Scale", "Uniform", "LogUniform", "OneMinusLogUniform", "Integers",
+                "sample_points"),
+        float32=True, weight=0.5,
+        draw=lambda rng, n=20, ranges=RANGES: {
+            "u": np.sort(np.minimum([0, BELOW_1, *rng.random(n)], BELOW_1)), "ranges": ranges},
+        gauges=sizes_of_values, calls=search_calls,
         cases={"n": st.integers(1, 100), "ranges": st.sampled_from([RANGES, *OTHERS.values()])},
         edges={name: {"ranges": one} for name, one in OTHERS.items()},
-        gauges=sizes_of_values,
-        weight=0.5,
-        calls=search_calls,
-        overwrites={
-            f"{one}.search.caviar": frozenset({"trials"}) for one in ("scratch", "torch_ref")
-        },
-        relations=(
-            Relation(
-                name="SciPy's quantiles",
-                holds=is_scipys_quantile,
-                broken_by="the last whole number is never drawn",
-                gauges=lambda **case: {
-                    "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])
-                },
-            ),
-        ),
-        mistakes=(
-            Mistake(
-                name="the last whole number is never drawn",
-                why="high - low counts one too few",
-                values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)},
-                margin=0.1,
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="beta-on-a-log-scale",
-        topic="data",
+        overwrites={f"{one}.search.caviar": frozenset({"trials"}) for one in SIDES},
+        relations=[Relation(name="SciPy's quantiles", holds=is_scipys_quantile,
+            broken_by="the last whole number is never drawn",
+            gauges=lambda **case: {
+                "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])})],
+        mistakes=[Mistake(name="the last whole number is never drawn", margin=0.1,
+            why="high - low counts one too few",
+            values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)})]),
+
+    both("beta-on-a-log-scale", log_betas, topic="data",
         formula="beta = 1 - 10^r, r uniform: 0.9..0.99 as likely as 0.99..0.999",
         torch="1 - 10 ** -Uniform(1, 3).sample(), of torch.distributions",
-        source=SCALES,
-        proves=("OneMinusLogUniform",),
-        ours=partial(log_betas, ours),
-        theirs=partial(log_betas, theirs),
-        names=("1 - beta",),
-        bridge=AS_IT_IS,
-        wide=False,
-        budget=GRADIENT,
-        draw=lambda rng, n=20: {"u": rng.random(n)},
-        cases={"n": st.integers(1, 100)},
-        weight=0.2,
+        source=SCALES, proves=("OneMinusLogUniform",), names=("1 - beta",),
+        bridge=AS_IT_IS, budget=GRADIENT, weight=0.2,
+        draw=lambda rng, n=20: {"u": rng.random(n)}, cases={"n": st.integers(1, 100)},
         mistakes=(
-            Mistake(
-                name="beta uniform",
-                why="nine of ten draws lie below 0.99",
-                values=lambda u: {"1 - beta": 0.1 - 0.099 * u},
-                margin=0.1,
-            ),
-            Mistake(
-                name="beta itself on a log scale",
+            Mistake(name="beta uniform", margin=0.1, why="nine of ten draws lie below 0.99",
+                values=lambda u: {"1 - beta": 0.1 - 0.099 * u}),
+            Mistake(name="beta itself on a log scale", margin=0.1,
                 why="from 0.9 to 0.999 beta is as good as uniform on it",
-                values=lambda u: {"1 - beta": 1 - 0.9 * (0.999 / 0.9) ** u},
-                margin=0.1,
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="coarse-to-fine",
+                values=lambda u: {"1 - beta": 1 - 0.9 * (0.999 / 0.9) ** u}),
+        )),
+
+    both("coarse-to-fine", searched,
         formula="a grid; the trial of lowest cost; the box of the best, opened halfway to the next",
         source=TUNING + "torch.meshgrid, torch.distributions.transforms.Transform.inv",
         proves=("grid_points", "zoom", "best"),
-        ours=partial(searched, ours),
-        theirs=partial(searched, theirs),
-        bridge=None,
-        wide=False,
-        draw=draw_trials,
+        draw=draw_trials, gauges=search_gauges,
         cases={"n": st.integers(1, 15), "keep": st.integers(1, 15), "none": st.integers(0, 14)},
         edges={"one trial": {"n": 1}, "all": {"keep": 12}, "one number": {"n": 5, "none": 4}},
-        gauges=search_gauges,
-        relations=(
-            Relation(
-                name="the box holds the best, and leaves the next",
-                holds=holds_the_best,
-                broken_by=lambda honest, **case: {
-                    **honest(**case),
-                    "ends": np.array([*RANGES.values()], float),
-                },
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="panda",
+        relations=[Relation(
+            name="the box holds the best, and leaves the next", holds=holds_the_best,
+            broken_by=lambda honest, **case: {
+                **honest(**case), "ends": np.array([*RANGES.values()], float)})]),
+
+    both("panda", runs.babysat,
         formula="a round is kept if its dev cost is below all before, else rolled back",
-        source=PANDAS + "torch.nn.Module.load_state_dict",
-        proves=("panda",),
-        ours=partial(babysat, ours),
-        theirs=partial(babysat, theirs),
-        bridge=None,
-        exact=True,
+        source=PANDAS + "torch.nn.Module.load_state_dict", proves=("panda",),
+        exact=True, weight=0.5,
         draw=lambda rng, costs=(3.0, 2.0, 4.0, 1.0): {"costs": tuple(costs)},
-        cases={
-            "costs": st.lists(
-                st.sampled_from([1.0, 2.0, 2.5, 3.0, -1.0, math.nan, math.inf]), min_size=1
-            )
-        },
+        cases={"costs": st.lists(
+            st.sampled_from([1.0, 2.0, 2.5, 3.0, -1.0, math.nan, math.inf]), min_size=1)},
         edges={
             "equal costs": {"costs": (3.0, 3.0, 3.5, 3.2)},
             "NaN": {"costs": (math.nan, 2.0, math.nan)},
             "nothing kept": {"costs": (math.nan, math.inf)},
         },
-        weight=0.5,
-        relations=(
-            Relation(
-                name="a round is kept if it beats all before",
-                holds=keeps_what_beats_all_before,
-                broken_by=lambda honest, costs: {
-                    **honest(costs=costs),
-                    "kept": np.diff([math.inf, *costs]) < 0,
-                },
-                at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)},
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="search-of-networks",
+        relations=[Relation(name="a round is kept if it beats all before",
+            holds=runs.keeps_what_beats_all_before,
+            broken_by=lambda honest, costs: {
+                **honest(costs=costs), "kept": np.diff([math.inf, *costs]) < 0},
+            at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)})]),
+
+    both("search-of-networks", runs.trained,
         formula="networks trained at drawn points, and one babysat: dev costs, theta, the best",
-        source=PANDAS + "torch.multiprocessing",
-        proves=("caviar", "panda", "best"),
-        ours=partial(trained, ours),
-        theirs=partial(trained, theirs),
-        bridge=None,
-        wide=False,
-        budget=TRAINING,
+        source=PANDAS + "torch.multiprocessing", proves=("caviar", "panda", "best"),
+        budget=TRAINING, weight=0.05,
         draw=lambda rng, units=5: {"u": rng.random((3, 6)).tolist(), "units": units},
-        cases={"units": st.integers(3, 9)},
-        weight=0.05,
-    ),
+        cases={"units": st.integers(3, 9)}),
 )
+# fmt: on

@@ -19,6 +19,7 @@ from torch_ref import splits as theirs
 SOURCE = 'Course 2, week 1, "Train / dev / test sets"; '
 
 Shares = tuple[int, ...]
+Ratios = tuple[float, ...]
 
 #: shares of the parts, of which the ratios are fractions.
 shares = st.lists(st.integers(1, 60), min_size=2, max_size=5).map(tuple)
@@ -27,7 +28,7 @@ shares = st.lists(st.integers(1, 60), min_size=2, max_size=5).map(tuple)
 whole = st.sampled_from(["int64", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32"])
 
 #: m, ratios and the sizes they ask for.
-SIZES: Mapping[str, tuple[Any, tuple[float, ...], tuple[int, ...]]] = {
+SIZES: Mapping[str, tuple[Any, Ratios, tuple[int, ...]]] = {
     "60-20-20": (100, (0.6, 0.2, 0.2), (60, 20, 20)),
     "98-1-1 of a million": (1_000_000, (0.98, 0.01, 0.01), (980_000, 10_000, 10_000)),
     "0.29 times 100 is not 28": (100, (0.29, 0.71), (29, 71)),
@@ -54,19 +55,8 @@ SIZES: Mapping[str, tuple[Any, tuple[float, ...], tuple[int, ...]]] = {
 }
 
 
-def ratios_of(shares: Shares) -> tuple[float, ...]:
-    """Return each share of their sum."""
+def ratios_of(shares: Shares) -> Ratios:
     return tuple(share / sum(shares) for share in shares)
-
-
-def draw_sizes(
-    rng: np.random.Generator,
-    m: Any = 7,
-    shares: Shares = (3, 1, 1),
-    ratios: tuple[float, ...] = (),
-) -> Case:
-    """Draw a number of examples and the ratios of its parts."""
-    return {"m": m, "ratios": ratios or ratios_of(shares)}
 
 
 def draw_split(
@@ -99,29 +89,7 @@ def draw_stratified(
     return {"Y": Y, **case}
 
 
-def draw_folds(rng: np.random.Generator, m: int = 11, k: int = 3, whole: str = "int64") -> Case:
-    """Draw an order of m examples and a number of folds, at most m."""
-    return {"order": rng.permutation(m).astype(whole), "k": min(k, m)}
-
-
-def draw_columns(
-    rng: np.random.Generator,
-    n: int = 3,
-    m: int = 8,
-    size: int = 4,
-    kind: str = "normal",
-    whole: str = "int64",
-) -> Case:
-    """Draw data and indices of columns, the last and the first among them, some twice."""
-    indices = [m - 1, 0, m - 1, *rng.integers(0, m, size)]
-    return {"X": draw(kind, (n, m), rng), "indices": np.array(indices, whole)}
-
-
-# --- relations ------------------------------------------------------------------------------------
-
-
 def has_the_sizes_of_the_table(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the parts' shares of m, and those that the table asks for."""
     found, expected = [], []
     for m, ratios, counts in SIZES.values():
         found += [one / int(m) for one in run("sizes", m=m, ratios=ratios).values()]
@@ -129,9 +97,7 @@ def has_the_sizes_of_the_table(run: Any, **case: Any) -> tuple[Values, Values]:
     return {"parts": np.array(found)}, {"parts": np.array(expected)}
 
 
-def has_each_class_in_proportion(
-    run: Any, Y: Array, order: Array, ratios: tuple[float, ...]
-) -> None:
+def has_each_class_in_proportion(run: Any, Y: Array, order: Array, ratios: Ratios) -> None:
     """Hold every part to its size, its order, and every class's share to within one example."""
     parts = [*run("stratified_split", Y=Y, order=order, ratios=ratios).values()]
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(len(order)))
@@ -143,21 +109,12 @@ def has_each_class_in_proportion(
         assert np.abs(shares - ratio * np.bincount(label)).max() <= 1 + 1e-9, shares
 
 
-# --- mistakes -------------------------------------------------------------------------------------
-
-
-def by_random_split(m: int, ratios: tuple[float, ...]) -> Values:
-    """Return the sizes that torch makes of ratios: the first parts get what the floors leave."""
+def by_random_split(m: int, ratios: Ratios) -> Values:
     parts: Any = torch.utils.data.random_split(range(int(m)), ratios)  # type: ignore[arg-type]
     return {f"size {i}": len(one) for i, one in enumerate(parts, start=1)}
 
 
-def by_rounding(m: int, ratios: tuple[float, ...]) -> Values:
-    """Return each part rounded by itself: they sum to another number."""
-    return {f"size {i}": int(m * ratio) for i, ratio in enumerate(ratios, start=1)}
-
-
-def second_cut_plain(Y: Array, order: Array, ratios: tuple[float, ...]) -> Values:
+def second_cut_plain(Y: Array, order: Array, ratios: Ratios) -> Values:
     """Return a stratified training set, and the rest cut without a look at the classes."""
     first, *others = ours.stratified_split(Y, order, ratios)
     rest = np.sort(order[~np.isin(order, first)])
@@ -166,128 +123,71 @@ def second_cut_plain(Y: Array, order: Array, ratios: tuple[float, ...]) -> Value
     return {f"part {i}": one for i, one in enumerate(parts, start=1)}
 
 
+def row(name: str, output: str, **rest: Any) -> FunctionTwin:
+    sides = {"ours": getattr(ours, name), "theirs": getattr(theirs, name)}
+    return FunctionTwin(name=name, proves=(name,), names=(output,), exact=True, **sides, **rest)
+
+
+# fmt: off
 TWINS = (
-    FunctionTwin(
-        name="sizes",
+    row("sizes", "size", source=SOURCE + "the largest remainder method; torch.floor, torch.argsort",
         formula="floor(ratio m), and 1 more for the largest rests, so that they sum to m",
-        source=SOURCE + "the largest remainder method; torch.floor, torch.argsort",
-        proves=("sizes",),
-        ours=ours.sizes,
-        theirs=theirs.sizes,
-        names=("size",),
-        exact=True,
-        draw=draw_sizes,
+        draw=lambda rng, m=7, shares=(3, 1, 1), ratios=(): {
+            "m": m, "ratios": ratios or ratios_of(shares)},
+        weight=2,
         cases={"m": st.integers(1, 5000) | st.integers(1, 10**12), "shares": shares},
         edges={
-            name: {"m": m, "ratios": ratios}
-            for name, (m, ratios, _) in SIZES.items()
+            name: {"m": m, "ratios": ratios} for name, (m, ratios, _) in SIZES.items()
             if not isinstance(ratios[0], np.floating)  # which a case has in its own precision
         },
-        weight=2,
-        relations=(
-            Relation(
-                name="the largest rests get what the floors leave, the earlier of equals first",
-                holds=has_the_sizes_of_the_table,
-                broken_by=lambda honest, m, ratios: by_rounding(m, ratios),
-            ),
-        ),
-        mistakes=(
-            Mistake(
-                name="random_split given ratios",
-                why="torch hands what the floors leave to the first parts in turn",
-                values=by_random_split,
-                margin=0.1,
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="split",
-        formula="an order (m,) cut into pieces of the sizes",
-        source=SOURCE + "torch.tensor_split",
-        proves=("split",),
-        ours=ours.split,
-        theirs=theirs.split,
-        names=("part",),
-        exact=True,
-        draw=draw_split,
+        relations=[Relation(
+            name="the largest rests get what the floors leave, the earlier of equals first",
+            holds=has_the_sizes_of_the_table,
+            broken_by=lambda honest, m, ratios: {
+                f"size {i}": int(m * ratio) for i, ratio in enumerate(ratios, start=1)})],
+        mistakes=[Mistake(name="random_split given ratios", margin=0.1, values=by_random_split,
+            why="torch hands what the floors leave to the first parts in turn")]),
+
+    row("split", "part", formula="an order (m,) cut into pieces of the sizes",
+        source=SOURCE + "torch.tensor_split", draw=draw_split,
         cases={"m": st.integers(2, 128), "shares": shares, "whole": whole},
-        edges={
-            "one example each": {"m": 2, "shares": (1, 1)},
-            "more than int8 counts": {"m": 300},
-        },
-    ),
-    FunctionTwin(
-        name="stratified_split",
+        edges={"one example each": {"m": 2, "shares": (1, 1)},
+               "more than int8 counts": {"m": 300}}),
+
+    row("stratified_split", "part",
         formula="each class cut by the ratios; what rounding leaves goes where the parts lack most",
         source=SOURCE + "dev and test of one distribution; torch.unique, torch.repeat_interleave",
-        proves=("stratified_split",),
-        ours=ours.stratified_split,
-        theirs=theirs.stratified_split,
-        names=("part",),
-        exact=True,
-        draw=draw_stratified,
-        cases={
-            "m": st.integers(2, 128),
-            "shares": shares,
-            "kind": st.sampled_from(["binary", "one-hot", "several"]),
-            "classes": st.integers(2, 8),
-            "whole": whole,
-        },
+        draw=draw_stratified, weight=2,
+        cases={"m": st.integers(2, 128), "shares": shares, "classes": st.integers(2, 8),
+               "kind": st.sampled_from(["binary", "one-hot", "several"]), "whole": whole},
         edges={
             "the second cut: half of a tenth": {"m": 120, "shares": (18, 1, 1)},
             "four parts": {"m": 100, "shares": (7, 1, 1, 1)},
             "many small classes": {"m": 70, "classes": 10},
             "one class": {"m": 20, "classes": 1},
         },
-        weight=2,
-        relations=(
-            Relation(
-                name="every part has every class's share to within one example",
-                holds=has_each_class_in_proportion,
-                broken_by="class-shares-lost-in-the-second-cut",
-            ),
-        ),
-        mistakes=(
-            Mistake(
-                name="class-shares-lost-in-the-second-cut",
-                seen="train_test_split called twice, the second time without stratify",
-                why="train has every class, dev and test have what is left in the order given",
-                values=second_cut_plain,
-                margin=0.1,
-            ),
-        ),
-    ),
-    FunctionTwin(
-        name="k_fold",
+        relations=[Relation(name="every part has every class's share to within one example",
+            holds=has_each_class_in_proportion,
+            broken_by="class-shares-lost-in-the-second-cut")],
+        mistakes=[Mistake(name="class-shares-lost-in-the-second-cut", margin=0.1,
+            seen="train_test_split called twice, the second time without stratify",
+            why="train has every class, dev and test have what is left in the order given",
+            values=second_cut_plain)]),
+
+    row("k_fold", "fold", draw=lambda rng, m=11, k=3, whole="int64": {
+            "order": rng.permutation(m).astype(whole), "k": min(k, m)},
         formula="an order (m,) in k pieces, each held out once and trained on otherwise",
         source=SOURCE + "k-fold cross-validation; torch.tensor_split",
-        proves=("k_fold",),
-        ours=ours.k_fold,
-        theirs=theirs.k_fold,
-        names=("fold",),
-        exact=True,
-        draw=draw_folds,
         cases={"m": st.integers(2, 100), "k": st.integers(2, 12), "whole": whole},
-        edges={"leaving one out": {"m": 5, "k": 5}, "folds of 2, 1 and 1": {"m": 4, "k": 3}},
-    ),
-    FunctionTwin(
-        name="take",
-        formula="the columns of X that the indices name",
+        edges={"leaving one out": {"m": 5, "k": 5}, "folds of 2, 1 and 1": {"m": 4, "k": 3}}),
+
+    row("take", "columns", formula="the columns of X that the indices name", float32=True,
         source=SOURCE + "torch.Tensor.index_select",
-        proves=("take",),
-        ours=ours.take,
-        theirs=theirs.take,
-        names=("columns",),
-        exact=True,
-        float32=True,
-        draw=draw_columns,
-        cases={
-            "n": widths,
-            "m": st.integers(1, 60),
-            "size": st.integers(0, 9),
-            "kind": kinds,
-            "whole": whole,
-        },
-        edges={"one column": {"m": 1, "size": 0}},
-    ),
+        draw=lambda rng, n=3, m=8, size=4, kind="normal", whole="int64": {
+            "X": draw(kind, (n, m), rng),  # some columns are taken twice
+            "indices": np.array([m - 1, 0, m - 1, *rng.integers(0, m, size)], whole)},
+        cases={"n": widths, "m": st.integers(1, 60), "size": st.integers(0, 9), "kind": kinds,
+               "whole": whole},
+        edges={"one column": {"m": 1, "size": 0}}),
 )
+# fmt: on
