@@ -144,9 +144,11 @@ def planted_in(path: Path) -> dict[str, list[Mistake]]:
     A line "@@ row, module" begins those of a module; "@@ row, module, beside" those that are seen
     beside the row only. A mistake is "name: where it was seen, or why", then its patch: the old
     text in lines that begin with "-", no whole lines perhaps, and the new one in lines with "+".
-    Several patches of one mistake follow each other, an empty line ends it.
+    Several patches of one mistake follow each other, an empty line ends it. No file, no mistakes.
     """
     found: dict[str, list[Mistake]] = {}
+    if not path.exists():
+        return found
     for section in path.read_text().removeprefix("@@ ").split("\n@@ "):
         head, _, text = section.partition("\n")
         row, module, *beside = head.split(", ")

@@ -75,11 +75,12 @@ def test_no_concept_and_no_module_of_the_course_is_missing():
     assert course.split() == COURSE
 
 
-def test_every_stem_has_three_files_and_every_package_its_marker():
+def test_every_stem_has_its_files_and_every_package_its_marker():
     """The mirror holds in both directions; type checkers of users find the marker."""
     assert sorted(path.stem for path in HOUSE["torch_ref"].glob("[a-z]*.py")) == STEMS
     for stem in STEMS:
-        assert (HOUSE["parity_tests"] / "twins" / f"{stem}.py").is_file()
+        for name in (f"{stem}.py", f"mistakes/{stem}.diff"):
+            assert (HOUSE["parity_tests"] / "twins" / name).is_file(), name
     for folder in HOUSE.values():
         assert (folder / "py.typed").is_file()
 
@@ -178,11 +179,14 @@ def test_all_of_scratch_leaves_torch_unloaded():
     not (ROOT / "CONTRIBUTING.md").is_file(), reason="the papers are not beside the package"
 )
 def test_the_map_of_rooms_is_true():
-    """A folder with Python files has one line in CONTRIBUTING; no line names a folder that went."""
+    """Each folder with files has one line in CONTRIBUTING, and no line names one that went."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     section = text.partition("\n## Rooms\n")[2].partition("\n## ")[0]
     named = re.findall(r"^\| `([^`]+)` \| \S", section, re.MULTILINE)
-    files = [path for one in (*HOUSE, "scripts") for path in (ROOT / one).rglob("*.py")]
+    kinds = ("*.py", "*.diff")
+    files = [
+        path for one in (*HOUSE, "scripts") for kind in kinds for path in (ROOT / one).rglob(kind)
+    ]
     assert sorted(named) == sorted({str(one.parent.relative_to(ROOT)) for one in files})
 
 
