@@ -18,7 +18,7 @@ import numpy as np
 from parity_tests.bad_values import bad_values, lengths_of
 from parity_tests.compare.budgets import GRADIENT
 from parity_tests.compare.fingerprints import fingerprints
-from parity_tests.compare.functions import assert_close, assert_same_trajectory, assert_twins
+from parity_tests.compare.functions import assert_close, assert_same_trajectory
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.compare.quantities import Quantity, agree, assert_equal
@@ -83,20 +83,7 @@ def agrees_in_float32(row: Twin, device: str = "cpu", **settings: Any) -> None:
 @asked
 def three_witnesses_agree(row: PairTwin, device: str = "cpu", **settings: Any) -> None:
     """Hold a pair at its example by all three witnesses, every quantity large enough to prove."""
-    case = row.case(**settings)
-    constants = {name: case[name] for name in row.constants if name in case}
-    assert_twins(
-        *row.ours,
-        row.theirs,
-        row.inputs(case),
-        row.generator(settings),
-        constants=constants,
-        forward_budget=row.budget,
-        gradient_budget=row.gradient_budget,
-        gauges=row.gauges,
-        device=device,
-        bridge=row.bridge,
-    )
+    row.witness(row.case(**settings), row.generator(settings), device)
 
 
 @asked
@@ -232,7 +219,7 @@ def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
         now = array if array.base is None else array.base
         if not np.array_equal(now, before, equal_nan=layout != "unaligned"):
             raise AssertionError(f"{name}: the memory around it was written to")
-    gauges = row.sizes(case)
+    gauges = row.sizes(case, expected)
     quantities = {}
     for name, one in results.items():
         if np.asarray(one).dtype.kind == "f" and not getattr(row, "exact", False):
@@ -265,7 +252,7 @@ def gauges_bound_something(row: Twin) -> None:
     """Hold every gauge of the example to a few times the largest entry of what it bounds."""
     case = row.case()
     values = row.run("scratch", case)
-    for name, gauge in row.sizes(case).items():
+    for name, gauge in row.sizes(case, values).items():
         ratio = np.max(gauge) / np.abs(values[name]).max()
         if not ratio <= row.loosest:
             raise AssertionError(f"the gauge of {name} is {ratio:.3g} times its largest entry")
@@ -281,7 +268,7 @@ def backward_is_linear(row: PairTwin, **settings: Any) -> None:
         of_u, of_v, of_both = (
             row.run(side, {**case, "upstream": one}) for one in (u, v, 2 * u - 3 * v)
         )
-        sizes = [row.sizes({**case, "upstream": one}) for one in (u, v)]
+        sizes = [row.sizes({**case, "upstream": one}, of_u) for one in (u, v)]
         for name, value in of_both.items():
             terms = 2 * np.asarray(of_u[name]), 3 * np.asarray(of_v[name])
             if name != "output":

@@ -90,15 +90,14 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """What every kind of row has.
+    """What every kind of row has; those that take arrays across have `gauges` and `float32` too.
 
     Args:
         name: how the row is asked for, unique among all.
         formula: the course's formula.
         source: where the formula is taught, and its place in torch's documentation.
         proves: the public names of the stem whose parity this row shows.
-        draw: makes the arguments, `draw(rng, **settings) -> {argument: value}`; the defaults of
-            its settings are the row's example.
+        draw: `draw(rng, **settings) -> {argument: value}`; defaults of settings are the example.
         cases: a strategy of hypothesis for each setting that varies.
         edges: settings that always run, by name.
         relations: invariants of either side.
@@ -109,13 +108,13 @@ class Twin:
         budget: how far the quantities may be apart.
         exact: whether both sides must give the same numbers to the bit.
         weight: share of the profile's examples that hypothesis draws.
-        calls: `calls(**case)` yields (path of a public function, its arguments) beyond those that
-            the row calls itself.
+        calls: `calls(**case)` yields (path of a public function, arguments) beside the row's own.
         overwrites: arguments that a function is there to overwrite, by its path.
-        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks
-            expect.
+        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks.
         stem: file of the row, set where the rows are gathered.
         wide: whether a longdouble run of ours bears witness.
+        gauges: gives what quantities are gauged by, the largest entry where it gives none.
+        float32: whether the case is also held in float32, against torch in float64.
         float32_floor: eps that ours may err in float32 beside twice what torch does.
         loosest: largest gauge of the example over the largest entry; sums of forty terms of either
             sign cancel, quotients of differences much more.
@@ -141,15 +140,15 @@ class Twin:
     draws_from_numpy: frozenset[str] = frozenset()
     stem: str = ""
     wide: bool = True
+    gauges: Callable[..., Values] | None = None
+    float32: bool = False
     float32_floor: Budget = FLOAT32_FLOOR
     loosest: float = 100
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
-        """Return the strategy of everything that a case is drawn from."""
         return st.fixed_dictionaries({**self.cases, "seed": st.integers(0, 2**32 - 1)})
 
     def generator(self, settings: Settings) -> np.random.Generator:
-        """Return the generator that a case is drawn from."""
         return np.random.default_rng(
             [ENTROPY, settings.get("seed", 0), zlib.crc32(self.name.encode())]
         )
@@ -160,7 +159,6 @@ class Twin:
         return self.complete(cast(dict(self.draw(self.generator(settings), **chosen)), dtype))
 
     def complete(self, case: Case) -> Case:
-        """Return a case with what its kind of row draws beside the arguments."""
         return case
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
@@ -174,7 +172,6 @@ class Twin:
             return self.run("scratch", case)
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
-        """Return the quantities that any function of torch makes of a case, in our layout."""
         raise NotImplementedError
 
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
@@ -202,20 +199,12 @@ class Twin:
         if counts == ours.keys():
             return
         wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
-        gauges = self.sizes(case)
-        agree(
-            {
-                self.label(name): Quantity(
-                    np.asarray(one)[()],
-                    theirs[name],
-                    gauges.get(name),
-                    self.budget_of(name),
-                    wide.get(name),
-                )
-                for name, one in ours.items()
-                if name not in counts
-            }
-        )
+        gauges = self.sizes(case, ours)
+        quantities = {}
+        for name in [one for one in ours if one not in counts]:
+            rest = theirs[name], gauges.get(name), self.budget_of(name), wide.get(name)
+            quantities[self.label(name)] = Quantity(np.asarray(ours[name])[()], *rest)
+        agree(quantities)
 
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""
@@ -223,7 +212,7 @@ class Twin:
             self.compare(case, device=device)
             return
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
-        exact, gauges = self.run("torch_ref", cast(case, np.float64)), self.sizes(case)
+        exact, gauges = self.run("torch_ref", cast(case, np.float64)), self.sizes(case, ours)
         proven = False
         for name, one in ours.items():
             if np.asarray(one).dtype.kind != "f":
@@ -237,19 +226,16 @@ class Twin:
             raise ProvesNothingError(f"{', '.join(ours)} drown in their tolerances")
 
     def label(self, quantity: str) -> str:
-        """Return how the report calls a quantity."""
         return quantity
 
-    def sizes(self, case: Case) -> Values:
-        """Return the gauges of a case by quantity; the largest entry is one where none is given."""
+    def sizes(self, case: Case, ours: Values) -> Values:
+        """Return the gauges of a case by quantity; ours are its quantities."""
         return {}
 
     def as_typed(self, case: Case) -> Values:
-        """Return quantities of the expression that a person types, evaluated."""
         return self.typed(self.torch, **case) if self.typed else {}
 
     def budget_of(self, quantity: str) -> Budget:
-        """Return how far a quantity may be apart."""
         return self.budget
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
@@ -258,16 +244,12 @@ class Twin:
 
 
 def public(function: Any) -> bool:
-    """Tell whether a function is a public one of a stem of either side."""
-    module = (
-        importlib.import_module(function.__module__) if hasattr(function, "__module__") else None
-    )
-    package = getattr(function, "__module__", "").split(".")[0]
-    return package in SIDES and getattr(function, "__name__", "") in getattr(module, "__all__", ())
+    path = getattr(function, "__module__", "")
+    names = importlib.import_module(path).__all__ if path.split(".")[0] in SIDES else ()
+    return getattr(function, "__name__", "") in names
 
 
 def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Return what a function gives as quantities by name."""
     if isinstance(result, Mapping):
         return {str(name): one for name, one in result.items()}
     if hasattr(result, "_asdict"):
@@ -296,17 +278,15 @@ class PairTwin(Twin):
         ours: the pair.
         theirs: takes the arguments in their order as tensors, constants by name.
         constants: arguments without a gradient.
-        gauges: `gauges(arguments, upstream)` gives running-error gauges of "output" and arguments.
+        gauges: `gauges(arguments, upstream)` has those of "output" and arguments.
         gradient_budget: how far gradients may be apart.
         smooth: tells from the settings whether central differences can bear witness.
-        float32: whether the case is also held in float32, against torch in float64.
         bridge: how arrays cross between the layouts.
     """
 
     ours: Pair
     theirs: Callable[..., torch.Tensor]
     constants: tuple[str, ...] = ()
-    gauges: Callable[[Mapping[str, Any], Any], Mapping[str, Any]] | None = None
     gradient_budget: Budget = GRADIENT
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
@@ -343,32 +323,32 @@ class PairTwin(Twin):
         )
         return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
 
+    def witness(self, case: Case, rng: np.random.Generator, device: str, **choices: Any) -> None:
+        """Hold output and gradients to each other by three witnesses, all of which must prove."""
+        assert_twins(
+            *self.ours,
+            self.theirs,
+            self.inputs(case),
+            rng,
+            constants={name: case[name] for name in self.constants if name in case},
+            forward_budget=self.budget,
+            gradient_budget=self.gradient_budget,
+            gauges=self.gauges,
+            device=device,
+            bridge=self.bridge,
+            **choices,
+        )
+
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold output and gradients to each other, by three witnesses where the case is smooth.
 
         A quantity that drowns in its tolerance is held to it as long as another proves something.
         """
-        arguments = self.arguments(case)
-        constants = {name: arguments[name] for name in self.constants if name in arguments}
         if smooth:
-            try:
-                assert_twins(
-                    *self.ours,
-                    self.theirs,
-                    self.inputs(case),
-                    np.random.default_rng(ENTROPY),
-                    constants=constants,
-                    forward_budget=self.budget,
-                    gradient_budget=self.gradient_budget,
-                    gauges=self.gauges,
-                    witnessed=2,
-                    device=device,
-                    bridge=self.bridge,
-                )
+            with suppress(ProvesNothingError):
+                self.witness(case, np.random.default_rng(ENTROPY), device, witnessed=2)
                 if not self.exact:
                     return
-            except ProvesNothingError:
-                pass
         super().compare(case, device=device)
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
@@ -379,7 +359,7 @@ class PairTwin(Twin):
         yield self.ours.backward, dict(zip(names, (upstream, cache), strict=True))
         yield self.theirs, crossed(arguments, self.bridge)
 
-    def sizes(self, case: Case) -> Values:
+    def sizes(self, case: Case, ours: Values) -> Values:
         found = self.gauges(self.arguments(case), case["upstream"]) if self.gauges else {}
         return {n if n == "output" else f"gradient of {n}": one for n, one in found.items()}
 
@@ -408,18 +388,15 @@ class FunctionTwin(Twin):
         ours: takes the case by name; arrays, mappings, named tuples and tuples come back.
         theirs: the same in torch; its tensors are carried across.
         names: of the quantities, where the results have no names of their own.
-        gauges: `gauges(**case)` gives gauges by quantity, the largest entry where it gives none.
+        gauges: `gauges(**case)`.
         budgets: of single quantities that need another budget than the row's.
-        float32: whether the case is also held in float32, against a float64 run of torch.
         bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
     """
 
     ours: Callable[..., Any]
     theirs: Callable[..., Any]
     names: tuple[str, ...] = ("output",)
-    gauges: Callable[..., Values] | None = None
     budgets: Mapping[str, Budget] = field(default_factory=dict)
-    float32: bool = False
     bridge: Bridge | None = BY_NAME
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
@@ -439,7 +416,7 @@ class FunctionTwin(Twin):
         yield self.ours, case
         yield self.theirs, case if self.bridge is None else crossed(case, self.bridge)
 
-    def sizes(self, case: Case) -> Values:
+    def sizes(self, case: Case, ours: Values) -> Values:
         return dict(self.gauges(**case)) if self.gauges else {}
 
     def budget_of(self, quantity: str) -> Budget:
@@ -458,14 +435,12 @@ class OptimizerTwin(Twin):
         ours: makes the rule of choices by name.
         theirs: makes the optimizer of a list of tensors and the same choices.
         state: reads the optimizer's state by our names.
-        gauges: `gauges(path, **case)` gives what each entry of our path may be off by.
-        float32: whether the case is also held in float32, against torch in float64.
+        gauges: `gauges(path, **case)` of our path.
     """
 
     ours: Callable[..., Optimizer]
     theirs: Callable[..., torch.optim.Optimizer]
     state: State
-    gauges: Callable[..., Values] | None = None
     budget: Budget = STEP
     float32: bool = True
     float32_floor: Budget = FLOAT32_STEP
@@ -510,12 +485,10 @@ class OptimizerTwin(Twin):
         optimizer.step()
         yield self.state, {"optimizer": optimizer}
 
-    def sizes(self, case: Case) -> Values:
-        return dict(self.gauges(self.run("scratch", case), **case)) if self.gauges else {}
+    def sizes(self, case: Case, ours: Values) -> Values:
+        return dict(self.gauges(ours, **case)) if self.gauges else {}
 
     def as_typed(self, case: Case) -> Values:
-        """Return the path of the optimizer that the text makes of the course's names."""
-
         def make(tensors: list[torch.Tensor], learning_rate: float, **choices: Any) -> Any:
             return evaluate(self.torch, parameters=tensors, alpha=learning_rate, **choices)
 

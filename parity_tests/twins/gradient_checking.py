@@ -196,7 +196,7 @@ CHECK = FunctionTwin(
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
         "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}},
-    gauges=networks.check_gauges, weight=0.2, calls=networks.check_calls,
+    gauges=networks.check_gauges, weight=0.1, calls=networks.check_calls,
 )
 
 JUDGE = FunctionTwin(
@@ -208,7 +208,7 @@ JUDGE = FunctionTwin(
     wide=False,  # longdouble would take another step
     loosest=DIFFERENCES, draw=networks.draw_wrong, cases={"wrong": st.sampled_from(list(WRONG))},
     edges={wrong: {"wrong": wrong} for wrong in WRONG}, gauges=networks.judgement_gauges,
-    weight=0.3,
+    weight=0.1,
     relations=(
         *(Relation(name=f"the tensors at fault are named: {wrong}", at={"wrong": wrong},
             holds=networks.names_the_fault, broken_by=networks.unseen) for wrong in WRONG),
