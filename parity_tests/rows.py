@@ -1,8 +1,8 @@
 """Rows: all that the proof knows of one concept on both sides, as data that `checks` asks about.
 
 Three kinds: a `PairTwin` is a forward with its backward, a `FunctionTwin` a function or a whole run
-that gives named quantities, an `OptimizerTwin` a rule that walks. The rows of a stem stand in
-`parity_tests/twins/<stem>.py`, in `TWINS`.
+that gives named quantities, an `OptimizerTwin`, in `optimizer_rows`, a rule that walks. The rows of
+a stem stand in `parity_tests/twins/<stem>.py`, in `TWINS`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,31 +22,19 @@ from hypothesis import strategies as st
 
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
-from parity_tests.compare.budgets import (
-    FLOAT32_FLOOR,
-    FLOAT32_STEP,
-    FORWARD,
-    GRADIENT,
-    STEP,
-    Budget,
-)
+from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, Budget
 from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
-from parity_tests.compare.optimizers import torch_walk, walk
 from parity_tests.compare.quantities import Quantity, agree, assert_equal
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
 from parity_tests.mistakes import Mistake, Values
-from scratch.optimizers import Optimizer
 
 #: arguments by name, quantities by name, and the numbers that a case is drawn from.
 Case = Mapping[str, Any]
 Settings = Mapping[str, Any]
-
-#: reads the state of an optimizer by our names.
-State = Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
 
 #: the two implementations of every row.
 SIDES = ("scratch", "torch_ref")
@@ -58,8 +45,8 @@ ENTROPY = 0x70617269747920
 
 def evaluate(text: str, **names: Any) -> Any:
     """Return the value of the expression before the first semicolon of a row's own text."""
-    known = {"torch": torch, "torch_ref": torch_ref, "math": math}
-    return eval(text.partition("; ")[0], {**known, **names})
+    known = {"torch": torch, "torch_ref": torch_ref, "math": math, **names}
+    return eval(text.partition("; ")[0], known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,14 +81,11 @@ class Twin:
 
     Args:
         name: how the row is asked for, unique among all.
-        formula: the course's formula.
         source: where the formula is taught, and its place in torch's documentation.
         proves: the public names of the stem whose parity this row shows.
         draw: `draw(rng, **settings) -> {argument: value}`; defaults of settings are the example.
         cases: a strategy of hypothesis for each setting that varies.
         edges: settings that always run, by name.
-        relations: invariants of either side.
-        mistakes: wrong forms that must be seen.
         torch: the expression that a person types in torch, then perhaps "; " and a remark.
         typed: `typed(text, **case)` gives quantities of that expression, evaluated.
         topic: heading of the row among the conventions, its stem by default.
@@ -275,7 +259,6 @@ class PairTwin(Twin):
     an upstream gradient that is drawn and stands in the case as "upstream".
 
     Args:
-        ours: the pair.
         theirs: takes the arguments in their order as tensors, constants by name.
         constants: arguments without a gradient.
         gauges: `gauges(arguments, upstream)` has those of "output" and arguments.
@@ -313,14 +296,10 @@ class PairTwin(Twin):
             return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
         return self.torch_run(self.theirs, case, device)
 
-    def torch_run(
-        self, function: Callable[..., torch.Tensor], case: Case, device: str = "cpu"
-    ) -> Values:
+    def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
         fixed = {name: case[name] for name in self.constants if name in case}
-        upstream = np.asarray(case["upstream"])
-        output, gradients = pull_back(
-            function, self.inputs(case), fixed, upstream, device, self.bridge
-        )
+        given = self.inputs(case), fixed, np.asarray(case["upstream"])
+        output, gradients = pull_back(function, *given, device, self.bridge)
         return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
 
     def witness(self, case: Case, rng: np.random.Generator, device: str, **choices: Any) -> None:
@@ -340,10 +319,7 @@ class PairTwin(Twin):
         )
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
-        """Hold output and gradients to each other, by three witnesses where the case is smooth.
-
-        A quantity that drowns in its tolerance is held to it as long as another proves something.
-        """
+        """Hold output and gradients to each other, by three witnesses where the case is smooth."""
         if smooth:
             with suppress(ProvesNothingError):
                 self.witness(case, np.random.default_rng(ENTROPY), device, witnessed=2)
@@ -421,87 +397,3 @@ class FunctionTwin(Twin):
 
     def budget_of(self, quantity: str) -> Budget:
         return self.budgets.get(quantity, self.budget)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerTwin(Twin):
-    """A rule of `scratch` against an optimizer of torch, step by step on injected gradients.
-
-    A case is {"start": (N,), "gradients": (steps, N)}, perhaps {"steps_taken": count} before them,
-    and the choices of the rule by name; the quantities are "theta" and the arrays of the state
-    after each step, (steps, N), and the count "t" of a state that has one, (steps,).
-
-    Args:
-        ours: makes the rule of choices by name.
-        theirs: makes the optimizer of a list of tensors and the same choices.
-        state: reads the optimizer's state by our names.
-        gauges: `gauges(path, **case)` of our path.
-    """
-
-    ours: Callable[..., Optimizer]
-    theirs: Callable[..., torch.optim.Optimizer]
-    state: State
-    budget: Budget = STEP
-    float32: bool = True
-    float32_floor: Budget = FLOAT32_STEP
-
-    def choices(self, case: Case) -> dict[str, Any]:
-        return {name: one for name, one in case.items() if name not in WALK}
-
-    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        if side == "scratch":
-            return walk(self.ours(**self.choices(case)), *_walked(case), steps_taken=_begun(case))
-        path = dict(self.torch_run(self.theirs, case, device, self.state))
-        return {**path, "t": path["t"].astype(np.int64)} if "t" in path else path
-
-    def torch_run(
-        self,
-        function: Callable[..., torch.optim.Optimizer],
-        case: Case,
-        device: str = "cpu",
-        state: State | None = None,
-    ) -> Values:
-        made, begun = partial(function, **self.choices(case)), _begun(case)
-        return torch_walk(made, *_walked(case), state, steps_taken=begun, device=device)
-
-    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
-        if np.any(case["gradients"]):
-            super().compare(case, device=device)
-            return
-        still = np.broadcast_to(case["start"], case["gradients"].shape)
-        for path in (self.run_ours(case), self.run("torch_ref", case, device)):
-            assert_equal(path["theta"], still, "theta without a gradient")
-
-    def label(self, quantity: str) -> str:
-        return f"{quantity} after each step"
-
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        """Yield what makes the rule and the optimizer, and what reads the latter's state."""
-        choices, theta = self.choices(case), torch.from_numpy(case["start"].copy())
-        yield self.ours, choices
-        yield self.theirs, {"parameters": [theta], **choices}
-        optimizer = self.theirs([theta], **choices)
-        theta.grad = torch.from_numpy(case["gradients"][0].copy())
-        optimizer.step()
-        yield self.state, {"optimizer": optimizer}
-
-    def sizes(self, case: Case, ours: Values) -> Values:
-        return dict(self.gauges(ours, **case)) if self.gauges else {}
-
-    def as_typed(self, case: Case) -> Values:
-        def make(tensors: list[torch.Tensor], learning_rate: float, **choices: Any) -> Any:
-            return evaluate(self.torch, parameters=tensors, alpha=learning_rate, **choices)
-
-        return self.torch_run(make, case)
-
-
-#: entries of a walk's case beside the choices of its rule.
-WALK = ("start", "gradients", "steps_taken")
-
-
-def _walked(case: Case) -> tuple[Mapping[str, Any], Any]:
-    return {"W1": case["start"][None]}, case["gradients"]
-
-
-def _begun(case: Case) -> int:
-    return int(case.get("steps_taken", 0))

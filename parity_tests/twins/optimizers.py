@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from parity_tests.compare import optimizer_gauges as gauges
 from parity_tests.compare.budgets import STEP
 from parity_tests.mistakes import Mistake
-from parity_tests.rows import FunctionTwin, OptimizerTwin, Relation, Settings
+from parity_tests.optimizer_rows import OptimizerTwin
+from parity_tests.rows import FunctionTwin, Relation, Settings
 from parity_tests.twins import _walks as walks
 from parity_tests.twins._relations import spoilt, taking
 from parity_tests.twins._walks import EDGES, LATE, adam_by_hand, same_walk, typed

@@ -20,7 +20,8 @@ from parity_tests.compare.budgets import FORWARD
 from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.compare.side_effects import assert_pure
 from parity_tests.mistakes import Mistake, change
-from parity_tests.rows import FunctionTwin, OptimizerTwin, Pair, PairTwin, Relation
+from parity_tests.optimizer_rows import OptimizerTwin
+from parity_tests.rows import FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.tests.meta.lies import ADAM, INSIDE, Lying
 from parity_tests.tests.meta.lies import backward as slope
 from parity_tests.tests.meta.lies import forward as tanh
