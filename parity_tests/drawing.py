@@ -70,6 +70,11 @@ KINDS: Mapping[str, Draw] = {
 SMOOTH = ("normal", "duplicated examples", "duplicated rows")
 
 
+def smooth(kind: str = "normal", given: Any = (), **_: Any) -> bool:
+    """Tell whether draws of these settings stay away from kinks; values that are given may not."""
+    return kind in SMOOTH and not given
+
+
 def draw(kind: str, shape: Shape, rng: np.random.Generator, scale: float = 1.0) -> Array:
     """Draw an array (n, m) of a kind, times a scale."""
     return np.asarray(scale * KINDS[kind](shape, rng))
