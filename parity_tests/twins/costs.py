@@ -71,9 +71,6 @@ def as_typed(text: str, Z: Array, Y: Array, reduction: str, upstream: Array) -> 
     return {"output": J, "gradient of Z": gradients["Z"]}
 
 
-# --- gauges ---------------------------------------------------------------------------------------
-
-
 def cost_of(name: str, arguments: Mapping[str, Any]) -> tuple[Any, int]:
     """Return our cost, whose terms have one sign and keep their digits, and the sum's divisor."""
     divisor = ours.REDUCTIONS[arguments["reduction"]](arguments["Y"].shape[1])
@@ -269,10 +266,8 @@ BINARY_LOGITS = cost(
 
 def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
     """Draw logits that are right, and from 20 up."""
-    case = dict(BINARY_LOGITS.draw(rng, **settings))
-    if not settings.get("given"):
-        case["Z"] = (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)
-    return case
+    case = BINARY_LOGITS.draw(rng, **settings)
+    return {**case, "Z": (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)}
 
 
 # fmt: off
