@@ -117,6 +117,8 @@ seeds = st.integers(0, 2**32 - 1)
 widths = st.integers(1, 9)
 examples = st.integers(1, 9)
 kinds = st.sampled_from(list(KINDS))
+#: kinds whose squares keep their digits.
+moderate_kinds = st.sampled_from([one for one in KINDS if one not in ("all magnitudes", "saturated")])
 #: two or more: a single class is certain, and has no gradient.
 classes = st.integers(2, 9)
 #: between 0 and 1e-3 lies the weight that torch's lerp, given 1 - beta, rounds beta to.
