@@ -17,7 +17,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.networks import draw_labels, draw_network, layer_sizes
-from parity_tests.rows import SIDES, Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
 from scratch import regularization as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.optimizers import Adam, GradientDescent
@@ -50,8 +50,8 @@ def draw_penalty(
     for view in parameters.values():
         view[...] = draw(weights, view.shape, rng)
     parameters["W1"][0, 0] = -1.5  # something to see
-    named = {"denominator": denominator} if denominator else {}
-    drawn: Case = {"parameters": parameters, "network": network, "strength": strength, "m": m}
+    named: Case = {"denominator": denominator} if denominator else {}
+    drawn = {"parameters": parameters, "network": network, "strength": strength, "m": m}
     return {"kind": kind, **drawn, **named}
 
 
@@ -71,8 +71,9 @@ def penalized(side: Any, kind: str, parameters: Any, **choices: Any) -> Values:
 
 def penalty_calls(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Any:
     """Yield the calls of the functions of either side."""
-    module = {"module": twin(network, parameters)}
-    for side, given in zip(SIDES, ({"parameters": parameters}, module), strict=True):
+    module: Case = {"module": twin(network, parameters)}
+    sides: dict[str, Case] = {"scratch": {"parameters": parameters}, "torch_ref": module}
+    for side, given in sides.items():
         yield f"{side}.regularization.weights", given
         for name in PENALTIES:
             yield f"{side}.regularization.{name}", {**given, **choices, "denominator": "m"}
