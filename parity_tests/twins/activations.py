@@ -155,10 +155,7 @@ ABSOLUTE = PairTwin(
     source='Course 2, week 1, "Regularization", L1; torch.abs',
     proves=("l1_penalty_gradient",),
     ours=Pair(lambda Z: (np.abs(Z), Z), penalized), theirs=torch.abs,
-    draw=draw_logits,
-    smooth=smooth,
-    cases=CASES,
-    edges={"kinks": KINKS},
+    draw=draw_logits, smooth=smooth, cases=CASES, edges={"kinks": KINKS},
     weight=0.5,
     mistakes=(
         Mistake(name="torch.where(w >= 0, w, -w)", margin=0.1, at="kinks",
@@ -253,8 +250,7 @@ SOFTMAX = activation(
     formula="A = e^Z / sum over all C classes of e^Z, down a column",
     torch="torch.nn.Softmax(dim=1); rows are examples",
     source='Course 2, week 3, "Softmax regression"; torch.nn.Softmax',
-    draw=partial(draw_logits, n=4),
-    cases={**IDENTITY.cases, "n": classes},
+    draw=partial(draw_logits, n=4), cases={**IDENTITY.cases, "n": classes},
     edges={
         "two classes, one example": {"n": 2, "m": 1},
         "ties": {"kind": "grid"},
@@ -287,13 +283,10 @@ HARDMAX = FunctionTwin(
     source='Course 2, week 3, "Training a softmax classifier"; torch.nn.functional.one_hot',
     proves=("hardmax_forward",),
     ours=lambda Z: ours.hardmax_forward(Z)[0], theirs=lambda Z: theirs.Hardmax()(Z),
-    names=("hardmax",),
-    exact=True,
-    draw=partial(draw_logits, n=4, m=30, kind="grid", scale=1.0),
-    cases=CASES,
+    names=("hardmax",), exact=True,
+    draw=partial(draw_logits, n=4, m=30, kind="grid", scale=1.0), cases=CASES,
     edges={"all tied": {"kind": "grid", "scale": 0.0}, "one class": {"n": 1}},
-    weight=0.5,
-    calls=lambda Z: iter([("scratch.activations.hardmax_forward", {"Z": Z})]),
+    weight=0.5, calls=lambda Z: iter([("scratch.activations.hardmax_forward", {"Z": Z})]),
 )
 # fmt: on
 

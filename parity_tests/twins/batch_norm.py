@@ -101,8 +101,7 @@ BATCH_NORM: PairTwin = PairTwin(
     proves=("batch_norm_forward", "batch_norm_backward"),
     ours=Pair(ours.batch_norm_forward, ours.batch_norm_backward), theirs=theirs.batch_norm,
     constants=("epsilon",),
-    draw=draw_batch,
-    cases={**SIZES, "scale": scales, "epsilon": powers(-12, -1)},
+    draw=draw_batch, cases={**SIZES, "scale": scales, "epsilon": powers(-12, -1)},
     # differences of a mini-batch of one or two see what epsilon leaves of them
     smooth=lambda kind="normal", m=9, **_: kind == "normal" and m > 2,
     edges={
@@ -112,8 +111,7 @@ BATCH_NORM: PairTwin = PairTwin(
         "constant features": {"kind": "constant"},
         "features far off zero": {"scale": 1e-3, "epsilon": 1e-12},
     },
-    gauges=batch_norm_gauges,
-    weight=4,
+    gauges=batch_norm_gauges, weight=4,
     relations=(
         Relation(name="aZ + c under a^2 epsilon is Z",
             holds=same_under("batch_norm",
@@ -196,18 +194,15 @@ UPDATE = FunctionTwin(
     name="update_running_averages",
     formula="average = beta average + (1 - beta) batch's, of mean and variance",
     source=AT_TEST_TIME,
-    proves=("update_running_averages",),
-    ours=updated, theirs=theirs.update_running_averages,
+    proves=("update_running_averages",), ours=updated, theirs=theirs.update_running_averages,
     names=("running mean", "running variance"),
-    draw=draw_update,
-    cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
+    draw=draw_update, cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
     edges={
         "one example": {"m": 1},
         "nothing kept": {"decay": 0.0},
         "the unbiased variance of two examples": {"m": 2, "unbiased": True},
     },
-    gauges=update_gauges,
-    weight=2,
+    gauges=update_gauges, weight=2,
     calls=lambda **case: iter([
         ("scratch.batch_norm.update_running_averages", with_a_cache(**case))]),
 )
@@ -296,10 +291,8 @@ RUNNING = FunctionTwin(
     "torch_ref.batch_norm.BatchNorm(n, decay=beta) has 1/m",
     typed=tracked_as_typed,
     source=AT_TEST_TIME,
-    proves=("BatchNorm",),
-    ours=tracked, theirs=tracked_by_torch, bridge=None,
-    draw=draw_batches,
-    cases={"decay": betas},
+    proves=("BatchNorm",), ours=tracked, theirs=tracked_by_torch, bridge=None,
+    draw=draw_batches, cases={"decay": betas},
     edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}},
     gauges=tracked_gauges,
     mistakes=(
@@ -323,8 +316,7 @@ START = FunctionTwin(
     formula="mean 0 and variance 1 for each hidden layer, none for the output",
     source="torch.nn.BatchNorm1d, which begins with the same",
     proves=("running_averages",),
-    ours=ours.running_averages, theirs=lambda **case: unload_running(module_of(**case)),
-    exact=True,
+    ours=ours.running_averages, theirs=lambda **case: unload_running(module_of(**case)), exact=True,
     draw=lambda rng, layer_sizes=(3, 5, 4, 2), dtype="float64": {
         "layer_sizes": tuple(layer_sizes), "dtype": dtype},
     cases={
@@ -362,14 +354,11 @@ PREDICTION = FunctionTwin(
     name="batch_norm_predict",
     formula="Z~ = gamma (Z - mean) / sqrt(variance + epsilon) + beta, under running averages",
     source=AT_TEST_TIME,
-    proves=("batch_norm_predict",),
-    ours=ours.batch_norm_predict, theirs=theirs.batch_norm_predict,
+    proves=("batch_norm_predict",), ours=ours.batch_norm_predict, theirs=theirs.batch_norm_predict,
     names=("answers",),
-    draw=draw_prediction,
-    cases={**SIZES, "epsilon": powers(-12, 0)},
+    draw=draw_prediction, cases={**SIZES, "epsilon": powers(-12, 0)},
     edges={"one example": {"m": 1}, "a large epsilon": {"epsilon": 0.5}},
-    gauges=prediction_gauges,
-    float32=True,
+    gauges=prediction_gauges, float32=True,
 )
 # fmt: on
 

@@ -47,8 +47,7 @@ LINEAR = PairTwin(
         "exact ties": {"kind": "grid", "weights": "grid"},
         "all magnitudes": {"kind": "all magnitudes"},
     },
-    gauges=linear_gauges,
-    weight=6,
+    gauges=linear_gauges, weight=6,
 )
 # fmt: on
 
@@ -102,8 +101,7 @@ FLOAT32_PRODUCTS = FunctionTwin(
         "bits of the significand": np.float32(BITS["highest"])},
     theirs=product_of_torch, bridge=None, wide=False,
     draw=lambda rng: {"seed": int(rng.integers(2**31))},
-    budget=FLOAT32_FLOOR,
-    weight=0.2,
+    budget=FLOAT32_FLOOR, weight=0.2,
     mistakes=(
         Mistake(name="TF32", margin=1e-4, missing=without_tf32,
             why='"high" rounds the factors to 11 bits on CUDA: three digits are left',

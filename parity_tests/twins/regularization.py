@@ -108,8 +108,7 @@ GRADIENTS = FunctionTwin(
     name="gradients of penalties",
     formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
     source=f"{TAUGHT}; torch.autograd.grad",
-    proves=("weights", *PENALTIES),
-    ours=lambda network, **case: penalized(ours, **case),
+    proves=("weights", *PENALTIES), ours=lambda network, **case: penalized(ours, **case),
     theirs=lambda network, parameters, **case: penalized(
         theirs, parameters=twin(network, parameters), **case),
     draw=draw_penalty,
@@ -127,8 +126,7 @@ GRADIENTS = FunctionTwin(
         "no zeros": {"weights": "normal"},
         "batch norm": {"normalized": True},
     },
-    weight=1.2,
-    calls=penalty_calls,
+    weight=1.2, calls=penalty_calls,
 )
 
 WITNESSED = PairTwin(
@@ -139,8 +137,7 @@ WITNESSED = PairTwin(
     ours=Pair(
         lambda W1, W2, **case: pair_of(ours, parameters=Parameters({"W1": W1, "W2": W2}), **case),
         lambda dJ, gradient: {name: dJ * one for name, one in gradient.items()}),
-    theirs=their_penalty,
-    constants=("kind", "strength", "m", "denominator"),
+    theirs=their_penalty, constants=("kind", "strength", "m", "denominator"),
     draw=draw_weights,
     cases={"kind": KINDS, "n": st.integers(1, 6), "n_prev": st.integers(1, 6),
         "m": st.integers(1, 100), "denominator": DENOMINATORS},
@@ -317,12 +314,9 @@ L2 = FunctionTwin(
     '{"params": biases}], lr=alpha); or the penalty in the cost',
     typed=decayed_as_typed,
     source=f"{TAUGHT}; torch.optim.SGD, torch.optim.Adam",
-    proves=("l2_penalty_gradient",),
-    ours=descended, theirs=their_descended, bridge=None,
-    draw=draw_descent,
-    edges={"scales and shifts of batch norm": {"normalized": True}},
-    budget=STEP,
-    weight=0.1,
+    proves=("l2_penalty_gradient",), ours=descended, theirs=their_descended, bridge=None,
+    draw=draw_descent, edges={"scales and shifts of batch norm": {"normalized": True}},
+    budget=STEP, weight=0.1,
     relations=(
         Relation(name="L2 shrinks the weights by 1 - alpha lambda / m in each step",
             holds=shrinks, broken_by="decay on the biases", budget=STEP),
