@@ -29,14 +29,8 @@ KINKS = {"given": ((0.0, -0.0, 1.0, -1.0),)}
 SATURATED = -1e4, -700.0, -40.0, -1.0, 0.0, 1.0, 40.0, 700.0, 1e4
 
 
-def draw_logits(
-    rng: np.random.Generator,
-    n: int = 5,
-    m: int = 7,
-    kind: str = "normal",
-    scale: float = 3.0,
-    given: Sequence[Sequence[float]] = (),
-) -> Case:
+def draw_logits(rng: np.random.Generator, n: int = 5, m: int = 7, kind: str = "normal",
+    scale: float = 3.0, given: Sequence[Sequence[float]] = ()) -> Case:  # fmt: skip
     """Draw Z whose first example is neither tied nor flat; or take it as it is given."""
     if given:
         return {"Z": np.array(given)}
@@ -106,7 +100,48 @@ def penalized(dA: Array, Z: Array) -> dict[str, Array]:
     return {"Z": dA * l1_penalty_gradient(Parameters({"W1": Z}), 1.0, 1)["W1"]}
 
 
-# --- rectifiers -----------------------------------------------------------------------------------
+def negated(Z: Array, **_: Any) -> Case:
+    return {"Z": -Z}
+
+
+def as_a_sigmoid(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
+    """Return tanh(Z), and 2 sigmoid(2 Z) - 1."""
+    second = run("sigmoid", Z=2 * Z, upstream=upstream)
+    other = {"output": 2 * second["output"] - 1, "gradient of Z": 4 * second["gradient of Z"]}
+    return run("tanh", Z=Z, upstream=upstream), other
+
+
+def up_to_one(upstream: Array, **_: Any) -> Values:
+    """Return the gauges of outputs that are taken from 1."""
+    return {"output": 1.0, "gradient of Z": np.abs(upstream)}
+
+
+def two_classes(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
+    """Return softmax of two classes, and the sigmoid of their difference."""
+    one = run("sigmoid", Z=Z[:1] - Z[1:], upstream=upstream[:1] - upstream[1:])
+    A, dZ = one["output"], one["gradient of Z"]
+    both = {"output": np.concatenate([A, 1 - A]), "gradient of Z": np.concatenate([dZ, -dZ])}
+    return run("softmax", Z=Z, upstream=upstream), both
+
+
+def diagonal_only(honest: Any, Z: Array, upstream: Array) -> Values:
+    """Return softmax whose gradient is that of a sigmoid."""
+    results = honest(Z=Z, upstream=upstream)
+    A = results["output"]
+    return {**results, "gradient of Z": upstream * A * (1 - A)}
+
+
+def with_epsilon(honest: Any, Z: Array, upstream: Array) -> Values:
+    """Return softmax whose denominator is kept from 0."""
+    E = np.exp(Z)
+    return {**honest(Z=Z, upstream=upstream), "output": E / (E.sum(axis=0) + 1e-8)}
+
+
+def summed(Z: Array, upstream: Array) -> Values:
+    """Return the sizes that the gradients of all classes sum up."""
+    A, size = ours.softmax_forward(Z)[0], np.abs(upstream)
+    return {"gradient of Z": (A * (size + (A * size).sum(axis=0))).sum(axis=0)}
+
 
 # fmt: off
 IDENTITY = activation(
@@ -164,29 +199,7 @@ ABSOLUTE = PairTwin(
             why="the root has no derivative at 0: NaN", wrong=lambda w: w.square().sqrt()),
     ),
 )
-# fmt: on
 
-
-# --- sigmoids -------------------------------------------------------------------------------------
-
-
-def negated(Z: Array, **_: Any) -> Case:
-    return {"Z": -Z}
-
-
-def as_a_sigmoid(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
-    """Return tanh(Z), and 2 sigmoid(2 Z) - 1."""
-    second = run("sigmoid", Z=2 * Z, upstream=upstream)
-    other = {"output": 2 * second["output"] - 1, "gradient of Z": 4 * second["gradient of Z"]}
-    return run("tanh", Z=Z, upstream=upstream), other
-
-
-def up_to_one(upstream: Array, **_: Any) -> Values:
-    """Return the gauges of outputs that are taken from 1."""
-    return {"output": 1.0, "gradient of Z": np.abs(upstream)}
-
-
-# fmt: off
 SIGMOID = activation(
     "sigmoid",
     formula="A = 1 / (1 + e^-Z);  dA/dZ = A (1 - A)",
@@ -211,40 +224,7 @@ TANH = activation(
             broken_by=spoilt("output", lambda A: np.maximum(A, -0.999)), at={"scale": 5.0}),
     ),
 )
-# fmt: on
 
-
-# --- over the classes -----------------------------------------------------------------------------
-
-
-def two_classes(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
-    """Return softmax of two classes, and the sigmoid of their difference."""
-    one = run("sigmoid", Z=Z[:1] - Z[1:], upstream=upstream[:1] - upstream[1:])
-    A, dZ = one["output"], one["gradient of Z"]
-    both = {"output": np.concatenate([A, 1 - A]), "gradient of Z": np.concatenate([dZ, -dZ])}
-    return run("softmax", Z=Z, upstream=upstream), both
-
-
-def diagonal_only(honest: Any, Z: Array, upstream: Array) -> Values:
-    """Return softmax whose gradient is that of a sigmoid."""
-    results = honest(Z=Z, upstream=upstream)
-    A = results["output"]
-    return {**results, "gradient of Z": upstream * A * (1 - A)}
-
-
-def with_epsilon(honest: Any, Z: Array, upstream: Array) -> Values:
-    """Return softmax whose denominator is kept from 0."""
-    E = np.exp(Z)
-    return {**honest(Z=Z, upstream=upstream), "output": E / (E.sum(axis=0) + 1e-8)}
-
-
-def summed(Z: Array, upstream: Array) -> Values:
-    """Return the sizes that the gradients of all classes sum up."""
-    A, size = ours.softmax_forward(Z)[0], np.abs(upstream)
-    return {"gradient of Z": (A * (size + (A * size).sum(axis=0))).sum(axis=0)}
-
-
-# fmt: off
 SOFTMAX = activation(
     "softmax",
     formula="A = e^Z / sum over all C classes of e^Z, down a column",

@@ -34,14 +34,8 @@ SIZES: dict[str, st.SearchStrategy[Any]] = {
 scales = st.sampled_from([1.0, 0.01, 100.0])
 
 
-def draw_batch(
-    rng: np.random.Generator,
-    n: int = 4,
-    m: int = 9,
-    kind: str = "normal",
-    scale: float = 2.0,
-    epsilon: float = 1e-5,
-) -> Case:
+def draw_batch(rng: np.random.Generator, n: int = 4, m: int = 9, kind: str = "normal",
+    scale: float = 2.0, epsilon: float = 1e-5) -> Case:  # fmt: skip
     """Draw a mini-batch off zero, gamma other than 1 and beta other than 0."""
     return {
         "Z": draw(kind, (n, m), rng, scale) + rng.integers(-3, 4, (n, 1)),
@@ -54,9 +48,6 @@ def draw_batch(
 def moments(Z: Array) -> tuple[Array, Array]:
     """Return mean and variance, with 1/m, of each unit."""
     return Z.mean(axis=1, keepdims=True), Z.var(axis=1, keepdims=True)
-
-
-# --- in training ----------------------------------------------------------------------------------
 
 
 def has_its_moments(run: Any, **case: Any) -> tuple[Values, Values]:
@@ -90,75 +81,8 @@ def detached(which: str, Z: Array, gamma: Array, epsilon: float, upstream: Array
     return {"gradient of Z": inv_std * (g - factor * (g * factor).mean(axis=1, keepdims=True))}
 
 
-# fmt: off
-BATCH_NORM: PairTwin = PairTwin(
-    name="batch_norm",
-    formula="Z_norm = (Z - mean) / sqrt(sigma^2 + epsilon);  Z~ = gamma Z_norm + beta",
-    torch="torch.nn.functional.batch_norm(Z, None, None, gamma, beta, training=True)",
-    typed=lambda text, Z, gamma, beta, **_: {"output": columns(evaluate(text, Z=rows(Z),
-        gamma=torch.from_numpy(gamma.ravel()), beta=torch.from_numpy(beta.ravel())))},
-    source=TAUGHT,
-    proves=("batch_norm_forward", "batch_norm_backward"),
-    ours=Pair(ours.batch_norm_forward, ours.batch_norm_backward), theirs=theirs.batch_norm,
-    constants=("epsilon",),
-    draw=draw_batch, cases={**SIZES, "scale": scales, "epsilon": powers(-12, -1)},
-    # differences of a mini-batch of one or two see what epsilon leaves of them
-    smooth=lambda kind="normal", m=9, **_: kind == "normal" and m > 2,
-    edges={
-        "one example, whose Z_norm is 0": {"m": 1},
-        "two examples, whose gradient of Z is epsilon's": {"m": 2, "epsilon": 1e-2},
-        "two examples under a large epsilon": {"m": 2, "epsilon": 10.0},
-        "constant features": {"kind": "constant"},
-        "features far off zero": {"scale": 1e-3, "epsilon": 1e-12},
-    },
-    gauges=batch_norm_gauges, weight=4,
-    relations=(
-        Relation(name="aZ + c under a^2 epsilon is Z",
-            holds=same_under("batch_norm",
-                lambda Z, epsilon, **_: {"Z": 4 * Z + 8, "epsilon": 16 * epsilon},
-                mapped("gradient of Z", lambda dZ: 4 * dZ)),
-            broken_by="epsilon beside the deviation",
-            gauges=lambda **case: BATCH_NORM.sizes(case)),
-        Relation(name="the output has mean beta and deviation gamma, but for epsilon",
-            holds=has_its_moments, broken_by="(Z - mean) / (sigma^2 + epsilon)",
-            gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])}),
-        Relation(name="no gradient to all examples alike",
-            holds=sums_to_zero("batch_norm", 1), broken_by="the mean is taken for a constant"),
-        Relation(name="no gradient to the scale of a unit, without epsilon",
-            holds=sends_nothing_to_the_scale, broken_by="the variance is taken for a constant",
-            at={"epsilon": 1e-30}),
-    ),
-    mistakes=(
-        Mistake(name="(Z - mean) / (sigma^2 + epsilon)", margin=0.1,
-            seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
-            why="without the root Z_norm has the variance 1 / sigma^2",
-            values=partial(over, lambda variance, epsilon: variance + epsilon)),
-        Mistake(name="epsilon beside the deviation", margin=1e-7,
-            why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
-            values=partial(over, lambda variance, epsilon: np.sqrt(variance) + epsilon)),
-        Mistake(name="the mean is taken for a constant", margin=0.1,
-            seen="mlpack/mlpack pull request 1327",
-            why="the way through the mean is missing", values=partial(detached, "mean")),
-        Mistake(name="the variance is taken for a constant", margin=0.1,
-            seen="abhiskk/ladder issue 2: the variance is detached",
-            why="the way through the variance is missing", values=partial(detached, "variance")),
-    ),
-)
-# fmt: on
-
-
-# --- running averages -----------------------------------------------------------------------------
-
-
-def draw_update(
-    rng: np.random.Generator,
-    n: int = 3,
-    m: int = 7,
-    kind: str = "normal",
-    scale: float = 2.0,
-    decay: float = 0.9,
-    unbiased: bool = False,
-) -> Case:
+def draw_update(rng: np.random.Generator, n: int = 3, m: int = 7, kind: str = "normal",
+    scale: float = 2.0, decay: float = 0.9, unbiased: bool = False) -> Case:  # fmt: skip
     """Draw a mini-batch and the averages before it; the unbiased variance needs two examples."""
     return {
         "mean": rng.standard_normal((n, 1)),
@@ -188,25 +112,6 @@ def update_gauges(mean: Array, variance: Array, Z: Array, decay: float, unbiased
     total = variance + correction * biased + spread
     return {"running mean": np.abs(mean) + size, "running variance": total}
 
-
-# fmt: off
-UPDATE = FunctionTwin(
-    name="update_running_averages",
-    formula="average = beta average + (1 - beta) batch's, of mean and variance",
-    source=AT_TEST_TIME,
-    proves=("update_running_averages",), ours=updated, theirs=theirs.update_running_averages,
-    names=("running mean", "running variance"),
-    draw=draw_update, cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
-    edges={
-        "one example": {"m": 1},
-        "nothing kept": {"decay": 0.0},
-        "the unbiased variance of two examples": {"m": 2, "unbiased": True},
-    },
-    gauges=update_gauges, weight=2,
-    calls=lambda **case: iter([
-        ("scratch.batch_norm.update_running_averages", with_a_cache(**case))]),
-)
-# fmt: on
 
 #: sizes of the mini-batches of a short training, the last of them short.
 BATCHES = (16, 5, 9, 2, 30, 3)
@@ -283,7 +188,94 @@ def module_of(layer_sizes: tuple[int, ...], dtype: str) -> Network:
     return Network(layer_sizes=layer_sizes, batch_norm=theirs.BatchNorm, dtype=precision)
 
 
+def draw_prediction(rng: np.random.Generator, n: int = 3, m: int = 7, **settings: Any) -> Case:
+    """Draw what batch norm answers, under running averages of its own."""
+    averages = {"mean": rng.standard_normal((n, 1)), "variance": rng.uniform(0.1, 2, (n, 1))}
+    drawn = draw_batch(rng, n, m, **settings)
+    names = ("Z", "gamma", "beta", "mean", "variance", "epsilon")
+    return {name: {**drawn, **averages}[name] for name in names}
+
+
+def prediction_gauges(
+    Z: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
+) -> Values:
+    """Return the gauge of the answers, in which Z - mean and beta may cancel."""
+    factor = np.abs(gamma) / np.sqrt(variance + epsilon)
+    return {"answers": factor * (np.abs(Z) + np.abs(mean)) + np.abs(beta)}
+
+
 # fmt: off
+BATCH_NORM: PairTwin = PairTwin(
+    name="batch_norm",
+    formula="Z_norm = (Z - mean) / sqrt(sigma^2 + epsilon);  Z~ = gamma Z_norm + beta",
+    torch="torch.nn.functional.batch_norm(Z, None, None, gamma, beta, training=True)",
+    typed=lambda text, Z, gamma, beta, **_: {"output": columns(evaluate(text, Z=rows(Z),
+        gamma=torch.from_numpy(gamma.ravel()), beta=torch.from_numpy(beta.ravel())))},
+    source=TAUGHT,
+    proves=("batch_norm_forward", "batch_norm_backward"),
+    ours=Pair(ours.batch_norm_forward, ours.batch_norm_backward), theirs=theirs.batch_norm,
+    constants=("epsilon",),
+    draw=draw_batch, cases={**SIZES, "scale": scales, "epsilon": powers(-12, -1)},
+    # differences of a mini-batch of one or two see what epsilon leaves of them
+    smooth=lambda kind="normal", m=9, **_: kind == "normal" and m > 2,
+    edges={
+        "one example, whose Z_norm is 0": {"m": 1},
+        "two examples, whose gradient of Z is epsilon's": {"m": 2, "epsilon": 1e-2},
+        "two examples under a large epsilon": {"m": 2, "epsilon": 10.0},
+        "constant features": {"kind": "constant"},
+        "features far off zero": {"scale": 1e-3, "epsilon": 1e-12},
+    },
+    gauges=batch_norm_gauges, weight=4,
+    relations=(
+        Relation(name="aZ + c under a^2 epsilon is Z",
+            holds=same_under("batch_norm",
+                lambda Z, epsilon, **_: {"Z": 4 * Z + 8, "epsilon": 16 * epsilon},
+                mapped("gradient of Z", lambda dZ: 4 * dZ)),
+            broken_by="epsilon beside the deviation",
+            gauges=lambda **case: BATCH_NORM.sizes(case)),
+        Relation(name="the output has mean beta and deviation gamma, but for epsilon",
+            holds=has_its_moments, broken_by="(Z - mean) / (sigma^2 + epsilon)",
+            gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])}),
+        Relation(name="no gradient to all examples alike",
+            holds=sums_to_zero("batch_norm", 1), broken_by="the mean is taken for a constant"),
+        Relation(name="no gradient to the scale of a unit, without epsilon",
+            holds=sends_nothing_to_the_scale, broken_by="the variance is taken for a constant",
+            at={"epsilon": 1e-30}),
+    ),
+    mistakes=(
+        Mistake(name="(Z - mean) / (sigma^2 + epsilon)", margin=0.1,
+            seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
+            why="without the root Z_norm has the variance 1 / sigma^2",
+            values=partial(over, lambda variance, epsilon: variance + epsilon)),
+        Mistake(name="epsilon beside the deviation", margin=1e-7,
+            why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
+            values=partial(over, lambda variance, epsilon: np.sqrt(variance) + epsilon)),
+        Mistake(name="the mean is taken for a constant", margin=0.1,
+            seen="mlpack/mlpack pull request 1327",
+            why="the way through the mean is missing", values=partial(detached, "mean")),
+        Mistake(name="the variance is taken for a constant", margin=0.1,
+            seen="abhiskk/ladder issue 2: the variance is detached",
+            why="the way through the variance is missing", values=partial(detached, "variance")),
+    ),
+)
+
+UPDATE = FunctionTwin(
+    name="update_running_averages",
+    formula="average = beta average + (1 - beta) batch's, of mean and variance",
+    source=AT_TEST_TIME,
+    proves=("update_running_averages",), ours=updated, theirs=theirs.update_running_averages,
+    names=("running mean", "running variance"),
+    draw=draw_update, cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
+    edges={
+        "one example": {"m": 1},
+        "nothing kept": {"decay": 0.0},
+        "the unbiased variance of two examples": {"m": 2, "unbiased": True},
+    },
+    gauges=update_gauges, weight=2,
+    calls=lambda **case: iter([
+        ("scratch.batch_norm.update_running_averages", with_a_cache(**case))]),
+)
+
 RUNNING = FunctionTwin(
     name="batch-norm-running-averages",
     formula="average = beta average + (1 - beta) batch's, of mean and variance with 1/m",
@@ -327,29 +319,7 @@ START = FunctionTwin(
     calls=lambda **case: iter([
         ("torch_ref.batch_norm.running_averages", {"module": module_of(**case)})]),
 )
-# fmt: on
 
-
-# --- at prediction --------------------------------------------------------------------------------
-
-
-def draw_prediction(rng: np.random.Generator, n: int = 3, m: int = 7, **settings: Any) -> Case:
-    """Draw what batch norm answers, under running averages of its own."""
-    averages = {"mean": rng.standard_normal((n, 1)), "variance": rng.uniform(0.1, 2, (n, 1))}
-    drawn = draw_batch(rng, n, m, **settings)
-    names = ("Z", "gamma", "beta", "mean", "variance", "epsilon")
-    return {name: {**drawn, **averages}[name] for name in names}
-
-
-def prediction_gauges(
-    Z: Array, gamma: Array, beta: Array, mean: Array, variance: Array, epsilon: float
-) -> Values:
-    """Return the gauge of the answers, in which Z - mean and beta may cancel."""
-    factor = np.abs(gamma) / np.sqrt(variance + epsilon)
-    return {"answers": factor * (np.abs(Z) + np.abs(mean)) + np.abs(beta)}
-
-
-# fmt: off
 PREDICTION = FunctionTwin(
     name="batch_norm_predict",
     formula="Z~ = gamma (Z - mean) / sqrt(variance + epsilon) + beta, under running averages",

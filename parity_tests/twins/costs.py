@@ -36,17 +36,9 @@ reductions = st.sampled_from([*ours.REDUCTIONS])
 CASES = {"n": widths, "m": examples, "kind": kinds, "reduction": reductions}
 
 
-def draw_cost(
-    rng: np.random.Generator,
-    letter: str,
-    one_hot: bool,
-    n: int = 3,
-    m: int = 9,
-    kind: str = "normal",
-    reduction: str = "mean",
-    given: Table = (),
-    labels: Table = (),
-) -> Case:
+def draw_cost(rng: np.random.Generator, letter: str, one_hot: bool, n: int = 3, m: int = 9,
+    kind: str = "normal", reduction: str = "mean", given: Table = (),
+    labels: Table = ()) -> Case:  # fmt: skip
     """Draw logits or probabilities, the first example undecided, and labels; or take them."""
     if given:
         return {letter: np.array(given), "Y": np.array(labels), "reduction": reduction}
@@ -112,9 +104,6 @@ def of_class_logits(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[st
     }
 
 
-# --- from probabilities ---------------------------------------------------------------------------
-
-
 def m_times(row: str) -> Relation:
     """Return the relation of both reductions, broken where there is only one."""
 
@@ -142,6 +131,66 @@ def cost(name: str, row: str, gauges: Any = of_probabilities, **others: Any) -> 
         cases={**CASES, "n": classes if one_hot else widths},
         smooth=smooth,
         gauges=partial(gauges, name=name),
+        **others,
+    )
+
+
+def of_two_classes(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
+    """Return the cost of two classes, and that of their difference."""
+    both = run("cross-entropy", Z=Z, Y=Y, **case)
+    one = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case)
+    dZ = one["gradient of Z"]
+    return (
+        {"two classes": both["output"], "gradient of Z": both["gradient of Z"]},
+        {"two classes": one["output"], "gradient of Z": np.concatenate([dZ, -dZ])},
+    )
+
+
+def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
+    """Return the cost over the number of outputs, and torch's own mean."""
+    J = run("binary-cross-entropy", Z=Z, Y=Y, **case)["output"]
+    mean = functional.binary_cross_entropy_with_logits(rows(Z), rows(Y))
+    return {"mean over entries": J / len(Y)}, {"mean over entries": mean.numpy()}
+
+
+def without_the_shift(honest: Any, **case: Any) -> Values:
+    """Return results with a 1 added to the denominator."""
+    E = np.exp(case["Z"])
+    J = -(case["Y"] * np.log(E / (1 + E.sum(axis=0)))).sum() / E.shape[1]
+    return {**honest(**case), "output": J}
+
+
+def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
+    """Draw logits that are right, and from 20 up."""
+    case = BINARY_LOGITS.draw(rng, **settings)
+    return {**case, "Z": (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)}
+
+
+def draw_predicted(
+    rng: np.random.Generator, n: int = 3, m: int = 25, kind: str = "normal", **others: Any
+) -> Case:
+    """Draw probabilities; some are at a threshold exactly, and some are 0 and 1."""
+    A = expit(draw(kind, (n, m), rng))
+    A.flat[rng.integers(0, A.size, 3)] = [others.get("threshold", 0.5), 0.0, 1.0]
+    return {"A": A, **others}
+
+
+def draw_judged(rng: np.random.Generator, n: int = 3, m: int = 25, right: float = 0.8) -> Case:
+    """Draw labels, and predictions of which each entry is right with a probability."""
+    Y = rng.integers(0, 2, (n, m)).astype(float)
+    return {"prediction": np.abs(Y - (rng.random((n, m)) > right)), "Y": Y}
+
+
+def judged(name: str, output: str = "prediction", **others: Any) -> FunctionTwin:
+    """Return the row of a function that predicts or judges predictions."""
+    return FunctionTwin(
+        name=name,
+        proves=(name,),
+        ours=getattr(ours, name),
+        theirs=getattr(theirs, name),
+        names=(output,),
+        exact=True,
+        weight=0.3,
         **others,
     )
 
@@ -200,38 +249,7 @@ CLASSES_FROM_A = cost(
         "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))},
     },
 )
-# fmt: on
 
-
-# --- from logits ----------------------------------------------------------------------------------
-
-
-def of_two_classes(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
-    """Return the cost of two classes, and that of their difference."""
-    both = run("cross-entropy", Z=Z, Y=Y, **case)
-    one = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case)
-    dZ = one["gradient of Z"]
-    return (
-        {"two classes": both["output"], "gradient of Z": both["gradient of Z"]},
-        {"two classes": one["output"], "gradient of Z": np.concatenate([dZ, -dZ])},
-    )
-
-
-def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
-    """Return the cost over the number of outputs, and torch's own mean."""
-    J = run("binary-cross-entropy", Z=Z, Y=Y, **case)["output"]
-    mean = functional.binary_cross_entropy_with_logits(rows(Z), rows(Y))
-    return {"mean over entries": J / len(Y)}, {"mean over entries": mean.numpy()}
-
-
-def without_the_shift(honest: Any, **case: Any) -> Values:
-    """Return results with a 1 added to the denominator."""
-    E = np.exp(case["Z"])
-    J = -(case["Y"] * np.log(E / (1 + E.sum(axis=0)))).sum() / E.shape[1]
-    return {**honest(**case), "output": J}
-
-
-# fmt: off
 BINARY_LOGITS = cost(
     "binary_cross_entropy_with_logits", "binary-cross-entropy", of_logits,
     formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), A = sigmoid(Z);  dZ = 1/m (A - Y)",
@@ -259,16 +277,7 @@ BINARY_LOGITS = cost(
             wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),
     ),
 )
-# fmt: on
 
-
-def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
-    """Draw logits that are right, and from 20 up."""
-    case = BINARY_LOGITS.draw(rng, **settings)
-    return {**case, "Z": (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)}
-
-
-# fmt: off
 CERTAIN = FunctionTwin(
     name="binary-cross-entropy-where-Z-is-right",
     formula="J = 1/m sum log(1 + e^-|Z|): a tiny cost, to its last digit",
@@ -327,42 +336,7 @@ CLASS_LOGITS = cost(
                 "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]}),
     ),
 )
-# fmt: on
 
-
-# --- predictions ----------------------------------------------------------------------------------
-
-
-def draw_predicted(
-    rng: np.random.Generator, n: int = 3, m: int = 25, kind: str = "normal", **others: Any
-) -> Case:
-    """Draw probabilities; some are at a threshold exactly, and some are 0 and 1."""
-    A = expit(draw(kind, (n, m), rng))
-    A.flat[rng.integers(0, A.size, 3)] = [others.get("threshold", 0.5), 0.0, 1.0]
-    return {"A": A, **others}
-
-
-def draw_judged(rng: np.random.Generator, n: int = 3, m: int = 25, right: float = 0.8) -> Case:
-    """Draw labels, and predictions of which each entry is right with a probability."""
-    Y = rng.integers(0, 2, (n, m)).astype(float)
-    return {"prediction": np.abs(Y - (rng.random((n, m)) > right)), "Y": Y}
-
-
-def judged(name: str, output: str = "prediction", **others: Any) -> FunctionTwin:
-    """Return the row of a function that predicts or judges predictions."""
-    return FunctionTwin(
-        name=name,
-        proves=(name,),
-        ours=getattr(ours, name),
-        theirs=getattr(theirs, name),
-        names=(output,),
-        exact=True,
-        weight=0.3,
-        **others,
-    )
-
-
-# fmt: off
 PREDICTIONS = (
     judged("predict_by_threshold",
         formula="1 where A > threshold, else 0",

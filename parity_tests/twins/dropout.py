@@ -28,44 +28,11 @@ keep_probs = st.sampled_from([0.125, 0.5, 0.8, 0.95]) | st.floats(0.01, 1)
 HALF_AND_ALL = {"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0}}
 
 
-# --- a mask applied -------------------------------------------------------------------------------
-
-
-def draw_masked(
-    rng: np.random.Generator,
-    n: int = 4,
-    m: int = 6,
-    kind: str = "normal",
-    kept: float = 0.5,
-    keep_prob: float = 0.8,
-) -> Case:
+def draw_masked(rng: np.random.Generator, n: int = 4, m: int = 6, kind: str = "normal",
+    kept: float = 0.5, keep_prob: float = 0.8) -> Case:  # fmt: skip
     """Draw activations, and a mask that keeps a share of them."""
     mask = (rng.random((n, m)) < kept) / keep_prob
     return {"A": draw(kind, (n, m), rng), "mask": mask}
-
-
-# fmt: off
-MASKED = PairTwin(
-    name="dropout-by-a-mask",
-    formula="A = A * D, dA = dA * D: what is dropped passes nothing on, either way",
-    source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
-    proves=("dropout_forward", "dropout_backward"),
-    ours=Pair(ours.dropout_forward, ours.dropout_backward), theirs=theirs.dropout,
-    constants=("mask",), exact=True,
-    draw=draw_masked,
-    cases={"n": st.integers(1, 4), "m": examples, "kind": kinds, "keep_prob": keep_probs,
-        "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)},
-    edges={
-        "all dropped": {"kept": 0.0},
-        "nothing dropped": {"kept": 1.0},
-        "the identity": {"kept": 1.0, "keep_prob": 1.0},
-        "kept units that are 0": {"kind": "zeros", "m": 20},
-    },
-)
-# fmt: on
-
-
-# --- a mask drawn ---------------------------------------------------------------------------------
 
 
 def draw_units(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
@@ -101,38 +68,9 @@ def dropped_by_torch(
 
 
 def mask_calls(A: Array, keep_prob: float, seed: int) -> Iterator[Any]:
-    """Yield the draws of both sides."""
     for side in SIDES:
         drawn = {"shape": A.shape, "keep_prob": keep_prob, **source_of(side, "float32", seed)}
         yield f"{side}.dropout.draw_mask", drawn
-
-
-# fmt: off
-DRAWN = FunctionTwin(
-    name="dropout-keeps-below",
-    topic="errata",
-    formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
-    torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
-    "torch.nn.Dropout(p=1 - keep_prob) draws",
-    typed=lambda text, **case: dropped_by_torch(**case, text=text),
-    source=f"{TAUGHT}; torch.nn.Dropout",
-    proves=("draw_mask",), ours=dropped, theirs=dropped_by_torch, bridge=None, exact=True,
-    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
-    weight=0.5, calls=mask_calls,
-    mistakes=(
-        Mistake(name="0 where D is below keep_prob", margin=0.5,
-            why="it keeps the other units: one in five for keep_prob 0.8",
-            values=lambda A, keep_prob, seed: {"share kept": share(uniform(A, seed) >= keep_prob)}),
-        Mistake(name="D = randn", margin=0.2, at="half",
-            why="a normal draw is below 0.5 with probability 0.69: too many units are kept",
-            values=lambda A, keep_prob, seed: {
-                "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)}),
-    ),
-)
-# fmt: on
-
-
-# --- the masks of a network -----------------------------------------------------------------------
 
 
 def draw_stream(
@@ -172,35 +110,11 @@ def streamed(side: str, dtype: str, seed: int, **choices: Any) -> Values:
 
 
 def stream_calls(dtype: str, seed: int, **run: Any) -> Iterator[Any]:
-    """Yield the draws of both sides."""
     network = {name: run[name] for name in ("layer_sizes", "keep_probs", "m")}
     for side in SIDES:
         source = source_of(side, dtype, seed)
         yield f"{side}.dropout.draw_masks", {**network, **source}
         yield f"{side}.dropout.mask_stream", {**run, **source}
-
-
-# fmt: off
-STREAM = FunctionTwin(
-    name="mask_stream",
-    formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
-    source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
-    proves=("draw_masks", "mask_stream"),
-    ours=partial(streamed, "scratch"), theirs=partial(streamed, "torch_ref"),
-    bridge=None, wide=False,
-    budgets={"share kept": of_draws(50 * 10 * 3)}, gauges=lambda **_: {"share kept": 1.0},
-    draw=draw_stream,
-    cases={
-        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
-        "dtype": st.sampled_from(["float32", "float64"]),
-    },
-    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
-    weight=0.2, calls=stream_calls,
-)
-# fmt: on
-
-
-# --- torch's own mask -----------------------------------------------------------------------------
 
 
 def draw_replayed(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
@@ -237,12 +151,68 @@ def replayed(A: Array, upstream: Array, keep_prob: float, seed: int) -> Values:
 
 
 def replayed_by_torch(A: Array, keep_prob: float, **case: Any) -> Values:
-    """Return the same of torch's module."""
     layer = theirs.Dropout(keep_prob)
     return {**seeded(layer, A, **case), "prediction": columns(layer.eval()(rows(A)))}
 
 
 # fmt: off
+MASKED = PairTwin(
+    name="dropout-by-a-mask",
+    formula="A = A * D, dA = dA * D: what is dropped passes nothing on, either way",
+    source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
+    proves=("dropout_forward", "dropout_backward"),
+    ours=Pair(ours.dropout_forward, ours.dropout_backward), theirs=theirs.dropout,
+    constants=("mask",), exact=True,
+    draw=draw_masked,
+    cases={"n": st.integers(1, 4), "m": examples, "kind": kinds, "keep_prob": keep_probs,
+        "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)},
+    edges={
+        "all dropped": {"kept": 0.0},
+        "nothing dropped": {"kept": 1.0},
+        "the identity": {"kept": 1.0, "keep_prob": 1.0},
+        "kept units that are 0": {"kind": "zeros", "m": 20},
+    },
+)
+
+DRAWN = FunctionTwin(
+    name="dropout-keeps-below",
+    topic="errata",
+    formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
+    torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
+    "torch.nn.Dropout(p=1 - keep_prob) draws",
+    typed=lambda text, **case: dropped_by_torch(**case, text=text),
+    source=f"{TAUGHT}; torch.nn.Dropout",
+    proves=("draw_mask",), ours=dropped, theirs=dropped_by_torch, bridge=None, exact=True,
+    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
+    weight=0.5, calls=mask_calls,
+    mistakes=(
+        Mistake(name="0 where D is below keep_prob", margin=0.5,
+            why="it keeps the other units: one in five for keep_prob 0.8",
+            values=lambda A, keep_prob, seed: {"share kept": share(uniform(A, seed) >= keep_prob)}),
+        Mistake(name="D = randn", margin=0.2, at="half",
+            why="a normal draw is below 0.5 with probability 0.69: too many units are kept",
+            values=lambda A, keep_prob, seed: {
+                "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)}),
+    ),
+)
+
+STREAM = FunctionTwin(
+    name="mask_stream",
+    formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
+    source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
+    proves=("draw_masks", "mask_stream"),
+    ours=partial(streamed, "scratch"), theirs=partial(streamed, "torch_ref"),
+    bridge=None, wide=False,
+    budgets={"share kept": of_draws(50 * 10 * 3)}, gauges=lambda **_: {"share kept": 1.0},
+    draw=draw_stream,
+    cases={
+        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
+        "dtype": st.sampled_from(["float32", "float64"]),
+    },
+    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
+    weight=0.2, calls=stream_calls,
+)
+
 REPLAYED = FunctionTwin(
     name="dropout",
     formula="A = A * D / keep_prob, D = rand < keep_prob; nothing dropped at prediction",

@@ -42,12 +42,10 @@ class Replayed(np.random.Generator):
 
 
 def draw_shape(rng: np.random.Generator, n: int = 40, n_prev: int = 25, **choices: Any) -> Case:
-    """Draw a shape and the seed of a generator."""
     return {"shape": (n, n_prev), "seed": int(rng.integers(2**31)), **choices}
 
 
 def drawn(name: str, shape: tuple[int, int], seed: int, **choices: float) -> Array:
-    """Return our W."""
     return ours.INITIALIZERS[name](shape, Replayed(seed), **choices)
 
 
@@ -75,7 +73,6 @@ def times(factor: Callable[[int, int], float], shape: tuple[int, int], seed: int
 
 
 def calls(name: str, shape: tuple[int, int], seed: int, **choices: Any) -> Iterator[Any]:
-    """Yield the calls of both sides."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     yield f"scratch.initializers.{name}", {"shape": shape, "rng": rng, **choices}
     W = torch.full(shape, 99.0, dtype=torch.float64)
@@ -110,6 +107,52 @@ def row(name: str, formula: str, source: str, scale: float | None = None, **rest
         typed=as_typed,
         **rest,
     )
+
+
+def draw_start(rng: np.random.Generator, layer_sizes: tuple[int, ...] = (6, 5, 5, 3),
+    initializer: str = "he", normalized: bool = False, dtype: str = "float64") -> Case:  # fmt: skip
+    """Draw the sizes of a network and the seed of a generator."""
+    choices = {"batch_norm": normalized, "dtype": np.dtype(dtype)}
+    seed = int(rng.integers(2**31))
+    return {"layer_sizes": layer_sizes, "initializer": initializer, **choices, "seed": seed}
+
+
+#: ends of names of the parameters of two networks, one drawn after the other.
+NETWORKS = ("", " of the next")
+
+
+def initialized(seed: int, **case: Any) -> Values:
+    """Return the parameters of two networks of ours."""
+    rng = Replayed(seed)
+    made = {network: ours.initialize(rng=rng, **case) for network in NETWORKS}
+    return {f"{name}{end}": one for end, found in made.items() for name, one in found.items()}
+
+
+def their_initialized(
+    layer_sizes: Any, initializer: str, seed: int, dtype: Any, batch_norm: bool
+) -> Values:
+    """Return the same of torch, over what was there before, rounded to the dtype."""
+    generator, found = torch.Generator().manual_seed(seed), dict[str, Array]()
+    for network in NETWORKS:
+        module = Network(layer_sizes=layer_sizes, batch_norm=BatchNorm if batch_norm else None)
+        for parameter in module.parameters():
+            nn.init.constant_(parameter, 99.0)
+        theirs.initialize(module, initializer, generator)
+        found |= {f"{name}{network}": one.astype(dtype) for name, one in unload(module).items()}
+    return found
+
+
+def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
+    """Return the gauges of uniform draws, which are differences near 0."""
+    layers = range(1, len(layer_sizes)) if initializer == "small_uniform" else ()
+    return {f"W{l}{network}": 0.01 for l in layers for network in NETWORKS}
+
+
+def start_calls(seed: int, **case: Any) -> Iterator[Any]:
+    yield "scratch.initializers.initialize", {**case, "rng": np.random.default_rng(seed)}
+    module = Network(layer_sizes=case["layer_sizes"], batch_norm=BatchNorm)
+    handed = {"module": module, "generator": torch.Generator().manual_seed(seed)}
+    yield "torch_ref.initializers.initialize", {**handed, "initializer": case["initializer"]}
 
 
 # fmt: off
@@ -152,65 +195,7 @@ EACH = (
             LINEAR_DEFAULT,
         )),
 )
-# fmt: on
 
-
-# --- all parameters of a network ------------------------------------------------------------------
-
-
-def draw_start(
-    rng: np.random.Generator,
-    layer_sizes: tuple[int, ...] = (6, 5, 5, 3),
-    initializer: str = "he",
-    normalized: bool = False,
-    dtype: str = "float64",
-) -> Case:
-    """Draw the sizes of a network and the seed of a generator."""
-    choices = {"batch_norm": normalized, "dtype": np.dtype(dtype)}
-    seed = int(rng.integers(2**31))
-    return {"layer_sizes": layer_sizes, "initializer": initializer, **choices, "seed": seed}
-
-
-#: ends of names of the parameters of two networks, one drawn after the other.
-NETWORKS = ("", " of the next")
-
-
-def initialized(seed: int, **case: Any) -> Values:
-    """Return the parameters of two networks of ours."""
-    rng = Replayed(seed)
-    made = {network: ours.initialize(rng=rng, **case) for network in NETWORKS}
-    return {f"{name}{end}": one for end, found in made.items() for name, one in found.items()}
-
-
-def their_initialized(
-    layer_sizes: Any, initializer: str, seed: int, dtype: Any, batch_norm: bool
-) -> Values:
-    """Return the same of torch, over what was there before, rounded to the dtype."""
-    generator, found = torch.Generator().manual_seed(seed), dict[str, Array]()
-    for network in NETWORKS:
-        module = Network(layer_sizes=layer_sizes, batch_norm=BatchNorm if batch_norm else None)
-        for parameter in module.parameters():
-            nn.init.constant_(parameter, 99.0)
-        theirs.initialize(module, initializer, generator)
-        found |= {f"{name}{network}": one.astype(dtype) for name, one in unload(module).items()}
-    return found
-
-
-def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
-    """Return the gauges of uniform draws, which are differences near 0."""
-    layers = range(1, len(layer_sizes)) if initializer == "small_uniform" else ()
-    return {f"W{l}{network}": 0.01 for l in layers for network in NETWORKS}
-
-
-def start_calls(seed: int, **case: Any) -> Iterator[Any]:
-    """Yield the calls of both sides."""
-    yield "scratch.initializers.initialize", {**case, "rng": np.random.default_rng(seed)}
-    module = Network(layer_sizes=case["layer_sizes"], batch_norm=BatchNorm)
-    handed = {"module": module, "generator": torch.Generator().manual_seed(seed)}
-    yield "torch_ref.initializers.initialize", {**handed, "initializer": case["initializer"]}
-
-
-# fmt: off
 START = FunctionTwin(
     name="initialize",
     formula="each W drawn, W1 first; b = 0; gamma = 1 and beta = 0 under batch norm",

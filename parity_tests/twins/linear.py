@@ -15,44 +15,14 @@ from scratch.linear import linear_backward, linear_forward
 from torch_ref.linear import linear
 
 
-def draw_layer(
-    rng: np.random.Generator,
-    n: int = 4,
-    n_prev: int = 3,
-    m: int = 6,
-    kind: str = "normal",
-    weights: str = "normal",
-) -> Case:
+def draw_layer(rng: np.random.Generator, n: int = 4, n_prev: int = 3, m: int = 6,
+    kind: str = "normal", weights: str = "normal") -> Case:  # fmt: skip
     """Draw a layer (n, n_prev) and its input (n_prev, m)."""
     A_prev = draw(kind, (n_prev, m), rng)
     W, b = draw(weights, (n, n_prev), rng), draw(weights, (n, 1), rng)
     A_prev[0, 0] = W[0, 0] = 1.0  # something to see
     return {"A_prev": A_prev, "W": W, "b": b}
 
-
-# fmt: off
-LINEAR = PairTwin(
-    name="linear",
-    formula="Z = W A_prev + b",
-    source='Course 1, week 4, "Forward and backward propagation"; torch.nn.functional.linear',
-    proves=("linear_forward", "linear_backward"),
-    ours=Pair(linear_forward, linear_backward), theirs=linear,
-    draw=draw_layer,
-    cases={"n": widths, "n_prev": widths, "m": examples, "kind": kinds, "weights": kinds},
-    smooth=lambda kind="normal", weights="normal", **_: {kind, weights} <= {*SMOOTH},
-    edges={
-        "one example": {"m": 1},
-        "one unit": {"n": 1, "n_prev": 1},
-        "a square W": {"n": 3, "n_prev": 3, "m": 3},
-        "exact ties": {"kind": "grid", "weights": "grid"},
-        "all magnitudes": {"kind": "all magnitudes"},
-    },
-    gauges=linear_gauges, weight=6,
-)
-# fmt: on
-
-
-# --- in float32 -----------------------------------------------------------------------------------
 
 #: bits of a significand that products keep, by the precision torch is set to.
 BITS = {"highest": 24, "high": 11, "medium": 8}
@@ -89,6 +59,25 @@ def without_tf32() -> str:
 
 
 # fmt: off
+LINEAR = PairTwin(
+    name="linear",
+    formula="Z = W A_prev + b",
+    source='Course 1, week 4, "Forward and backward propagation"; torch.nn.functional.linear',
+    proves=("linear_forward", "linear_backward"),
+    ours=Pair(linear_forward, linear_backward), theirs=linear,
+    draw=draw_layer,
+    cases={"n": widths, "n_prev": widths, "m": examples, "kind": kinds, "weights": kinds},
+    smooth=lambda kind="normal", weights="normal", **_: {kind, weights} <= {*SMOOTH},
+    edges={
+        "one example": {"m": 1},
+        "one unit": {"n": 1, "n_prev": 1},
+        "a square W": {"n": 3, "n_prev": 3, "m": 3},
+        "exact ties": {"kind": "grid", "weights": "grid"},
+        "all magnitudes": {"kind": "all magnitudes"},
+    },
+    gauges=linear_gauges, weight=6,
+)
+
 FLOAT32_PRODUCTS = FunctionTwin(
     name="float32-products",
     topic="precision",

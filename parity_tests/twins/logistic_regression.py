@@ -29,15 +29,9 @@ from torch_ref import logistic_regression as theirs
 VECTORIZED = 'Course 1, week 2, "Vectorizing logistic regression\'s gradient output"'
 
 
-def draw_data(
-    rng: np.random.Generator,
-    n_x: int = 5,
-    m: int = 12,
-    kind: str = "normal",
-    scale: float = 1.0,
-    b: float = 0.5,
-    given: Mapping[str, Any] | None = None,
-) -> Case:
+def draw_data(rng: np.random.Generator, n_x: int = 5, m: int = 12, kind: str = "normal",
+    scale: float = 1.0, b: float = 0.5,
+    given: Mapping[str, Any] | None = None) -> Case:  # fmt: skip
     """Draw w, some of it 0, X and labels of both kinds where there is room; or take them."""
     if given:
         return {name: np.array(one)[()] for name, one in given.items()}
@@ -125,9 +119,6 @@ def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0) -> dict[str, Any]:
     return {"output": floored(E_J.sum() / m, Y.dtype), **pulled(E_dZ, case["X"])}
 
 
-# --- the pair, cost and gradients -----------------------------------------------------------------
-
-
 def mean_cost(w: torch.Tensor, b: torch.Tensor, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
     """Return torch's cost of the logits, of which autograd makes the gradients."""
     return functional.binary_cross_entropy_with_logits(functional.linear(X, w, b), Y)
@@ -148,9 +139,23 @@ def own_gauges(**case: Any) -> Values:
 
 
 def calls_of(name: str, **case: Any) -> Iterator[Any]:
-    """Yield a function of both sides."""
     yield f"scratch.logistic_regression.{name}", case
     yield f"torch_ref.logistic_regression.{name}", crossed(case, BY_NAME)
+
+
+def draw_descent(
+    rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 30, **settings: Any
+) -> Case:
+    """Draw data and how to descend."""
+    return {**draw_data(rng, **settings), "learning_rate": learning_rate, "steps": steps}
+
+
+def descent_gauges(**case: Any) -> Values:
+    """Return the gauges: a gradient depends on w and b alike, and a cost may be small at an end."""
+    w, b, _ = ours.gradient_descent(**case)
+    size = max(np.abs(one).max() for one in (w, b, case["w"], case["b"]))
+    ends = (cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
+    return {"w": size, "b": size, "costs": np.max([*ends])}
 
 
 # fmt: off
@@ -203,28 +208,7 @@ PROPAGATE = propagated("propagate", relations=(
         broken_by=spoilt("b", np.ones_like), gauges=own_gauges),
 ))
 LOOPS = propagated("propagate_with_loops")
-# fmt: on
 
-
-# --- descent and predictions ----------------------------------------------------------------------
-
-
-def draw_descent(
-    rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 30, **settings: Any
-) -> Case:
-    """Draw data and how to descend."""
-    return {**draw_data(rng, **settings), "learning_rate": learning_rate, "steps": steps}
-
-
-def descent_gauges(**case: Any) -> Values:
-    """Return the gauges: a gradient depends on w and b alike, and a cost may be small at an end."""
-    w, b, _ = ours.gradient_descent(**case)
-    size = max(np.abs(one).max() for one in (w, b, case["w"], case["b"]))
-    ends = (cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
-    return {"w": size, "b": size, "costs": np.max([*ends])}
-
-
-# fmt: off
 DESCENT = FunctionTwin(
     name="logistic-regression-descends",
     formula="w = w - alpha dw, b = b - alpha db, each cost that before its step",

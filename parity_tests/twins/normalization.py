@@ -28,14 +28,8 @@ CASES: dict[str, Any] = {
 }
 
 
-def draw_training_set(
-    rng: np.random.Generator,
-    n_x: int = 3,
-    m: int = 9,
-    kind: str = "normal",
-    offset: float = 1.0,
-    value: float = 0.0,
-) -> Case:
+def draw_training_set(rng: np.random.Generator, n_x: int = 3, m: int = 9, kind: str = "normal",
+    offset: float = 1.0, value: float = 0.0) -> Case:  # fmt: skip
     """Draw features of a kind, moved by an offset; one value for all entries if it is given."""
     X = draw(kind, (n_x, m), rng) + offset
     return {"X": np.full_like(X, value) if value else X}
@@ -64,7 +58,6 @@ def application_gauges(X: Array, statistics: ours.Statistics) -> Values:
 
 
 def carried(statistics: ours.Statistics) -> theirs.Statistics:
-    """Return the same statistics on the other side."""
     return theirs.Statistics(*(to_torch(*one) for one in statistics._asdict().items()))
 
 
@@ -74,9 +67,6 @@ def application_calls(X: Array, statistics: ours.Statistics) -> Iterator[Any]:
     yield "scratch.normalization.denormalize", given
     for name in ("normalize", "denormalize"):
         yield f"torch_ref.normalization.{name}", {"X": rows(X), "statistics": there}
-
-
-# --- the whole of it ------------------------------------------------------------------------------
 
 
 def draw_sets(

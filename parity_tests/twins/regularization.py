@@ -28,22 +28,14 @@ from torch_ref.parameters import parameters as their_parameters
 
 TAUGHT = 'Course 2, week 1, "Regularization"'
 
-# --- penalties ------------------------------------------------------------------------------------
 
 KINDS, DENOMINATORS = st.sampled_from(["l2", "l1"]), st.sampled_from([*ours.DENOMINATORS])
 PENALTIES = ("l1_penalty", "l2_penalty", "l1_penalty_gradient", "l2_penalty_gradient")
 
 
-def draw_penalty(
-    rng: np.random.Generator,
-    kind: str = "l2",
-    layer_sizes: tuple[int, ...] = (5, 4, 3),
-    normalized: bool = False,
-    weights: str = "zeros",
-    strength: float = 0.7,
-    m: int = 13,
-    denominator: str | None = None,
-) -> Case:
+def draw_penalty(rng: np.random.Generator, kind: str = "l2",
+    layer_sizes: tuple[int, ...] = (5, 4, 3), normalized: bool = False, weights: str = "zeros",
+    strength: float = 0.7, m: int = 13, denominator: str | None = None) -> Case:  # fmt: skip
     """Draw parameters, biases too, half of them 0 and -0.0 unless another kind is asked for."""
     epsilon = 1e-5 if normalized else None
     network, parameters, _, _ = draw_network(rng, layer_sizes, epsilon=epsilon)
@@ -70,7 +62,6 @@ def penalized(side: Any, kind: str, parameters: Any, **choices: Any) -> Values:
 
 
 def penalty_calls(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Any:
-    """Yield the calls of the functions of either side."""
     module: Case = {"module": twin(network, parameters)}
     sides: dict[str, Case] = {"scratch": {"parameters": parameters}, "torch_ref": module}
     for side, given in sides.items():
@@ -80,14 +71,8 @@ def penalty_calls(kind: str, parameters: Parameters, network: Network, **choices
     yield "torch_ref.regularization.weight_decay_groups", {**module, **choices}
 
 
-def draw_weights(
-    rng: np.random.Generator,
-    kind: str = "l2",
-    n: int = 4,
-    n_prev: int = 5,
-    m: int = 13,
-    denominator: str = "2m",
-) -> Case:
+def draw_weights(rng: np.random.Generator, kind: str = "l2", n: int = 4, n_prev: int = 5,
+    m: int = 13, denominator: str = "2m") -> Case:  # fmt: skip
     """Draw weights off zero, of either sign, in two layers."""
     signs = rng.choice([-1.0, 1.0], (n, n_prev))
     W1, W2 = signs * rng.uniform(0.1, 1, (n, n_prev)), -rng.uniform(0.1, 1, (3, n))
@@ -102,56 +87,6 @@ def their_penalty(
     sizes = [(W.abs() if kind == "l1" else W.square()).sum() for W in weights]
     return strength / (theirs.DENOMINATORS[denominator] * m) * torch.stack(sizes).sum()
 
-
-# fmt: off
-GRADIENTS = FunctionTwin(
-    name="gradients of penalties",
-    formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
-    source=f"{TAUGHT}; torch.autograd.grad",
-    proves=("weights", *PENALTIES), ours=lambda network, **case: penalized(ours, **case),
-    theirs=lambda network, parameters, **case: penalized(
-        theirs, parameters=twin(network, parameters), **case),
-    draw=draw_penalty,
-    cases={
-        "kind": KINDS, "layer_sizes": layer_sizes, "normalized": st.booleans(),
-        "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
-        "strength": st.just(0.0) | powers(-4, 2), "m": st.integers(1, 10_000),
-        "denominator": st.none() | DENOMINATORS,
-    },
-    edges={
-        "L1": {"kind": "l1"},
-        "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
-        "L1 over 2m": {"kind": "l1", "denominator": "2m"},
-        "L2 over m": {"denominator": "m"},
-        "no zeros": {"weights": "normal"},
-        "batch norm": {"normalized": True},
-    },
-    weight=1.2, calls=penalty_calls,
-)
-
-WITNESSED = PairTwin(
-    name="penalties",
-    formula="lambda / (2 m) sum W^2, lambda / m sum |W|",
-    source=f"{TAUGHT}; torch.Tensor.square, torch.Tensor.abs",
-    proves=PENALTIES,
-    ours=Pair(
-        lambda W1, W2, **case: pair_of(ours, parameters=Parameters({"W1": W1, "W2": W2}), **case),
-        lambda dJ, gradient: {name: dJ * one for name, one in gradient.items()}),
-    theirs=their_penalty, constants=("kind", "strength", "m", "denominator"),
-    draw=draw_weights,
-    cases={"kind": KINDS, "n": st.integers(1, 6), "n_prev": st.integers(1, 6),
-        "m": st.integers(1, 100), "denominator": DENOMINATORS},
-    edges={
-        "L1": {"kind": "l1", "denominator": "m"},
-        "a square W": {"n": 4, "n_prev": 4},
-        "of one example": {"m": 1},
-    },
-    weight=0.5,
-    smooth=lambda kind="l2", **_: True,
-)
-# fmt: on
-
-# --- in the cost, and as weight decay -------------------------------------------------------------
 
 #: the strength, the learning rate and the number of steps of every descent here.
 STRENGTH, ALPHA, STEPS = 0.9, 0.1, 20
@@ -168,12 +103,10 @@ def draw_descent(rng: np.random.Generator, m: int = 7, normalized: bool = False)
 
 
 def gradients_of(penalty: Case, **case: Any) -> Values:
-    """Return our penalized gradients."""
     return {"gradients": cost_and_gradients(**case, **penalty)[1].theta}
 
 
 def carried(parameters: Parameters, X: Array, Y: Array, network: Network) -> Any:
-    """Return torch's module and data."""
     return twin(network, parameters), rows(X), rows(Y)
 
 
@@ -307,6 +240,52 @@ def in_the_cost(kind: str, **others: Any) -> FunctionTwin:
 
 
 # fmt: off
+GRADIENTS = FunctionTwin(
+    name="gradients of penalties",
+    formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
+    source=f"{TAUGHT}; torch.autograd.grad",
+    proves=("weights", *PENALTIES), ours=lambda network, **case: penalized(ours, **case),
+    theirs=lambda network, parameters, **case: penalized(
+        theirs, parameters=twin(network, parameters), **case),
+    draw=draw_penalty,
+    cases={
+        "kind": KINDS, "layer_sizes": layer_sizes, "normalized": st.booleans(),
+        "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
+        "strength": st.just(0.0) | powers(-4, 2), "m": st.integers(1, 10_000),
+        "denominator": st.none() | DENOMINATORS,
+    },
+    edges={
+        "L1": {"kind": "l1"},
+        "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
+        "L1 over 2m": {"kind": "l1", "denominator": "2m"},
+        "L2 over m": {"denominator": "m"},
+        "no zeros": {"weights": "normal"},
+        "batch norm": {"normalized": True},
+    },
+    weight=1.2, calls=penalty_calls,
+)
+
+WITNESSED = PairTwin(
+    name="penalties",
+    formula="lambda / (2 m) sum W^2, lambda / m sum |W|",
+    source=f"{TAUGHT}; torch.Tensor.square, torch.Tensor.abs",
+    proves=PENALTIES,
+    ours=Pair(
+        lambda W1, W2, **case: pair_of(ours, parameters=Parameters({"W1": W1, "W2": W2}), **case),
+        lambda dJ, gradient: {name: dJ * one for name, one in gradient.items()}),
+    theirs=their_penalty, constants=("kind", "strength", "m", "denominator"),
+    draw=draw_weights,
+    cases={"kind": KINDS, "n": st.integers(1, 6), "n_prev": st.integers(1, 6),
+        "m": st.integers(1, 100), "denominator": DENOMINATORS},
+    edges={
+        "L1": {"kind": "l1", "denominator": "m"},
+        "a square W": {"n": 4, "n_prev": 4},
+        "of one example": {"m": 1},
+    },
+    weight=0.5,
+    smooth=lambda kind="l2", **_: True,
+)
+
 L2 = FunctionTwin(
     name="l2",
     formula="J + lambda / (2 m) sum W^2, biases left out",
