@@ -39,17 +39,13 @@ def draw_logits(rng: np.random.Generator, n: int = 5, m: int = 7, kind: str = "n
     return {"Z": Z}
 
 
-def slope_gauges(arguments: Mapping[str, Any], dA: Array, name: str) -> dict[str, Array]:
+def gauges_of(name: str, arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
     """Return gauges, entry by entry: A keeps its digits, a slope takes numbers up to 1 apart."""
     A = np.abs(ours.ACTIVATIONS[name].forward(arguments["Z"])[0])
     slope = A if name == "sigmoid" else 1  # A (1 - A), and 1 - A rounds
-    return {"output": floored(A, A.dtype), "Z": floored(np.abs(dA) * slope, A.dtype)}
-
-
-def probability_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
-    """Return the gauges of softmax, which may underflow."""
-    found = softmax_gauges(arguments, dA)
-    return {name: floored(gauge, gauge.dtype) for name, gauge in found.items()}
+    found = {"output": A, "Z": np.abs(dA) * slope}
+    found = softmax_gauges(arguments, dA) if name == "softmax" else found
+    return {key: floored(gauge, A.dtype) for key, gauge in found.items()}  # it may underflow
 
 
 # fmt: off
@@ -66,26 +62,6 @@ FLATTENED = {name: one for name, one in EDGES.items() if name != "flat"}  # no g
 # fmt: on
 
 
-def activation(name: str, row: str = "", **others: Any) -> PairTwin:
-    """Return the row of an elementwise activation."""
-    pair = ours.ACTIVATIONS[name]
-    assert pair.backward is not None
-    shared: dict[str, Any] = {
-        "draw": draw_logits,
-        "cases": {**CASES, "scale": st.sampled_from([1.0, 0.01, 10.0, 100.0])},
-        "edges": FLATTENED if name in ("sigmoid", "tanh") else EDGES,
-        "gauges": partial(slope_gauges, name=name),
-    }
-    return PairTwin(
-        name=row or name,
-        proves=(f"{name}_forward", f"{name}_backward"),
-        ours=Pair(pair.forward, pair.backward),
-        theirs=lambda Z: getattr(theirs, name)()(Z),
-        smooth=smooth,
-        **{**shared, **others},
-    )
-
-
 def homogeneous(row: str) -> Relation:
     """Return the relation of a rectifier, which output capped at 6 breaks."""
     return Relation(
@@ -93,15 +69,6 @@ def homogeneous(row: str) -> Relation:
         holds=same_under(row, lambda Z, **_: {"Z": 16 * Z}, mapped("output", lambda A: A / 16)),
         broken_by=spoilt("output", lambda A: np.minimum(A, 6)),
     )
-
-
-def penalized(dA: Array, Z: Array) -> dict[str, Array]:
-    """Return the gradient of sum |w|, that of the L1 penalty for lambda = m = 1, times upstream."""
-    return {"Z": dA * l1_penalty_gradient(Parameters({"W1": Z}), 1.0, 1)["W1"]}
-
-
-def negated(Z: Array, **_: Any) -> Case:
-    return {"Z": -Z}
 
 
 def as_a_sigmoid(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
@@ -144,6 +111,18 @@ def summed(Z: Array, upstream: Array) -> Values:
 
 
 # fmt: off
+def activation(name: str, row: str = "", **others: Any) -> PairTwin:
+    pair = ours.ACTIVATIONS[name]
+    assert pair.backward is not None
+    shared: dict[str, Any] = {"draw": draw_logits,
+        "cases": {**CASES, "scale": st.sampled_from([1.0, 0.01, 10.0, 100.0])},
+        "edges": FLATTENED if name in ("sigmoid", "tanh") else EDGES}
+    return PairTwin(
+        name=row or name, proves=(f"{name}_forward", f"{name}_backward"),
+        ours=Pair(pair.forward, pair.backward), theirs=lambda Z: getattr(theirs, name)()(Z),
+        smooth=smooth, gauges=partial(gauges_of, name), **{**shared, **others})
+
+
 IDENTITY = activation(
     "identity",
     formula="A = Z",
@@ -189,7 +168,9 @@ ABSOLUTE = PairTwin(
     torch="torch.abs; w.abs() is the same",
     source='Course 2, week 1, "Regularization", L1; torch.abs',
     proves=("l1_penalty_gradient",),
-    ours=Pair(lambda Z: (np.abs(Z), Z), penalized), theirs=torch.abs,
+    # the gradient of the L1 penalty for lambda = m = 1 is that of sum |w|
+    ours=Pair(lambda Z: (np.abs(Z), Z), lambda dA, Z: {
+        "Z": dA * l1_penalty_gradient(Parameters({"W1": Z}), 1.0, 1)["W1"]}), theirs=torch.abs,
     draw=draw_logits, smooth=smooth, cases=CASES, edges={"kinks": KINKS},
     weight=0.5,
     mistakes=(
@@ -206,7 +187,8 @@ SIGMOID = activation(
     source='Course 1, week 2, "Logistic regression"; torch.nn.Sigmoid',
     relations=(
         Relation(name="sigmoid(-Z) is 1 - sigmoid(Z) and has its slope",
-            holds=same_under("sigmoid", negated, mapped("output", lambda A: 1 - A)),
+            holds=same_under("sigmoid", lambda Z, **_: {"Z": -Z},
+                mapped("output", lambda A: 1 - A)),
             broken_by=spoilt("output", lambda A: A + 1e-12),
             at={"scale": 2.0}, gauges=up_to_one),
     ),
@@ -220,7 +202,7 @@ TANH = activation(
         Relation(name="tanh(Z) is 2 sigmoid(2 Z) - 1", holds=as_a_sigmoid,
             broken_by=taking(lambda Z, **_: {"Z": Z / 2}), gauges=up_to_one),
         Relation(name="tanh is odd",
-            holds=same_under("tanh", negated, mapped("output", lambda A: -A)),
+            holds=same_under("tanh", lambda Z, **_: {"Z": -Z}, mapped("output", lambda A: -A)),
             broken_by=spoilt("output", lambda A: np.maximum(A, -0.999)), at={"scale": 5.0}),
     ),
 )
@@ -237,7 +219,6 @@ SOFTMAX = activation(
         "saturated": {"given": (SATURATED, (0.0,) * 9)},
         "examples of very different size": {"given": ((1e4, -800.0, 0.0), (9999.0, -801.0, 1.0))},
     },
-    gauges=probability_gauges,
     relations=(
         Relation(name="softmax of two classes is the sigmoid of the difference",
             holds=two_classes, broken_by=diagonal_only,

@@ -115,26 +115,6 @@ def m_times(row: str) -> Relation:
     return Relation(name="the mean is the sum over m", holds=holds, broken_by=broken)
 
 
-def cost(name: str, row: str, gauges: Any = of_probabilities, **others: Any) -> PairTwin:
-    """Return the row of a cost of the table."""
-    one_hot, pair = name.startswith("cross"), ours.COSTS[name]
-    letter = "Z" if name.endswith("logits") else "A"
-    others["relations"] = (m_times(row), *others.get("relations", ()))
-    others["edges"] = {"sum": {"reduction": "sum"}, **others["edges"]}
-    return PairTwin(
-        name=row,
-        proves=(f"{name}_forward", f"{name}_backward"),
-        ours=Pair(pair.forward, pair.backward),
-        theirs=theirs.COSTS[name],
-        constants=("Y", "reduction"),
-        draw=partial(draw_cost, letter=letter, one_hot=one_hot),
-        cases={**CASES, "n": classes if one_hot else widths},
-        smooth=smooth,
-        gauges=partial(gauges, name=name),
-        **others,
-    )
-
-
 def of_two_classes(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
     """Return the cost of two classes, and that of their difference."""
     both = run("cross-entropy", Z=Z, Y=Y, **case)
@@ -181,21 +161,26 @@ def draw_judged(rng: np.random.Generator, n: int = 3, m: int = 25, right: float 
     return {"prediction": np.abs(Y - (rng.random((n, m)) > right)), "Y": Y}
 
 
-def judged(name: str, output: str = "prediction", **others: Any) -> FunctionTwin:
-    """Return the row of a function that predicts or judges predictions."""
-    return FunctionTwin(
-        name=name,
-        proves=(name,),
-        ours=getattr(ours, name),
-        theirs=getattr(theirs, name),
-        names=(output,),
-        exact=True,
-        weight=0.3,
-        **others,
-    )
-
-
 # fmt: off
+def cost(name: str, row: str, gauges: Any = of_probabilities, **others: Any) -> PairTwin:
+    one_hot, pair = name.startswith("cross"), ours.COSTS[name]
+    letter = "Z" if name.endswith("logits") else "A"
+    others["relations"] = (m_times(row), *others.get("relations", ()))
+    others["edges"] = {"sum": {"reduction": "sum"}, **others["edges"]}
+    return PairTwin(
+        name=row, proves=(f"{name}_forward", f"{name}_backward"),
+        ours=Pair(pair.forward, pair.backward), theirs=theirs.COSTS[name],
+        constants=("Y", "reduction"), draw=partial(draw_cost, letter=letter, one_hot=one_hot),
+        cases={**CASES, "n": classes if one_hot else widths}, smooth=smooth,
+        gauges=partial(gauges, name=name), **others)
+
+
+def judged(name: str, output: str = "prediction", **others: Any) -> FunctionTwin:
+    return FunctionTwin(
+        name=name, proves=(name,), ours=getattr(ours, name), theirs=getattr(theirs, name),
+        names=(output,), exact=True, weight=0.3, **others)
+
+
 ABSOLUTE_ERROR = cost(
     "absolute_error", "absolute-error",
     formula="J = 1/m sum |Y - A|;  dA = 1/m sign(A - Y), 0 at A = Y",

@@ -84,31 +84,6 @@ FIRST = 'Course 1, week 3, "Random initialization"; torch.nn.init'
 SHAPES: dict[str, st.SearchStrategy[Any]] = {"n": st.integers(1, 12), "n_prev": st.integers(1, 12)}
 
 
-def row(name: str, formula: str, source: str, scale: float | None = None, **rest: Any) -> Any:
-    """Return the row of an initializer, by the library's name for it."""
-    options: dict[str, Any] = {} if scale is None else {"scale": scale}
-    choices = {"scale": powers(-3, 2)} if options else {}
-    return FunctionTwin(
-        name=name,
-        formula=formula,
-        source=source,
-        proves=(name,),
-        ours=partial(drawn, name),
-        theirs=partial(overwritten, theirs.INITIALIZERS[name]),
-        names=("W",),
-        bridge=None,
-        wide=False,
-        draw=partial(draw_shape, **options),
-        cases={**SHAPES, **choices, **rest.pop("cases", {})},
-        edges={"a square W": {"n": 5, "n_prev": 5}, "one unit of one input": {"n": 1, "n_prev": 1}},
-        weight=0.2,
-        calls=partial(calls, name),
-        overwrites={f"torch_ref.initializers.{name}": frozenset({"W"})},
-        typed=as_typed,
-        **rest,
-    )
-
-
 def draw_start(rng: np.random.Generator, layer_sizes: tuple[int, ...] = (6, 5, 5, 3),
     initializer: str = "he", normalized: bool = False, dtype: str = "float64") -> Case:  # fmt: skip
     """Draw the sizes of a network and the seed of a generator."""
@@ -156,6 +131,19 @@ def start_calls(seed: int, **case: Any) -> Iterator[Any]:
 
 
 # fmt: off
+def row(name: str, formula: str, source: str, scale: float | None = None, **rest: Any) -> Any:
+    options: dict[str, Any] = {} if scale is None else {"scale": scale}
+    choices = {"scale": powers(-3, 2)} if options else {}
+    return FunctionTwin(
+        name=name, formula=formula, source=source, proves=(name,), ours=partial(drawn, name),
+        theirs=partial(overwritten, theirs.INITIALIZERS[name]), names=("W",), bridge=None,
+        wide=False, typed=as_typed, draw=partial(draw_shape, **options),
+        cases={**SHAPES, **choices, **rest.pop("cases", {})},
+        edges={"a square W": {"n": 5, "n_prev": 5}, "one unit of one input": {"n": 1, "n_prev": 1}},
+        weight=0.2, calls=partial(calls, name),
+        overwrites={f"torch_ref.initializers.{name}": frozenset({"W"})}, **rest)
+
+
 LINEAR_DEFAULT = Mistake(name="nn.Linear left as it is", margin=0.3,
     why="nn.Linear draws uniformly with deviation sqrt(1 / (3 n_prev)), its biases too",
     values=partial(overwritten, partial(nn.init.kaiming_uniform_, a=math.sqrt(5))))

@@ -224,22 +224,15 @@ def shrinks(run: Any, **case: Any) -> tuple[Values, Values]:
     return {name: run("l2", **case)[name]}, shrunk(lambda m: STRENGTH / m, **case)
 
 
-def in_the_cost(kind: str, **others: Any) -> FunctionTwin:
-    """Return the row of gradients of a penalized cost."""
-    return FunctionTwin(
-        typed=penalized_as_typed,
-        proves=(f"{kind}_penalty_gradient",),
-        ours=partial(gradients_of, {kind: STRENGTH}),
-        theirs=partial(their_gradients_of, {kind: STRENGTH}),
-        bridge=None,
-        draw=draw_descent,
-        budget=GRADIENT,
-        weight=0.1,
-        **others,
-    )
-
-
 # fmt: off
+def in_the_cost(kind: str, **others: Any) -> FunctionTwin:
+    return FunctionTwin(
+        typed=penalized_as_typed, proves=(f"{kind}_penalty_gradient",),
+        ours=partial(gradients_of, {kind: STRENGTH}),
+        theirs=partial(their_gradients_of, {kind: STRENGTH}), bridge=None,
+        draw=draw_descent, budget=GRADIENT, weight=0.1, **others)
+
+
 GRADIENTS = FunctionTwin(
     name="gradients of penalties",
     formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
@@ -255,7 +248,6 @@ GRADIENTS = FunctionTwin(
         "denominator": st.none() | DENOMINATORS,
     },
     edges={
-        "L1": {"kind": "l1"},
         "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
         "L1 over 2m": {"kind": "l1", "denominator": "2m"},
         "L2 over m": {"denominator": "m"},
