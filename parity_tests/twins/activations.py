@@ -51,11 +51,8 @@ def gauges_of(name: str, arguments: Mapping[str, Any], dA: Array) -> dict[str, A
 # fmt: off
 CASES = {"n": widths, "m": examples, "kind": kinds}
 EDGES = {
-    "one unit, one example": {"n": 1, "m": 1},
-    "kinks": KINKS,
-    "saturated": {"given": (SATURATED,)},
-    "flat": {"given": ((1e4, -1e4),)},
-    "tiny": {"given": ((1e-20, -1e-20, 1e-300),)},
+    "one unit, one example": {"n": 1, "m": 1}, "kinks": KINKS, "saturated": {"given": (SATURATED,)},
+    "flat": {"given": ((1e4, -1e4),)}, "tiny": {"given": ((1e-20, -1e-20, 1e-300),)},
     "tiny probabilities": {"given": (tuple(np.linspace(-700, 40, 149)),)},
 }
 FLATTENED = {name: one for name, one in EDGES.items() if name != "flat"}  # no gradient at all
@@ -185,13 +182,11 @@ SIGMOID = activation(
     "sigmoid",
     formula="A = 1 / (1 + e^-Z);  dA/dZ = A (1 - A)",
     source='Course 1, week 2, "Logistic regression"; torch.nn.Sigmoid',
-    relations=(
-        Relation(name="sigmoid(-Z) is 1 - sigmoid(Z) and has its slope",
-            holds=same_under("sigmoid", lambda Z, **_: {"Z": -Z},
-                mapped("output", lambda A: 1 - A)),
-            broken_by=spoilt("output", lambda A: A + 1e-12),
-            at={"scale": 2.0}, gauges=up_to_one),
-    ),
+    relations=(Relation(name="sigmoid(-Z) is 1 - sigmoid(Z) and has its slope",
+        holds=same_under("sigmoid", lambda Z, **_: {"Z": -Z},
+            mapped("output", lambda A: 1 - A)),
+        broken_by=spoilt("output", lambda A: A + 1e-12),
+        at={"scale": 2.0}, gauges=up_to_one),),
 )
 
 TANH = activation(
@@ -214,8 +209,7 @@ SOFTMAX = activation(
     source='Course 2, week 3, "Softmax regression"; torch.nn.Softmax',
     draw=partial(draw_logits, n=4), cases={**IDENTITY.cases, "n": classes},
     edges={
-        "two classes, one example": {"n": 2, "m": 1},
-        "ties": {"kind": "grid"},
+        "two classes, one example": {"n": 2, "m": 1}, "ties": {"kind": "grid"},
         "saturated": {"given": (SATURATED, (0.0,) * 9)},
         "examples of very different size": {"given": ((1e4, -800.0, 0.0), (9999.0, -801.0, 1.0))},
     },

@@ -84,13 +84,9 @@ def detached(which: str, Z: Array, gamma: Array, epsilon: float, upstream: Array
 def draw_update(rng: np.random.Generator, n: int = 3, m: int = 7, kind: str = "normal",
     scale: float = 2.0, decay: float = 0.9, unbiased: bool = False) -> Case:  # fmt: skip
     """Draw a mini-batch and the averages before it; the unbiased variance needs two examples."""
-    return {
-        "mean": rng.standard_normal((n, 1)),
-        "variance": rng.uniform(0.1, 2, (n, 1)),
-        "Z": draw(kind, (n, m + (unbiased and m == 1)), rng, scale),
-        "decay": decay,
-        "unbiased": unbiased,
-    }
+    averages = {"mean": rng.standard_normal((n, 1)), "variance": rng.uniform(0.1, 2, (n, 1))}
+    Z = draw(kind, (n, m + (unbiased and m == 1)), rng, scale)
+    return {**averages, "Z": Z, "decay": decay, "unbiased": unbiased}
 
 
 def with_a_cache(Z: Array, **case: Any) -> Case:
@@ -150,22 +146,18 @@ def tracked_gauges(batches: Sequence[Array], Z: Array, decay: float) -> Values:
     return {"mean": size, "prediction": left}
 
 
-def plain_layer(momentum: float) -> nn.BatchNorm1d:
-    """Return torch's own layer of three units."""
-    return nn.BatchNorm1d(3, momentum=momentum, dtype=torch.float64)
+#: torch's own layer of three units.
+plain_layer = partial(nn.BatchNorm1d, 3, dtype=torch.float64)
 
 
 def tracked_by(layer: nn.BatchNorm1d, batches: Sequence[Array], Z: Array) -> Values:
     """Return the running averages of a layer of torch's and its prediction."""
     for batch in batches:
         layer(rows(batch))
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    return {
-        "mean": to_numpy("mean", layer.running_mean),
-        "variance": to_numpy("variance", layer.running_var),
-        "prediction": columns(layer.eval()(rows(Z))),
-    }
+    prediction, kept = columns(layer.eval()(rows(Z))), layer.state_dict()
+    names = {"mean": "running_mean", "variance": "running_var"}
+    averages = {name: to_numpy(name, kept[key]) for name, key in names.items()}
+    return {**averages, "prediction": prediction}
 
 
 def tracked_by_torch(decay: float, **case: Any) -> Values:
@@ -267,8 +259,7 @@ UPDATE = FunctionTwin(
     names=("running mean", "running variance"),
     draw=draw_update, cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
     edges={
-        "one example": {"m": 1},
-        "nothing kept": {"decay": 0.0},
+        "one example": {"m": 1}, "nothing kept": {"decay": 0.0},
         "the unbiased variance of two examples": {"m": 2, "unbiased": True},
     },
     gauges=update_gauges, weight=2,
@@ -290,16 +281,16 @@ RUNNING = FunctionTwin(
     mistakes=(
         Mistake(name="momentum=beta", margin=0.1,
             why="torch's momentum weighs the new batch, the course's beta the past",
-            values=lambda decay, **case: tracked_by(plain_layer(decay), **case)),
+            values=lambda decay, **case: tracked_by(plain_layer(momentum=decay), **case)),
         Mistake(name="torch's variance for 1/m", margin=0.05,
             why="torch normalizes with 1/m but remembers m / (m - 1) of it",
-            values=lambda decay, **case: tracked_by(plain_layer(1 - decay), **case)),
+            values=lambda decay, **case: tracked_by(plain_layer(momentum=1 - decay), **case)),
         Mistake(name="1/m for torch's variance", margin=0.05,
             why="the biased variance is smaller than torch's running_var",
             values=lambda **case: {"unbiased variance": tracked(**case)["variance"]}),
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode normalizes by the batch it predicts on",
-            values=lambda Z, **_: {"prediction": columns(plain_layer(0.1)(rows(Z)))}),
+            values=lambda Z, **_: {"prediction": columns(plain_layer()(rows(Z)))}),
     ),
 )
 

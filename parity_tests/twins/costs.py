@@ -88,20 +88,16 @@ def of_logits(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[str, Arr
     """Return the gauges of binary costs, of which torch takes two numbers like Z apart."""
     (J, divisor), Z, Y = cost_of(name, arguments), arguments["Z"], arguments["Y"]
     A = expit(Z)
-    return {
-        "output": J + np.abs((1 - Y) * Z).sum() / divisor,
-        "Z": np.abs(dJ) / divisor * (A + np.abs(A - Y)),
-    }
+    slope = np.abs(dJ) / divisor * (A + np.abs(A - Y))
+    return {"output": J + np.abs((1 - Y) * Z).sum() / divisor, "Z": slope}
 
 
 def of_class_logits(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[str, Array]:
     """Return the gauges of class costs: the log of a sum near 1 keeps its absolute error."""
     (J, divisor), Z, Y = cost_of(name, arguments), arguments["Z"], arguments["Y"]
     pulled = softmax_gauges({"Z": Z}, np.ones_like(Y))["output"] + Y
-    return {
-        "output": J + Y.shape[1] / divisor,
-        "Z": floored(np.abs(dJ) / divisor * pulled, Z.dtype),
-    }
+    slope = floored(np.abs(dJ) / divisor * pulled, Z.dtype)
+    return {"output": J + Y.shape[1] / divisor, "Z": slope}
 
 
 def m_times(row: str) -> Relation:
@@ -118,12 +114,9 @@ def m_times(row: str) -> Relation:
 def of_two_classes(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
     """Return the cost of two classes, and that of their difference."""
     both = run("cross-entropy", Z=Z, Y=Y, **case)
-    one = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case)
-    dZ = one["gradient of Z"]
-    return (
-        {"two classes": both["output"], "gradient of Z": both["gradient of Z"]},
-        {"two classes": one["output"], "gradient of Z": np.concatenate([dZ, -dZ])},
-    )
+    J, dZ = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case).values()
+    found = {"two classes": both["output"], "gradient of Z": both["gradient of Z"]}
+    return found, {"two classes": J, "gradient of Z": np.concatenate([dZ, -dZ])}
 
 
 def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
@@ -193,11 +186,9 @@ TAUGHT = cost(
     formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dA = 1/m ((1 - Y) / (1 - A) - Y / A)",
     source=f"{BINARY}; torch.nn.functional.binary_cross_entropy",
     edges={f"A = {A:g}": {"given": ((A,),), "labels": ((0.0,),)} for A in (1e-3, 1e-6, 1e-9)},
-    mistakes=(
-        Mistake(name='reduction="mean"', margin=0.1,
-            why="torch's mean divides by all n m entries, the course by the m examples",
-            wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y)),
-    ),
+    mistakes=(Mistake(name='reduction="mean"', margin=0.1,
+        why="torch's mean divides by all n m entries, the course by the m examples",
+        wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y)),),
 )
 
 TINY = PairTwin(
@@ -255,12 +246,10 @@ BINARY_LOGITS = cost(
         Relation(name="torch's own mean is the course's over the number of outputs",
             holds=over_entries, broken_by=spoilt("output", lambda J: J / 3)),
     ),
-    mistakes=(
-        Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
-            why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
-            "the gradient dies",
-            wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),
-    ),
+    mistakes=(Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
+        why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
+        "the gradient dies",
+        wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),),
 )
 
 CERTAIN = FunctionTwin(
@@ -278,11 +267,9 @@ CERTAIN = FunctionTwin(
     gauges=lambda **case: {
         "tiny cost": floored(BINARY_LOGITS.ours.forward(**case)[0], case["Z"].dtype)},
     weight=0.5,
-    mistakes=(
-        Mistake(name="log(1 + e^-|Z|) as it is typed", margin=0.9, at="one example",
-            why="1 + e^-40 rounds to 1",
-            values=lambda Z, **_: {"tiny cost": np.log(1 + np.exp(-np.abs(Z))).sum()}),
-    ),
+    mistakes=(Mistake(name="log(1 + e^-|Z|) as it is typed", margin=0.9, at="one example",
+        why="1 + e^-40 rounds to 1",
+        values=lambda Z, **_: {"tiny cost": np.log(1 + np.exp(-np.abs(Z))).sum()}),),
 )
 
 CLASS_LOGITS = cost(

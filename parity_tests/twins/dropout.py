@@ -35,10 +35,10 @@ def draw_masked(rng: np.random.Generator, n: int = 4, m: int = 6, kind: str = "n
     return {"A": draw(kind, (n, m), rng), "mask": mask}
 
 
-def draw_units(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
-    """Draw activations of many units, a keep_prob and the seed of a mask."""
-    seed = int(rng.integers(2**31))
-    return {"A": rng.standard_normal((40, 25)), "keep_prob": keep_prob, "seed": seed}
+def draw_units(rng: np.random.Generator, keep_prob: float = 0.8, upstream: bool = False) -> Case:
+    """Draw activations of many units, their upstream gradient, and the seed of a mask."""
+    arrays = {name: rng.standard_normal((40, 25)) for name in ("A", "upstream")[: 1 + upstream]}
+    return {**arrays, "keep_prob": keep_prob, "seed": int(rng.integers(2**31))}
 
 
 def uniform(A: Array, seed: int) -> Array:
@@ -73,11 +73,8 @@ def mask_calls(A: Array, keep_prob: float, seed: int) -> Iterator[Any]:
         yield f"{side}.dropout.draw_mask", drawn
 
 
-def draw_stream(
-    rng: np.random.Generator,
-    keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
-    dtype: str = "float64",
-) -> Case:
+def draw_stream(rng: np.random.Generator, keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
+    dtype: str = "float64") -> Case:  # fmt: skip
     """Draw the seed of the masks of a training, whose last step in an epoch is short."""
     network = {"layer_sizes": (5, 60, 40, 50, 3), "keep_probs": keep_probs, "m": 10}
     seed = int(rng.integers(2**31))
@@ -115,12 +112,6 @@ def stream_calls(dtype: str, seed: int, **run: Any) -> Iterator[Any]:
         source = source_of(side, dtype, seed)
         yield f"{side}.dropout.draw_masks", {**network, **source}
         yield f"{side}.dropout.mask_stream", {**run, **source}
-
-
-def draw_replayed(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
-    """Draw activations, an upstream gradient and the seed of torch's own mask."""
-    arrays = {name: rng.standard_normal((6, 8)) for name in ("A", "upstream")}
-    return {**arrays, "keep_prob": keep_prob, "seed": int(rng.integers(2**31))}
 
 
 def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
@@ -167,8 +158,7 @@ MASKED = PairTwin(
     cases={"n": st.integers(1, 4), "m": examples, "kind": kinds, "keep_prob": keep_probs,
         "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)},
     edges={
-        "all dropped": {"kept": 0.0},
-        "nothing dropped": {"kept": 1.0},
+        "all dropped": {"kept": 0.0}, "nothing dropped": {"kept": 1.0},
         "the identity": {"kept": 1.0, "keep_prob": 1.0},
         "kept units that are 0": {"kind": "zeros", "m": 20},
     },
@@ -220,7 +210,7 @@ REPLAYED = FunctionTwin(
     typed=lambda text, keep_prob, **case: seeded(evaluate(text, keep_prob=keep_prob), **case),
     source=f"{TAUGHT}; torch.nn.Dropout",
     proves=MASKED.proves, ours=replayed, theirs=replayed_by_torch, bridge=None, exact=True,
-    draw=draw_replayed, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
+    draw=partial(draw_units, upstream=True), cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
     mistakes=(
         Mistake(name="p=keep_prob", margin=0.5,
             why="torch's p is the chance to lose a unit: one in five is left, five times as large",

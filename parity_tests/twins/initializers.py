@@ -196,10 +196,8 @@ START = FunctionTwin(
         "dtype": st.sampled_from(["float64", "float32"]),
     },
     edges={
-        "batch norm": {"normalized": True},
-        "float32 is float64 rounded": {"dtype": "float32"},
-        "zeros": {"initializer": "zeros", "normalized": True},
-        "one layer": {"layer_sizes": (3, 1)},
+        "batch norm": {"normalized": True}, "float32 is float64 rounded": {"dtype": "float32"},
+        "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
     },
     gauges=start_gauges, weight=0.5, calls=start_calls,
     overwrites={"torch_ref.initializers.initialize": frozenset({"module"})},

@@ -69,8 +69,7 @@ LINEAR = PairTwin(
     cases={"n": widths, "n_prev": widths, "m": examples, "kind": kinds, "weights": kinds},
     smooth=lambda kind="normal", weights="normal", **_: {kind, weights} <= {*SMOOTH},
     edges={
-        "one example": {"m": 1},
-        "one unit": {"n": 1, "n_prev": 1},
+        "one example": {"m": 1}, "one unit": {"n": 1, "n_prev": 1},
         "a square W": {"n": 3, "n_prev": 3, "m": 3},
         "exact ties": {"kind": "grid", "weights": "grid"},
         "all magnitudes": {"kind": "all magnitudes"},
@@ -91,12 +90,10 @@ FLOAT32_PRODUCTS = FunctionTwin(
     theirs=product_of_torch, bridge=None, wide=False,
     draw=lambda rng: {"seed": int(rng.integers(2**31))},
     budget=FLOAT32_FLOOR, weight=0.2,
-    mistakes=(
-        Mistake(name="TF32", margin=1e-4, missing=without_tf32,
-            why='"high" rounds the factors to 11 bits on CUDA: three digits are left',
-            values=lambda seed: {
-                "Z": product_as_typed('torch.set_float32_matmul_precision("high")', seed)["Z"]}),
-    ),
+    mistakes=(Mistake(name="TF32", margin=1e-4, missing=without_tf32,
+        why='"high" rounds the factors to 11 bits on CUDA: three digits are left',
+        values=lambda seed: {
+            "Z": product_as_typed('torch.set_float32_matmul_precision("high")', seed)["Z"]}),),
 )
 # fmt: on
 

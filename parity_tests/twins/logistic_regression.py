@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
 from scipy.special import expit, log_expit
 from torch.nn import functional
@@ -48,7 +47,6 @@ def draw_some(names: Sequence[str], rng: np.random.Generator, **settings: Any) -
 
 
 def smooth_up_to_1(scale: float = 1.0, **settings: Any) -> bool:
-    """Tell whether differences can bear witness."""
     return scale <= 1 and smooth(**settings)
 
 
@@ -58,9 +56,7 @@ CASES: dict[str, Any] = {
     "scale": st.sampled_from([1.0, 0.01, 100.0]), "b": st.just(0.0) | st.floats(-5, 5),
 }
 SHAPES: dict[str, Any] = {
-    "one feature": {"n_x": 1},
-    "one example": {"n_x": 6, "m": 1},
-    "one of both": {"n_x": 1, "m": 1},
+    "one feature": {"n_x": 1}, "one example": {"n_x": 6, "m": 1}, "one of both": {"n_x": 1, "m": 1},
 }
 # fmt: on
 
@@ -107,21 +103,13 @@ def pair_gauges(case: Mapping[str, Any], dA: Array) -> dict[str, Any]:
 
 
 def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0) -> dict[str, Any]:
-    """Return the gauges of J and its gradients; torch takes two numbers like Z apart where Y = 0.
-
-    The costs of the examples have one sign, and each keeps its digits.
-    """
+    """Return the gauges of J and its gradients; where Y = 0 torch takes numbers like Z apart."""
     (Z, E_Z), Y = summed(case), case["Y"]
     m, wrong = Y.shape[1], expit((1 - 2 * Y) * Z)
     E_J = wrong * E_Z + np.maximum(-log_expit((2 * Y - 1) * Z), (1 - Y) * np.abs(Z))
     A = expit(Z)
     E_dZ = np.abs(dJ) * (A * (1 - A) * E_Z + A + np.abs(A - Y)) / m
     return {"output": floored(E_J.sum() / m, Y.dtype), **pulled(E_dZ, case["X"])}
-
-
-def mean_cost(w: torch.Tensor, b: torch.Tensor, X: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
-    """Return torch's cost of the logits, of which autograd makes the gradients."""
-    return functional.binary_cross_entropy_with_logits(functional.linear(X, w, b), Y)
 
 
 def of_the_network(run: Any, w: Array, b: Any, X: Array, Y: Array, **_: Any) -> Any:
@@ -136,11 +124,6 @@ def own_gauges(**case: Any) -> Values:
     """Return the gauges of a case, J by its name."""
     found = cost_gauges(case)
     return {"J": found.pop("output"), **found}
-
-
-def calls_of(name: str, **case: Any) -> Iterator[Any]:
-    yield f"scratch.logistic_regression.{name}", case
-    yield f"torch_ref.logistic_regression.{name}", crossed(case, BY_NAME)
 
 
 def draw_descent(
@@ -184,7 +167,9 @@ def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
         name=f"{name}-by-autograd",
         source=f"{VECTORIZED}; torch.autograd.grad",
         ours=Pair(function, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
-        theirs=mean_cost, constants=("X", "Y"),
+        theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
+            functional.linear(X, w, b), Y),
+        constants=("X", "Y"),
         smooth=smooth_up_to_1,
         gauges=cost_gauges,
         **shared,
@@ -198,7 +183,10 @@ def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
         name=name,
         source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
         ours=partial(flat, function), theirs=partial(flat, other),
-        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges, calls=partial(calls_of, name),
+        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges,
+        calls=lambda **case: iter([
+            (f"scratch.logistic_regression.{name}", case),
+            (f"torch_ref.logistic_regression.{name}", crossed(case, BY_NAME))]),
         **shared, **others,
     )
 

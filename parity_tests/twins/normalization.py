@@ -62,7 +62,6 @@ def carried(statistics: ours.Statistics) -> theirs.Statistics:
 
 
 def application_calls(X: Array, statistics: ours.Statistics) -> Iterator[Any]:
-    """Yield the calls that the row does not make itself."""
     given, there = {"X": X, "statistics": statistics}, carried(statistics)
     yield "scratch.normalization.denormalize", given
     for name in ("normalize", "denormalize"):
@@ -103,12 +102,9 @@ def set_gauges(X: Array, dev: Array) -> Values:
 def is_a_z_score(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
     """Return the normalized training set with its variance, and SciPy's z-scores with 1."""
     normalized = run("input-normalization", X=X, dev=dev)["normalized train"]
-    variance = run("fit", X=normalized)["variance"]
+    found = {"z-scores": normalized, "variance afterwards": run("fit", X=normalized)["variance"]}
     expected = scipy.stats.zscore(X, axis=1, ddof=0)
-    return (
-        {"z-scores": normalized, "variance afterwards": variance},
-        {"z-scores": expected, "variance afterwards": np.ones((3, 1))},
-    )
+    return found, {"z-scores": expected, "variance afterwards": np.ones((3, 1))}
 
 
 def comes_back(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
@@ -185,11 +181,9 @@ TWINS = (
                 broken_by=lambda honest, **case: over_another(lambda v, m: v + 1e-8, **case),
                 gauges=lambda **case: {"scaled": set_gauges(**case)["normalized train"]}),
         ),
-        mistakes=(
-            Mistake(name="correction=1, torch's default", margin=0.05,
-                why="torch divides by m - 1 unless told otherwise; NumPy's default is the course's",
-                values=partial(over_another, lambda variance, m: variance * m / (m - 1))),
-        ),
+        mistakes=(Mistake(name="correction=1, torch's default", margin=0.05,
+            why="torch divides by m - 1 unless told otherwise; NumPy's default is the course's",
+            values=partial(over_another, lambda variance, m: variance * m / (m - 1))),),
     ),
     FunctionTwin(
         name="fit",
@@ -198,8 +192,7 @@ TWINS = (
         proves=("fit",), ours=ours.fit, theirs=theirs.fit,
         draw=draw_training_set, cases=CASES,
         edges={
-            "one example": {"m": 1},
-            "a mean of a million": {"offset": 1e6},
+            "one example": {"m": 1}, "a mean of a million": {"offset": 1e6},
             "constant features": {"kind": "constant"},
             "a constant whose sum is rounded": {"m": 10, "value": 0.1},
         },

@@ -249,10 +249,8 @@ GRADIENTS = FunctionTwin(
     },
     edges={
         "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
-        "L1 over 2m": {"kind": "l1", "denominator": "2m"},
-        "L2 over m": {"denominator": "m"},
-        "no zeros": {"weights": "normal"},
-        "batch norm": {"normalized": True},
+        "L1 over 2m": {"kind": "l1", "denominator": "2m"}, "L2 over m": {"denominator": "m"},
+        "no zeros": {"weights": "normal"}, "batch norm": {"normalized": True},
     },
     weight=1.2, calls=penalty_calls,
 )
@@ -270,8 +268,7 @@ WITNESSED = PairTwin(
     cases={"kind": KINDS, "n": st.integers(1, 6), "n_prev": st.integers(1, 6),
         "m": st.integers(1, 100), "denominator": DENOMINATORS},
     edges={
-        "L1": {"kind": "l1", "denominator": "m"},
-        "a square W": {"n": 4, "n_prev": 4},
+        "L1": {"kind": "l1", "denominator": "m"}, "a square W": {"n": 4, "n_prev": 4},
         "of one example": {"m": 1},
     },
     weight=0.5,
@@ -288,10 +285,8 @@ L2 = FunctionTwin(
     proves=("l2_penalty_gradient",), ours=descended, theirs=their_descended, bridge=None,
     draw=draw_descent, edges={"scales and shifts of batch norm": {"normalized": True}},
     budget=STEP, weight=0.1,
-    relations=(
-        Relation(name="L2 shrinks the weights by 1 - alpha lambda / m in each step",
-            holds=shrinks, broken_by="decay on the biases", budget=STEP),
-    ),
+    relations=(Relation(name="L2 shrinks the weights by 1 - alpha lambda / m in each step",
+        holds=shrinks, broken_by="decay on the biases", budget=STEP),),
     mistakes=(
         Mistake(name="decay on the biases", margin=0.01,
             why="weight_decay given for module.parameters() shrinks b too",
@@ -328,11 +323,9 @@ ERRATUM = in_the_cost("l2",
     formula="dW = 1/m dZ A^T + lambda / m W",
     torch="J + lambda_ / (2 * m) * sum(W.square().sum() for W in weights); autograd of it",
     source=f"{TAUGHT}; torch.autograd.grad",
-    mistakes=(
-        Mistake(name="dW = dZ A^T + lambda / m W", margin=0.5, values=without_1_over_m,
-            why="the 1/m of the first term is missing: the penalty shrinks to a fraction 1/m of "
-            "it"),
-    ),
+    mistakes=(Mistake(name="dW = dZ A^T + lambda / m W", margin=0.5, values=without_1_over_m,
+        why="the 1/m of the first term is missing: the penalty shrinks to a fraction 1/m of "
+        "it"),),
 )
 # fmt: on
 
