@@ -6,13 +6,19 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 import scratch
 import scratch.course
+import scratch.network
+import scratch.schedules
 import torch_ref
+import torch_ref.dropout
+from parity_tests.bad_values import bad_values
 from parity_tests.house import STEMS, key, public
 from scratch import _shapes, _validation
 
@@ -83,6 +89,67 @@ def test_choices_are_frozen_and_named(one):
     state, stem = one.__name__ in STATES, one.__module__.rpartition(".")[2]
     assert state or one.__dataclass_params__.frozen
     assert state or stem in POSITIONAL or all(one.kw_only for one in dataclasses.fields(one))
+
+
+RATE, PROB, SIZES = {"learning_rate": 0.1}, _validation.Number("(0, 1]"), (3, 4, 4, 1)
+NETWORK = {"layer_sizes": SIZES, "hidden": "relu", "output": "tanh", "keep_probs": (1, 0.5)}
+NORM = {"decay": 0.9, "epsilon": 1e-5, "unbiased": False}
+STOPPING = {"patience": _validation.Whole(1), "min_improvement": _validation.Number("[0, inf)")}
+# fmt: off
+SCHEDULES = {
+    "constant": RATE, "inverse_time": {**RATE, "decay": 1.0}, "exponential": {**RATE, "rate": 0.9},
+    "interval_inverse_time": {**RATE, "decay": 0.3, "interval": 7},
+    "natural_exponential": {**RATE, "decay": 0.02}, "inverse_square_root": {**RATE, "k": 0.3},
+    "piecewise_constant": {**RATE, "rates": ((3, 0.1), (5, 0.4))}, "manual": {"rates": (0.3, 0.1)},
+}
+# fmt: on
+
+
+def choices_of(make):
+    """Return an example of the choices of an optimizer: its defaults and a learning rate."""
+    found = inspect.signature(make).parameters
+    return {name: one.default for name, one in found.items() if name != "parameters"} | RATE
+
+
+def rules():
+    """Yield what makes a rule of either side, the table that validates it, and an example."""
+    for side in ("scratch", "torch_ref"):
+        ours = side == "scratch"
+        stem = {
+            name: importlib.import_module(f"{side}.{name}")
+            for name in ("optimizers", "batch_norm", "network", "early_stopping")
+        }
+        for name, make in stem["optimizers"].OPTIMIZERS.items():
+            rule, table = (
+                make if ours else partial(make, [torch.ones(1)]),
+                stem["optimizers"]._RATES,
+            )
+            yield pytest.param(rule, table, choices_of(make), id=f"{side}.{name}")
+        norm, net = stem["batch_norm"].BatchNorm, stem["network"]
+        table = scratch.network._CHOICES | net._CHOICES
+        stopping = {"patience": 2, "min_improvement": 0.1}
+        for make, expected, example in (
+            (norm if ours else partial(norm, 3), stem["batch_norm"]._CHOICES, NORM),
+            (net.Network, table, {**NETWORK, "batch_norm": None}),
+            (stem["early_stopping"].EarlyStopping, STOPPING, stopping),
+        ):
+            name = getattr(make, "func", make).__name__
+            yield pytest.param(make, expected, example, id=f"{side}.{name}")
+    for name, make in scratch.schedules.SCHEDULES.items():
+        yield pytest.param(make, make._expected, SCHEDULES[name], id=f"scratch.{name}")
+    yield pytest.param(
+        torch_ref.dropout.Dropout, {"keep_prob": PROB}, {"keep_prob": 0.5}, id="Dropout"
+    )
+
+
+@pytest.mark.parametrize(("make", "table", "example"), list(rules()))
+def test_a_rule_refuses_bad_choices(make, table, example):
+    """Each field is spoilt in every way that its validation excludes; the example is taken."""
+    make(**example)
+    for name, value in example.items():
+        for how, bad, error in bad_values(table[name], value, []):
+            with pytest.raises(error, match=f"expected {name.removesuffix('s')}"):
+                pytest.fail(f"{name}: {how} gives {make(**{**example, name: bad})}")
 
 
 ARRAY, ORDER, LONG = np.ones((2, 3)), np.array([2, 0, 1]), "x" * 100
