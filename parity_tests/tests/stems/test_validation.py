@@ -166,31 +166,20 @@ KINDS = {
 }
 # fmt: on
 T, V = TypeError, ValueError
+#: refusals beyond those that each argument of a row meets: ends of intervals, and messages.
 REFUSALS = [
-    ("Number", "1", T, "a real number, got str '1'"), ("Number", True, T, "got bool True"),
-    ("Number", 1j, T, "got complex"), ("Number", -1e-300, V, r"in \[0, 1\), got -1e-300"),
-    ("Number", 1, V, "got 1"), ("Number", np.nan, V, "got nan"), ("open", 0.0, V, "got 0.0"),
-    ("open", 1 + 1e-15, V, "got 1.0"), ("endless", np.inf, V, "got inf"),
-    ("endless", 10**400, V, "got 1000"), ("Whole", 1, V, "at least 2, got 1"),
-    ("Whole", 2.0, T, "got float 2.0"), ("Whole", True, T, "got bool"),
+    ("Number", -1e-300, V, r"in \[0, 1\), got -1e-300"), ("open", 1 + 1e-15, V, "got 1.0"),
+    ("endless", 10**400, V, "got 1000"), ("Number", "1", T, "a real number, got str '1'"),
     ("Whole", LONG, T, r"got str 'x{56}\.\.\.$"), ("Whole", ARRAY, T, "float64 and shape"),
-    ("Whole", np.ma.masked_array(ARRAY), T, "MaskedArray"), ("OneOf", 3, T, "a string, got int 3"),
-    ("OneOf", "xavie", V, "one of he, xavier, got 'xavie'"), ("Order", [0, 1], T, "got list"),
-    ("Order", np.array([0.0, 1]), T, "float64"),
+    ("Whole", np.ma.masked_array(ARRAY), T, "MaskedArray"),
+    ("OneOf", "xavie", V, "one of he, xavier, got 'xavie'"),
     ("Order", np.array([0, 2]), V, r"permutation of 0\.\.1"),
-    ("Order", np.array([1, 2]), V, r"got \[1 2\]"), ("Order", np.array([[0]]), V, r"got \(1, 1\)"),
-    ("Shape", (1, 2, 3), T, "two lengths"), ("Shape", [1, 2], T, "two lengths"),
-    ("Shape", (1, 0), V, r"x\[1\] to be at least 1, got 0"), ("Dtype", "int64", T, "got 'int64'"),
+    ("Order", np.array([[0]]), V, r"got \(1, 1\)"), ("Shape", (1, 0), V, r"x\[1\] to be at least"),
     ("Dtype", None, T, "floating dtype, got None"), ("Instance", 3, T, "dict or list, got int 3"),
-    ("Function", 3, T, "a function, got int 3"), ("Optional", 1, V, "at least 2"),
-    ("matrix", [[1.0]], T, "floating NumPy array, got list"), ("matrix", 1.0, T, "got float 1.0"),
-    ("matrix", ARRAY.astype("f2"), T, "float16"), ("matrix", ARRAY[0], V, r"\(n, m\), got \(3,\)"),
-    ("matrix", ARRAY[:, :0], V, "at least one entry"), ("vector", ARRAY, V, r"\(n,\), got"),
-    ("three", ARRAY, V, r"\(3, m\), got"), ("scalar", ARRAY, V, r"\(\), got"),
-    ("matrix", ARRAY * np.inf, V, "to be finite"), ("scalar", "1", T, "got str"),
-    ("LayerSizes", 3, T, "got int 3"), ("LayerSizes", (3, True), T, "whole numbers"),
-    ("LayerSizes", (3, 1.0), T, "whole numbers"), ("LayerSizes", (3,), V, "two or more sizes"),
-    ("LayerSizes", (3, 0), V, "at least 1"),
+    ("Optional", 1, V, "at least 2"), ("matrix", 1.0, T, "got float 1.0"),
+    ("matrix", ARRAY[0], V, r"\(n, m\), got \(3,\)"), ("three", ARRAY, V, r"\(3, m\), got"),
+    ("vector", ARRAY, V, r"\(n,\), got"), ("scalar", ARRAY, V, r"\(\), got"),
+    ("matrix", ARRAY[:, :0], V, "at least one entry"), ("LayerSizes", (3,), V, "two or more sizes"),
 ]  # fmt: skip
 
 
