@@ -15,7 +15,6 @@ from torch_ref import dropout as theirs
 
 
 def is_usual(count, draws, probability):
-    """Tell whether so many of the draws are no alarm."""
     return scipy.stats.binomtest(int(count), draws, probability).pvalue > ALARM
 
 

@@ -133,7 +133,6 @@ def test_masks_that_fit_are_taken():
 
 
 def with_value(name, value):
-    """Return running averages with one of their values changed."""
     other = running_averages(SHAPE)
     other[name][1] = value
     return other

@@ -78,13 +78,11 @@ def test_every_group_follows():
 
 
 def begun(name, **choices):
-    """Return torch's schedule of an optimizer with a velocity."""
     optimizer = their_optimizers.momentum([torch.ones(1, requires_grad=True)], learning_rate=0.2)
     return theirs.SCHEDULES[name](optimizer, **(choices or CHOICES[name]))
 
 
 def walked(scheduler, count):
-    """Return as many rates of a schedule, which moves on."""
     rates = []
     for _ in range(count):
         rates.append(scheduler.optimizer.param_groups[0]["lr"])

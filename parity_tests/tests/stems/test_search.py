@@ -31,7 +31,6 @@ POINT = {"learning_rate": 0.1, "beta": 0.9}
 
 
 def turned(side, u):
-    """Return uniform draws as a side takes them."""
     u = np.asarray(u)
     return u if side is ours else rows(u) if u.ndim == 2 else torch.from_numpy(u)
 
@@ -45,7 +44,6 @@ def rates(side):
 
 
 def ends(narrowed):
-    """Return the low and high of a space's scales, a row each."""
     return np.array([[scale.low, scale.high] for scale in narrowed.values()], float)
 
 
