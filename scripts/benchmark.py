@@ -77,7 +77,6 @@ SETTLE = 0.1
 
 
 def make_steps(shape: Shape) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return a training step of each side on the same weights and mini-batch."""
     rng = np.random.default_rng(0)
     n = shape.layer_sizes[-1]
     output = "sigmoid" if n == 1 else "softmax"
@@ -133,7 +132,6 @@ def block(step: Callable[[], Any], seconds: float) -> float:
 def measure(
     name: str, sides: tuple[Callable[[], Any], Callable[[], Any]], pairs: int, bar: Any
 ) -> dict[str, Any]:
-    """Alternate blocks of both sides; return the medians and the spread of the ratio."""
     times: list[tuple[float, float]] = []
     for _ in range(pairs):
         times.append((block(sides[0], BLOCK), block(sides[1], BLOCK)))

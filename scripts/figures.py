@@ -50,7 +50,6 @@ def at_most(most: int | None, epochs: Any) -> Any:
 
 
 def results(name: str, most_epochs: int | None) -> Iterator[tuple[Any, Agreement]]:
-    """Run an experiment on both sides; yield its results and each agreement of theirs."""
     if name in DEMONSTRATIONS:
         own = DEMONSTRATIONS[name]
         found = {one.name: one for one in own.quantities(at_most(most_epochs, own.epochs))}
@@ -98,7 +97,6 @@ def _begin() -> None:
 
 
 def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) -> Iterator[Made]:
-    """Yield each picture as it is made, here or in processes of their own."""
     if workers == 1:
         with one_thread():
             for name in names:

@@ -61,7 +61,6 @@ class Trial(NamedTuple):
 
     @property
     def others(self) -> list[str]:
-        """The concepts beside its own whose tests failed too."""
         return sorted({concept_of(one) for one in self.verdict.failed} - {self.bug.concept})
 
     @property
@@ -131,7 +130,6 @@ def table(trials: Sequence[Trial]) -> list[str]:
 
 
 def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return the report that is written as JSON; a trial without a bug names none."""
     return [
         {
             "bug": bug.name if bug.mistake else None,

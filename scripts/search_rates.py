@@ -56,7 +56,6 @@ def line(trial: Trial) -> str:
 def attempt(
     arguments: argparse.Namespace, name: str, points: list[dict[str, Any]], trials: list[Trial]
 ) -> list[Trial]:
-    """Train at every point, with a bar; add what is finished to `trials`, whatever happens."""
     objective = partial(dev_cost, experiment=chosen(arguments), dtype=arguments.dtype)
     done: list[Trial] = []
     with tqdm(total=len(points), desc=name, unit="trial", disable=None, leave=False) as bar:
@@ -80,7 +79,6 @@ def finite(trial: Trial) -> bool:
 
 
 def search(arguments: argparse.Namespace, trials: list[Trial]) -> int:
-    """Take both rounds, the second around the best of the first; return the exit status."""
     space: dict[str, Scale] = {
         "learning_rate": LogUniform(low=1e-4, high=1.0),
         "l2": LogUniform(low=1e-3, high=10.0),

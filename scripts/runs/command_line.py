@@ -134,7 +134,6 @@ def make_room(parser: argparse.ArgumentParser, *paths: Path) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `path` once it is written whole."""
     unfinished = path.with_name(f"{path.name}.partial")
     try:
         yield unfinished
