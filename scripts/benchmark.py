@@ -12,7 +12,6 @@ lesson in speed: logistic regression in explicit loops against the same in matri
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,16 @@ from torch import nn
 from tqdm import tqdm
 
 from parity_tests.compare.bridge import rows, twin
-from runs.command_line import AGREED, INTERRUPTED, leave, make_room, number, output, write_json
+from runs.command_line import (
+    AGREED,
+    INTERRUPTED,
+    leave,
+    make_room,
+    number,
+    output,
+    parser_of,
+    write_json,
+)
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
 from scratch.logistic_regression import propagate, propagate_with_loops
@@ -155,12 +163,9 @@ def line(result: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--seconds", type=number(float, 0.1), default=12, help="for each shape; default 12"
-    )
+    parser = parser_of(__doc__)
+    seconds = number(float, 0.1)
+    parser.add_argument("--seconds", type=seconds, default=12, help="for each shape; default 12")
     parser.add_argument("--threads", type=number(int, 1), help="of both sides; default torch's own")
     output(parser, ".json", "write the numbers here")
     arguments = parser.parse_args(argv)

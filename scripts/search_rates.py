@@ -60,13 +60,8 @@ def attempt(
     done: list[Trial] = []
     with tqdm(total=len(points), desc=name, unit="trial", disable=None, leave=False) as bar:
         try:
-            caviar(
-                objective,
-                points,
-                workers=arguments.workers,
-                on_result=lambda trial: bar.update(),
-                trials=done,
-            )
+            shown: dict[str, Any] = {"on_result": lambda trial: bar.update(), "trials": done}
+            caviar(objective, points, workers=arguments.workers, **shown)
         finally:
             trials += done
     for trial in sorted(filter(finite, done), key=lambda one: one.cost)[:KEPT]:
@@ -100,12 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser)
     parser.add_argument("--trials", type=number(int, 1), default=16, help="a round; default 16")
-    parser.add_argument(
-        "--workers",
-        type=number(int, 1),
-        default=os.cpu_count() or 1,
-        help="processes; default one a core",
-    )
+    parser.add_argument("--workers", type=number(int, 1), default=os.cpu_count() or 1)
     output(parser, ".json", "every trial", Path("out") / "search.json")
     arguments = parser.parse_args(argv)
     if arguments.learning_rate is not None or arguments.l2 is not None:
