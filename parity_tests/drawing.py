@@ -57,6 +57,11 @@ KINDS: Mapping[str, Callable[[Shape, np.random.Generator], Any]] = {
 SMOOTH = ("normal", "duplicated examples", "duplicated rows")
 
 
+def smooth(kind: str = "normal", given: Any = (), **_: Any) -> bool:
+    """Tell whether draws of these settings stay away from kinks; values that are given may not."""
+    return kind in SMOOTH and not given
+
+
 def draw(kind: str, shape: Shape, rng: np.random.Generator, scale: float = 1.0) -> Array:
     """Draw an array (n, m) of a kind, times a scale."""
     return np.asarray(scale * KINDS[kind](shape, rng))
@@ -90,6 +95,8 @@ LAYOUTS: Mapping[str, Callable[[Array], Array]] = {
 seeds = st.integers(0, 2**32 - 1)
 widths = examples = st.integers(1, 9)
 kinds = st.sampled_from(list(KINDS))
+#: kinds whose squares keep their digits.
+moderate_kinds = st.sampled_from([*SMOOTH, "zeros", "grid", "constant"])
 #: two or more: a single class is certain, and has no gradient.
 classes = st.integers(2, 9)
 #: between 0 and 1e-3 lies the weight that torch's lerp, given 1 - beta, rounds beta to.

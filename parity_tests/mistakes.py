@@ -154,6 +154,8 @@ def planted_in(path: Path) -> dict[str, list[Mistake]]:
         row, module, *beside = head.split(", ")
         for part in text.strip().split("\n\n"):
             first, *lines = part.split("\n")
+            if not lines:
+                raise ValueError(f"expected a patch of {first!r} in {path}")
             name, _, seen = first.partition(": ")
             typed = change(module, *lines)
             one = Mistake(name=name, seen=seen, change=typed, beside=bool(beside))

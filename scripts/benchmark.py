@@ -12,7 +12,6 @@ lesson in speed: logistic regression in explicit loops against the same in matri
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,16 @@ from torch import nn
 from tqdm import tqdm
 
 from parity_tests.compare.bridge import rows, twin
-from runs.command_line import AGREED, INTERRUPTED, leave, make_room, number, output, write_json
+from runs.command_line import (
+    AGREED,
+    INTERRUPTED,
+    leave,
+    make_room,
+    number,
+    output,
+    parser_of,
+    write_json,
+)
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
 from scratch.logistic_regression import propagate, propagate_with_loops
@@ -77,7 +85,6 @@ SETTLE = 0.1
 
 
 def make_steps(shape: Shape) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return a training step of each side on the same weights and mini-batch."""
     rng = np.random.default_rng(0)
     n = shape.layer_sizes[-1]
     output = "sigmoid" if n == 1 else "softmax"
@@ -133,7 +140,6 @@ def block(step: Callable[[], Any], seconds: float) -> float:
 def measure(
     name: str, sides: tuple[Callable[[], Any], Callable[[], Any]], pairs: int, bar: Any
 ) -> dict[str, Any]:
-    """Alternate blocks of both sides; return the medians and the spread of the ratio."""
     times: list[tuple[float, float]] = []
     for _ in range(pairs):
         times.append((block(sides[0], BLOCK), block(sides[1], BLOCK)))
@@ -157,12 +163,9 @@ def line(result: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--seconds", type=number(float, 0.1), default=12, help="for each shape; default 12"
-    )
+    parser = parser_of(__doc__)
+    seconds = number(float, 0.1)
+    parser.add_argument("--seconds", type=seconds, default=12, help="for each shape; default 12")
     parser.add_argument("--threads", type=number(int, 1), help="of both sides; default torch's own")
     output(parser, ".json", "write the numbers here")
     arguments = parser.parse_args(argv)

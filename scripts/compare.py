@@ -107,7 +107,6 @@ def plot(path: Path, title: str, sides: tuple[Side, Side], eps: float) -> None:
 
 
 def against_float64(start: Start, narrow: tuple[Side, Side]) -> tuple[Agreement, Start]:
-    """Run both sides in float64 as well; print how far each float32 run is from torch's there."""
     wide = draw(start.experiment, "float64")
     sides = set_up(wide)
     for side, label in zip(sides, ("scratch, float64", "torch, float64"), strict=True):
@@ -146,7 +145,6 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def train_several(arguments: argparse.Namespace) -> int:
-    """Train all experiments of a picture, each to its own files; return the worst status."""
     status = AGREED
     for name in SEVERAL[arguments.experiment].experiments:
         out = arguments.out.with_stem(f"{arguments.out.stem}-{name}")
@@ -158,7 +156,6 @@ def train_several(arguments: argparse.Namespace) -> int:
 
 
 def refuse(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
-    """Leave with status 2 where a flag says nothing of the demonstration."""
     given = [name for name in OF_TRAININGS if getattr(arguments, name) is not None]
     if DEMONSTRATIONS[arguments.experiment].epochs is None and arguments.epochs is not None:
         given.append("epochs")
@@ -170,7 +167,6 @@ def refuse(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
 
 
 def demonstrate(arguments: argparse.Namespace) -> int:
-    """Hold a demonstration's quantities against each other as they come."""
     name, report = arguments.experiment, arguments.out.with_suffix(".json")
     shown: dict[str, Compared] = {}
     found: dict[str, Agreement] = {}
@@ -217,7 +213,6 @@ def demonstrate(arguments: argparse.Namespace) -> int:
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Walk both sides of a training; keep what was reached when Ctrl-C comes."""
     experiment, dtype = chosen(arguments), arguments.dtype
     start = draw(experiment, dtype)
     sides = set_up(start)
@@ -236,7 +231,6 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def run(arguments: argparse.Namespace, start: Start, sides: tuple[Side, Side], title: str) -> int:
-    """Walk both sides, judge them, write what they have shown; return the exit status."""
     (mine, other), experiment, dtype = sides, start.experiment, arguments.dtype
     every, eps = arguments.every or -(-experiment.epochs // ROWS), float(np.finfo(dtype).eps)
 

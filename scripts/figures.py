@@ -28,7 +28,17 @@ from tqdm import tqdm
 
 from pictures.catalogue import PICTURES
 from runs.agreement import Agreement, Compared, judge, train_both, worst
-from runs.command_line import AGREED, INTERRUPTED, PARTED, described, leave, make_room, number, save
+from runs.command_line import (
+    AGREED,
+    INTERRUPTED,
+    PARTED,
+    described,
+    leave,
+    make_room,
+    number,
+    parser_of,
+    save,
+)
 from runs.demonstrations import DEMONSTRATIONS
 from runs.experiments import EXPERIMENTS
 
@@ -50,7 +60,6 @@ def at_most(most: int | None, epochs: Any) -> Any:
 
 
 def results(name: str, most_epochs: int | None) -> Iterator[tuple[Any, Agreement]]:
-    """Run an experiment on both sides; yield its results and each agreement of theirs."""
     if name in DEMONSTRATIONS:
         own = DEMONSTRATIONS[name]
         found = {one.name: one for one in own.quantities(at_most(most_epochs, own.epochs))}
@@ -98,7 +107,6 @@ def _begin() -> None:
 
 
 def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) -> Iterator[Made]:
-    """Yield each picture as it is made, here or in processes of their own."""
     if workers == 1:
         with one_thread():
             for name in names:
@@ -119,24 +127,12 @@ def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) 
 
 
 def read_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        epilog=described("pictures", PICTURES),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser, count = parser_of(__doc__, described("pictures", PICTURES)), number(int, 1)
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
     parser.add_argument("--out", type=Path, default=Path("figures"), help="default figures/")
-    parser.add_argument(
-        "--only", nargs="+", choices=PICTURES, metavar="NAME", help="default all of them"
-    )
-    parser.add_argument(
-        "--epochs", type=number(int, 1), help="at most so many in each training: for a quick look"
-    )
-    parser.add_argument(
-        "--workers",
-        type=number(int, 1),
-        default=min(os.cpu_count() or 1, MOST_WORKERS),
-        help=f"processes; default one a core, {MOST_WORKERS} at most",
-    )
+    parser.add_argument("--only", nargs="+", choices=PICTURES, metavar="NAME", help="default all")
+    parser.add_argument("--epochs", type=count, help="at most so many in each training")
+    parser.add_argument("--workers", type=count, default=workers, help=f"default {workers}")
     arguments = parser.parse_args(argv)
     arguments.only = [*dict.fromkeys(arguments.only or PICTURES)]
     arguments.workers = min(arguments.workers, len(arguments.only))

@@ -143,7 +143,6 @@ def _outcome(verdict: Verdict) -> Outcome:
 
 
 def measure_profile(session: Path) -> Profile:
-    """Return the profile of the unchanged tests, kept until code or tests change."""
     kept, state = session / "profile.pickle", state_of_code()
     with suppress(FileNotFoundError):
         known: tuple[str, Profile] = pickle.loads(kept.read_bytes())
@@ -156,7 +155,6 @@ def measure_profile(session: Path) -> Profile:
 
 
 def measure(files: Sequence[str]) -> Profile:
-    """Return the profile of files of tests; RuntimeError where one fails as it is."""
     servers = Servers()
     try:
         found = servers.ask("cold", files)
@@ -176,8 +174,6 @@ def state_of_code() -> str:
 
 
 class Session:
-    """Outcomes so far, a line of JSON each: the identity of a mutant and its outcome."""
-
     def __init__(self, path: Path) -> None:
         self._path, self.state, self.outcomes = path, state_of_code(), dict[str, Outcome]()
         lines = path.read_text().splitlines(keepends=True) if path.exists() else []
@@ -195,7 +191,6 @@ class Session:
 
 
 def run_all(mutants: Sequence[Mutant], session: Session, profile: Profile, jobs: int) -> None:
-    """Judge the mutants side by side; each finding goes into the session at once."""
     workers = [Worker(profile) for _ in range(min(jobs, len(mutants)))]
     survived = 0
     with tqdm(total=len(mutants), unit="mutant", smoothing=0.05) as bar:

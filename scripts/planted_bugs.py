@@ -10,7 +10,6 @@ arguments; 130: Ctrl-C, with what was found so far.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +29,7 @@ from runs.command_line import (
     make_room,
     number,
     output,
+    parser_of,
     write_json,
 )
 
@@ -61,7 +61,6 @@ class Trial(NamedTuple):
 
     @property
     def others(self) -> list[str]:
-        """The concepts beside its own whose tests failed too."""
         return sorted({concept_of(one) for one in self.verdict.failed} - {self.bug.concept})
 
     @property
@@ -131,7 +130,6 @@ def table(trials: Sequence[Trial]) -> list[str]:
 
 
 def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-    """Return the report that is written as JSON; a trial without a bug names none."""
     return [
         {
             "bug": bug.name if bug.mistake else None,
@@ -147,9 +145,7 @@ def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("words", nargs="*", help="part of a name, or a concept; default: every bug")
     parser.add_argument("--all", action="store_true", help="run the whole suite on each bug")
     parser.add_argument("--jobs", type=number(int, 1), default=os.cpu_count() or 1)

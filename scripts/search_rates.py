@@ -56,18 +56,12 @@ def line(trial: Trial) -> str:
 def attempt(
     arguments: argparse.Namespace, name: str, points: list[dict[str, Any]], trials: list[Trial]
 ) -> list[Trial]:
-    """Train at every point, with a bar; add what is finished to `trials`, whatever happens."""
     objective = partial(dev_cost, experiment=chosen(arguments), dtype=arguments.dtype)
     done: list[Trial] = []
     with tqdm(total=len(points), desc=name, unit="trial", disable=None, leave=False) as bar:
         try:
-            caviar(
-                objective,
-                points,
-                workers=arguments.workers,
-                on_result=lambda trial: bar.update(),
-                trials=done,
-            )
+            shown: dict[str, Any] = {"on_result": lambda trial: bar.update(), "trials": done}
+            caviar(objective, points, workers=arguments.workers, **shown)
         finally:
             trials += done
     for trial in sorted(filter(finite, done), key=lambda one: one.cost)[:KEPT]:
@@ -80,7 +74,6 @@ def finite(trial: Trial) -> bool:
 
 
 def search(arguments: argparse.Namespace, trials: list[Trial]) -> int:
-    """Take both rounds, the second around the best of the first; return the exit status."""
     space: dict[str, Scale] = {
         "learning_rate": LogUniform(low=1e-4, high=1.0),
         "l2": LogUniform(low=1e-3, high=10.0),
@@ -102,12 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     add_flags(parser)
     parser.add_argument("--trials", type=number(int, 1), default=16, help="a round; default 16")
-    parser.add_argument(
-        "--workers",
-        type=number(int, 1),
-        default=os.cpu_count() or 1,
-        help="processes; default one a core",
-    )
+    parser.add_argument("--workers", type=number(int, 1), default=os.cpu_count() or 1)
     output(parser, ".json", "every trial", Path("out") / "search.json")
     arguments = parser.parse_args(argv)
     if arguments.learning_rate is not None or arguments.l2 is not None:

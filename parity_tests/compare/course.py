@@ -204,7 +204,7 @@ def pass_gauges(
     X, parameters, masks = cast((X, dict(parameters), [*masks]), np.float64)
     found, m = torch_pass(X, Y, parameters, hidden, lambd, masks), X.shape[1]
     A = found[f"A{depth}"]
-    dA = ((1 - Y) / (1 - A) - Y / A) / m
+    dA = 1 / (m * np.where(Y == 1, -A, 1 - A))  # (1 - Y) / (1 - A) would be 0 / 0
     network = OurNetwork(**_choices(parameters, hidden))
     shared = {f"D{l}": mask for l, mask in enumerate(masks, start=1)}
     bounds = network_gauges(network, {"X": X, **parameters}, dA, shared)

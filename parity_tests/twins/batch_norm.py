@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,8 @@ from parity_tests.compare.gauges import batch_norm_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import KINDS, betas, draw, examples, powers
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import (
-    Case,
-    FunctionTwin,
-    Pair,
-    PairTwin,
-    Relation,
-    evaluate,
-)
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
+from parity_tests.twins._relations import mapped, same_under, sums_to_zero
 from scratch import batch_norm as ours
 from torch_ref import batch_norm as theirs
 from torch_ref.network import Network
@@ -31,19 +25,17 @@ from torch_ref.network import Network
 TAUGHT = 'Course 2, week 3, "Normalizing activations in a network"; torch.nn.functional.batch_norm'
 AT_TEST_TIME = 'Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d'
 
-#: Z of 1e12 leaves nothing of an epsilon.
-kinds = st.sampled_from([kind for kind in KINDS if kind != "all magnitudes"])
-widths = st.integers(1, 5)
+#: sizes of cases; Z of 1e12 leaves nothing of an epsilon.
+SIZES: dict[str, st.SearchStrategy[Any]] = {
+    "n": st.integers(1, 5),
+    "m": examples,
+    "kind": st.sampled_from([kind for kind in KINDS if kind != "all magnitudes"]),
+}
+scales = st.sampled_from([1.0, 0.01, 100.0])
 
 
-def draw_batch(
-    rng: np.random.Generator,
-    n: int = 4,
-    m: int = 9,
-    kind: str = "normal",
-    scale: float = 2.0,
-    epsilon: float = 1e-5,
-) -> Case:
+def draw_batch(rng: np.random.Generator, n: int = 4, m: int = 9, kind: str = "normal",
+    scale: float = 2.0, epsilon: float = 1e-5) -> Case:  # fmt: skip
     """Draw a mini-batch off zero, gamma other than 1 and beta other than 0."""
     return {
         "Z": draw(kind, (n, m), rng, scale) + rng.integers(-3, 4, (n, 1)),
@@ -58,27 +50,12 @@ def moments(Z: Array) -> tuple[Array, Array]:
     return Z.mean(axis=1, keepdims=True), Z.var(axis=1, keepdims=True)
 
 
-# --- in training ----------------------------------------------------------------------------------
-
-
-def scaled_and_shifted(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the results for Z, and for 4 Z + 8 under 16 epsilon, whose gradient is a quarter."""
-    other = run("batch_norm", **{**case, "Z": 4 * case["Z"] + 8, "epsilon": 16 * case["epsilon"]})
-    return {**other, "gradient of Z": 4 * other["gradient of Z"]}, run("batch_norm", **case)
-
-
 def has_its_moments(run: Any, **case: Any) -> tuple[Values, Values]:
     """Return mean and deviation of each unit's output, and beta and gamma sqrt(v / (v + eps))."""
     output, (_, variance) = run("batch_norm", **case)["output"], moments(case["Z"])
     shrunk = np.abs(case["gamma"]) * np.sqrt(variance / (variance + case["epsilon"]))
     found = dict(zip(("mean", "variance"), moments(output), strict=True))
     return found, {"mean": case["beta"], "variance": np.square(shrunk)}
-
-
-def sends_nothing_to_all_alike(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the gradient of Z with its mean taken away, and as it is."""
-    dZ = run("batch_norm", **case)["gradient of Z"]
-    return {"gradient of Z": dZ - dZ.mean(axis=1, keepdims=True)}, {"gradient of Z": dZ}
 
 
 def sends_nothing_to_the_scale(run: Any, **case: Any) -> tuple[Values, Values]:
@@ -89,157 +66,38 @@ def sends_nothing_to_the_scale(run: Any, **case: Any) -> tuple[Values, Values]:
     return {"gradient of Z": dZ - along}, {"gradient of Z": dZ}
 
 
-def case_gauges(**case: Any) -> Values:
-    """Return the gauges of a case by quantity."""
-    found = batch_norm_gauges(case, case["upstream"])
-    return {"output": found.pop("output"), **{f"gradient of {n}": g for n, g in found.items()}}
-
-
-def without_root(Z: Array, gamma: Array, beta: Array, epsilon: float, upstream: Array) -> Values:
-    """Return batch norm that divides by variance + epsilon."""
+def over(deviation: Any, Z: Array, gamma: Array, beta: Array, epsilon: float, **_: Any) -> Values:
+    """Return batch norm over another deviation, made of variance and epsilon."""
     mean, variance = moments(Z)
-    return {"output": gamma * (Z - mean) / (variance + epsilon) + beta}
+    return {"output": gamma * (Z - mean) / deviation(variance, epsilon) + beta}
 
 
-def epsilon_outside(Z: Array, gamma: Array, beta: Array, epsilon: float, upstream: Array) -> Values:
-    """Return batch norm that adds epsilon to the deviation."""
-    mean, variance = moments(Z)
-    return {"output": gamma * (Z - mean) / (np.sqrt(variance) + epsilon) + beta}
-
-
-def detached(
-    which: str, Z: Array, gamma: Array, beta: Array, epsilon: float, upstream: Array
-) -> Values:
+def detached(which: str, Z: Array, gamma: Array, epsilon: float, upstream: Array, **_: Any) -> Any:
     """Return the gradient of Z that takes the mean, or the variance, for a constant."""
     mean, variance = moments(Z)
     inv_std, g = 1 / np.sqrt(variance + epsilon), gamma * upstream
     Z_norm = (Z - mean) * inv_std
-    kept = {
-        "mean": Z_norm * (g * Z_norm).mean(axis=1, keepdims=True),
-        "variance": g.mean(axis=1, keepdims=True),
-    }[which]
-    return {"gradient of Z": inv_std * (g - kept)}
+    factor = {"mean": Z_norm, "variance": 1}[which]
+    return {"gradient of Z": inv_std * (g - factor * (g * factor).mean(axis=1, keepdims=True))}
 
 
-# fmt: off
-BATCH_NORM_MISTAKES = (
-    Mistake(name="(Z - mean) / (sigma^2 + epsilon)",
-        seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
-        why="without the root Z_norm has the variance 1 / sigma^2", values=without_root, margin=0.1,
-        ),
-    Mistake(name="epsilon beside the deviation",
-        why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
-        values=epsilon_outside, margin=1e-7),
-    Mistake(name="the mean is taken for a constant", seen="mlpack/mlpack pull request 1327",
-        why="the way through the mean is missing", values=partial(detached, "mean"), margin=0.1,
-        ),
-    Mistake(name="the variance is taken for a constant",
-        seen="abhiskk/ladder issue 2: the variance is detached",
-        why="the way through the variance is missing", values=partial(detached, "variance"),
-        margin=0.1,
-        ),
-    )
-# fmt: on
-
-BATCH_NORM = PairTwin(
-    name="batch_norm",
-    formula="Z_norm = (Z - mean) / sqrt(sigma^2 + epsilon);  Z~ = gamma Z_norm + beta",
-    torch="torch.nn.functional.batch_norm(Z, None, None, gamma, beta, training=True)",
-    typed=lambda text, **case: {
-        "output": columns(
-            evaluate(
-                text,
-                Z=rows(case["Z"]),
-                **{n: torch.from_numpy(case[n].ravel()) for n in ("gamma", "beta")},
-            )
-        )
-    },
-    source=TAUGHT,
-    proves=("batch_norm_forward", "batch_norm_backward"),
-    ours=Pair(ours.batch_norm_forward, ours.batch_norm_backward),
-    theirs=theirs.batch_norm,
-    constants=("epsilon",),
-    draw=draw_batch,
-    cases={
-        "n": widths,
-        "m": examples,
-        "kind": kinds,
-        "scale": st.sampled_from([1.0, 0.01, 100.0]),
-        "epsilon": powers(-12, -1),
-    },
-    # differences of a mini-batch of one or two see what epsilon leaves of them
-    smooth=lambda kind="normal", m=9, **_: kind == "normal" and m > 2,
-    edges={
-        "one example, whose Z_norm is 0": {"m": 1},
-        "two examples, whose gradient of Z is epsilon's": {"m": 2, "epsilon": 1e-2},
-        "two examples under a large epsilon": {"m": 2, "epsilon": 10.0},
-        "constant features": {"kind": "constant"},
-        "features far off zero": {"scale": 1e-3, "epsilon": 1e-12},
-    },
-    gauges=batch_norm_gauges,
-    weight=4,
-    relations=(
-        Relation(
-            name="aZ + c under a^2 epsilon is Z",
-            holds=scaled_and_shifted,
-            broken_by="epsilon beside the deviation",
-            gauges=case_gauges,
-        ),
-        Relation(
-            name="the output has mean beta and deviation gamma, but for epsilon",
-            holds=has_its_moments,
-            broken_by="(Z - mean) / (sigma^2 + epsilon)",
-            gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])},
-        ),
-        Relation(
-            name="no gradient to all examples alike",
-            holds=sends_nothing_to_all_alike,
-            broken_by="the mean is taken for a constant",
-        ),
-        Relation(
-            name="no gradient to the scale of a unit, without epsilon",
-            holds=sends_nothing_to_the_scale,
-            broken_by="the variance is taken for a constant",
-            at={"epsilon": 1e-30},
-        ),
-    ),
-    mistakes=BATCH_NORM_MISTAKES,
-)
-
-
-# --- running averages -----------------------------------------------------------------------------
-
-
-def draw_update(
-    rng: np.random.Generator,
-    n: int = 3,
-    m: int = 7,
-    kind: str = "normal",
-    scale: float = 2.0,
-    decay: float = 0.9,
-    unbiased: bool = False,
-) -> Case:
+def draw_update(rng: np.random.Generator, n: int = 3, m: int = 7, kind: str = "normal",
+    scale: float = 2.0, decay: float = 0.9, unbiased: bool = False) -> Case:  # fmt: skip
     """Draw a mini-batch and the averages before it; the unbiased variance needs two examples."""
-    return {
-        "mean": rng.standard_normal((n, 1)),
-        "variance": rng.uniform(0.1, 2, (n, 1)),
-        "Z": draw(kind, (n, m + (unbiased and m == 1)), rng, scale),
-        "decay": decay,
-        "unbiased": unbiased,
-    }
+    averages = {"mean": rng.standard_normal((n, 1)), "variance": rng.uniform(0.1, 2, (n, 1))}
+    Z = draw(kind, (n, m + (unbiased and m == 1)), rng, scale)
+    return {**averages, "Z": Z, "decay": decay, "unbiased": unbiased}
 
 
-def cache_of(Z: Array) -> ours.BatchNormCache:
-    """Return the cache that batch norm leaves of a mini-batch."""
+def with_a_cache(Z: Array, **case: Any) -> Case:
+    """Return the arguments of an update, with the cache that batch norm leaves of a mini-batch."""
     one = np.ones((len(Z), 1), Z.dtype)
-    return ours.batch_norm_forward(Z, one, 0 * one)[1]
+    return {**case, "cache": ours.batch_norm_forward(Z, one, 0 * one)[1]}
 
 
-def moved(
-    mean: Array, variance: Array, Z: Array, decay: float, unbiased: bool
-) -> tuple[Array, Array]:
+def updated(**case: Any) -> tuple[Array, Array]:
     """Return our running averages after a mini-batch."""
-    return ours.update_running_averages(mean, variance, cache_of(Z), decay, unbiased)
+    return ours.update_running_averages(**with_a_cache(**case))
 
 
 def update_gauges(mean: Array, variance: Array, Z: Array, decay: float, unbiased: bool) -> Values:
@@ -247,52 +105,17 @@ def update_gauges(mean: Array, variance: Array, Z: Array, decay: float, unbiased
     size, biased = np.abs(Z).max(axis=1, keepdims=True), Z.var(axis=1, keepdims=True)
     correction = Z.shape[1] / (Z.shape[1] - 1) if unbiased else 1.0
     spread = (1 - decay) * correction * (biased + size * np.sqrt(biased))
-    return {
-        "running mean": np.abs(mean) + size,
-        "running variance": variance + correction * biased + spread,
-    }
+    total = variance + correction * biased + spread
+    return {"running mean": np.abs(mean) + size, "running variance": total}
 
-
-def update_calls(mean: Array, variance: Array, Z: Array, **choices: Any) -> Iterator[Any]:
-    """Yield the call of our update, whose cache the row makes itself."""
-    arguments = {"mean": mean, "variance": variance, "cache": cache_of(Z), **choices}
-    yield "scratch.batch_norm.update_running_averages", arguments
-
-
-UPDATE = FunctionTwin(
-    name="update_running_averages",
-    formula="average = beta average + (1 - beta) batch's, of mean and variance",
-    source=AT_TEST_TIME,
-    proves=("update_running_averages",),
-    ours=moved,
-    theirs=theirs.update_running_averages,
-    names=("running mean", "running variance"),
-    draw=draw_update,
-    cases={
-        "n": widths,
-        "m": examples,
-        "kind": kinds,
-        "scale": st.sampled_from([1.0, 0.01, 100.0]),
-        "decay": betas,
-        "unbiased": st.booleans(),
-    },
-    edges={
-        "one example": {"m": 1},
-        "nothing kept": {"decay": 0.0},
-        "the unbiased variance of two examples": {"m": 2, "unbiased": True},
-    },
-    gauges=update_gauges,
-    weight=2,
-    calls=update_calls,
-)
 
 #: sizes of the mini-batches of a short training, the last of them short.
-SIZES = (16, 5, 9, 2, 30, 3)
+BATCHES = (16, 5, 9, 2, 30, 3)
 
 
 def draw_batches(rng: np.random.Generator, decay: float = 0.9) -> Case:
     """Draw mini-batches of three units and of different size, and one to predict on."""
-    batches = [2 * rng.standard_normal((3, m)) + 1 for m in SIZES]
+    batches = [2 * rng.standard_normal((3, m)) + 1 for m in BATCHES]
     return {"batches": batches, "Z": 2 * rng.standard_normal((3, 4)) + 1, "decay": decay}
 
 
@@ -302,9 +125,10 @@ def tracked(batches: Sequence[Array], Z: Array, decay: float) -> Values:
     values = {}
     for unbiased, name in ((True, "unbiased variance"), (False, "variance")):
         choices = ours.BatchNorm(decay=decay, unbiased=unbiased)
+        kept = {"decay": choices.decay, "unbiased": choices.unbiased}
         mean, variance = 0 * one, one
         for batch in batches:
-            mean, variance = moved(mean, variance, batch, choices.decay, choices.unbiased)
+            mean, variance = updated(mean=mean, variance=variance, Z=batch, **kept)
         values[name] = variance
     prediction = ours.batch_norm_predict(Z, one, 0 * one, mean, variance)
     return {**values, "mean": mean, "prediction": prediction}
@@ -318,126 +142,50 @@ def tracked_gauges(batches: Sequence[Array], Z: Array, decay: float) -> Values:
     size = max(np.abs(one).max() for one in batches)
     spread = max(one.var(axis=1, keepdims=True).max() for one in batches)
     variance = tracked(batches, Z, decay)["variance"]
-    moved = (np.abs(Z) + size) / np.sqrt(variance) * np.maximum(1, spread / variance)
-    return {"mean": size, "prediction": moved}
+    left = (np.abs(Z) + size) / np.sqrt(variance) * np.maximum(1, spread / variance)
+    return {"mean": size, "prediction": left}
+
+
+#: torch's own layer of three units.
+plain_layer = partial(nn.BatchNorm1d, 3, dtype=torch.float64)
 
 
 def tracked_by(layer: nn.BatchNorm1d, batches: Sequence[Array], Z: Array) -> Values:
     """Return the running averages of a layer of torch's and its prediction."""
     for batch in batches:
         layer(rows(batch))
-    assert layer.running_mean is not None
-    assert layer.running_var is not None
-    return {
-        "mean": to_numpy("mean", layer.running_mean),
-        "variance": to_numpy("variance", layer.running_var),
-        "prediction": columns(layer.eval()(rows(Z))),
-    }
+    prediction, kept = columns(layer.eval()(rows(Z))), layer.state_dict()
+    names = {"mean": "running_mean", "variance": "running_var"}
+    averages = {name: to_numpy(name, kept[key]) for name, key in names.items()}
+    return {**averages, "prediction": prediction}
 
 
-def plain_layer(momentum: float) -> nn.BatchNorm1d:
-    """Return torch's own layer of three units."""
-    return nn.BatchNorm1d(3, momentum=momentum, dtype=torch.float64)
-
-
-def tracked_by_torch(batches: Sequence[Array], Z: Array, decay: float) -> Values:
+def tracked_by_torch(decay: float, **case: Any) -> Values:
     """Return the averages of the course's layer, and the unbiased variance of torch's own."""
-    values = tracked_by(theirs.BatchNorm(3, decay=decay), batches, Z)
-    own = tracked_by(theirs.BatchNorm(3, decay=decay, unbiased=True), batches, Z)
+    values, own = (
+        tracked_by(theirs.BatchNorm(3, decay=decay, unbiased=one), **case) for one in (False, True)
+    )
     return {**values, "unbiased variance": own["variance"]}
 
 
-def tracked_as_typed(text: str, batches: Sequence[Array], Z: Array, decay: float) -> Values:
+def tracked_as_typed(text: str, decay: float, **case: Any) -> Values:
     """Return the averages that the layer of a text keeps."""
-    values = tracked_by(evaluate(text, n=3, beta=decay).double(), batches, Z)
+    values = tracked_by(evaluate(text, n=3, beta=decay).double(), **case)
     return {"mean": values["mean"], "unbiased variance": values["variance"]}
 
 
-# fmt: off
-RUNNING_MISTAKES = (
-    Mistake(name="momentum=beta",
-        why="torch's momentum weighs the new batch, the course's beta the past",
-        values=lambda batches, Z, decay: tracked_by(plain_layer(decay), batches, Z), margin=0.1),
-    Mistake(name="torch's variance for 1/m",
-        why="torch normalizes with 1/m but remembers m / (m - 1) of it",
-        values=lambda decay, **case: tracked_by(plain_layer(1 - decay), **case), margin=0.05),
-    Mistake(name="1/m for torch's variance",
-        why="the biased variance is smaller than torch's running_var",
-        values=lambda **case: {"unbiased variance": tracked(**case)["variance"]}, margin=0.05),
-    Mistake(name="eval() forgotten",
-        why="a module in training mode normalizes by the batch it predicts on",
-        values=lambda batches, Z, decay: {"prediction": columns(plain_layer(0.1)(rows(Z)))},
-        margin=0.1),
-    )
-# fmt: on
-
-RUNNING = FunctionTwin(
-    name="batch-norm-running-averages",
-    formula="average = beta average + (1 - beta) batch's, of mean and variance with 1/m",
-    torch="torch.nn.BatchNorm1d(n, momentum=1 - beta); its running variance carries m / (m - 1); "
-    "torch_ref.batch_norm.BatchNorm(n, decay=beta) has 1/m",
-    typed=tracked_as_typed,
-    source=AT_TEST_TIME,
-    proves=("BatchNorm",),
-    ours=tracked,
-    theirs=tracked_by_torch,
-    bridge=None,
-    draw=draw_batches,
-    cases={"decay": betas},
-    edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}},
-    gauges=tracked_gauges,
-    mistakes=RUNNING_MISTAKES,
-)
-
-
-def averages_of(layer_sizes: tuple[int, ...], dtype: str) -> Values:
-    """Return the running averages that a module of these sizes begins with."""
+def module_of(layer_sizes: tuple[int, ...], dtype: str) -> Network:
+    """Return torch's network of these sizes under batch norm."""
     precision = getattr(torch, dtype)
-    module = Network(layer_sizes=layer_sizes, batch_norm=theirs.BatchNorm, dtype=precision)
-    return unload_running(module)
+    return Network(layer_sizes=layer_sizes, batch_norm=theirs.BatchNorm, dtype=precision)
 
 
-def module_calls(layer_sizes: tuple[int, ...], dtype: str) -> Iterator[Any]:
-    """Yield the call that reads the averages of a module."""
-    module = Network(layer_sizes=layer_sizes, batch_norm=theirs.BatchNorm)
-    yield "torch_ref.batch_norm.running_averages", {"module": module}
-
-
-START = FunctionTwin(
-    name="running_averages",
-    formula="mean 0 and variance 1 for each hidden layer, none for the output",
-    source="torch.nn.BatchNorm1d, which begins with the same",
-    proves=("running_averages",),
-    ours=ours.running_averages,
-    theirs=averages_of,
-    exact=True,
-    draw=lambda rng, layer_sizes=(3, 5, 4, 2), dtype="float64": {
-        "layer_sizes": tuple(layer_sizes),
-        "dtype": dtype,
-    },
-    cases={
-        "layer_sizes": st.lists(st.integers(1, 6), min_size=3, max_size=5),
-        "dtype": st.sampled_from(["float32", "float64"]),
-    },
-    weight=0.2,
-    calls=module_calls,
-)
-
-
-# --- at prediction --------------------------------------------------------------------------------
-
-
-def draw_prediction(
-    rng: np.random.Generator, n: int = 3, m: int = 7, kind: str = "normal", epsilon: float = 1e-5
-) -> Case:
+def draw_prediction(rng: np.random.Generator, n: int = 3, m: int = 7, **settings: Any) -> Case:
     """Draw what batch norm answers, under running averages of its own."""
     averages = {"mean": rng.standard_normal((n, 1)), "variance": rng.uniform(0.1, 2, (n, 1))}
-    drawn = draw_batch(rng, n, m, kind, epsilon=epsilon)
-    return {
-        **{name: drawn[name] for name in ("Z", "gamma", "beta")},
-        **averages,
-        "epsilon": epsilon,
-    }
+    drawn = draw_batch(rng, n, m, **settings)
+    names = ("Z", "gamma", "beta", "mean", "variance", "epsilon")
+    return {name: {**drawn, **averages}[name] for name in names}
 
 
 def prediction_gauges(
@@ -448,19 +196,131 @@ def prediction_gauges(
     return {"answers": factor * (np.abs(Z) + np.abs(mean)) + np.abs(beta)}
 
 
+# fmt: off
+BATCH_NORM: PairTwin = PairTwin(
+    name="batch_norm",
+    formula="Z_norm = (Z - mean) / sqrt(sigma^2 + epsilon);  Z~ = gamma Z_norm + beta",
+    torch="torch.nn.functional.batch_norm(Z, None, None, gamma, beta, training=True)",
+    typed=lambda text, Z, gamma, beta, **_: {"output": columns(evaluate(text, Z=rows(Z),
+        gamma=torch.from_numpy(gamma.ravel()), beta=torch.from_numpy(beta.ravel())))},
+    source=TAUGHT,
+    proves=("batch_norm_forward", "batch_norm_backward"),
+    ours=Pair(ours.batch_norm_forward, ours.batch_norm_backward), theirs=theirs.batch_norm,
+    constants=("epsilon",),
+    draw=draw_batch, cases={**SIZES, "scale": scales, "epsilon": powers(-12, -1)},
+    # differences of a mini-batch of one or two see what epsilon leaves of them
+    smooth=lambda kind="normal", m=9, **_: kind == "normal" and m > 2,
+    edges={
+        "one example, whose Z_norm is 0": {"m": 1},
+        "two examples, whose gradient of Z is epsilon's": {"m": 2, "epsilon": 1e-2},
+        "two examples under a large epsilon": {"m": 2, "epsilon": 10.0},
+        "constant features": {"kind": "constant"},
+        "features far off zero": {"scale": 1e-3, "epsilon": 1e-12},
+    },
+    gauges=batch_norm_gauges, weight=4,
+    relations=(
+        Relation(name="aZ + c under a^2 epsilon is Z",
+            holds=same_under("batch_norm",
+                lambda Z, epsilon, **_: {"Z": 4 * Z + 8, "epsilon": 16 * epsilon},
+                mapped("gradient of Z", lambda dZ: 4 * dZ)),
+            broken_by="epsilon beside the deviation",
+            gauges=lambda **case: BATCH_NORM.sizes(case)),
+        Relation(name="the output has mean beta and deviation gamma, but for epsilon",
+            holds=has_its_moments, broken_by="(Z - mean) / (sigma^2 + epsilon)",
+            gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])}),
+        Relation(name="no gradient to all examples alike",
+            holds=sums_to_zero("batch_norm", 1), broken_by="the mean is taken for a constant"),
+        Relation(name="no gradient to the scale of a unit, without epsilon",
+            holds=sends_nothing_to_the_scale, broken_by="the variance is taken for a constant",
+            at={"epsilon": 1e-30}),
+    ),
+    mistakes=(
+        Mistake(name="(Z - mean) / (sigma^2 + epsilon)", margin=0.1,
+            seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
+            why="without the root Z_norm has the variance 1 / sigma^2",
+            values=partial(over, lambda variance, epsilon: variance + epsilon)),
+        Mistake(name="epsilon beside the deviation", margin=1e-7,
+            why="sigma + epsilon for sqrt(sigma^2 + epsilon): visible where sigma^2 is small",
+            values=partial(over, lambda variance, epsilon: np.sqrt(variance) + epsilon)),
+        Mistake(name="the mean is taken for a constant", margin=0.1,
+            seen="mlpack/mlpack pull request 1327",
+            why="the way through the mean is missing", values=partial(detached, "mean")),
+        Mistake(name="the variance is taken for a constant", margin=0.1,
+            seen="abhiskk/ladder issue 2: the variance is detached",
+            why="the way through the variance is missing", values=partial(detached, "variance")),
+    ),
+)
+
+UPDATE = FunctionTwin(
+    name="update_running_averages",
+    formula="average = beta average + (1 - beta) batch's, of mean and variance",
+    source=AT_TEST_TIME,
+    proves=("update_running_averages",), ours=updated, theirs=theirs.update_running_averages,
+    names=("running mean", "running variance"),
+    draw=draw_update, cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
+    edges={
+        "one example": {"m": 1}, "nothing kept": {"decay": 0.0},
+        "the unbiased variance of two examples": {"m": 2, "unbiased": True},
+    },
+    gauges=update_gauges, weight=2,
+    calls=lambda **case: iter([
+        ("scratch.batch_norm.update_running_averages", with_a_cache(**case))]),
+)
+
+RUNNING = FunctionTwin(
+    name="batch-norm-running-averages",
+    formula="average = beta average + (1 - beta) batch's, of mean and variance with 1/m",
+    torch="torch.nn.BatchNorm1d(n, momentum=1 - beta); its running variance carries m / (m - 1); "
+    "torch_ref.batch_norm.BatchNorm(n, decay=beta) has 1/m",
+    typed=tracked_as_typed,
+    source=AT_TEST_TIME,
+    proves=("BatchNorm",), ours=tracked, theirs=tracked_by_torch, bridge=None,
+    draw=draw_batches, cases={"decay": betas},
+    edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}},
+    gauges=tracked_gauges,
+    mistakes=(
+        Mistake(name="momentum=beta", margin=0.1,
+            why="torch's momentum weighs the new batch, the course's beta the past",
+            values=lambda decay, **case: tracked_by(plain_layer(momentum=decay), **case)),
+        Mistake(name="torch's variance for 1/m", margin=0.05,
+            why="torch normalizes with 1/m but remembers m / (m - 1) of it",
+            values=lambda decay, **case: tracked_by(plain_layer(momentum=1 - decay), **case)),
+        Mistake(name="1/m for torch's variance", margin=0.05,
+            why="the biased variance is smaller than torch's running_var",
+            values=lambda **case: {"unbiased variance": tracked(**case)["variance"]}),
+        Mistake(name="eval() forgotten", margin=0.1,
+            why="a module in training mode normalizes by the batch it predicts on",
+            values=lambda Z, **_: {"prediction": columns(plain_layer()(rows(Z)))}),
+    ),
+)
+
+START = FunctionTwin(
+    name="running_averages",
+    formula="mean 0 and variance 1 for each hidden layer, none for the output",
+    source="torch.nn.BatchNorm1d, which begins with the same",
+    proves=("running_averages",),
+    ours=ours.running_averages, theirs=lambda **case: unload_running(module_of(**case)), exact=True,
+    draw=lambda rng, layer_sizes=(3, 5, 4, 2), dtype="float64": {
+        "layer_sizes": tuple(layer_sizes), "dtype": dtype},
+    cases={
+        "layer_sizes": st.lists(st.integers(1, 6), min_size=3, max_size=5),
+        "dtype": st.sampled_from(["float32", "float64"]),
+    },
+    weight=0.2,
+    calls=lambda **case: iter([
+        ("torch_ref.batch_norm.running_averages", {"module": module_of(**case)})]),
+)
+
 PREDICTION = FunctionTwin(
     name="batch_norm_predict",
     formula="Z~ = gamma (Z - mean) / sqrt(variance + epsilon) + beta, under running averages",
     source=AT_TEST_TIME,
-    proves=("batch_norm_predict",),
-    ours=ours.batch_norm_predict,
-    theirs=theirs.batch_norm_predict,
+    proves=("batch_norm_predict",), ours=ours.batch_norm_predict, theirs=theirs.batch_norm_predict,
     names=("answers",),
-    draw=draw_prediction,
-    cases={"n": widths, "m": examples, "kind": kinds, "epsilon": powers(-12, 0)},
+    draw=draw_prediction, cases={**SIZES, "epsilon": powers(-12, 0)},
     edges={"one example": {"m": 1}, "a large epsilon": {"epsilon": 0.5}},
-    gauges=prediction_gauges,
-    float32=True,
+    gauges=prediction_gauges, float32=True,
 )
+# fmt: on
 
 TWINS = (BATCH_NORM, UPDATE, RUNNING, START, PREDICTION)

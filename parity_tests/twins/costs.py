@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from torch.nn import functional
@@ -17,21 +16,14 @@ from parity_tests.compare.functions import pull_back
 from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import floored
-from parity_tests.drawing import SMOOTH, classes, draw, examples, kinds, widths
+from parity_tests.drawing import classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import (
-    Case,
-    FunctionTwin,
-    Pair,
-    PairTwin,
-    Relation,
-    evaluate,
-)
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
+from parity_tests.twins._relations import mapped, same_under, spoilt, sums_to_zero, taking
 from scratch import costs as ours
 from torch_ref import costs as theirs
 
 Table = Sequence[Sequence[float]]
-Tensor = torch.Tensor
 
 BINARY = 'Course 1, week 2, "Logistic regression cost function"'
 CLASSES = 'Course 2, week 3, "Training a softmax classifier"'
@@ -40,20 +32,13 @@ CLASSES = 'Course 2, week 3, "Training a softmax classifier"'
 #: float32 nearer to 1 is 0.
 CLAMPED = 1e-11, 1 - 1e-6
 
-reductions = st.sampled_from(list(ours.REDUCTIONS))
+reductions = st.sampled_from([*ours.REDUCTIONS])
+CASES = {"n": widths, "m": examples, "kind": kinds, "reduction": reductions}
 
 
-def draw_cost(
-    rng: np.random.Generator,
-    letter: str,
-    one_hot: bool,
-    n: int = 3,
-    m: int = 9,
-    kind: str = "normal",
-    reduction: str = "mean",
-    given: Table = (),
-    labels: Table = (),
-) -> Case:
+def draw_cost(rng: np.random.Generator, letter: str, one_hot: bool, n: int = 3, m: int = 9,
+    kind: str = "normal", reduction: str = "mean", given: Table = (),
+    labels: Table = ()) -> Case:  # fmt: skip
     """Draw logits or probabilities, the first example undecided, and labels; or take them."""
     if given:
         return {letter: np.array(given), "Y": np.array(labels), "reduction": reduction}
@@ -68,26 +53,20 @@ def draw_cost(
     return {letter: Z, "Y": Y, "reduction": reduction}
 
 
-def smooth(kind: str = "normal", given: Table = (), **_: Any) -> bool:
-    """Tell whether differences can bear witness."""
-    return kind in SMOOTH and not given
-
-
 def as_typed(text: str, Z: Array, Y: Array, reduction: str, upstream: Array) -> Values:
     """Return a cost of logits and its gradient by a text."""
-    cost: Callable[..., Any] = lambda one, Y: evaluate(text, Z=one, Y=Y, m=len(Y))  # noqa: E731
+
+    def cost(Z: Any, Y: Any) -> Any:
+        return evaluate(text, Z=Z, Y=Y, m=len(Y))
+
     J, gradients = pull_back(cost, {"Z": Z}, {"Y": Y}, upstream, "cpu", BY_NAME)
     return {"output": J, "gradient of Z": gradients["Z"]}
 
 
-def divisor_of(arguments: Mapping[str, Any]) -> int:
-    """Return the number that the sum is divided by."""
-    return ours.REDUCTIONS[arguments["reduction"]](arguments["Y"].shape[1])
-
-
-def cost_of(name: str, arguments: Mapping[str, Any]) -> Any:
-    """Return our cost: the terms of its sum have one sign, and each keeps its digits."""
-    return np.asarray(ours.COSTS[name].forward(**arguments)[0])
+def cost_of(name: str, arguments: Mapping[str, Any]) -> tuple[Any, int]:
+    """Return our cost, whose terms have one sign and keep their digits, and the sum's divisor."""
+    divisor = ours.REDUCTIONS[arguments["reduction"]](arguments["Y"].shape[1])
+    return np.asarray(ours.COSTS[name].forward(**arguments)[0]), divisor
 
 
 #: size of the gradient's entries, for dJ = 1 and a sum.
@@ -98,193 +77,46 @@ SLOPES: Mapping[str, Callable[[Array, Array], Array]] = {
 }
 
 
-def of_probabilities(name: str, arguments: Mapping[str, Any], dJ: Any) -> dict[str, Array]:
+def of_probabilities(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[str, Array]:
     """Return the gauges of a cost and, entry by entry, of its gradient."""
-    slope = SLOPES[name](arguments["A"], arguments["Y"]) / divisor_of(arguments)
-    return {"output": cost_of(name, arguments), "A": np.abs(dJ) * slope}
+    J, divisor = cost_of(name, arguments)
+    slope = SLOPES[name](arguments["A"], arguments["Y"]) / divisor
+    return {"output": J, "A": np.abs(dJ) * slope}
 
 
-def of_logits(arguments: Mapping[str, Any], dJ: Any) -> dict[str, Array]:
+def of_logits(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[str, Array]:
     """Return the gauges of binary costs, of which torch takes two numbers like Z apart."""
-    Z, Y = arguments["Z"], arguments["Y"]
-    divisor, A = divisor_of(arguments), expit(Z)
-    J = cost_of("binary_cross_entropy_with_logits", arguments)
-    return {
-        "output": J + np.abs((1 - Y) * Z).sum() / divisor,
-        "Z": np.abs(dJ) / divisor * (A + np.abs(A - Y)),
-    }
+    (J, divisor), Z, Y = cost_of(name, arguments), arguments["Z"], arguments["Y"]
+    A = expit(Z)
+    slope = np.abs(dJ) / divisor * (A + np.abs(A - Y))
+    return {"output": J + np.abs((1 - Y) * Z).sum() / divisor, "Z": slope}
 
 
-def of_class_logits(arguments: Mapping[str, Any], dJ: Any) -> dict[str, Array]:
+def of_class_logits(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[str, Array]:
     """Return the gauges of class costs: the log of a sum near 1 keeps its absolute error."""
-    Z, Y, divisor = arguments["Z"], arguments["Y"], divisor_of(arguments)
+    (J, divisor), Z, Y = cost_of(name, arguments), arguments["Z"], arguments["Y"]
     pulled = softmax_gauges({"Z": Z}, np.ones_like(Y))["output"] + Y
-    J = cost_of("cross_entropy_with_logits", arguments)
-    return {
-        "output": J + Y.shape[1] / divisor,
-        "Z": floored(np.abs(dJ) / divisor * pulled, Z.dtype),
-    }
+    slope = floored(np.abs(dJ) / divisor * pulled, Z.dtype)
+    return {"output": J + Y.shape[1] / divisor, "Z": slope}
 
 
 def m_times(row: str) -> Relation:
-    """Return the relation of both reductions, broken by a mean over entries."""
+    """Return the relation of both reductions, broken where there is only one."""
 
     def holds(run: Any, **case: Any) -> tuple[Values, Values]:
         mean, total = (run(row, **{**case, "reduction": one})["output"] for one in ("mean", "sum"))
         return {"mean times m": mean * case["Y"].shape[1]}, {"mean times m": total}
 
-    def over_entries(honest: Any, **case: Any) -> Values:
-        share = len(case["Y"]) if case["reduction"] == "mean" else 1
-        return {name: one / share for name, one in honest(**case).items()}
-
-    return Relation(name="the mean is the sum over m", holds=holds, broken_by=over_entries)
-
-
-def cost(name: str, row: str, letter: str, **others: Any) -> PairTwin:
-    """Return the row of a cost of the table."""
-    one_hot, pair = name.startswith("cross"), ours.COSTS[name]
-    relations = (m_times(row), *others.pop("relations", ()))
-    return PairTwin(
-        name=row,
-        proves=(f"{name}_forward", f"{name}_backward"),
-        ours=Pair(pair.forward, pair.backward),
-        theirs=theirs.COSTS[name],
-        constants=("Y", "reduction"),
-        draw=partial(draw_cost, letter=letter, one_hot=one_hot),
-        cases={
-            "n": classes if one_hot else widths,
-            "m": examples,
-            "kind": kinds,
-            "reduction": reductions,
-        },
-        smooth=smooth,
-        relations=relations,
-        **others,
-    )
-
-
-# --- from probabilities ---------------------------------------------------------------------------
-
-
-ABSOLUTE_ERROR = cost(
-    "absolute_error",
-    "absolute-error",
-    "A",
-    formula="J = 1/m sum |Y - A|;  dA = 1/m sign(A - Y), 0 at A = Y",
-    source='Course 1, week 2, "Python basics with NumPy", the L1 loss; torch.nn.functional.l1_loss',
-    gauges=partial(of_probabilities, "absolute_error"),
-    edges={
-        "sum": {"reduction": "sum"},
-        "right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)},
-    },
-)
-
-#: settings of one output and one example, whose label is 0.
-SURE = {"labels": ((0.0,),)}
-
-TAUGHT = cost(
-    "binary_cross_entropy",
-    "binary-cross-entropy-from-A",
-    "A",
-    formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dA = 1/m ((1 - Y) / (1 - A) - Y / A)",
-    source=f"{BINARY}; torch.nn.functional.binary_cross_entropy",
-    gauges=partial(of_probabilities, "binary_cross_entropy"),
-    edges={
-        "sum": {"reduction": "sum"},
-        **{f"A = {A:g}": {"given": ((A,),), **SURE} for A in (1e-3, 1e-6, 1e-9)},
-    },
-    mistakes=(
-        Mistake(
-            name='reduction="mean"',
-            why="torch's mean divides by all n m entries, the course by the m examples",
-            wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y),
-            margin=0.1,
-        ),
-    ),
-)
-
-
-def tiny(A: Tensor, Y: Tensor, reduction: str) -> Tensor:
-    """Return the cost of labels 0."""
-    return -torch.log1p(-A).sum()
-
-
-TINY = PairTwin(
-    name="cost-of-a-tiny-probability",
-    topic="costs",
-    formula="J = -log(1 - A) = A + A^2 / 2 + ...;  dA = 1 / (1 - A), for label 0",
-    torch="-torch.log1p(-A); BCELoss costs the same, but divides its gradient by 1e-12 at least",
-    typed=lambda text, A, **case: {"output": evaluate(text, A=rows(A)).sum().numpy()},
-    source=f"{BINARY}; torch.log1p",
-    proves=("binary_cross_entropy_forward", "binary_cross_entropy_backward"),
-    ours=Pair(ours.binary_cross_entropy_forward, ours.binary_cross_entropy_backward),
-    theirs=tiny,
-    constants=("Y", "reduction"),
-    draw=lambda rng, power=2.0: {
-        "A": np.array([[10.0**-power]]),
-        "Y": np.zeros((1, 1)),
-        "reduction": "sum",
-    },
-    smooth=lambda power=2.0, **_: power < 4,
-    cases={"power": st.floats(0.01, 30)},
-    edges={f"A = 1e-{power}": {"power": float(power)} for power in (3, 6, 9, 17, 300)},
-    gauges=partial(of_probabilities, "binary_cross_entropy"),
-    mistakes=(
-        Mistake(
-            name="(1 - A).log()",
-            why="1 - A rounds to 1: a rare error costs nothing",
-            wrong=lambda A, Y, reduction: -(1 - A).log().sum(),
-            margin=0.9,
-            at="A = 1e-17",
-        ),
-        Mistake(
-            name="the gradient of BCELoss",
-            why="it divides by A (1 - A), but by 1e-12 at least",
-            wrong=theirs.binary_cross_entropy,
-            margin=0.9,
-            at="A = 1e-17",
-        ),
-    ),
-)
-
-CLASSES_FROM_A = cost(
-    "cross_entropy",
-    "cross-entropy-from-A",
-    "A",
-    formula="J = -1/m sum of Y log A;  dA = -1/m Y / A",
-    source=f"{CLASSES}; torch.gather, torch.log",
-    gauges=partial(of_probabilities, "cross_entropy"),
-    edges={
-        "sum": {"reduction": "sum"},
-        "certain and right": {
-            "given": ((1.0, 0.0, 0.5), (0.0, 1.0, 0.5)),
-            "labels": ((1.0, 0.0, 1.0), (0.0, 1.0, 0.0)),
-        },
-        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))},
-    },
-)
-
-
-# --- from logits ----------------------------------------------------------------------------------
+    broken = taking(reduction="sum")
+    return Relation(name="the mean is the sum over m", holds=holds, broken_by=broken)
 
 
 def of_two_classes(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
     """Return the cost of two classes, and that of their difference."""
-    one = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case)
-    dZ = one["gradient of Z"]
-    mine = run("cross-entropy", Z=Z, Y=Y, **case)
-    return (
-        {"two classes": mine["output"], "gradient of Z": mine["gradient of Z"]},
-        {"two classes": one["output"], "gradient of Z": np.concatenate([dZ, -dZ])},
-    )
-
-
-def turned_round(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
-    """Return the cost of logits and labels turned round, and as they are."""
-    first, second = (
-        run("binary-cross-entropy", Z=z, Y=y, **case) for z, y in ((Z, Y), (-Z, 1 - Y))
-    )
-    return {**second, "gradient of Z": -second["gradient of Z"]}, first
+    both = run("cross-entropy", Z=Z, Y=Y, **case)
+    J, dZ = run("binary-cross-entropy", Z=Z[:1] - Z[1:], Y=Y[:1], **case).values()
+    found = {"two classes": both["output"], "gradient of Z": both["gradient of Z"]}
+    return found, {"two classes": J, "gradient of Z": np.concatenate([dZ, -dZ])}
 
 
 def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Values]:
@@ -294,110 +126,6 @@ def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Val
     return {"mean over entries": J / len(Y)}, {"mean over entries": mean.numpy()}
 
 
-def off_by_a_little(honest: Any, **case: Any) -> Values:
-    """Return results whose gradient is off by 1e-10."""
-    results = honest(**case)
-    return {**results, "gradient of Z": results["gradient of Z"] + 1e-10}
-
-
-# fmt: off
-BINARY_LOGITS_MISTAKES = (
-    Mistake(name="BCELoss where A saturates",
-        why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
-        "the gradient dies",
-        wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction),
-        margin=0.1, at="large and wrong"),
-    )
-# fmt: on
-
-BINARY_LOGITS = cost(
-    "binary_cross_entropy_with_logits",
-    "binary-cross-entropy",
-    "Z",
-    formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), A = sigmoid(Z);  dZ = 1/m (A - Y)",
-    torch='torch.nn.BCEWithLogitsLoss(reduction="sum")(Z, Y) / m',
-    typed=as_typed,
-    source=f"{BINARY}; torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss",
-    gauges=of_logits,
-    edges={
-        "sum": {"reduction": "sum"},
-        "large and wrong": {
-            "given": ((200.0, -300.0, 0.5), (0.5, 1.0, -1.0)),
-            "labels": ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0)),
-        },
-        "saturated": {
-            "given": ((1e4, -1e4, 1e4, -1e4, 40.0),),
-            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),),
-        },
-    },
-    relations=(
-        Relation(
-            name="turning logits and labels round costs the same",
-            holds=turned_round,
-            broken_by=off_by_a_little,
-        ),
-        Relation(
-            name="torch's own mean is the course's over the number of outputs",
-            holds=over_entries,
-            broken_by=lambda honest, **case: {
-                name: one / len(case["Y"]) for name, one in honest(**case).items()
-            },
-        ),
-    ),
-    mistakes=BINARY_LOGITS_MISTAKES,
-)
-
-
-def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
-    """Draw logits that are right, and from 20 up."""
-    case = dict(draw_cost(rng, "Z", one_hot=False, **settings))
-    if not settings.get("given"):
-        case["Z"] = (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)
-    return case
-
-
-CERTAIN = FunctionTwin(
-    name="binary-cross-entropy-where-Z-is-right",
-    formula="J = 1/m sum log(1 + e^-|Z|): a tiny cost, to its last digit",
-    source=f"{BINARY}; torch.nn.functional.logsigmoid",
-    proves=("binary_cross_entropy_with_logits_forward",),
-    ours=lambda **case: ours.binary_cross_entropy_with_logits_forward(**case)[0],
-    theirs=lambda Z, Y, reduction: (
-        -functional.logsigmoid((2 * Y - 1) * Z).sum() / theirs.REDUCTIONS[reduction](len(Z))
-    ),
-    names=("tiny cost",),
-    float32=True,
-    draw=draw_certain,
-    cases=BINARY_LOGITS.cases,
-    edges={"one example": {"given": ((40.0,),), "labels": ((1.0,),)}},
-    gauges=lambda **case: {
-        "tiny cost": floored(cost_of("binary_cross_entropy_with_logits", case), case["Z"].dtype)
-    },
-    weight=0.5,
-    mistakes=(
-        Mistake(
-            name="log(1 + e^-|Z|) as it is typed",
-            why="1 + e^-40 rounds to 1",
-            values=lambda Z, **_: {"tiny cost": np.log(1 + np.exp(-np.abs(Z))).sum()},
-            margin=0.9,
-            at="one example",
-        ),
-    ),
-)
-
-
-def shifted(run: Any, Z: Array, **case: Any) -> tuple[Values, Values]:
-    """Return the cost of logits moved by 32, and as they are, halves."""
-    moved, first = (run("cross-entropy", Z=one, **case) for one in (Z + 32, Z))
-    return moved, first
-
-
-def sums_to_nothing(run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the gradient less its mean over the classes, and as it is."""
-    dZ = run("cross-entropy", **case)["gradient of Z"]
-    return {"gradient of Z": dZ - dZ.mean(axis=0)}, {"gradient of Z": dZ}
-
-
 def without_the_shift(honest: Any, **case: Any) -> Values:
     """Return results with a 1 added to the denominator."""
     E = np.exp(case["Z"])
@@ -405,67 +133,10 @@ def without_the_shift(honest: Any, **case: Any) -> Values:
     return {**honest(**case), "output": J}
 
 
-# fmt: off
-CLASS_LOGITS_MISTAKES = (
-    Mistake(name="CrossEntropyLoss of A",
-        seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
-        why="CrossEntropyLoss holds the softmax already: this takes it twice",
-        wrong=lambda Z, Y, reduction: theirs.cross_entropy_with_logits(Z.softmax(dim=1), Y),
-        margin=0.1),
-    Mistake(name="NLLLoss of A", why="NLLLoss takes no logarithm: it wants log A",
-        wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1)),
-        margin=0.1),
-    Mistake(name="y - y_hat", why="the sign is turned: descent climbs",
-        values=lambda Z, Y, upstream, **_: {
-            "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]},
-        margin=1.9),
-    )
-# fmt: on
-
-CLASS_LOGITS = cost(
-    "cross_entropy_with_logits",
-    "cross-entropy",
-    "Z",
-    formula="J = -1/m sum of Y log A, A = softmax(Z);  dZ = 1/m (A - Y)",
-    torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m; Z are logits',
-    typed=as_typed,
-    source=f"{CLASSES}; torch.nn.CrossEntropyLoss",
-    gauges=of_class_logits,
-    edges={
-        "sum": {"reduction": "sum"},
-        "saturated": {
-            "given": ((1e4, -1e4, 1e4, -1e4, 40.0), (0.0,) * 5),
-            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0, 1.0)),
-        },
-        "saturated draws": {"n": 5, "m": 8, "kind": "saturated", "reduction": "sum"},
-    },
-    relations=(
-        Relation(
-            name="the cost of two classes is that of the difference",
-            holds=of_two_classes,
-            broken_by=lambda honest, **case: {k: v / 2 for k, v in honest(**case).items()},
-            at={"n": 2},
-        ),
-        Relation(
-            name="cross-entropy ignores what is added to all logits of an example",
-            holds=shifted,
-            broken_by=without_the_shift,
-            at={"kind": "grid"},
-            gauges=lambda **case: {"output": 33.0},
-        ),
-        Relation(
-            name="the gradients of cross-entropy sum to 0 over the classes",
-            holds=sums_to_nothing,
-            broken_by=lambda honest, **case: {
-                name: one + 0.1 * case["Y"] for name, one in honest(**case).items()
-            },
-        ),
-    ),
-    mistakes=CLASS_LOGITS_MISTAKES,
-)
-
-
-# --- predictions ----------------------------------------------------------------------------------
+def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
+    """Draw logits that are right, and from 20 up."""
+    case = BINARY_LOGITS.draw(rng, **settings)
+    return {**case, "Z": (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)}
 
 
 def draw_predicted(
@@ -483,54 +154,188 @@ def draw_judged(rng: np.random.Generator, n: int = 3, m: int = 25, right: float 
     return {"prediction": np.abs(Y - (rng.random((n, m)) > right)), "Y": Y}
 
 
-THRESHOLD = FunctionTwin(
-    name="predict_by_threshold",
-    formula="1 where A > threshold, else 0",
-    source='Course 1, week 2, "Logistic regression"; torch.gt',
-    proves=("predict_by_threshold",),
-    ours=ours.predict_by_threshold,
-    theirs=theirs.predict_by_threshold,
-    names=("prediction",),
-    exact=True,
-    draw=partial(draw_predicted, threshold=0.5),
-    cases={"n": widths, "m": examples, "threshold": st.sampled_from([0.5, 0.3]) | st.floats(0, 1)},
-    edges={"0.3": {"threshold": 0.3}, "0": {"threshold": 0.0}, "1": {"threshold": 1.0}},
+# fmt: off
+def cost(name: str, row: str, gauges: Any = of_probabilities, **others: Any) -> PairTwin:
+    one_hot, pair = name.startswith("cross"), ours.COSTS[name]
+    letter = "Z" if name.endswith("logits") else "A"
+    others["relations"] = (m_times(row), *others.get("relations", ()))
+    others["edges"] = {"sum": {"reduction": "sum"}, **others["edges"]}
+    return PairTwin(
+        name=row, proves=(f"{name}_forward", f"{name}_backward"),
+        ours=Pair(pair.forward, pair.backward), theirs=theirs.COSTS[name],
+        constants=("Y", "reduction"), draw=partial(draw_cost, letter=letter, one_hot=one_hot),
+        cases={**CASES, "n": classes if one_hot else widths}, smooth=smooth,
+        gauges=partial(gauges, name=name), **others)
+
+
+def judged(name: str, output: str = "prediction", **others: Any) -> FunctionTwin:
+    return FunctionTwin(
+        name=name, proves=(name,), ours=getattr(ours, name), theirs=getattr(theirs, name),
+        names=(output,), exact=True, weight=0.3, **others)
+
+
+ABSOLUTE_ERROR = cost(
+    "absolute_error", "absolute-error",
+    formula="J = 1/m sum |Y - A|;  dA = 1/m sign(A - Y), 0 at A = Y",
+    source='Course 1, week 2, "Python basics with NumPy", the L1 loss; torch.nn.functional.l1_loss',
+    edges={"right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)}},
+)
+
+TAUGHT = cost(
+    "binary_cross_entropy", "binary-cross-entropy-from-A",
+    formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dA = 1/m ((1 - Y) / (1 - A) - Y / A)",
+    source=f"{BINARY}; torch.nn.functional.binary_cross_entropy",
+    edges={f"A = {A:g}": {"given": ((A,),), "labels": ((0.0,),)} for A in (1e-3, 1e-6, 1e-9)},
+    mistakes=(Mistake(name='reduction="mean"', margin=0.1,
+        why="torch's mean divides by all n m entries, the course by the m examples",
+        wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y)),),
+)
+
+TINY = PairTwin(
+    name="cost-of-a-tiny-probability",
+    topic="costs",
+    formula="J = -log(1 - A) = A + A^2 / 2 + ...;  dA = 1 / (1 - A), for label 0",
+    torch="-torch.log1p(-A); BCELoss costs the same, but divides its gradient by 1e-12 at least",
+    typed=lambda text, A, **case: {"output": evaluate(text, A=rows(A)).sum().numpy()},
+    source=f"{BINARY}; torch.log1p",
+    proves=TAUGHT.proves, ours=TAUGHT.ours, theirs=lambda A, Y, reduction: -(-A).log1p().sum(),
+    constants=("Y", "reduction"),
+    draw=lambda rng, power=2.0: {
+        "A": np.array([[10.0**-power]]), "Y": np.zeros((1, 1)), "reduction": "sum"},
+    smooth=lambda power=2.0, **_: power < 4, cases={"power": st.floats(0.01, 30)},
+    edges={f"A = 1e-{power}": {"power": float(power)} for power in (3, 6, 9, 17, 300)},
+    gauges=TAUGHT.gauges,
+    mistakes=(
+        Mistake(name="(1 - A).log()", margin=0.9, at="A = 1e-17",
+            why="1 - A rounds to 1: a rare error costs nothing",
+            wrong=lambda A, Y, reduction: -(1 - A).log().sum()),
+        Mistake(name="the gradient of BCELoss", margin=0.9, at="A = 1e-17",
+            why="it divides by A (1 - A), but by 1e-12 at least",
+            wrong=theirs.binary_cross_entropy),
+    ),
+)
+
+CLASSES_FROM_A = cost(
+    "cross_entropy", "cross-entropy-from-A",
+    formula="J = -1/m sum of Y log A;  dA = -1/m Y / A",
+    source=f"{CLASSES}; torch.gather, torch.log",
+    edges={
+        "certain and right": {"given": ((1.0, 0.0, 0.5), (0.0, 1.0, 0.5)),
+            "labels": ((1.0, 0.0, 1.0), (0.0, 1.0, 0.0))},
+        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))},
+    },
+)
+
+BINARY_LOGITS = cost(
+    "binary_cross_entropy_with_logits", "binary-cross-entropy", of_logits,
+    formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), A = sigmoid(Z);  dZ = 1/m (A - Y)",
+    torch='torch.nn.BCEWithLogitsLoss(reduction="sum")(Z, Y) / m',
+    typed=as_typed,
+    source=f"{BINARY}; torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss",
+    edges={
+        "large and wrong": {"given": ((200.0, -300.0, 0.5), (0.5, 1.0, -1.0)),
+            "labels": ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0))},
+        "saturated": {"given": ((1e4, -1e4, 1e4, -1e4, 40.0),),
+            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),)},
+    },
+    relations=(
+        Relation(name="turning logits and labels round costs the same",
+            holds=same_under("binary-cross-entropy", lambda Z, Y, **_: {"Z": -Z, "Y": 1 - Y},
+                mapped("gradient of Z", np.negative)),
+            broken_by=spoilt("gradient of Z", lambda dZ: dZ + 1e-10)),
+        Relation(name="torch's own mean is the course's over the number of outputs",
+            holds=over_entries, broken_by=spoilt("output", lambda J: J / 3)),
+    ),
+    mistakes=(Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
+        why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
+        "the gradient dies",
+        wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),),
+)
+
+CERTAIN = FunctionTwin(
+    name="binary-cross-entropy-where-Z-is-right",
+    formula="J = 1/m sum log(1 + e^-|Z|): a tiny cost, to its last digit",
+    source=f"{BINARY}; torch.nn.functional.logsigmoid",
+    proves=("binary_cross_entropy_with_logits_forward",),
+    ours=lambda **case: BINARY_LOGITS.ours.forward(**case)[0],
+    theirs=lambda Z, Y, reduction: (
+        -functional.logsigmoid((2 * Y - 1) * Z).sum() / theirs.REDUCTIONS[reduction](len(Z))),
+    names=("tiny cost",),
     float32=True,
-    weight=0.3,
+    draw=draw_certain, cases=BINARY_LOGITS.cases,
+    edges={"one example": {"given": ((40.0,),), "labels": ((1.0,),)}},
+    gauges=lambda **case: {
+        "tiny cost": floored(BINARY_LOGITS.ours.forward(**case)[0], case["Z"].dtype)},
+    weight=0.5,
+    mistakes=(Mistake(name="log(1 + e^-|Z|) as it is typed", margin=0.9, at="one example",
+        why="1 + e^-40 rounds to 1",
+        values=lambda Z, **_: {"tiny cost": np.log(1 + np.exp(-np.abs(Z))).sum()}),),
 )
 
-ARGMAX = FunctionTwin(
-    name="predict_by_argmax",
-    formula="1 at the first largest A of a column, else 0",
-    source='Course 2, week 3, "Softmax regression"; torch.argmax',
-    proves=("predict_by_argmax",),
-    ours=ours.predict_by_argmax,
-    theirs=theirs.predict_by_argmax,
-    names=("prediction",),
-    exact=True,
-    draw=draw_predicted,
-    cases={"n": widths, "m": examples, "kind": kinds},
-    edges={"ties": {"kind": "grid"}, "one class": {"n": 1}},
-    weight=0.3,
+CLASS_LOGITS = cost(
+    "cross_entropy_with_logits", "cross-entropy", of_class_logits,
+    formula="J = -1/m sum of Y log A, A = softmax(Z);  dZ = 1/m (A - Y)",
+    torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m; Z are logits',
+    typed=as_typed,
+    source=f"{CLASSES}; torch.nn.CrossEntropyLoss",
+    edges={
+        "saturated": {"given": ((1e4, -1e4, 1e4, -1e4, 40.0), (0.0,) * 5),
+            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0, 1.0))},
+        "saturated draws": {"n": 5, "m": 8, "kind": "saturated", "reduction": "sum"},
+    },
+    relations=(
+        Relation(name="the cost of two classes is that of the difference", at={"n": 2},
+            holds=of_two_classes, broken_by=spoilt("output", lambda J: J / 2)),
+        Relation(name="cross-entropy ignores what is added to all logits of an example",
+            holds=same_under("cross-entropy", lambda Z, **_: {"Z": Z + 32}),
+            broken_by=without_the_shift,
+            at={"kind": "grid"}, gauges=lambda **_: {"output": 33.0}),
+        Relation(name="the gradients of cross-entropy sum to 0 over the classes",
+            holds=sums_to_zero("cross-entropy", 0),
+            broken_by=lambda honest, **case: {
+                name: one + 0.1 * case["Y"] for name, one in honest(**case).items()}),
+    ),
+    mistakes=(
+        Mistake(name="CrossEntropyLoss of A", margin=0.1,
+            seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
+            why="CrossEntropyLoss holds the softmax already: this takes it twice",
+            wrong=lambda Z, Y, reduction: theirs.cross_entropy_with_logits(Z.softmax(dim=1), Y)),
+        Mistake(name="NLLLoss of A", margin=0.1,
+            why="NLLLoss takes no logarithm: it wants log A",
+            wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1))),
+        Mistake(name="y - y_hat", margin=1.9, why="the sign is turned: descent climbs",
+            values=lambda Z, Y, upstream, **_: {
+                "gradient of Z": upstream * (Y - softmax(Z, axis=0)) / Z.shape[1]}),
+    ),
 )
 
-ACCURACY = FunctionTwin(
-    name="accuracy",
-    formula="the fraction of the m columns in which every one of the n labels is right",
-    source='Course 1, week 3, "Planar data classification with one hidden layer"; torch.eq',
-    proves=("accuracy",),
-    ours=ours.accuracy,
-    theirs=theirs.accuracy,
-    names=("accuracy",),
-    exact=True,
-    draw=draw_judged,
-    cases={"n": widths, "m": examples, "right": st.sampled_from([0.0, 0.5, 0.9, 1.0])},
-    edges={"all right": {"right": 1.0}, "one output": {"n": 1}},
-    weight=0.3,
+PREDICTIONS = (
+    judged("predict_by_threshold",
+        formula="1 where A > threshold, else 0",
+        source='Course 1, week 2, "Logistic regression"; torch.gt',
+        draw=partial(draw_predicted, threshold=0.5),
+        cases={"n": widths, "m": examples,
+            "threshold": st.sampled_from([0.5, 0.3]) | st.floats(0, 1)},
+        edges={"0.3": {"threshold": 0.3}, "0": {"threshold": 0.0}, "1": {"threshold": 1.0}},
+        float32=True,
+    ),
+    judged("predict_by_argmax",
+        formula="1 at the first largest A of a column, else 0",
+        source='Course 2, week 3, "Softmax regression"; torch.argmax',
+        draw=draw_predicted, cases={"n": widths, "m": examples, "kind": kinds},
+        edges={"ties": {"kind": "grid"}, "one class": {"n": 1}},
+    ),
+    judged("accuracy", "accuracy",
+        formula="the fraction of the m columns in which every one of the n labels is right",
+        source='Course 1, week 3, "Planar data classification with one hidden layer"; torch.eq',
+        draw=draw_judged,
+        cases={"n": widths, "m": examples, "right": st.sampled_from([0.0, 0.5, 0.9, 1.0])},
+        edges={"all right": {"right": 1.0}, "one output": {"n": 1}},
+    ),
 )
+# fmt: on
 
 TWINS = (
     *(ABSOLUTE_ERROR, TAUGHT, TINY, CLASSES_FROM_A),
-    *(BINARY_LOGITS, CERTAIN, CLASS_LOGITS),
-    *(THRESHOLD, ARGMAX, ACCURACY),
+    *(BINARY_LOGITS, CERTAIN, CLASS_LOGITS, *PREDICTIONS),
 )

@@ -16,14 +16,7 @@ from parity_tests.compare.budgets import of_draws
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import (
-    SIDES,
-    Case,
-    FunctionTwin,
-    Pair,
-    PairTwin,
-    evaluate,
-)
+from parity_tests.rows import SIDES, Case, FunctionTwin, Pair, PairTwin, evaluate
 from scratch import dropout as ours
 from scratch.network import Network, outputs
 from scratch.parameters import Parameters
@@ -32,57 +25,20 @@ from torch_ref import dropout as theirs
 TAUGHT = 'Course 2, week 1, "Dropout regularization"'
 
 keep_probs = st.sampled_from([0.125, 0.5, 0.8, 0.95]) | st.floats(0.01, 1)
+HALF_AND_ALL = {"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0}}
 
 
-# --- a mask applied -------------------------------------------------------------------------------
-
-
-def draw_masked(
-    rng: np.random.Generator,
-    n: int = 4,
-    m: int = 6,
-    kind: str = "normal",
-    kept: float = 0.5,
-    keep_prob: float = 0.8,
-) -> Case:
+def draw_masked(rng: np.random.Generator, n: int = 4, m: int = 6, kind: str = "normal",
+    kept: float = 0.5, keep_prob: float = 0.8) -> Case:  # fmt: skip
     """Draw activations, and a mask that keeps a share of them."""
     mask = (rng.random((n, m)) < kept) / keep_prob
     return {"A": draw(kind, (n, m), rng), "mask": mask}
 
 
-MASKED = PairTwin(
-    name="dropout-by-a-mask",
-    formula="A = A * D, dA = dA * D: what is dropped passes nothing on, either way",
-    source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
-    proves=("dropout_forward", "dropout_backward"),
-    ours=Pair(ours.dropout_forward, ours.dropout_backward),
-    theirs=theirs.dropout,
-    constants=("mask",),
-    exact=True,
-    draw=draw_masked,
-    cases={
-        "n": st.integers(1, 4),
-        "m": examples,
-        "kind": kinds,
-        "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1),
-        "keep_prob": keep_probs,
-    },
-    edges={
-        "all dropped": {"kept": 0.0},
-        "nothing dropped": {"kept": 1.0},
-        "the identity": {"kept": 1.0, "keep_prob": 1.0},
-        "kept units that are 0": {"kind": "zeros", "m": 20},
-    },
-)
-
-
-# --- a mask drawn ---------------------------------------------------------------------------------
-
-
-def draw_units(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
-    """Draw activations of many units, a keep_prob and the seed of a mask."""
-    seed = int(rng.integers(2**31))
-    return {"A": rng.standard_normal((40, 25)), "keep_prob": keep_prob, "seed": seed}
+def draw_units(rng: np.random.Generator, keep_prob: float = 0.8, upstream: bool = False) -> Case:
+    """Draw activations of many units, their upstream gradient, and the seed of a mask."""
+    arrays = {name: rng.standard_normal((40, 25)) for name in ("A", "upstream")[: 1 + upstream]}
+    return {**arrays, "keep_prob": keep_prob, "seed": int(rng.integers(2**31))}
 
 
 def uniform(A: Array, seed: int) -> Array:
@@ -102,77 +58,23 @@ def dropped(A: Array, keep_prob: float, seed: int) -> Values:
     return {"output": ours.dropout_forward(A, mask)[0], "share kept": share(mask)}
 
 
-def dropped_by(layer: theirs.Dropout, mask: torch.Tensor, A: Array) -> Values:
-    """Return torch's module under a mask handed in."""
-    layer.mask = mask
-    return {"output": columns(layer(rows(A))), "share kept": share(mask)}
-
-
-def dropped_by_torch(A: Array, keep_prob: float, seed: int) -> Values:
-    """Return the same of torch's module."""
-    mask = (rows(uniform(A, seed)) < keep_prob).to(rows(A).dtype) / keep_prob
-    return dropped_by(theirs.Dropout(keep_prob), mask, A)
-
-
-def dropped_as_typed(text: str, A: Array, keep_prob: float, seed: int) -> Values:
-    """Return the same under the mask of a text."""
-    mask = evaluate(text, D=rows(uniform(A, seed)), keep_prob=keep_prob)
-    return dropped_by(theirs.Dropout(keep_prob), mask.to(rows(A).dtype), A)
+def dropped_by_torch(
+    A: Array, keep_prob: float, seed: int, text: str = "(D < keep_prob).to(D.dtype) / keep_prob"
+) -> Values:
+    """Return the same of torch's module under the mask of a text."""
+    layer = theirs.Dropout(keep_prob)
+    layer.mask = evaluate(text, D=rows(uniform(A, seed)), keep_prob=keep_prob).to(rows(A).dtype)
+    return {"output": columns(layer(rows(A))), "share kept": share(layer.mask)}
 
 
 def mask_calls(A: Array, keep_prob: float, seed: int) -> Iterator[Any]:
-    """Yield the draws of both sides."""
-    drawn = {"shape": A.shape, "keep_prob": keep_prob}
-    source = np.random.default_rng(seed)
-    yield "scratch.dropout.draw_mask", {**drawn, "rng": source, "dtype": np.float32}
-    generator = torch.Generator().manual_seed(seed)
-    yield "torch_ref.dropout.draw_mask", {**drawn, "generator": generator, "dtype": torch.float32}
+    for side in SIDES:
+        drawn = {"shape": A.shape, "keep_prob": keep_prob, **source_of(side, "float32", seed)}
+        yield f"{side}.dropout.draw_mask", drawn
 
 
-# fmt: off
-DRAWN_MISTAKES = (
-    Mistake(name="0 where D is below keep_prob",
-        why="it keeps the other units: one in five for keep_prob 0.8",
-        values=lambda A, keep_prob, seed: {"share kept": share(uniform(A, seed) >= keep_prob)},
-        margin=0.5),
-    Mistake(name="D = randn",
-        why="a normal draw is below 0.5 with probability 0.69: too many units are kept",
-        values=lambda A, keep_prob, seed: {
-            "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)},
-        margin=0.2, at="half"),
-    )
-# fmt: on
-
-DRAWN = FunctionTwin(
-    name="dropout-keeps-below",
-    topic="errata",
-    formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
-    torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
-    "torch.nn.Dropout(p=1 - keep_prob) draws",
-    typed=dropped_as_typed,
-    source=f"{TAUGHT}; torch.nn.Dropout",
-    proves=("draw_mask",),
-    ours=dropped,
-    theirs=dropped_by_torch,
-    bridge=None,
-    exact=True,
-    draw=draw_units,
-    cases={"keep_prob": keep_probs},
-    edges={"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0}},
-    weight=0.5,
-    calls=mask_calls,
-    mistakes=DRAWN_MISTAKES,
-)
-
-
-# --- the masks of a network -----------------------------------------------------------------------
-
-
-def draw_stream(
-    rng: np.random.Generator,
-    keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
-    dtype: str = "float64",
-) -> Case:
+def draw_stream(rng: np.random.Generator, keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
+    dtype: str = "float64") -> Case:  # fmt: skip
     """Draw the seed of the masks of a training, whose last step in an epoch is short."""
     network = {"layer_sizes": (5, 60, 40, 50, 3), "keep_probs": keep_probs, "m": 10}
     seed = int(rng.integers(2**31))
@@ -204,47 +106,12 @@ def streamed(side: str, dtype: str, seed: int, **choices: Any) -> Values:
     }
 
 
-def stream_calls(
-    dtype: str, seed: int, batch_size: int, epochs: int, **network: Any
-) -> Iterator[Any]:
-    """Yield the draws of both sides."""
+def stream_calls(dtype: str, seed: int, **run: Any) -> Iterator[Any]:
+    network = {name: run[name] for name in ("layer_sizes", "keep_probs", "m")}
     for side in SIDES:
         source = source_of(side, dtype, seed)
         yield f"{side}.dropout.draw_masks", {**network, **source}
-        run = {"batch_size": batch_size, "epochs": epochs}
-        yield f"{side}.dropout.mask_stream", {**network, **run, **source}
-
-
-STREAM = FunctionTwin(
-    name="mask_stream",
-    formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
-    source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
-    proves=("draw_masks", "mask_stream"),
-    ours=partial(streamed, "scratch"),
-    theirs=partial(streamed, "torch_ref"),
-    bridge=None,
-    wide=False,
-    budgets={"share kept": of_draws(50 * 10 * 3)},
-    gauges=lambda **_: {"share kept": 1.0},
-    draw=draw_stream,
-    cases={
-        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
-        "dtype": st.sampled_from(["float32", "float64"]),
-    },
-    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
-    weight=0.2,
-    calls=stream_calls,
-)
-
-
-# --- torch's own mask -----------------------------------------------------------------------------
-
-
-def draw_replayed(rng: np.random.Generator, keep_prob: float = 0.8) -> Case:
-    """Draw activations, an upstream gradient and the seed of torch's own mask."""
-    shape = (6, 8)
-    arrays = {"A": rng.standard_normal(shape), "upstream": rng.standard_normal(shape)}
-    return {**arrays, "keep_prob": keep_prob, "seed": int(rng.integers(2**31))}
+        yield f"{side}.dropout.mask_stream", {**run, **source}
 
 
 def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
@@ -259,11 +126,9 @@ def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
 
 def predicted(A: Array, keep_prob: float) -> Array:
     """Return what our network passes on at prediction from a hidden layer that is A itself."""
-    units = len(A)
-    network = Network(
-        layer_sizes=(units,) * 3, hidden="identity", output="identity", keep_probs=(keep_prob,)
-    )
-    one, zeros = np.eye(units, dtype=A.dtype), np.zeros((units, 1), A.dtype)
+    n, linear = len(A), "identity"
+    network = Network(layer_sizes=(n,) * 3, hidden=linear, output=linear, keep_probs=(keep_prob,))
+    one, zeros = np.eye(n, dtype=A.dtype), np.zeros((n, 1), A.dtype)
     return outputs(A, Parameters({"W1": one, "b1": zeros, "W2": one, "b2": zeros}), network)
 
 
@@ -276,21 +141,67 @@ def replayed(A: Array, upstream: Array, keep_prob: float, seed: int) -> Values:
     return {"output": output, "gradient of A": gradient, "prediction": predicted(A, keep_prob)}
 
 
+def replayed_by_torch(A: Array, keep_prob: float, **case: Any) -> Values:
+    layer = theirs.Dropout(keep_prob)
+    return {**seeded(layer, A, **case), "prediction": columns(layer.eval()(rows(A)))}
+
+
 # fmt: off
-REPLAYED_MISTAKES = (
-    Mistake(name="p=keep_prob",
-        why="torch's p is the chance to lose a unit: one in five is left, five times as large",
-        values=lambda keep_prob, **case: seeded(nn.Dropout(p=keep_prob), **case), margin=0.5,
-        ),
-    Mistake(name="not divided by keep_prob",
-        why="without inversion the next layer sees keep_prob times as much as later",
-        values=lambda A, **case: {"output": A * (replayed(A, **case)["output"] != 0)}, margin=0.1),
-    Mistake(name="eval() forgotten", why="a module in training mode drops units when it predicts",
-        values=lambda keep_prob, **case: {
-            "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]},
-        margin=0.1),
+MASKED = PairTwin(
+    name="dropout-by-a-mask",
+    formula="A = A * D, dA = dA * D: what is dropped passes nothing on, either way",
+    source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
+    proves=("dropout_forward", "dropout_backward"),
+    ours=Pair(ours.dropout_forward, ours.dropout_backward), theirs=theirs.dropout,
+    constants=("mask",), exact=True,
+    draw=draw_masked,
+    cases={"n": st.integers(1, 4), "m": examples, "kind": kinds, "keep_prob": keep_probs,
+        "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)},
+    edges={
+        "all dropped": {"kept": 0.0}, "nothing dropped": {"kept": 1.0},
+        "the identity": {"kept": 1.0, "keep_prob": 1.0},
+        "kept units that are 0": {"kind": "zeros", "m": 20},
+    },
 )
-# fmt: on
+
+DRAWN = FunctionTwin(
+    name="dropout-keeps-below",
+    topic="errata",
+    formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
+    torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
+    "torch.nn.Dropout(p=1 - keep_prob) draws",
+    typed=lambda text, **case: dropped_by_torch(**case, text=text),
+    source=f"{TAUGHT}; torch.nn.Dropout",
+    proves=("draw_mask",), ours=dropped, theirs=dropped_by_torch, bridge=None, exact=True,
+    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
+    weight=0.5, calls=mask_calls,
+    mistakes=(
+        Mistake(name="0 where D is below keep_prob", margin=0.5,
+            why="it keeps the other units: one in five for keep_prob 0.8",
+            values=lambda A, keep_prob, seed: {"share kept": share(uniform(A, seed) >= keep_prob)}),
+        Mistake(name="D = randn", margin=0.2, at="half",
+            why="a normal draw is below 0.5 with probability 0.69: too many units are kept",
+            values=lambda A, keep_prob, seed: {
+                "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)}),
+    ),
+)
+
+STREAM = FunctionTwin(
+    name="mask_stream",
+    formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
+    source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
+    proves=("draw_masks", "mask_stream"),
+    ours=partial(streamed, "scratch"), theirs=partial(streamed, "torch_ref"),
+    bridge=None, wide=False,
+    budgets={"share kept": of_draws(50 * 10 * 3)}, gauges=lambda **_: {"share kept": 1.0},
+    draw=draw_stream,
+    cases={
+        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
+        "dtype": st.sampled_from(["float32", "float64"]),
+    },
+    edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
+    weight=0.2, calls=stream_calls,
+)
 
 REPLAYED = FunctionTwin(
     name="dropout",
@@ -298,18 +209,21 @@ REPLAYED = FunctionTwin(
     torch="torch.nn.Dropout(p=1 - keep_prob); its mask is its output for ones",
     typed=lambda text, keep_prob, **case: seeded(evaluate(text, keep_prob=keep_prob), **case),
     source=f"{TAUGHT}; torch.nn.Dropout",
-    proves=("dropout_forward", "dropout_backward"),
-    ours=replayed,
-    theirs=lambda A, upstream, keep_prob, seed: {
-        **seeded(theirs.Dropout(keep_prob), A, upstream, seed),
-        "prediction": columns(theirs.Dropout(keep_prob).eval()(rows(A))),
-    },
-    bridge=None,
-    exact=True,
-    draw=draw_replayed,
-    cases={"keep_prob": keep_probs},
-    edges={"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0}},
-    mistakes=REPLAYED_MISTAKES,
+    proves=MASKED.proves, ours=replayed, theirs=replayed_by_torch, bridge=None, exact=True,
+    draw=partial(draw_units, upstream=True), cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
+    mistakes=(
+        Mistake(name="p=keep_prob", margin=0.5,
+            why="torch's p is the chance to lose a unit: one in five is left, five times as large",
+            values=lambda keep_prob, **case: seeded(nn.Dropout(p=keep_prob), **case)),
+        Mistake(name="not divided by keep_prob", margin=0.1,
+            why="without inversion the next layer sees keep_prob times as much as later",
+            values=lambda A, **case: {"output": A * (replayed(A, **case)["output"] != 0)}),
+        Mistake(name="eval() forgotten", margin=0.1,
+            why="a module in training mode drops units when it predicts",
+            values=lambda keep_prob, **case: {
+                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]}),
+    ),
 )
+# fmt: on
 
 TWINS = (MASKED, DRAWN, STREAM, REPLAYED)

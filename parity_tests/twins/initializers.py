@@ -30,39 +30,33 @@ class Replayed(np.random.Generator):
     """A generator of NumPy's whose normal and uniform draws are those of torch's, seed by seed."""
 
     def __init__(self, seed: int) -> None:
-        """Begin where torch's generator of this seed begins."""
         super().__init__(np.random.PCG64(seed))
         self._torch = torch.Generator().manual_seed(seed)
 
     def standard_normal(self, size: Any = None, *_: Any, **__: Any) -> Any:
-        """Return as many as torch's normal_ draws."""
         return torch.empty(size, dtype=torch.float64).normal_(generator=self._torch).numpy()
 
     def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
-        """Return as many as torch's uniform_ draws, from low to high."""
         drawn = torch.empty(size, dtype=torch.float64).uniform_(generator=self._torch).numpy()
         return low + (high - low) * drawn
 
 
 def draw_shape(rng: np.random.Generator, n: int = 40, n_prev: int = 25, **choices: Any) -> Case:
-    """Draw a shape and the seed of a generator."""
     return {"shape": (n, n_prev), "seed": int(rng.integers(2**31)), **choices}
 
 
 def drawn(name: str, shape: tuple[int, int], seed: int, **choices: float) -> Array:
-    """Return our W."""
     return ours.INITIALIZERS[name](shape, Replayed(seed), **choices)
 
 
-def overwritten(overwrite: Overwrite, shape: tuple[int, int], seed: int, **choices: Any) -> Array:
+def overwritten(overwrite: Overwrite, shape: tuple[int, int], seed: int, **choices: Any) -> Values:
     """Return the W that a function of torch fills."""
     W = torch.empty(shape, dtype=torch.float64)
     overwrite(W, generator=torch.Generator().manual_seed(seed), **choices)
-    found: Array = W.numpy()
-    return found
+    return {"W": W.numpy()}
 
 
-def as_typed(text: str, shape: tuple[int, int], seed: int) -> Values:
+def as_typed(text: str, **case: Any) -> Values:
     """Return the W that a text fills, its draws from torch's global generator."""
 
     def overwrite(W: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -70,7 +64,7 @@ def as_typed(text: str, shape: tuple[int, int], seed: int) -> Values:
             torch.default_generator.set_state(generator.get_state())
             return evaluate(text, W=W)  # type: ignore[no-any-return]
 
-    return {"W": overwritten(overwrite, shape, seed)}
+    return overwritten(overwrite, **case)
 
 
 def times(factor: Callable[[int, int], float], shape: tuple[int, int], seed: int) -> Values:
@@ -79,7 +73,6 @@ def times(factor: Callable[[int, int], float], shape: tuple[int, int], seed: int
 
 
 def calls(name: str, shape: tuple[int, int], seed: int, **choices: Any) -> Iterator[Any]:
-    """Yield the calls of both sides."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     yield f"scratch.initializers.{name}", {"shape": shape, "rng": rng, **choices}
     W = torch.full(shape, 99.0, dtype=torch.float64)
@@ -91,149 +84,32 @@ FIRST = 'Course 1, week 3, "Random initialization"; torch.nn.init'
 SHAPES: dict[str, st.SearchStrategy[Any]] = {"n": st.integers(1, 12), "n_prev": st.integers(1, 12)}
 
 
-def row(name: str, formula: str, source: str, scale: float | None = None, **rest: Any) -> Any:
-    """Return the row of an initializer, by the library's name for it."""
-    choices: dict[str, Any] = {} if scale is None else {"scale": powers(-3, 2)}
-    options: dict[str, Any] = {} if scale is None else {"scale": scale}
-    return FunctionTwin(
-        name=name,
-        formula=formula,
-        source=source,
-        proves=(name,),
-        ours=partial(drawn, name),
-        theirs=partial(overwritten, theirs.INITIALIZERS[name]),
-        names=("W",),
-        bridge=None,
-        wide=False,
-        draw=partial(draw_shape, **options),
-        cases={**SHAPES, **choices, **rest.pop("cases", {})},
-        edges={"a square W": {"n": 5, "n_prev": 5}, "one unit of one input": {"n": 1, "n_prev": 1}},
-        weight=0.2,
-        calls=partial(calls, name),
-        overwrites={f"torch_ref.initializers.{name}": frozenset({"W"})},
-        **rest,
-    )
-
-
-LINEAR_DEFAULT = Mistake(
-    name="nn.Linear left as it is",
-    why="nn.Linear draws uniformly with deviation sqrt(1 / (3 n_prev)), its biases too",
-    values=lambda **case: {
-        "W": overwritten(partial(nn.init.kaiming_uniform_, a=math.sqrt(5)), **case)
-    },
-    margin=0.3,
-)
-
-EACH = (
-    row("zeros", "W = 0", FIRST, exact=True),
-    row(
-        "constant",
-        "W = value",
-        FIRST,
-        exact=True,
-        cases={"value": st.floats(-10, 10)},
-    ),
-    row("small_normal", "W = 0.01 N(0, 1)", FIRST, 0.01),
-    row(
-        "small_uniform",
-        "W = 0.01 U[-1, 1)",
-        FIRST,
-        0.01,
-        gauges=lambda shape, seed, scale: {"W": scale},  # a draw near 0 is a difference
-    ),
-    row(
-        "large_normal", "W = 10 N(0, 1)", 'Course 2, week 1, "Initialization"; torch.nn.init', 10.0
-    ),
-    row(
-        "xavier",
-        '"Xavier": W = sqrt(1 / n_prev) N(0, 1)',
-        TAUGHT,
-        torch='torch.nn.init.kaiming_normal_(W, nonlinearity="linear")',
-        typed=as_typed,
-        mistakes=(
-            Mistake(
-                name="xavier_normal_",
-                why="Glorot's own: sqrt(2 / (n_prev + n))",
-                values=partial(times, lambda n, n_prev: math.sqrt(2 / (n_prev + n))),
-                margin=0.05,
-            ),
-            Mistake(
-                name="kaiming_normal_ as it is",
-                why="its default is ReLU's gain: sqrt(2 / n_prev)",
-                values=partial(times, lambda n, n_prev: math.sqrt(2 / n_prev)),
-                margin=0.3,
-            ),
-            LINEAR_DEFAULT,
-        ),
-    ),
-    row(
-        "glorot",
-        "Glorot: W = sqrt(2 / (n_prev + n)) N(0, 1)",
-        "Glorot and Bengio 2010, equation 12; torch.nn.init.xavier_normal_",
-        torch="torch.nn.init.xavier_normal_(W)",
-        typed=as_typed,
-        mistakes=(
-            Mistake(
-                name='the taught "Xavier"',
-                why="sqrt(1 / n_prev) asks for the inputs alone",
-                values=partial(times, lambda n, n_prev: math.sqrt(1 / n_prev)),
-                margin=0.05,
-            ),
-        ),
-    ),
-    row(
-        "he",
-        "He: W = sqrt(2 / n_prev) N(0, 1)",
-        TAUGHT,
-        torch='torch.nn.init.kaiming_normal_(W, nonlinearity="relu")',
-        typed=as_typed,
-        mistakes=(
-            Mistake(
-                name='mode="fan_out"',
-                why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it",
-                values=partial(times, lambda n, n_prev: math.sqrt(2 / n)),
-                margin=0.1,
-            ),
-            LINEAR_DEFAULT,
-        ),
-    ),
-)
-
-
-def draw_start(
-    rng: np.random.Generator,
-    layer_sizes: tuple[int, ...] = (6, 5, 5, 3),
-    initializer: str = "he",
-    normalized: bool = False,
-    dtype: str = "float64",
-) -> Case:
+def draw_start(rng: np.random.Generator, layer_sizes: tuple[int, ...] = (6, 5, 5, 3),
+    initializer: str = "he", normalized: bool = False, dtype: str = "float64") -> Case:  # fmt: skip
     """Draw the sizes of a network and the seed of a generator."""
-    return {
-        "layer_sizes": layer_sizes,
-        "initializer": initializer,
-        "batch_norm": normalized,
-        "dtype": np.dtype(dtype),
-        "seed": int(rng.integers(2**31)),
-    }
+    choices = {"batch_norm": normalized, "dtype": np.dtype(dtype)}
+    seed = int(rng.integers(2**31))
+    return {"layer_sizes": layer_sizes, "initializer": initializer, **choices, "seed": seed}
 
 
-def initialized(layer_sizes: Any, initializer: str, seed: int, **choices: Any) -> Any:
-    """Return the parameters of two networks of ours, one drawn after the other."""
-    rng, found = Replayed(seed), dict[str, Array]()
-    for network in ("", " of the next"):
-        made = ours.initialize(layer_sizes, initializer, rng, **choices)
-        found |= {f"{name}{network}": one for name, one in made.items()}
-    return found
+#: ends of names of the parameters of two networks, one drawn after the other.
+NETWORKS = ("", " of the next")
+
+
+def initialized(seed: int, **case: Any) -> Values:
+    """Return the parameters of two networks of ours."""
+    rng = Replayed(seed)
+    made = {network: ours.initialize(rng=rng, **case) for network in NETWORKS}
+    return {f"{name}{end}": one for end, found in made.items() for name, one in found.items()}
 
 
 def their_initialized(
     layer_sizes: Any, initializer: str, seed: int, dtype: Any, batch_norm: bool
-) -> Any:
+) -> Values:
     """Return the same of torch, over what was there before, rounded to the dtype."""
     generator, found = torch.Generator().manual_seed(seed), dict[str, Array]()
-    for network in ("", " of the next"):
-        norm = BatchNorm if batch_norm else None
-        module = Network(layer_sizes=layer_sizes, batch_norm=norm)
+    for network in NETWORKS:
+        module = Network(layer_sizes=layer_sizes, batch_norm=BatchNorm if batch_norm else None)
         for parameter in module.parameters():
             nn.init.constant_(parameter, 99.0)
         theirs.initialize(module, initializer, generator)
@@ -243,47 +119,89 @@ def their_initialized(
 
 def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
     """Return the gauges of uniform draws, which are differences near 0."""
-    if initializer != "small_uniform":
-        return {}
-    names = [f"W{l}" for l in range(1, len(layer_sizes))]
-    return {f"{name}{network}": 0.01 for name in names for network in ("", " of the next")}
+    layers = range(1, len(layer_sizes)) if initializer == "small_uniform" else ()
+    return {f"W{l}{network}": 0.01 for l in layers for network in NETWORKS}
 
 
-def start_calls(seed: int, batch_norm: bool, **case: Any) -> Iterator[Any]:
-    """Yield the calls of both sides."""
-    rng = np.random.default_rng(seed)
-    yield "scratch.initializers.initialize", {**case, "batch_norm": batch_norm, "rng": rng}
+def start_calls(seed: int, **case: Any) -> Iterator[Any]:
+    yield "scratch.initializers.initialize", {**case, "rng": np.random.default_rng(seed)}
     module = Network(layer_sizes=case["layer_sizes"], batch_norm=BatchNorm)
     handed = {"module": module, "generator": torch.Generator().manual_seed(seed)}
     yield "torch_ref.initializers.initialize", {**handed, "initializer": case["initializer"]}
 
 
+# fmt: off
+def row(name: str, formula: str, source: str, scale: float | None = None, **rest: Any) -> Any:
+    options: dict[str, Any] = {} if scale is None else {"scale": scale}
+    choices = {"scale": powers(-3, 2)} if options else {}
+    return FunctionTwin(
+        name=name, formula=formula, source=source, proves=(name,), ours=partial(drawn, name),
+        theirs=partial(overwritten, theirs.INITIALIZERS[name]), names=("W",), bridge=None,
+        wide=False, typed=as_typed, draw=partial(draw_shape, **options),
+        cases={**SHAPES, **choices, **rest.pop("cases", {})},
+        edges={"a square W": {"n": 5, "n_prev": 5}, "one unit of one input": {"n": 1, "n_prev": 1}},
+        weight=0.2, calls=partial(calls, name),
+        overwrites={f"torch_ref.initializers.{name}": frozenset({"W"})}, **rest)
+
+
+LINEAR_DEFAULT = Mistake(name="nn.Linear left as it is", margin=0.3,
+    why="nn.Linear draws uniformly with deviation sqrt(1 / (3 n_prev)), its biases too",
+    values=partial(overwritten, partial(nn.init.kaiming_uniform_, a=math.sqrt(5))))
+
+EACH = (
+    row("zeros", "W = 0", FIRST, exact=True),
+    row("constant", "W = value", FIRST, exact=True, cases={"value": st.floats(-10, 10)}),
+    row("small_normal", "W = 0.01 N(0, 1)", FIRST, 0.01),
+    row("small_uniform", "W = 0.01 U[-1, 1)", FIRST, 0.01,
+        gauges=lambda scale, **_: {"W": scale}),  # a draw near 0 is a difference
+    row("large_normal", "W = 10 N(0, 1)", 'Course 2, week 1, "Initialization"; torch.nn.init',
+        10.0),
+    row("xavier", '"Xavier": W = sqrt(1 / n_prev) N(0, 1)', TAUGHT,
+        torch='torch.nn.init.kaiming_normal_(W, nonlinearity="linear")',
+        mistakes=(
+            Mistake(name="xavier_normal_", margin=0.05, why="Glorot's own: sqrt(2 / (n_prev + n))",
+                values=partial(times, lambda n, n_prev: math.sqrt(2 / (n_prev + n)))),
+            Mistake(name="kaiming_normal_ as it is", margin=0.3,
+                why="its default is ReLU's gain: sqrt(2 / n_prev)",
+                values=partial(times, lambda n, n_prev: math.sqrt(2 / n_prev))),
+            LINEAR_DEFAULT,
+        )),
+    row("glorot", "Glorot: W = sqrt(2 / (n_prev + n)) N(0, 1)",
+        "Glorot and Bengio 2010, equation 12; torch.nn.init.xavier_normal_",
+        torch="torch.nn.init.xavier_normal_(W)",
+        mistakes=(
+            Mistake(name='the taught "Xavier"', margin=0.05,
+                why="sqrt(1 / n_prev) asks for the inputs alone",
+                values=partial(times, lambda n, n_prev: math.sqrt(1 / n_prev))),
+        )),
+    row("he", "He: W = sqrt(2 / n_prev) N(0, 1)", TAUGHT,
+        torch='torch.nn.init.kaiming_normal_(W, nonlinearity="relu")',
+        mistakes=(
+            Mistake(name='mode="fan_out"', margin=0.1,
+                why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it",
+                values=partial(times, lambda n, n_prev: math.sqrt(2 / n))),
+            LINEAR_DEFAULT,
+        )),
+)
+
 START = FunctionTwin(
     name="initialize",
     formula="each W drawn, W1 first; b = 0; gamma = 1 and beta = 0 under batch norm",
     source='Course 1, week 4, "Building your deep neural network: step by step"; torch.nn.init',
-    proves=("initialize",),
-    ours=initialized,
-    theirs=their_initialized,
-    bridge=None,
-    wide=False,
+    proves=("initialize",), ours=initialized, theirs=their_initialized, bridge=None, wide=False,
     draw=draw_start,
     cases={
-        "layer_sizes": layer_sizes,
+        "layer_sizes": layer_sizes, "normalized": st.booleans(),
         "initializer": st.sampled_from([name for name in ours.INITIALIZERS if name != "zeros"]),
-        "normalized": st.booleans(),
         "dtype": st.sampled_from(["float64", "float32"]),
     },
     edges={
-        "batch norm": {"normalized": True},
-        "float32 is float64 rounded": {"dtype": "float32"},
-        "zeros": {"initializer": "zeros", "normalized": True},
-        "one layer": {"layer_sizes": (3, 1)},
+        "batch norm": {"normalized": True}, "float32 is float64 rounded": {"dtype": "float32"},
+        "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
     },
-    gauges=start_gauges,
-    weight=0.5,
-    calls=start_calls,
+    gauges=start_gauges, weight=0.5, calls=start_calls,
     overwrites={"torch_ref.initializers.initialize": frozenset({"module"})},
 )
+# fmt: on
 
 TWINS = (*EACH, START)

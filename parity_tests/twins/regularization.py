@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,7 @@ from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import (
-    Case,
-    FunctionTwin,
-    Pair,
-    PairTwin,
-    Relation,
-    evaluate,
-)
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
 from parity_tests.twins._networks import draw_labels, draw_network, layer_sizes
 from scratch import regularization as ours
 from scratch.network import Network, cost_and_gradients
@@ -35,122 +28,56 @@ from torch_ref.parameters import parameters as their_parameters
 
 TAUGHT = 'Course 2, week 1, "Regularization"'
 
-# --- penalties ------------------------------------------------------------------------------------
 
 KINDS, DENOMINATORS = st.sampled_from(["l2", "l1"]), st.sampled_from([*ours.DENOMINATORS])
 PENALTIES = ("l1_penalty", "l2_penalty", "l1_penalty_gradient", "l2_penalty_gradient")
 
 
-def draw_penalty(
-    rng: np.random.Generator,
-    kind: str = "l2",
-    layer_sizes: tuple[int, ...] = (5, 4, 3),
-    normalized: bool = False,
-    weights: str = "zeros",
-    strength: float = 0.7,
-    m: int = 13,
-    denominator: str | None = None,
-) -> Case:
+def draw_penalty(rng: np.random.Generator, kind: str = "l2",
+    layer_sizes: tuple[int, ...] = (5, 4, 3), normalized: bool = False, weights: str = "zeros",
+    strength: float = 0.7, m: int = 13, denominator: str | None = None) -> Case:  # fmt: skip
     """Draw parameters, biases too, half of them 0 and -0.0 unless another kind is asked for."""
     epsilon = 1e-5 if normalized else None
     network, parameters, _, _ = draw_network(rng, layer_sizes, epsilon=epsilon)
     for view in parameters.values():
         view[...] = draw(weights, view.shape, rng)
     parameters["W1"][0, 0] = -1.5  # something to see
-    choices: dict[str, Any] = {"strength": strength, "m": m}
-    if denominator:
-        choices["denominator"] = denominator
-    return {"kind": kind, "parameters": parameters, "network": network, **choices}
+    named: Case = {"denominator": denominator} if denominator else {}
+    drawn = {"parameters": parameters, "network": network, "strength": strength, "m": m}
+    return {"kind": kind, **drawn, **named}
 
 
-def penalized(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Values:
-    """Return our penalty, its gradient and the weights that have a part in it."""
-    penalty = getattr(ours, f"{kind}_penalty")(parameters, **choices)
-    gradient = getattr(ours, f"{kind}_penalty_gradient")(parameters, **choices)
-    weights = {f"weights' {name}": one for name, one in ours.weights(parameters).items()}
+def pair_of(side: Any, kind: str, parameters: Any, **choices: Any) -> tuple[Any, Any]:
+    """Return a penalty of one side and its gradient."""
+    functions = (getattr(side, f"{kind}_penalty{end}") for end in ("", "_gradient"))
+    penalty, gradient = (one(parameters, **choices) for one in functions)
+    return penalty, gradient
+
+
+def penalized(side: Any, kind: str, parameters: Any, **choices: Any) -> Values:
+    """Return the same, and the weights that have a part in it."""
+    penalty, gradient = pair_of(side, kind, parameters, **choices)
+    weights = {f"weights' {name}": one for name, one in side.weights(parameters).items()}
     return {f"{kind}_penalty": penalty, **gradient, **weights}
 
 
-def their_penalized(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Values:
-    """Return the same of torch."""
-    module = twin(network, parameters)
-    penalty = getattr(theirs, f"{kind}_penalty")(module, **choices)
-    gradient = getattr(theirs, f"{kind}_penalty_gradient")(module, **choices)
-    found = {f"{kind}_penalty": to_numpy("J", penalty)[()]}
-    found |= {name: to_numpy(name, one) for name, one in gradient.items()}
-    weights = theirs.weights(module).items()
-    return found | {f"weights' {name}": to_numpy(name, one) for name, one in weights}
-
-
 def penalty_calls(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Any:
-    """Yield the calls of the functions of either side."""
-    module = {"module": twin(network, parameters)}
-    for side, given in (("scratch", {"parameters": parameters}), ("torch_ref", module)):
+    module: Case = {"module": twin(network, parameters)}
+    sides: dict[str, Case] = {"scratch": {"parameters": parameters}, "torch_ref": module}
+    for side, given in sides.items():
         yield f"{side}.regularization.weights", given
-        for name in ("l1_penalty", "l2_penalty", "l1_penalty_gradient", "l2_penalty_gradient"):
+        for name in PENALTIES:
             yield f"{side}.regularization.{name}", {**given, **choices, "denominator": "m"}
     yield "torch_ref.regularization.weight_decay_groups", {**module, **choices}
 
 
-GRADIENT_ROW = FunctionTwin(
-    name="gradients of penalties",
-    formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
-    source=f"{TAUGHT}; torch.autograd.grad",
-    proves=("weights", *PENALTIES),
-    ours=penalized,
-    theirs=their_penalized,
-    bridge=None,
-    draw=draw_penalty,
-    cases={
-        "kind": KINDS,
-        "layer_sizes": layer_sizes,
-        "normalized": st.booleans(),
-        "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
-        "strength": st.just(0.0) | powers(-4, 2),
-        "m": st.integers(1, 10_000),
-        "denominator": st.none() | DENOMINATORS,
-    },
-    edges={
-        "L1": {"kind": "l1"},
-        "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
-        "L1 over 2m": {"kind": "l1", "denominator": "2m"},
-        "L2 over m": {"denominator": "m"},
-        "no zeros": {"weights": "normal"},
-        "batch norm": {"normalized": True},
-    },
-    weight=1.2,
-    calls=penalty_calls,
-)
-
-
-def draw_weights(
-    rng: np.random.Generator,
-    kind: str = "l2",
-    n: int = 4,
-    n_prev: int = 5,
-    m: int = 13,
-    denominator: str = "2m",
-) -> Case:
+def draw_weights(rng: np.random.Generator, kind: str = "l2", n: int = 4, n_prev: int = 5,
+    m: int = 13, denominator: str = "2m") -> Case:  # fmt: skip
     """Draw weights off zero, of either sign, in two layers."""
     signs = rng.choice([-1.0, 1.0], (n, n_prev))
     W1, W2 = signs * rng.uniform(0.1, 1, (n, n_prev)), -rng.uniform(0.1, 1, (3, n))
     choices = {"kind": kind, "strength": 0.7, "m": m, "denominator": denominator}
     return {"W1": W1, "W2": W2, **choices}
-
-
-def forward(
-    kind: str, strength: float, m: int, denominator: str, **weights: Array
-) -> tuple[Any, Any]:
-    """Return our penalty, and its gradient as the cache."""
-    given = Parameters(weights), strength, m, denominator
-    functions = (getattr(ours, f"{kind}_penalty{end}") for end in ("", "_gradient"))
-    penalty, gradient = (one(*given) for one in functions)
-    return penalty, gradient
-
-
-def backward(dJ: Any, gradient: Parameters) -> dict[str, Array]:
-    """Return our gradient times that of J."""
-    return {name: dJ * one for name, one in gradient.items()}
 
 
 def their_penalty(
@@ -160,34 +87,6 @@ def their_penalty(
     sizes = [(W.abs() if kind == "l1" else W.square()).sum() for W in weights]
     return strength / (theirs.DENOMINATORS[denominator] * m) * torch.stack(sizes).sum()
 
-
-WITNESSED = PairTwin(
-    name="penalties",
-    formula="lambda / (2 m) sum W^2, lambda / m sum |W|",
-    source=f"{TAUGHT}; torch.Tensor.square, torch.Tensor.abs",
-    proves=PENALTIES,
-    ours=Pair(forward, backward),
-    theirs=their_penalty,
-    constants=("kind", "strength", "m", "denominator"),
-    draw=draw_weights,
-    cases={
-        "kind": KINDS,
-        "n": st.integers(1, 6),
-        "n_prev": st.integers(1, 6),
-        "m": st.integers(1, 100),
-        "denominator": DENOMINATORS,
-    },
-    edges={
-        "L1": {"kind": "l1", "denominator": "m"},
-        "a square W": {"n": 4, "n_prev": 4},
-        "of one example": {"m": 1},
-    },
-    weight=0.5,
-    smooth=lambda kind="l2", **_: True,
-)
-
-
-# --- in the cost, and as weight decay -------------------------------------------------------------
 
 #: the strength, the learning rate and the number of steps of every descent here.
 STRENGTH, ALPHA, STEPS = 0.9, 0.1, 20
@@ -203,93 +102,93 @@ def draw_descent(rng: np.random.Generator, m: int = 7, normalized: bool = False)
     return {"parameters": parameters, "X": X, "Y": Y, "network": network}
 
 
-def gradients_of(
-    parameters: Parameters, X: Array, Y: Array, network: Network, **penalty: Any
-) -> Values:
-    """Return our penalized gradients."""
-    return {"gradients": cost_and_gradients(parameters, X, Y, network, **penalty)[1].theta}
+def gradients_of(penalty: Case, **case: Any) -> Values:
+    return {"gradients": cost_and_gradients(**case, **penalty)[1].theta}
 
 
-def their_gradients_of(
-    parameters: Parameters, X: Array, Y: Array, network: Network, **penalty: Any
-) -> Values:
+def carried(parameters: Parameters, X: Array, Y: Array, network: Network) -> Any:
+    return twin(network, parameters), rows(X), rows(Y)
+
+
+def in_one(gradients: Case) -> Values:
+    """Return torch's gradients by name as one vector."""
+    found = {name: to_numpy(name, one) for name, one in gradients.items()}
+    return {"gradients": Parameters(found).theta}
+
+
+def their_gradients_of(penalty: Case, **case: Any) -> Values:
     """Return autograd's gradients of the penalized cost."""
-    module = twin(network, parameters)
-    _, found = their_network.cost_and_gradients(module, rows(X), rows(Y), **penalty)
-    return {
-        "gradients": Parameters({name: to_numpy(name, one) for name, one in found.items()}).theta
-    }
+    return in_one(their_network.cost_and_gradients(*carried(**case), **penalty)[1])
 
 
-def descended(parameters: Parameters, X: Array, Y: Array, network: Network) -> Values:
+def stepped(parameters: Parameters, **case: Any) -> Iterator[tuple[Parameters, Parameters]]:
+    """Yield parameters and their gradients, once for each step, which moves them."""
+    moved = parameters.copy()
+    for _ in range(STEPS):
+        yield moved, cost_and_gradients(moved, **case)[1]
+
+
+def descended(**case: Any) -> Values:
     """Return our penalized gradients, and theta after steps along them."""
-    values = dict(gradients_of(parameters, X, Y, network, l2=STRENGTH))
-    for name, rule in (
-        ("theta by gradient descent", GradientDescent(learning_rate=ALPHA)),
-        ("theta by Adam", Adam(learning_rate=ALPHA)),
-    ):
-        moved = parameters.copy()
-        state: Any = rule.init(moved)
-        for _ in range(STEPS):
-            _, gradients = cost_and_gradients(moved, X, Y, network, l2=STRENGTH)
+    values = dict(gradients_of({"l2": STRENGTH}, **case))
+    rules = {"gradient descent": GradientDescent, "Adam": Adam}
+    for name, make in rules.items():
+        rule = make(learning_rate=ALPHA)
+        state: Any = rule.init(case["parameters"])
+        for moved, gradients in stepped(**case, l2=STRENGTH):
             rule.update(moved, gradients, state)
-        values[name] = moved.theta
+        values[f"theta by {name}"] = moved.theta
     return values
 
 
-def decayed(
-    make: Decay, name: str, parameters: Parameters, X: Array, Y: Array, network: Network
-) -> Values:
+def decayed(make: Decay, name: str, **case: Any) -> Values:
     """Return theta after steps of a torch optimizer along gradients without a penalty."""
-    module = twin(network, parameters)
-    optimizer, data, named = make(module, X.shape[1]), (rows(X), rows(Y)), their_parameters(module)
+    module, X, Y = carried(**case)
+    optimizer, named = make(module, len(X)), their_parameters(module)
     for _ in range(STEPS):
-        for key, gradient in their_network.cost_and_gradients(module, *data)[1].items():
+        for key, gradient in their_network.cost_and_gradients(module, X, Y)[1].items():
             named[key].grad = gradient
         optimizer.step()
     return {f"theta by {name}": unload(module).theta}
 
 
-def groups(module: their_network.Network, m: int, strength: float = STRENGTH) -> Any:
-    """Return the library's groups: weights decay by lambda / m, the rest does not."""
-    return theirs.weight_decay_groups(module, strength, m)
+def by_groups(rule: Any, module: their_network.Network, m: int) -> Any:
+    """Return an optimizer with the library's groups: weights decay by lambda / m, the rest not."""
+    return rule(theirs.weight_decay_groups(module, STRENGTH, m), lr=ALPHA)
 
 
 def their_descended(**case: Any) -> Values:
     """Return torch's penalty in the cost, and weight decay on the weights."""
-    sgd, adam = torch.optim.SGD, torch.optim.Adam
-    return {
-        **their_gradients_of(**case, l2=STRENGTH),
-        **decayed(lambda one, m: sgd(groups(one, m), lr=ALPHA), "gradient descent", **case),
-        **decayed(lambda one, m: adam(groups(one, m), lr=ALPHA), "Adam", **case),
-    }
+    rules = {"gradient descent": torch.optim.SGD, "Adam": torch.optim.Adam}
+    values = dict(their_gradients_of({"l2": STRENGTH}, **case))
+    for name, rule in rules.items():
+        values |= decayed(partial(by_groups, rule), name, **case)
+    return values
+
+
+def split(module: their_network.Network) -> dict[str, list[torch.Tensor]]:
+    """Return the weights and the biases of a module."""
+    named = their_parameters(module).items()
+    letters = {"weights": "W", "biases": "b"}
+    return {key: [one for name, one in named if name[0] == letters[key]] for key in letters}
 
 
 def decayed_as_typed(text: str, **case: Any) -> Values:
     """Return theta after steps of SGD with the groups of a text."""
 
     def make(module: their_network.Network, m: int) -> Any:
-        named = their_parameters(module)
-        weights = [one for name, one in named.items() if name.startswith("W")]
-        biases = [one for name, one in named.items() if name.startswith("b")]
-        names = {"weights": weights, "biases": biases, "lambda_": STRENGTH, "alpha": ALPHA}
-        return evaluate(text, m=m, **names)
+        return evaluate(text, m=m, **split(module), lambda_=STRENGTH, alpha=ALPHA)
 
     return decayed(make, "gradient descent", **case)
 
 
-def penalized_as_typed(
-    text: str, parameters: Parameters, X: Array, Y: Array, network: Network
-) -> Values:
+def penalized_as_typed(text: str, **case: Any) -> Values:
     """Return the gradients by autograd of a text, a penalized cost."""
-    module, m = twin(network, parameters), X.shape[1]
+    module, X, Y = carried(**case)
+    J = functional.binary_cross_entropy(module(X), Y, reduction="sum") / len(X)
+    J = evaluate(text, J=J, lambda_=STRENGTH, m=len(X), **split(module))
     named = their_parameters(module)
-    weights = [one for name, one in named.items() if name.startswith("W")]
-    J = functional.binary_cross_entropy(module(rows(X)), rows(Y), reduction="sum") / m
-    J = evaluate(text, J=J, lambda_=STRENGTH, m=m, weights=weights)
-    pulled = torch.autograd.grad(J, list(named.values()))
-    found = {name: to_numpy(name, one) for name, one in zip(named, pulled, strict=True)}
-    return {"gradients": Parameters(found).theta}
+    return in_one(dict(zip(named, torch.autograd.grad(J, [*named.values()]), strict=True)))
 
 
 def weights_of(parameters: Parameters) -> Array:
@@ -298,43 +197,83 @@ def weights_of(parameters: Parameters) -> Array:
     return np.concatenate(kept)
 
 
-def shrunk(
-    strength: float,
-    parameters: Parameters,
-    X: Array,
-    Y: Array,
-    network: Network,
-    biases: bool = False,
-) -> Values:
-    """Return theta after steps along the cost alone, each shrinking by alpha strength W."""
-    moved = parameters.copy()
-    for _ in range(STEPS):
-        _, gradients = cost_and_gradients(moved, X, Y, network)
+def shrunk(strength: Callable[[int], float], biases: bool = False, **case: Any) -> Values:
+    """Return theta after steps along the cost alone, each shrinking W by alpha strength(m) W."""
+    for moved, gradients in stepped(**case):
         pulled = moved.theta if biases else weights_of(moved)
-        moved.theta[:] -= ALPHA * (gradients.theta + strength * pulled)
+        moved.theta[:] -= ALPHA * (gradients.theta + strength(case["X"].shape[1]) * pulled)
     return {"theta by gradient descent": moved.theta}
 
 
 def pulled_by(pull: Callable[[Array, int], Array], **case: Any) -> Values:
     """Return the gradients of the cost and the pull of a penalty on the weights, shared by m."""
-    slopes = gradients_of(**case)["gradients"]
+    slopes = gradients_of({}, **case)["gradients"]
     return {"gradients": slopes + pull(weights_of(case["parameters"]), case["X"].shape[1])}
 
 
 def without_1_over_m(**case: Any) -> Values:
     """Return gradients whose first term is summed, not averaged, over the examples."""
-    m, slopes = case["X"].shape[1], gradients_of(**case)["gradients"]
+    m, slopes = case["X"].shape[1], gradients_of({}, **case)["gradients"]
     weights = weights_of(case["parameters"])
-    summed = np.where(weights != 0, m * slopes, slopes)
-    return {"gradients": summed + STRENGTH / m * weights}
+    return {"gradients": np.where(weights != 0, m * slopes, slopes) + STRENGTH / m * weights}
 
 
 def shrinks(run: Any, **case: Any) -> tuple[Values, Values]:
     """Return theta after a descent, and after one whose weights shrink by alpha lambda / m."""
     name = "theta by gradient descent"
-    shrunken = shrunk(STRENGTH / case["X"].shape[1], **case)
-    return {name: run("l2", **case)[name]}, shrunken
+    return {name: run("l2", **case)[name]}, shrunk(lambda m: STRENGTH / m, **case)
 
+
+# fmt: off
+def in_the_cost(kind: str, **others: Any) -> FunctionTwin:
+    return FunctionTwin(
+        typed=penalized_as_typed, proves=(f"{kind}_penalty_gradient",),
+        ours=partial(gradients_of, {kind: STRENGTH}),
+        theirs=partial(their_gradients_of, {kind: STRENGTH}), bridge=None,
+        draw=draw_descent, budget=GRADIENT, weight=0.1, **others)
+
+
+GRADIENTS = FunctionTwin(
+    name="gradients of penalties",
+    formula="lambda / m W of L2, lambda / m sign(W) of L1, 0 at W = 0; 0 for b, gamma and beta",
+    source=f"{TAUGHT}; torch.autograd.grad",
+    proves=("weights", *PENALTIES), ours=lambda network, **case: penalized(ours, **case),
+    theirs=lambda network, parameters, **case: penalized(
+        theirs, parameters=twin(network, parameters), **case),
+    draw=draw_penalty,
+    cases={
+        "kind": KINDS, "layer_sizes": layer_sizes, "normalized": st.booleans(),
+        "weights": st.sampled_from(["normal", "zeros", "grid", "duplicated rows"]),
+        "strength": st.just(0.0) | powers(-4, 2), "m": st.integers(1, 10_000),
+        "denominator": st.none() | DENOMINATORS,
+    },
+    edges={
+        "L1, zeros of either sign": {"kind": "l1", "layer_sizes": (9, 9, 9)},
+        "L1 over 2m": {"kind": "l1", "denominator": "2m"}, "L2 over m": {"denominator": "m"},
+        "no zeros": {"weights": "normal"}, "batch norm": {"normalized": True},
+    },
+    weight=1.2, calls=penalty_calls,
+)
+
+WITNESSED = PairTwin(
+    name="penalties",
+    formula="lambda / (2 m) sum W^2, lambda / m sum |W|",
+    source=f"{TAUGHT}; torch.Tensor.square, torch.Tensor.abs",
+    proves=PENALTIES,
+    ours=Pair(
+        lambda W1, W2, **case: pair_of(ours, parameters=Parameters({"W1": W1, "W2": W2}), **case),
+        lambda dJ, gradient: {name: dJ * one for name, one in gradient.items()}),
+    theirs=their_penalty, constants=("kind", "strength", "m", "denominator"),
+    draw=draw_weights,
+    cases={"kind": KINDS, "n": st.integers(1, 6), "n_prev": st.integers(1, 6),
+        "m": st.integers(1, 100), "denominator": DENOMINATORS},
+    edges={
+        "L1": {"kind": "l1", "denominator": "m"}, "a square W": {"n": 4, "n_prev": 4},
+        "of one example": {"m": 1},
+    },
+    weight=0.5,
+    smooth=lambda kind="l2", **_: True,
+)
 
 L2 = FunctionTwin(
     name="l2",
@@ -343,103 +282,51 @@ L2 = FunctionTwin(
     '{"params": biases}], lr=alpha); or the penalty in the cost',
     typed=decayed_as_typed,
     source=f"{TAUGHT}; torch.optim.SGD, torch.optim.Adam",
-    proves=("l2_penalty_gradient",),
-    ours=descended,
-    theirs=their_descended,
-    bridge=None,
-    draw=draw_descent,
-    edges={"scales and shifts of batch norm": {"normalized": True}},
-    budget=STEP,
-    weight=0.1,
-    relations=(
-        Relation(
-            name="L2 shrinks the weights by 1 - alpha lambda / m in each step",
-            holds=shrinks,
-            broken_by="decay on the biases",
-            budget=STEP,
-        ),
-    ),
+    proves=("l2_penalty_gradient",), ours=descended, theirs=their_descended, bridge=None,
+    draw=draw_descent, edges={"scales and shifts of batch norm": {"normalized": True}},
+    budget=STEP, weight=0.1,
+    relations=(Relation(name="L2 shrinks the weights by 1 - alpha lambda / m in each step",
+        holds=shrinks, broken_by="decay on the biases", budget=STEP),),
     mistakes=(
-        Mistake(
-            name="decay on the biases",
+        Mistake(name="decay on the biases", margin=0.01,
             why="weight_decay given for module.parameters() shrinks b too",
-            values=lambda **case: shrunk(STRENGTH / case["X"].shape[1], **case, biases=True),
-            margin=0.01,
-        ),
-        Mistake(
-            name="AdamW",
+            values=partial(shrunk, lambda m: STRENGTH / m, True)),
+        Mistake(name="AdamW", margin=0.1,
             why="it shrinks W beside the gradient; the penalty's gradient goes through v and s",
-            values=partial(
-                decayed, lambda one, m: torch.optim.AdamW(groups(one, m), lr=ALPHA), "Adam"
-            ),
-            margin=0.1,
-        ),
-        Mistake(
-            name="weight_decay=lambda",
-            why="the 1/m is missing",
-            values=partial(shrunk, STRENGTH),
-            margin=0.1,
-        ),
-        Mistake(
-            name="weight_decay=lambda / (2 m)",
+            values=partial(decayed, partial(by_groups, torch.optim.AdamW), "Adam")),
+        Mistake(name="weight_decay=lambda", margin=0.1,
+            why="the 1/m is missing", values=partial(shrunk, lambda m: STRENGTH)),
+        Mistake(name="weight_decay=lambda / (2 m)", margin=0.01,
             why="the gradient of lambda / (2 m) W^2 is lambda / m W",
-            values=lambda **case: shrunk(STRENGTH / (2 * case["X"].shape[1]), **case),
-            margin=0.01,
-        ),
+            values=partial(shrunk, lambda m: STRENGTH / (2 * m))),
     ),
 )
 
-L1 = FunctionTwin(
+L1 = in_the_cost("l1",
     name="l1",
     formula="J + lambda / m sum |W|",
     torch="J + lambda_ / m * sum(W.abs().sum() for W in weights); the penalty in the cost",
-    typed=penalized_as_typed,
     source=f"{TAUGHT}; torch.Tensor.abs",
-    proves=("l1_penalty_gradient",),
-    ours=partial(gradients_of, l1=STRENGTH),
-    theirs=partial(their_gradients_of, l1=STRENGTH),
-    bridge=None,
-    draw=draw_descent,
-    budget=GRADIENT,
-    weight=0.1,
     mistakes=(
-        Mistake(
-            name="lambda / (2 m)",
+        Mistake(name="lambda / (2 m)", margin=0.01,
             why="only L2 has the 2, which its derivative cancels",
-            values=partial(pulled_by, lambda W, m: STRENGTH / (2 * m) * np.sign(W)),
-            margin=0.01,
-        ),
-        Mistake(
-            name="weight_decay",
+            values=partial(pulled_by, lambda W, m: STRENGTH / (2 * m) * np.sign(W))),
+        Mistake(name="weight_decay", margin=0.1,
             why="weight_decay is L2: it pulls by lambda / m W, not by its sign",
-            values=partial(pulled_by, lambda W, m: STRENGTH / m * W),
-            margin=0.1,
-        ),
+            values=partial(pulled_by, lambda W, m: STRENGTH / m * W)),
     ),
 )
 
-ERRATUM = FunctionTwin(
+ERRATUM = in_the_cost("l2",
     name="l2-gradient",
     topic="errata",
     formula="dW = 1/m dZ A^T + lambda / m W",
     torch="J + lambda_ / (2 * m) * sum(W.square().sum() for W in weights); autograd of it",
-    typed=penalized_as_typed,
     source=f"{TAUGHT}; torch.autograd.grad",
-    proves=("l2_penalty_gradient",),
-    ours=partial(gradients_of, l2=STRENGTH),
-    theirs=partial(their_gradients_of, l2=STRENGTH),
-    bridge=None,
-    draw=draw_descent,
-    budget=GRADIENT,
-    weight=0.1,
-    mistakes=(
-        Mistake(
-            name="dW = dZ A^T + lambda / m W",
-            why="the 1/m of the first term is missing: the penalty shrinks to a fraction 1/m of it",
-            values=without_1_over_m,
-            margin=0.5,
-        ),
-    ),
+    mistakes=(Mistake(name="dW = dZ A^T + lambda / m W", margin=0.5, values=without_1_over_m,
+        why="the 1/m of the first term is missing: the penalty shrinks to a fraction 1/m of "
+        "it"),),
 )
+# fmt: on
 
-TWINS = (WITNESSED, GRADIENT_ROW, L2, L1, ERRATUM)
+TWINS = (WITNESSED, GRADIENTS, L2, L1, ERRATUM)

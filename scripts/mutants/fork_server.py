@@ -75,8 +75,6 @@ class Changed(SourceFileLoader):
 
 
 class _Reporter:
-    """A plugin that runs in a fork: it keeps failures and puts an end to what hangs."""
-
     def __init__(self, pipe: Connection, job: Job) -> None:
         self._pipe, self._job, self._start = pipe, job, time.perf_counter()
         self._ran, self._current, self._message = 0, "", ""
@@ -196,7 +194,6 @@ def _load_libraries() -> None:
 
 
 def serve_cold(pipe: Connection) -> None:
-    """Answer jobs with verdicts; a list of files with their profile."""
     gc.collect()
     gc.freeze()
     while True:
@@ -218,7 +215,6 @@ def _plant(job: Job) -> Changed:
 
 
 def _run_afresh(job: Job, out: Connection) -> None:
-    """Run the tests of a job in this process, which has imported nothing of the project."""
     changed = _plant(job) if job.module else None
     reporter = _Reporter(out, job)
     reporter.watch(60, "")
@@ -283,7 +279,6 @@ class _Warm:
 
 
 def _run_in_place(job: Job, session: Any, functions: Functions, out: Connection) -> None:
-    """Run the tests of a job, which are collected, in this process."""
     reporter, changed = _Reporter(out, job), None
     if job.module in sys.modules:
         try:

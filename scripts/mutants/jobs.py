@@ -40,7 +40,6 @@ ROW = re.compile(rf"test_twins\.py::.*?[\[-]({'|'.join(STEMS)})[\]:-]")
 
 
 def concept_of(test: str) -> str:
-    """Return the concept of a test's id: its row's stem, its room's, or that of its file's name."""
     if found := ROW.search(test):
         return found[1]
     path = Path(test.partition("::")[0])
@@ -48,7 +47,6 @@ def concept_of(test: str) -> str:
 
 
 def files_of(concept: str) -> list[str]:
-    """Return the files, from the root, that tests of a concept are in."""
     for room, name in ROOMS.items():
         if name == concept:
             return [f"parity_tests/tests/{room}"]

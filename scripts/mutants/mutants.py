@@ -47,7 +47,6 @@ class Mutant(NamedTuple):
 
     @property
     def identity(self) -> str:
-        """What names this mutant for as long as its file stays as it is."""
         return f"{self.file}:{self.operator}:{self.occurrence}:{self.digest}"
 
     def source(self) -> str:
@@ -56,7 +55,6 @@ class Mutant(NamedTuple):
         return str(text)
 
     def change(self) -> Change:
-        """Return the lines that differ."""
         before, after = _text(self.file).splitlines(), self.source().splitlines()
         while before and after and before[0] == after[0]:
             del before[0], after[0]
@@ -66,7 +64,6 @@ class Mutant(NamedTuple):
 
 
 def misspelt(source: str) -> str:
-    """Return why a source is no Python, "" where it is."""
     try:
         ast.parse(source)
     except (SyntaxError, ValueError) as error:
@@ -121,7 +118,6 @@ def _of_file(file: str) -> Iterator[Mutant]:
 
 
 def _left_out(tree: ast.AST) -> Iterator[Any]:
-    """Yield annotations, and the value of zip's `strict`."""
     for node in ast.walk(tree):
         names = ("annotation", "returns")
         yield from (one for name in names if (one := getattr(node, name, None)) is not None)
@@ -175,7 +171,6 @@ def known_equivalents() -> dict[Change, str]:
 
 
 def as_toml(changes: Iterable[Change], reason: str = "") -> str:
-    """Return entries for the reviewed list, whose reasons are still to be written."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for one in changes:
         grouped.setdefault((one.file, one.definition, one.before), []).append(one.after)

@@ -10,22 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pictures import demonstration_pictures as drawings
-from pictures.style import (
-    BLUE,
-    BOUNDED,
-    CURVES,
-    GREEN,
-    GREY,
-    INITIALIZER_LOOKS,
-    OPTIMIZER_LOOKS,
-    ORANGE,
-    POINTS,
-    Hue,
-    boundary,
-    canvas,
-    legend,
-    overlay,
-)
+from pictures import style
+from pictures.style import Hue, boundary, canvas, legend, overlay
 from runs.agreement import Agreement, Runs
 from runs.demonstrations import DEMONSTRATIONS
 from runs.experiments import EXPERIMENTS
@@ -37,10 +23,9 @@ class Picture(NamedTuple):
     description: str
     experiments: tuple[str, ...]
     draw: Callable[[Any], Figure]
-    sides: str = CURVES
+    sides: str = style.CURVES
 
     def shortened(self, most_epochs: int | None) -> int | None:
-        """Return so many epochs where an experiment has more of its own, else None."""
         known: Mapping[str, Any] = {**EXPERIMENTS, **DEMONSTRATIONS}
         own = [known[name].epochs or 0 for name in self.experiments]
         return most_epochs if most_epochs is not None and most_epochs < max(own) else None
@@ -106,34 +91,34 @@ TRAININGS: Mapping[str, Picture] = {
     "initializations": _of_trainings(
         "Zeros learn nothing, x10 starts at a huge cost, Xavier and He converge",
         "circles-zeros circles-large circles-xavier circles-he",
-        looks=[INITIALIZER_LOOKS[one] for one in ("zeros", "large_normal", "xavier", "he")],
+        looks=[style.INITIALIZER_LOOKS[one] for one in ("zeros", "large_normal", "xavier", "he")],
         panels={"costs": {"ylabel": "cost J", "yscale": "log"}},
         size=(11, 6.2), heights=(1.15, 1), ncols=4, loc="upper right",
     ),
     "regularization": _of_trainings(
         "L2 and dropout narrow the gap between train and dev accuracy",
         "noisy noisy-l2 noisy-dropout",
-        looks=[("no regularization", GREY), ("L2", BLUE), ("dropout", ORANGE)],
+        looks=[("no regularization", style.GREY), ("L2", style.BLUE), ("dropout", style.ORANGE)],
         panels={"dev_costs": {"ylabel": "dev cost, without penalty", "ylim": (0, None)}},
         size=(11, 7), heights=(1.35, 1), loc="upper left",
     ),
     "optimizers": _of_trainings(
         "On the moons Adam gets furthest in 100 epochs, at one learning rate for all",
         "moons-gradient-descent moons-momentum moons-rmsprop moons-adam",
-        looks=[*OPTIMIZER_LOOKS.values()],
+        looks=[*style.OPTIMIZER_LOOKS.values()],
         panels={"costs": {"ylabel": "cost J", "ylim": (0, None)}},
         size=(11, 6.2), heights=(1.15, 1), ncols=2, loc="lower left",
     ),
     "decay": _of_trainings(
         "At a constant rate descent wanders around the minimum; with decay it settles",
         "moons-constant moons-decay",
-        looks=[("$\\alpha$ = 0.8", GREY), ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", GREEN)],
+        looks=[("$\\alpha$ = 0.8", style.GREY), ("$\\alpha$ = 0.8 / (1 + 0.1 epoch)", style.GREEN)],
         panels={"costs": {"ylabel": "cost J"}}, loc="upper right",
     ),
     "batch-norm": _of_trainings(
         "Batch norm: four hidden layers learn faster and more steadily",
         "digits-plain digits-batch-norm",
-        looks=[("without", GREY), ("with batch norm", BLUE)],
+        looks=[("without", style.GREY), ("with batch norm", style.BLUE)],
         panels={
             "step_costs": {"xlabel": "step", "ylabel": "cost of the mini-batch", "yscale": "log"},
             "dev_accuracies": {"ylabel": "dev accuracy", "ylim": (0, 1.02)},
@@ -145,22 +130,23 @@ TRAININGS: Mapping[str, Picture] = {
 #: the title of a demonstration's picture, how it is drawn, and how it tells the sides apart.
 _DEMONSTRATED: Mapping[str, tuple[str, Callable[[Any], Figure], str]] = {
     "saddle": ("RMSprop and Adam leave the saddle first; momentum smooths the zigzag",
-               drawings.saddle, CURVES),
-    "schedules": ("Eight learning rate schedules", drawings.schedules, CURVES),
+               drawings.saddle, style.CURVES),
+    "schedules": ("Eight learning rate schedules", drawings.schedules, style.CURVES),
     "moving-averages": ("Exponentially weighted averages of a year of temperatures",
-                        drawings.moving_averages, CURVES),
+                        drawings.moving_averages, style.CURVES),
     "layer-norms": ("Activations and gradients vanish with small weights and explode with large "
-                    "ones; with He's they keep their size", drawings.layer_norms, CURVES),
+                    "ones; with He's they keep their size", drawings.layer_norms, style.CURVES),
     "learning-curves": ("More data closes the gap of high variance; high bias stays",
-                        drawings.learning_curves, CURVES),
-    "search": ("Search on a log scale, at random, from coarse to fine", drawings.search, POINTS),
+                        drawings.learning_curves, style.CURVES),
+    "search": ("Search on a log scale, at random, from coarse to fine", drawings.search,
+               style.POINTS),
     "gradient-check": (
         "Two-sided differences are the sharper check; too small a step drowns in round-off",
         drawings.gradient_check,
-        f"{CURVES}.\nA difference of costs is divided by the step, so J / step is the gauge"),
+        f"{style.CURVES}.\nA difference of costs is divided by the step, so J / step is the gauge"),
     "trajectories": (
         "Ten thousand steps end to end part by round-off; at a kink of ReLU they part for good",
-        drawings.trajectories, BOUNDED),
+        drawings.trajectories, style.BOUNDED),
 }
 # fmt: on
 

@@ -8,23 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pictures.style import (
-    BLUE,
-    BROWN,
-    GREEN,
-    GREY,
-    HUES,
-    INITIALIZER_LOOKS,
-    OPTIMIZER_LOOKS,
-    ORANGE,
-    PURPLE,
-    RED,
-    TEAL,
-    Hue,
-    canvas,
-    legend,
-    overlay,
-)
+from pictures import style
+from pictures.style import Hue, canvas, legend, overlay
 from runs import demonstrations
 from runs.agreement import Compared
 from runs.datasets import Array
@@ -48,7 +33,7 @@ def saddle(quantities: Quantities) -> Figure:
         x, y = np.meshgrid(np.linspace(*across, 200), np.linspace(*up, 200))
         J = about["cost"]([x, y])
         panel.contour(x, y, J, levels=24, colors="0.85", linewidths=0.8)
-        for name, (_, hue) in OPTIMIZER_LOOKS.items():
+        for name, (_, hue) in style.OPTIMIZER_LOOKS.items():
             quantity = quantities[f"{surface}, {name}"]
             panel.plot(*quantity.ours.T, color=hue.light, linewidth=4.5, solid_capstyle="round")
             panel.plot(
@@ -58,8 +43,8 @@ def saddle(quantities: Quantities) -> Figure:
         panel.annotate("start", about["start"], xytext=(0, above), textcoords="offset points")
         panel.set(xlim=across, ylim=up, xlabel="x", ylabel="y", title=title)
         rates = about["rates"].items()
-        labels = [f"{OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in rates]
-        hues = [OPTIMIZER_LOOKS[name][1] for name, _ in rates]
+        labels = [f"{style.OPTIMIZER_LOOKS[name][0]}, α = {rate:g}" for name, rate in rates]
+        hues = [style.OPTIMIZER_LOOKS[name][1] for name, _ in rates]
         legend(panel, labels, hues, loc=f"{'lower' if above < 0 else 'upper'} right")
     return figure
 
@@ -67,7 +52,7 @@ def saddle(quantities: Quantities) -> Figure:
 def schedules(quantities: Quantities) -> Figure:
     figure, axes = canvas([["smooth", "stairs"]], (11, 4.4), sharey=True)
     epochs = np.arange(1, demonstrations.EPOCHS_SCHEDULED + 1)
-    looks = dict(zip(quantities, HUES, strict=True))
+    looks = dict(zip(quantities, style.HUES, strict=True))
     stairs = ("interval_inverse_time", "piecewise_constant", "manual")
     smooth = [name for name in quantities if name not in stairs]
     for panel, names, how in (
@@ -91,7 +76,7 @@ def moving_averages(quantities: Quantities) -> Figure:
     figure, axes = canvas([["year", "start"]], (11, 4.6), width_ratios=[1.5, 1])
     x = quantities["temperatures"].ours
     days = np.arange(1, len(x) + 1)
-    hues = (PURPLE, RED, GREEN)
+    hues = (style.PURPLE, style.RED, style.GREEN)
     for panel, shown in ((axes["year"], 365), (axes["start"], 90)):
         panel.plot(days[:shown], x[:shown], ".", color="0.72", ms=3.5)
         panel.set(xlabel="day", ylabel="temperature [°C]")
@@ -100,11 +85,11 @@ def moving_averages(quantities: Quantities) -> Figure:
         overlay(axes["year"], days, ours, theirs, hue)
     windows = [f"$\\beta$ = {beta}: {1 / (1 - beta):.0f} days" for beta in demonstrations.BETAS]
     legend(axes["year"], windows, hues, loc="lower center")
-    for kind, hue in (("as it is", BROWN), ("corrected", GREEN)):
+    for kind, hue in (("as it is", style.BROWN), ("corrected", style.GREEN)):
         _, ours, theirs, *_ = quantities[f"beta = 0.98, {kind}"]
         overlay(axes["start"], days[:90], ours[:90], theirs[:90], hue)
     labels = ("$v_t$", "$v_t / (1 - \\beta^t)$")
-    legend(axes["start"], labels, (BROWN, GREEN), loc="upper left")
+    legend(axes["start"], labels, (style.BROWN, style.GREEN), loc="upper left")
     axes["year"].set_title("a longer window is smoother and later")
     axes["start"].set_title("$\\beta$ = 0.98: bias correction lifts the start")
     return figure
@@ -115,25 +100,27 @@ def layer_norms(quantities: Quantities) -> Figure:
     for what, panel in axes.items():
         for name in demonstrations.SCALES:
             _, ours, theirs, *_ = quantities[f"{what}, {name}"]
-            hue = INITIALIZER_LOOKS[name][1]
+            hue = style.INITIALIZER_LOOKS[name][1]
             shown = slice(len(ours) - (what == "activations"))  # softmax gives the last its size
             overlay(panel, np.arange(1, len(ours) + 1)[shown], ours[shown], theirs[shown], hue)
         panel.set(xlabel="layer $l$", yscale="log")
     axes["activations"].set(ylabel="norm of $A^{[l]}$", title="activations: layer by layer")
     axes["db"].set(ylabel="norm of $db^{[l]}$", title="db, sums of dZ: layer by layer backwards")
     axes["dW"].set(ylabel="norm of $dW^{[l]}$", title="$dW = dZ\\, A^T / m$: in all layers alike")
-    labels, hues = zip(*(INITIALIZER_LOOKS[name] for name in demonstrations.SCALES), strict=True)
+    labels, hues = zip(
+        *(style.INITIALIZER_LOOKS[name] for name in demonstrations.SCALES), strict=True
+    )
     legend(axes["activations"], labels, hues, loc="upper left")
     return figure
 
 
 def learning_curves(quantities: Quantities) -> Figure:
-    names = [*LEARNERS]
+    names, hues = [*LEARNERS], (style.BLUE, style.ORANGE)
     sizes = demonstrations.SIZES
     figure, axes = canvas([names], (11, 4.6), sharey=True)
     for name, panel in axes.items():
         curves = [quantities[f"{name}, {what} error"] for what in ("train", "dev")]
-        for (_, ours, theirs, *_), hue in zip(curves, (BLUE, ORANGE), strict=True):
+        for (_, ours, theirs, *_), hue in zip(curves, hues, strict=True):
             overlay(panel, sizes, 100 * ours, 100 * theirs, hue)
         lines = [f"{LEARNERS[name].description}"]
         for at in (DIAGNOSED, -1):
@@ -145,7 +132,7 @@ def learning_curves(quantities: Quantities) -> Figure:
         panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
         panel.minorticks_off()
     axes[names[0]].set_ylabel("error [%]")
-    legend(axes[names[-1]], ("train error", "dev error"), (BLUE, ORANGE), loc="upper right")
+    legend(axes[names[-1]], ("train error", "dev error"), hues, loc="upper right")
     return figure
 
 
@@ -158,25 +145,27 @@ def search(quantities: Quantities) -> Figure:
     ):
         _, ours, theirs, *_ = quantities[f"learning rates, {scale}"]
         title = f"{label}: {np.mean(ours >= edges[-2]):.0%} of the draws in the last decade"
-        panel.hist(ours, edges, color=BLUE.light, edgecolor="white")
-        panel.plot(theirs, np.full(len(theirs), -3.0), "|", color=BLUE.dark, ms=9)
+        panel.hist(ours, edges, color=style.BLUE.light, edgecolor="white")
+        panel.plot(theirs, np.full(len(theirs), -3.0), "|", color=style.BLUE.dark, ms=9)
         panel.set(xscale="log", xlabel="learning rate", ylabel="draws", title=title)
     shades = [quantities[f"{one} dev costs"].ours for one in ("coarse", "fine")]
     low, high = min(map(np.min, shades)), np.quantile(np.concatenate(shades), 0.9)
     grid, theirs = quantities["grid"].ours, quantities["grid"].theirs
-    axes["grid"].scatter(*grid.T, s=110, color=GREY.light)
-    axes["grid"].scatter(*theirs.T, s=14, color=GREY.dark, marker="x")
+    axes["grid"].scatter(*grid.T, s=110, color=style.GREY.light)
+    axes["grid"].scatter(*theirs.T, s=14, color=style.GREY.dark, marker="x")
     axes["grid"].set_title(
         f"a grid of {len(grid)} points tries {len(np.unique(grid[:, 0]))} learning rates"
     )
     kept, tried, handles = demonstrations.KEPT, len(quantities["coarse points"].ours), []
-    for one, hue, size in (("coarse", GREY, 110), ("fine", GREEN, 50)):
+    for one, hue, size in (("coarse", style.GREY, 110), ("fine", style.GREEN, 50)):
         points, costs = quantities[f"{one} points"], quantities[f"{one} dev costs"].ours
         shown = axes["random"].scatter(
             *points.ours.T, s=size, c=costs, cmap="viridis_r", vmin=low, vmax=high, zorder=2
         )
         handles.append(
-            axes["random"].scatter([], [], s=size, color=TEAL.dark, label=f"{one}: {tried} points")
+            axes["random"].scatter(
+                [], [], s=size, color=style.TEAL.dark, label=f"{one}: {tried} points"
+            )
         )
         for color, width in (("white", 2.4), ("0.1", 0.8)):  # to be seen on every shade
             axes["random"].scatter(
@@ -200,7 +189,7 @@ def search(quantities: Quantities) -> Figure:
 def gradient_check(quantities: Quantities) -> Figure:
     figure, axes = canvas([["error"]], (11, 4.6))
     panel = axes["error"]
-    hues = (ORANGE, TEAL)
+    hues = (style.ORANGE, style.TEAL)
     for form, hue in zip(("one-sided", "two-sided"), hues, strict=True):
         _, ours, theirs, *_ = quantities[f"relative error, {form}"]
         overlay(panel, demonstrations.STEPS, ours, theirs, hue)
@@ -215,7 +204,7 @@ def gradient_check(quantities: Quantities) -> Figure:
 
 
 def trajectories(quantities: Quantities) -> Figure:
-    names = [*OPTIMIZER_LOOKS]
+    names = [*style.OPTIMIZER_LOOKS]
     figure, axes = canvas(
         [[names[0], names[1], "kink"], [names[2], names[3], "kink"]],
         (13, 6.4),
@@ -223,14 +212,14 @@ def trajectories(quantities: Quantities) -> Figure:
         width_ratios=[1, 1, 1.25],
     )
     for name in names:
-        label, hue = OPTIMIZER_LOOKS[name]
+        label, hue = style.OPTIMIZER_LOOKS[name]
         panel = axes[name]
         _bounded(panel, quantities[name], hue)
         panel.set(xscale="log", yscale="log", title=label)
     before, after = (quantities[f"ReLU, {when} the kink"] for when in ("before", "after"))
     step, unit, example = (int(one) for one in quantities["step, unit and example"].theirs)
     panel = axes["kink"]
-    hue = OPTIMIZER_LOOKS["rmsprop"][1]
+    hue = style.OPTIMIZER_LOOKS["rmsprop"][1]
     _bounded(panel, before, hue)
     shown = demonstrations.SHOWN_STEPS
     steps = shown[shown >= step][: len(after.ours)]
@@ -256,12 +245,10 @@ def trajectories(quantities: Quantities) -> Figure:
 
 
 def _apart(quantity: Compared) -> Array:
-    """Return how far the sides are apart at each step, in units of the parameters."""
     return np.asarray(np.abs(quantity.ours - quantity.theirs).max(axis=1))
 
 
 def _bounded(panel: Any, quantity: Compared, hue: Hue) -> None:
-    """Draw how far the sides are apart and, dashed, how far they may be."""
     steps = demonstrations.SHOWN_STEPS[: len(quantity.ours)]
     panel.plot(steps, _apart(quantity), color=hue.dark, linewidth=1.2, label="the sides are apart")
     panel.plot(

@@ -85,7 +85,6 @@ def legend(axes: Any, labels: Sequence[str], hues: Sequence[Hue], **choices: Any
 
 
 def boundary(axes: Any, data: Pair, ours: Array, theirs: Array, title: str) -> None:
-    """Draw labelled points, scratch's outputs as shades, both sides' decision boundary."""
     X, Y = data
     across, up, _ = plane(X)
     mine, other = (one.reshape(GRID, GRID) for one in (ours, theirs))

@@ -55,7 +55,6 @@ class Agreement:
 
     @property
     def inside(self) -> bool:
-        """Tell whether the error is inside the budget; NaN is not."""
         return self.error <= self.allowed
 
     def line(self) -> str:
@@ -138,7 +137,6 @@ def set_up(start: Start) -> tuple[Side, Side]:
 
 
 def train_both(experiment: Experiment) -> Runs:
-    """Train both sides in float64, silently, and judge them."""
     start = draw(experiment, "float64")
     mine, other = (side.walk() for side in set_up(start))
     return Runs(start, mine, other, judge_runs(mine, other, "float64"))

@@ -74,6 +74,11 @@ def described(title: str, table: Mapping[str, Any]) -> str:
     return "\n".join([f"{title}:", *(f"  {n:<{width}}{table[n].description}" for n in table)])
 
 
+def parser_of(description: str | None, epilog: str | None = None) -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    return argparse.ArgumentParser(description=description, epilog=epilog, formatter_class=raw)
+
+
 def add_flags(parser: argparse.ArgumentParser, more: Mapping[str, Any] | None = None) -> None:
     """Add the flags that every training script understands; `more` are further experiments."""
     parser.epilog = described("experiments", {**EXPERIMENTS, **(more or {})})
@@ -134,7 +139,6 @@ def make_room(parser: argparse.ArgumentParser, *paths: Path) -> None:
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """Give a path to write to, which takes the place of `path` once it is written whole."""
     unfinished = path.with_name(f"{path.name}.partial")
     try:
         yield unfinished

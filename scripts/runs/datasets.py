@@ -48,7 +48,6 @@ def _split(X: Array, labels: Array, *, normalize: bool = False) -> Data:
 
 
 def _drawn(make: Callable[..., Any], noise: float, *counts_and_seeds: tuple[Any, int]) -> Data:
-    """Draw train, dev and test set by one of scikit-learn's makers, each from its own seed."""
     return Data(
         *(
             _columns(*make(n_samples=m, noise=noise, random_state=seed))

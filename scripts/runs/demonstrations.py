@@ -128,7 +128,6 @@ BETAS = (0.5, 0.9, 0.98)
 
 
 def averages() -> Iterator[Compared]:
-    """Yield a year of temperatures and its moving averages, without and with correction."""
     noise = np.random.default_rng(SEED).standard_normal(moving_averages.DAYS)
     x = moving_averages.temperatures(noise)
     their_x = their_moving_averages.temperatures(to_torch("noise", noise))
@@ -246,7 +245,6 @@ PER_AXIS, KEPT, DRAWN = 5, 3, 60
 
 
 def history(experiment: Experiment, data: Data, side: Any) -> Any:
-    """Train an experiment on other data, on one side."""
     start = draw(replace(experiment, load=lambda: data), "float64")
     return side.set_up(start).walk().history
 
@@ -261,7 +259,6 @@ def equal_steps(experiment: Experiment, m: int) -> Experiment:
 
 
 def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Array]]:
-    """Yield train errors, dev errors and dev costs over the size, of both sides."""
     order = draw_order(data.train[0].shape[1], np.random.default_rng(SEED))
     costs: dict[Any, list[float]] = {scratch_side: [], torch_side: []}
 
@@ -315,7 +312,6 @@ class Searcher:
         return np.array([[scale.low, scale.high] for scale in self.space.values()])
 
     def round(self, U: Any) -> tuple[Array, Array]:
-        """Try the points at the draws U, zoom around the best; return points and costs."""
         trials = self.side.caviar(self._objective, self.side.sample_points(self.space, U))
         self.space = self.side.zoom(self.space, trials, KEPT)
         return _table([one.point for one in trials]), np.array([one.cost for one in trials])

@@ -35,7 +35,6 @@ class Start:
 
     @property
     def steps(self) -> int:
-        """The number of steps of the whole run, unless it stops early."""
         return self.experiment.epochs * -(-self.m // self.experiment.batch_size)
 
     def masks(self) -> Iterator[dict[str, Array]] | None:
@@ -96,7 +95,6 @@ class Side:
     def walk(
         self, bar: Bar | None = None, after_epoch: Callable[[int], None] = lambda epoch: None
     ) -> Side:
-        """Take every step and return the side itself."""
         for step in self.steps:
             if bar is not None:
                 bar(step, self.history)
@@ -112,7 +110,6 @@ class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
         super().__init__(total=steps, unit="step", desc=label, disable=None, leave=False)
 
     def __call__(self, step: Any, history: Any) -> None:
-        """Advance by a step; show the cost of an epoch when it ends."""
         self.update()
         if step.ends_epoch:
             self.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")

@@ -38,12 +38,10 @@ def randn(seed, **shapes):
 
 
 def given(stem, *names):
-    """Return arrays of the assignments' test cases by name."""
     return {name: GIVEN[f"{stem} {name}"] for name in names}
 
 
 def exercise():
-    """Return X and the boolean Y of the planar test cases."""
     data = randn(1, X=(2, 3), Y=(1, 3))
     return data["X"], data["Y"] > 0
 
@@ -345,7 +343,6 @@ def test_L_layer_model_prints_and_records_every_hundred(capsys, monkeypatch):  #
 
 
 def drawn_training():
-    """Train and return the axes that the costs were drawn on."""
     deep.L_layer_model(*DATA, (2, 3, 1), num_iterations=101)
     return importlib.import_module("matplotlib.pyplot").gca()
 

@@ -114,8 +114,6 @@ def outputs(change=np.copy, factor=1.0, dtype=torch.float64, **choices):
 
 
 def slopes(change=np.copy, factor=1.0, **choices):
-    """Tell a gradient that is changed, and torch's alone times a factor."""
-
     def bent(x):
         right = torch.tanh(x)
         return right.detach() + factor * (right - right.detach())
@@ -124,7 +122,6 @@ def slopes(change=np.copy, factor=1.0, **choices):
 
 
 def outputs_in_float32(ours, torchs):
-    """Tell outputs that are so many eps off."""
     return outputs(times(1 + ours * EPS32), 1 + torchs * EPS32, torch.float32, inputs=draw32)
 
 
@@ -177,7 +174,6 @@ def close(ours, reference, **choices):
 
 
 def beside(*wrong, **choices):
-    """Tell `agree` a quantity beside one that proves something."""
     return lambda rng: agree({"proof": Quantity(ONE, ONE), "wrong": Quantity(*wrong, **choices)})
 
 
@@ -283,8 +279,6 @@ def drifting(since, dtype=None):
 
 
 def steps_in_float32(ours, torchs):
-    """Tell so many eps of error in each step."""
-
     def make(tensors):
         optimizer, narrow = SGD(tensors), tensors[0].dtype == torch.float32
         bend = partial(torch._foreach_mul_, [one.data for one in tensors], 1 + torchs * EPS32)
@@ -345,8 +339,6 @@ def kinked(**choices):
 
 
 def with_constants(spoil=len):
-    """Tell a function of constants of many kinds, which it may spoil."""
-
     def ours(x, **constants):
         spoil(constants)
         return np.tanh(x + constants["choices"]["shift"][0])

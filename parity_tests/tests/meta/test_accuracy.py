@@ -40,7 +40,6 @@ LIES = {
 @pytest.mark.skipif(not WIDE, reason="longdouble is no wider than float64 here")
 @pytest.mark.parametrize("lie", LIES)
 def test_a_row_that_is_not_true_says_so(lie, monkeypatch, capsys):
-    """In its failure, in print, and in the exit status."""
     assert appraise(HONEST).failure == ""
     changes, message = LIES[lie]
     row = replace(HONEST, **changes)

@@ -75,7 +75,6 @@ lax.__validation__ = linear_forward.__validation__
 
 
 def calling(name, **given):
-    """Return a row that calls a function of this file."""
     return replace(PLAIN, calls=lambda **_: [(f"{__name__}.{name}", given)])
 
 

@@ -60,7 +60,6 @@ HONEST = FunctionTwin(
 
 
 def refuted_by(**choices):
-    """Return the honest row with another mistake."""
     return replace(HONEST, mistakes=(replace(WRONG, **{"name": "it", **choices}),))
 
 
@@ -130,7 +129,6 @@ def test_deviations_in_words():
 
 
 def run(capsys, *arguments):
-    """Return the exit status and the printed text."""
     status = command.main(["conventions", *arguments])
     return status, capsys.readouterr().out
 

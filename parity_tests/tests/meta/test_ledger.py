@@ -55,7 +55,6 @@ ROWS = {
 
 
 def test_the_table():
-    """One aligned line a concept: the worst of each kind by its budget, and the worst of all."""
     ledger = of(*(entry(name, **one) for name, (some, _, _) in ROWS.items() for one in some))
     head, *lines, legend = ledger.table()
     assert max(map(len, (head, *lines, legend))) <= WIDTH == 120

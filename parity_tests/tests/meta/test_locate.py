@@ -55,7 +55,6 @@ def test_runs_that_agree_never_part(choices, rng):
 
 
 def spoilt(run, plant):
-    """Return the run with something else done at one step."""
     count = iter(range(1, STEPS + 1))
 
     def step(*batch):
@@ -73,7 +72,6 @@ def linear(run, l):
 
 
 def moved(size, unit):
-    """Return a hook that adds 1e-6 to a unit."""
     return lambda *values: values[-1] + 1e-6 * torch.eye(size, dtype=torch.float64)[unit]
 
 
@@ -130,7 +128,6 @@ def test_a_module_of_ones_own(rng):
 
 
 def shown(*steps, rectified=()):
-    """Return a run that shows what it is given."""
     steps = iter([{name: np.asarray(one, float) for name, one in step.items()} for step in steps])
     return SimpleNamespace(step=lambda X, Y: next(steps), rectified=rectified)
 

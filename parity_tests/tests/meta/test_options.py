@@ -175,8 +175,6 @@ def test_cuda_has_the_numbers_of_the_cpu(suite, monkeypatch):
 
 
 def test_a_seed_draws_everything_anew(suite):
-    """The number behind "random" is named, and repeats."""
-
     def drawn(*arguments):
         text = suite("-s", "-q", "-k", "draws", *arguments).stdout.str()
         return re.findall(r"^drawn (?:anew by --parity-seed=)?(\S+)$", text, re.MULTILINE)

@@ -140,7 +140,6 @@ def test_a_missing_witness_is_said(ours, reason, rng):
 
 
 def test_a_module_stays_as_it_was():
-    """Its parameters and running averages, and their dtype; errors are named."""
     module = nn.BatchNorm1d(3)
     before = {name: one.clone() for name, one in module.state_dict().items()}
     inputs = shaped(**NORM)(np.random.default_rng(0))

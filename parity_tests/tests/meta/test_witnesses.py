@@ -65,7 +65,6 @@ def test_as_many_entries_are_witnessed_as_were_asked_for(asked, held, monkeypatc
 
 
 def recorded(tell, rng):
-    """Return the entries that a comparison writes."""
     begun = len(LEDGER.entries)
     tell(rng)
     return LEDGER.entries[begun:]

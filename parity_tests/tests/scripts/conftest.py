@@ -57,7 +57,6 @@ def quantities(script):
 
 @pytest.fixture
 def is_picture():
-    """Tell whether a PNG of some size is there."""
     return lambda path: path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 5000
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,7 +53,6 @@ def test_every_training_agrees(script):
 
 @pytest.mark.parametrize("name", ["accuracies", "dev_accuracies", "test accuracy"])
 def test_accuracies_are_judged_in_float64(name, script):
-    """Equal parameters and costs, one accuracy that differs: the runs part."""
     agreement = script("runs.agreement")
     tumours = script("runs.experiments").EXPERIMENTS["breast-cancer"]
     runs = agreement.train_both(replace(tumours, epochs=2))
@@ -67,7 +67,6 @@ def test_accuracies_are_judged_in_float64(name, script):
 
 
 def test_the_main_job(script, tmp_path, capsys, is_picture):
-    """Table, picture, numbers: the digits, inside of the budget."""
     assert script("compare").main(["--epochs", "5", "--every", "2"]) == 0
     printed = capsys.readouterr().out
     assert "float64: inside the budget" in printed
@@ -86,7 +85,6 @@ def test_the_main_job(script, tmp_path, capsys, is_picture):
 
 @pytest.mark.parametrize("patience", [1, 2])
 def test_runs_that_stop_early_agree_or_part(patience, script, monkeypatch, capsys):
-    """Both sides stop after the same step, or the runs part."""
     line, side = script("runs.command_line"), script("runs.scratch_side")
     wandering = replace(line.EXPERIMENTS["moons-constant"], patience=1)
     monkeypatch.setattr(line, "EXPERIMENTS", {"moons-constant": wandering})
@@ -100,8 +98,6 @@ def test_runs_that_stop_early_agree_or_part(patience, script, monkeypatch, capsy
 
 
 def nudged(honest):
-    """Return a function that sets up torch's module with one weight moved."""
-
     def moved(network, parameters, device):
         parameters = parameters.copy()
         parameters["W2"][3, 4] += 1e-9
@@ -132,31 +128,26 @@ def wrong(**change):
     }
 
 
+# fmt: off
 #: a module, what is changed there, how, and where the runs then part at which step.
 PLANTED = {
     "another beta2": ("scratch_side", "OPTIMIZERS", wrong(beta2=0.99), 2, r"W1\["),
     "another schedule": ("scratch_side", "SCHEDULES", wrong(rate=0.9), 1, r"\w+\["),
     "a moved weight": ("torch_side", "twin", nudged, 1, r"Z_tilde2\[3|Z2\[3|W2\[3, 4\]"),
     "other running averages": (
-        "torch_side",
-        "unload_running",
+        "torch_side", "unload_running",
         lambda honest: lambda module: {**honest(module), "mean1": honest(module)["mean1"] + 1e-9},
-        1,
-        r"mean1\[",
-    ),
+        1, r"mean1\["),
     "another penalty": (
-        "scratch_side",
-        "training_steps",
+        "scratch_side", "training_steps",
         lambda honest: lambda *given, l2, **rest: honest(*given, l2=2 * l2, **rest),
-        1,
-        r"cost after layer 3",
-    ),
+        1, "cost after layer 3"),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_difference_is_named(planted, script, monkeypatch, capsys):
-    """Exit status 1, and the first step, layer, unit and quantity."""
     module, name, change, step, where = PLANTED[planted]
     side = script(f"runs.{module}")
     monkeypatch.setattr(side, name, change(getattr(side, name)))
@@ -182,15 +173,11 @@ def test_a_picture_of_several_trainings_runs_them_all(script, monkeypatch, tmp_p
         assert len(statuses) == left
 
 
-NAMES = ["saddle", "schedules", "moving-averages", "layer-norms", "learning-curves", "search"]
-NAMES += ["gradient-check", "trajectories"]
+NAMES = "saddle schedules moving-averages layer-norms learning-curves search gradient-check"
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_demonstration_agrees(
-    name, script, quantities, monkeypatch, tmp_path, capsys, is_picture
-):
-    """A row, an error and two arrays for each quantity, and the picture."""
+@pytest.mark.parametrize("name", [*NAMES.split(), "trajectories"])
+def test_a_demonstration_agrees(name, script, quantities, monkeypatch, capsys, is_picture):
     demonstrations, shown = script("runs.demonstrations").DEMONSTRATIONS, quantities(name)
     assert not any(np.shares_memory(one.ours, one.theirs) for one in shown.values())
     if name in ("saddle", "layer-norms"):
@@ -200,8 +187,8 @@ def test_a_demonstration_agrees(
     assert script("compare").main(["--experiment", name]) == 0
     printed = capsys.readouterr().out
     assert "inside the budget" in printed
-    assert is_picture(tmp_path / "compare.png")
-    report = json.loads((tmp_path / "compare.json").read_text())
+    assert is_picture(Path("compare.png"))
+    report = json.loads(Path("compare.json").read_text())
     assert (report["agreed"], report["interrupted"]) == (True, False)
     assert len(report["quantities"]) >= 4
     for quantity, found in report["quantities"].items():
@@ -225,7 +212,6 @@ def test_a_demonstration_parts(script, monkeypatch, tmp_path, capsys):
 
 
 def test_an_interrupted_demonstration_keeps_its_quantities(script, monkeypatch, tmp_path, capsys):
-    """Ctrl-C between two quantities: status 130, those before it are written."""
     demonstrations = script("runs.demonstrations").DEMONSTRATIONS
 
     def interrupted():
@@ -267,10 +253,7 @@ def test_learning_curves_and_searches_train_on_two_sides(script, monkeypatch):
 
 def test_another_place_of_the_kink_parts(script, quantities):
     """Located at another step than planted, or nowhere: outside of the budget."""
-    judge, one = (
-        script("runs.agreement").judge,
-        quantities("trajectories")["step, unit and example"],
-    )
-    assert judge([one]).inside
+    judge = script("runs.agreement").judge
+    one = quantities("trajectories")["step, unit and example"]
     for place in (np.add(one.theirs, [1, 0, 0]), 0 * one.theirs):
         assert not judge([one._replace(theirs=place)]).inside

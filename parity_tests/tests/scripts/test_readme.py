@@ -17,7 +17,6 @@ pytestmark = pytest.mark.skipif(not TEXT, reason="the README is not beside the p
 
 
 def blocks(language):
-    """Return the fenced blocks of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 
 
@@ -32,7 +31,6 @@ EXAMPLES |= {"own layer": None, "own loss": None, "own optimizer": None}
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_the_library_examples_run(example, capsys):
-    """Both sides learn the four quadrants, the harness passes code of a reader's own."""
     code = dict(zip(EXAMPLES, blocks("python"), strict=True))[example]
     exec(compile(code, str(README), "exec"), {})
     printed = capsys.readouterr().out.split()

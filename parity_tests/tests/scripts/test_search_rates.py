@@ -16,7 +16,6 @@ def trials():
 
 
 def test_the_fine_round_searches_around_the_best(script, capsys):
-    """Both rounds are written; the second lies inside the box that the first has left."""
     search = script("search_rates")
     assert search.main(FLAGS) == 0
     printed, tried = capsys.readouterr().out, trials()
@@ -51,7 +50,6 @@ def test_diverged_trainings_are_passed_over(script, monkeypatch, capsys):
 
 @pytest.mark.parametrize(("ending", "after"), [(KeyboardInterrupt, 6), (OSError("no room"), 2)])
 def test_an_ended_search_keeps_its_trials(ending, after, script, monkeypatch, capsys):
-    """Ctrl-C is status 130; a training that fails names its point."""
     search = script("search_rates")
     honest, calls = search.scratch_side.set_up, []
 

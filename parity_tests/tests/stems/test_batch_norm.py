@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 import torch
@@ -14,16 +12,10 @@ from torch_ref import batch_norm as theirs
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
-def test_choices_have_the_same_defaults_and_limits(unbiased):
+def test_choices_have_the_same_defaults(unbiased):
     choices, layer = ours.BatchNorm(unbiased=unbiased), theirs.BatchNorm(3, unbiased=unbiased)
     assert_close(np.float64(1 - choices.decay), np.float64(layer.momentum), "momentum")
     assert (choices.epsilon, ours.BatchNorm().unbiased) == (layer.eps, theirs.BatchNorm(3).unbiased)
-    bad = {"decay": (1.0, "0.9"), "epsilon": (0.0, None), "unbiased": (1, "yes")}
-    for name, values in bad.items():
-        for make in (ours.BatchNorm, partial(theirs.BatchNorm, 3)):
-            for value in values:
-                with pytest.raises((TypeError, ValueError), match=f"expected {name}"):
-                    make(**{name: value})
 
 
 def test_one_example_has_no_unbiased_variance():

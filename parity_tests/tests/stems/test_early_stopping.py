@@ -42,7 +42,6 @@ def test_the_table_says_who_stops_where(name):
 
 
 def pair(rng):
-    """Return parameters, and a module with the same."""
     values = initialize((3, 2, 1), "he", rng)
     return values, twin(NETWORK, values)
 

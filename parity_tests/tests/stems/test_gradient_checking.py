@@ -17,7 +17,6 @@ PARAMETERS = Parameters({"W1": np.arange(1.0, 7.0).reshape(2, 3), "b1": np.ones(
 
 
 def both_sides(parameters, X, Y, network):
-    """Return the checks of a network, each with its arguments."""
     module = twin(network, parameters)
     return (ours, (parameters, X, Y, network)), (theirs, (module, rows(X), rows(Y)))
 

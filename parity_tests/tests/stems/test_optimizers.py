@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from parity_tests import assert_close
-from parity_tests.bad_values import bad_values
 from scratch import optimizers as ours
 from scratch._blocks import blocks
 from scratch.optimizers import Adam
@@ -20,18 +19,13 @@ from torch_ref import optimizers as theirs
 
 
 @pytest.mark.parametrize("name", ours.OPTIMIZERS)
-def test_choices_are_the_same_keywords_and_bad_ones_are_refused(name):
+def test_choices_are_the_same_keywords(name):
     mine, (_, *other) = (
         [(one.name, one.default, one.kind) for one in inspect.signature(make).parameters.values()]
         for make in (ours.OPTIMIZERS[name], theirs.OPTIMIZERS[name])
     )
     assert mine == other
     assert {kind for *_, kind in mine} == {inspect.Parameter.KEYWORD_ONLY}
-    makes = (ours, ours.OPTIMIZERS[name]), (theirs, partial(theirs.OPTIMIZERS[name], []))
-    for (side, make), (choice, *_) in ((one, two) for one in makes for two in mine):
-        for _, bad, error in bad_values(side._RATES[choice], 0.1, []):
-            with pytest.raises(error, match=f"expected {choice}"):
-                make(**{"learning_rate": 0.1, choice: bad})
 
 
 LAYER = Parameters({"W1": np.ones((2, 2)), "b1": np.ones((2, 1))})

@@ -30,7 +30,6 @@ SIDES = pytest.mark.parametrize("side", MODULES)
 
 
 def draw(feature="plain", **settings):
-    """Draw a run as the row does."""
     return Run(**TRAIN.case(feature=feature, seed=0, **settings))
 
 
@@ -76,7 +75,6 @@ def draw_digits(rng):
 
 
 def walk(side, run, **start):
-    """Return the costs of all steps of a run, and where it ends."""
     arguments = run.arguments(side, **start)
     history = MODULES[side].train(**arguments)
     assert history.accuracies[-1] > 0.95

@@ -55,7 +55,6 @@ THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
 
 
 def breach(both):
-    """Return the message about two runs that part."""
     with LEDGER.unrecorded(), pytest.raises(AssertionError) as error:
         assert_inside(both)
     return str(error.value)
@@ -96,7 +95,6 @@ def test_a_chaotic_training_proves_nothing():
 
 
 def recorded(thetas, **state):
-    """Return a record of one parameter."""
     columns = {name: np.array(value, float)[:, None] for name, value in state.items()}
     return Recorded(np.array(thetas, float)[:, None], columns)
 

@@ -6,13 +6,19 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 import scratch
 import scratch.course
+import scratch.network
+import scratch.schedules
 import torch_ref
+import torch_ref.dropout
+from parity_tests.bad_values import bad_values
 from parity_tests.house import STEMS, key, public
 from scratch import _shapes, _validation
 
@@ -85,6 +91,67 @@ def test_choices_are_frozen_and_named(one):
     assert state or stem in POSITIONAL or all(one.kw_only for one in dataclasses.fields(one))
 
 
+RATE, PROB, SIZES = {"learning_rate": 0.1}, _validation.Number("(0, 1]"), (3, 4, 4, 1)
+NETWORK = {"layer_sizes": SIZES, "hidden": "relu", "output": "tanh", "keep_probs": (1, 0.5)}
+NORM = {"decay": 0.9, "epsilon": 1e-5, "unbiased": False}
+STOPPING = {"patience": _validation.Whole(1), "min_improvement": _validation.Number("[0, inf)")}
+# fmt: off
+SCHEDULES = {
+    "constant": RATE, "inverse_time": {**RATE, "decay": 1.0}, "exponential": {**RATE, "rate": 0.9},
+    "interval_inverse_time": {**RATE, "decay": 0.3, "interval": 7},
+    "natural_exponential": {**RATE, "decay": 0.02}, "inverse_square_root": {**RATE, "k": 0.3},
+    "piecewise_constant": {**RATE, "rates": ((3, 0.1), (5, 0.4))}, "manual": {"rates": (0.3, 0.1)},
+}
+# fmt: on
+
+
+def choices_of(make):
+    """Return an example of the choices of an optimizer: its defaults and a learning rate."""
+    found = inspect.signature(make).parameters
+    return {name: one.default for name, one in found.items() if name != "parameters"} | RATE
+
+
+def rules():
+    """Yield what makes a rule of either side, the table that validates it, and an example."""
+    for side in ("scratch", "torch_ref"):
+        ours = side == "scratch"
+        stem = {
+            name: importlib.import_module(f"{side}.{name}")
+            for name in ("optimizers", "batch_norm", "network", "early_stopping")
+        }
+        for name, make in stem["optimizers"].OPTIMIZERS.items():
+            rule, table = (
+                make if ours else partial(make, [torch.ones(1)]),
+                stem["optimizers"]._RATES,
+            )
+            yield pytest.param(rule, table, choices_of(make), id=f"{side}.{name}")
+        norm, net = stem["batch_norm"].BatchNorm, stem["network"]
+        table = scratch.network._CHOICES | net._CHOICES
+        stopping = {"patience": 2, "min_improvement": 0.1}
+        for make, expected, example in (
+            (norm if ours else partial(norm, 3), stem["batch_norm"]._CHOICES, NORM),
+            (net.Network, table, {**NETWORK, "batch_norm": None}),
+            (stem["early_stopping"].EarlyStopping, STOPPING, stopping),
+        ):
+            name = getattr(make, "func", make).__name__
+            yield pytest.param(make, expected, example, id=f"{side}.{name}")
+    for name, make in scratch.schedules.SCHEDULES.items():
+        yield pytest.param(make, make._expected, SCHEDULES[name], id=f"scratch.{name}")
+    yield pytest.param(
+        torch_ref.dropout.Dropout, {"keep_prob": PROB}, {"keep_prob": 0.5}, id="Dropout"
+    )
+
+
+@pytest.mark.parametrize(("make", "table", "example"), list(rules()))
+def test_a_rule_refuses_bad_choices(make, table, example):
+    """Each field is spoilt in every way that its validation excludes; the example is taken."""
+    make(**example)
+    for name, value in example.items():
+        for how, bad, error in bad_values(table[name], value, []):
+            with pytest.raises(error, match=f"expected {name.removesuffix('s')}"):
+                pytest.fail(f"{name}: {how} gives {make(**{**example, name: bad})}")
+
+
 ARRAY, ORDER, LONG = np.ones((2, 3)), np.array([2, 0, 1]), "x" * 100
 WHOLE, FLOATS = _validation.Whole(2), _validation.Floats
 # fmt: off
@@ -99,31 +166,20 @@ KINDS = {
 }
 # fmt: on
 T, V = TypeError, ValueError
+#: refusals beyond those that each argument of a row meets: ends of intervals, and messages.
 REFUSALS = [
-    ("Number", "1", T, "a real number, got str '1'"), ("Number", True, T, "got bool True"),
-    ("Number", 1j, T, "got complex"), ("Number", -1e-300, V, r"in \[0, 1\), got -1e-300"),
-    ("Number", 1, V, "got 1"), ("Number", np.nan, V, "got nan"), ("open", 0.0, V, "got 0.0"),
-    ("open", 1 + 1e-15, V, "got 1.0"), ("endless", np.inf, V, "got inf"),
-    ("endless", 10**400, V, "got 1000"), ("Whole", 1, V, "at least 2, got 1"),
-    ("Whole", 2.0, T, "got float 2.0"), ("Whole", True, T, "got bool"),
+    ("Number", -1e-300, V, r"in \[0, 1\), got -1e-300"), ("open", 1 + 1e-15, V, "got 1.0"),
+    ("endless", 10**400, V, "got 1000"), ("Number", "1", T, "a real number, got str '1'"),
     ("Whole", LONG, T, r"got str 'x{56}\.\.\.$"), ("Whole", ARRAY, T, "float64 and shape"),
-    ("Whole", np.ma.masked_array(ARRAY), T, "MaskedArray"), ("OneOf", 3, T, "a string, got int 3"),
-    ("OneOf", "xavie", V, "one of he, xavier, got 'xavie'"), ("Order", [0, 1], T, "got list"),
-    ("Order", np.array([0.0, 1]), T, "float64"),
+    ("Whole", np.ma.masked_array(ARRAY), T, "MaskedArray"),
+    ("OneOf", "xavie", V, "one of he, xavier, got 'xavie'"),
     ("Order", np.array([0, 2]), V, r"permutation of 0\.\.1"),
-    ("Order", np.array([1, 2]), V, r"got \[1 2\]"), ("Order", np.array([[0]]), V, r"got \(1, 1\)"),
-    ("Shape", (1, 2, 3), T, "two lengths"), ("Shape", [1, 2], T, "two lengths"),
-    ("Shape", (1, 0), V, r"x\[1\] to be at least 1, got 0"), ("Dtype", "int64", T, "got 'int64'"),
+    ("Order", np.array([[0]]), V, r"got \(1, 1\)"), ("Shape", (1, 0), V, r"x\[1\] to be at least"),
     ("Dtype", None, T, "floating dtype, got None"), ("Instance", 3, T, "dict or list, got int 3"),
-    ("Function", 3, T, "a function, got int 3"), ("Optional", 1, V, "at least 2"),
-    ("matrix", [[1.0]], T, "floating NumPy array, got list"), ("matrix", 1.0, T, "got float 1.0"),
-    ("matrix", ARRAY.astype("f2"), T, "float16"), ("matrix", ARRAY[0], V, r"\(n, m\), got \(3,\)"),
-    ("matrix", ARRAY[:, :0], V, "at least one entry"), ("vector", ARRAY, V, r"\(n,\), got"),
-    ("three", ARRAY, V, r"\(3, m\), got"), ("scalar", ARRAY, V, r"\(\), got"),
-    ("matrix", ARRAY * np.inf, V, "to be finite"), ("scalar", "1", T, "got str"),
-    ("LayerSizes", 3, T, "got int 3"), ("LayerSizes", (3, True), T, "whole numbers"),
-    ("LayerSizes", (3, 1.0), T, "whole numbers"), ("LayerSizes", (3,), V, "two or more sizes"),
-    ("LayerSizes", (3, 0), V, "at least 1"),
+    ("Optional", 1, V, "at least 2"), ("matrix", 1.0, T, "got float 1.0"),
+    ("matrix", ARRAY[0], V, r"\(n, m\), got \(3,\)"), ("three", ARRAY, V, r"\(3, m\), got"),
+    ("vector", ARRAY, V, r"\(n,\), got"), ("scalar", ARRAY, V, r"\(\), got"),
+    ("matrix", ARRAY[:, :0], V, "at least one entry"), ("LayerSizes", (3,), V, "two or more sizes"),
 ]  # fmt: skip
 
 
