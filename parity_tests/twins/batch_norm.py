@@ -224,7 +224,7 @@ BATCH_NORM: PairTwin = PairTwin(
                 lambda Z, epsilon, **_: {"Z": 4 * Z + 8, "epsilon": 16 * epsilon},
                 mapped("gradient of Z", lambda dZ: 4 * dZ)),
             broken_by="epsilon beside the deviation",
-            gauges=lambda **case: BATCH_NORM.sizes(case)),
+            gauges=lambda **case: BATCH_NORM.sizes(case, {})),
         Relation(name="the output has mean beta and deviation gamma, but for epsilon",
             holds=has_its_moments, broken_by="(Z - mean) / (sigma^2 + epsilon)",
             gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])}),
