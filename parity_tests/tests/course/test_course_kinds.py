@@ -107,9 +107,16 @@ def test_gradients_have_the_shapes_of_the_parameters():
         KINDS["gradients"][0].check("grads", gradients, seen)
         with pytest.raises(ValueError, match="expected grads with the keys dW1, db1, dW2, db2"):
             KINDS["gradients"][0].check("grads", GRADIENTS, seen)
-        wrong = {**gradients, "dW2": np.ones((len(layers["W2"]), 7))}
-        with pytest.raises(ValueError, match=r"n_prev_2 = \d from parameters\['W2'\], got"):
-            KINDS["gradients"][0].check("grads", wrong, seen)
+        for l in (1, 2):
+            wrong = {**gradients, f"dW{l}": np.ones((len(layers[f"W{l}"]), 7))}
+            told = rf"n_prev_{l} = \d from parameters\['W{l}'\], got"
+            with pytest.raises(ValueError, match=told):
+                KINDS["gradients"][0].check("grads", wrong, seen)
+
+
+def test_a_layer_is_named_by_its_place():
+    with pytest.raises(TypeError, match=r"caches\[1\]"):
+        KINDS["caches"][0].check("caches", [CACHE, (NEXT[0], "Z")], Seen())
 
 
 def test_what_is_no_float_of_the_core_becomes_float64():

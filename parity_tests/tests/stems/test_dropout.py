@@ -60,3 +60,11 @@ def test_a_mask_handed_in_has_the_shape_of_the_input(shape):
 def test_nothing_is_drawn_where_nothing_is_dropped():
     for keep_probs in ((1.0, 1.0, 1.0), ()):
         assert ours.draw_masks((5, 4, 4, 4, 3), keep_probs, 4, np.random.default_rng(0)) == {}
+
+
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_one_example_has_a_mask(side):
+    rng = np.random.default_rng(0) if side is ours else torch.Generator().manual_seed(0)
+    source = {"rng": rng} if side is ours else {"generator": rng}
+    masks = next(side.mask_stream((3, 2, 1), (0.5,), 1, batch_size=1, epochs=1, **source))
+    assert [mask.size if side is ours else mask.numel() for mask in masks.values()] == [2]

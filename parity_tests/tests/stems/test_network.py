@@ -230,3 +230,12 @@ def test_torchs_own_batch_norm_will_do(rng):
         theirs.cost_and_gradients(module, inputs[:1], labels[:1])
     assert all(torch.equal(before[name], one) for name, one in module.named_buffers())
     assert module.training
+
+
+def test_labels_of_another_width_are_told_the_right_one():
+    network = Network(layer_sizes=(2, 4, 3), output="softmax")
+    parameters = Parameters(
+        {"W1": np.ones((4, 2)), "b1": np.ones((4, 1)), "W2": np.ones((3, 4)), "b2": np.ones((3, 1))}
+    )
+    with pytest.raises(ValueError, match="with n_y = 3, got"):
+        cost_and_gradients(parameters, np.ones((2, 5)), np.ones((1, 5)), network)

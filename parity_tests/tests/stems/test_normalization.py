@@ -95,3 +95,11 @@ def test_statistics_that_are_none_are_refused(bad):
             for function in (side.normalize, side.denormalize):
                 with pytest.raises((TypeError, ValueError), match="expected"):
                     function(inputs, spoilt)
+
+
+def test_a_variance_of_more_digits_is_refused():
+    X = np.eye(2, 3, dtype=np.float32)
+    for side, inputs in ((ours, X), (theirs, rows(X))):
+        wide = ours.fit(X.astype(float)) if side is ours else theirs.fit(rows(X).double())
+        with pytest.raises(TypeError, match="expected"):
+            side.normalize(inputs, side.fit(inputs)._replace(variance=wide.variance))
