@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -75,12 +76,12 @@ optimization.update_parameters_with_momentum(parameters, grads, v, beta, learnin
 #: the smallest of each whole number: counts of units and examples from 1, of steps from 0.
 LEAST = {"num_iterations": 0, "num_epochs": 0, "iteration": 0}
 
-#: paths of the functions that rows call.
-CALLED = {
-    path
+#: one call of every public function, as its row makes it.
+CALLS = {
+    path: (function, arguments)
     for row in all_twins().values()
     if row.stem.startswith("course_")
-    for path, _, _ in calls_of(row)
+    for path, function, arguments in calls_of(row)
 }
 
 
@@ -94,7 +95,7 @@ def test_signatures_are_the_notebooks():
             signature = inspect.signature(function)
             plain = [one.replace(annotation=one.empty) for one in signature.parameters.values()]
             found.append(f"{stem}.{name}{inspect.Signature(plain)}")
-            assert f"scratch.course.{stem}.{function.__name__}" in CALLED
+            assert f"scratch.course.{stem}.{function.__name__}" in CALLS
             assert set(function.__validation__) == set(signature.parameters)
             for argument, kind in function.__validation__.items():
                 if isinstance(kind, Whole):
@@ -176,3 +177,95 @@ def test_values_are_let_through():
     (v, s), grads = optimization.initialize_adam(one), {"dW1": one["W1"], "db1": one["b1"]}
     with pytest.raises(ZeroDivisionError):  # an average that never begins
         optimization.update_parameters_with_adam(one, grads, v, s, 1, beta1=1)
+
+
+def arrays(value):
+    """Yield the arrays in a nest."""
+    if isinstance(value, np.ndarray):
+        yield value
+    elif isinstance(value, dict | tuple | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from arrays(one)
+
+
+def narrowed(value):
+    """Return floats of a nest in float32."""
+    if isinstance(value, np.ndarray):
+        return value.astype("f4") if value.dtype.kind == "f" else value
+    if isinstance(value, dict):
+        return {name: narrowed(one) for name, one in value.items()}
+    return type(value)(map(narrowed, value)) if isinstance(value, tuple | list) else value
+
+
+def scalars(value):
+    """Return numbers of Python as NumPy's."""
+    if isinstance(value, list | tuple) and all(type(one) is int for one in value):
+        return [np.int64(one) for one in value]
+    if type(value) in (int, float):
+        return np.int64(value) if type(value) is int else np.float64(value)
+    return MappingProxyType(value) if isinstance(value, dict) else value
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8, np.float16, np.float32])
+def test_any_real_labels_will_do(kind):
+    """Labels of any real kind give the same numbers, in the floating dtype of the rest."""
+    for path, (function, arguments) in CALLS.items():
+        labels = {"Y", "y"} & arguments.keys()
+        if labels and not path.endswith(
+            ("mini_batches", "model", "layer_sizes", "L_model_backward")
+        ):
+            (name,) = labels
+            found = function(**{**arguments, name: arguments[name].astype(kind)})
+            expected = function(**arguments)
+            for one, other in zip(arrays([found]), arrays([expected]), strict=True):
+                assert one.dtype == other.dtype
+                assert np.array_equal(one, other)
+
+
+def test_numpys_scalars_are_numbers():
+    """Rates, sizes, seeds and steps out of arrays do as well as Python's; float32 stays float32."""
+    for path, (function, arguments) in CALLS.items():
+        if "planar.initialize" in path or path.endswith("layer_sizes"):
+            continue
+        narrow = {name: narrowed(one) for name, one in arguments.items()}
+        numpy = {name: scalars(one) for name, one in narrow.items()}
+        for one, other in zip(
+            arrays([function(**narrow)]), arrays([function(**numpy)]), strict=True
+        ):
+            assert one.dtype == other.dtype, path
+            if "update" in path:  # bit by bit
+                assert np.array_equal(one, other), path
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_the_cache_is_believed(rng):
+    """A backward pass takes A from the cache, where it disagrees with Z and the parameters."""
+    case = draw_data(rng, (3, 4, 1), 7)
+    X, Y, parameters = case["X"], case["Y"], layers_of(case)
+    A1, A2 = np.tanh(rng.standard_normal((4, 7))), 1 / (1 + np.exp(rng.standard_normal((1, 7))))
+    given = {"Z1": np.zeros((4, 7), int), "A1": A1, "Z2": None, "A2": A2}
+    grads = planar.backward_propagation(parameters, MappingProxyType(given), X, Y)
+    dZ2 = A2 - Y
+    dZ1 = np.einsum("ij,im->jm", parameters["W2"], dZ2) * (1 - A1**2)
+    expected = {"dW2": np.einsum("im,jm->ij", dZ2, A1) / 7, "db2": dZ2.mean(axis=1, keepdims=True)}
+    expected |= {"dW1": np.einsum("im,jm->ij", dZ1, X) / 7, "db1": dZ1.mean(axis=1, keepdims=True)}
+    for name, gradient in expected.items():
+        assert_close(grads[name], gradient, name, budget=GRADIENT, gauge=np.float64(1.0))
+    case = draw_data(rng, (3, 4, 3, 1), 7)
+    _, cache = regularization.forward_propagation(case["X"], layers_of(case))
+    Z1, A1, W1, b1, Z2, A2, *rest = cache
+    opened = (Z1, np.abs(A1) + 1, W1, b1, -np.abs(Z2), np.abs(A2) + 1, *rest)
+    grads = regularization.backward_propagation(case["X"], case["Y"], opened)
+    assert np.array_equal(grads["dZ2"], grads["dA2"])  # Z2 < 0, but A2 > 0 is looked at
+    assert np.array_equal(grads["dZ1"], grads["dA1"])
+
+
+def test_the_backward_uses_the_output_it_is_given(rng):
+    """From any AL, no sigmoid of the cached Z, and any Y: dAL = -Y / AL + (1 - Y) / (1 - AL)."""
+    AL, Y = rng.standard_normal((1, 4)), np.array([[1, 0, -1, 2]])
+    A_prev, W, Z = (rng.standard_normal(shape) for shape in ((3, 4), (1, 3), (1, 4)))
+    grads = deep.L_model_backward(AL, Y, [((A_prev, W, np.zeros((1, 1))), Z)])
+    A = 1 / (1 + np.exp(-Z))
+    dZ = (-Y / AL + (1 - Y) / (1 - AL)) * A * (1 - A)
+    gauge = np.abs(dZ).sum()
+    assert_close(grads["db1"], dZ.mean(axis=1, keepdims=True), "db1", budget=GRADIENT, gauge=gauge)

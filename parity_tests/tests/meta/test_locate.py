@@ -14,7 +14,7 @@ from parity_tests.compare.bridge import twin
 from scratch.batch_norm import BatchNorm
 from scratch.dropout import draw_masks
 from scratch.initializers import initialize
-from scratch.network import Network
+from scratch.network import BACKWARD, Network
 from scratch.optimizers import Adam
 from torch_ref import optimizers as theirs
 
@@ -190,3 +190,38 @@ def test_runs_that_cannot_be_compared_are_refused(name):
     for both in ((shown(GRADIENTS), shown(*steps)), (shown(*steps), shown(GRADIENTS))):
         with pytest.raises(ValueError, match=says):
             locate(*both, BATCHES[: len(steps)], **choices)
+
+
+def test_masks_reach_both_sides(rng):
+    ours, other, batches = draw_case(rng, keep_probs=(0.5, 0.5))
+    flipped = lambda X, Y, masks: other.step(X, Y, {**masks, "D2": masks["D2"][:, ::-1].copy()})  # noqa: E731
+    assert locate(ours, SimpleNamespace(step=flipped), batches).quantity == "A2"
+
+
+NETWORKS = {
+    "tanh": {"hidden": "tanh"},
+    "leaky relu": {"hidden": "leaky_relu"},
+    "dropout": {"hidden": "relu", "keep_probs": (0.8, 0.5)},
+    "batch norm": {"hidden": "relu", "batch_norm": BatchNorm()},
+    "both": {"hidden": "sigmoid", "keep_probs": (0.5, 0.9), "batch_norm": BatchNorm()},
+}
+
+
+@pytest.mark.parametrize("choices", NETWORKS)
+def test_both_sides_show_the_same_in_the_same_order(choices, rng):
+    """Forward, backward from the last layer, state, parameters; nothing is on one side alone."""
+    ours, other, (batch, *_) = draw_case(rng, **NETWORKS[choices])
+    names = [*ours.parameters]
+    order = [name for l in (1, 2) for name in (f"Z{l}", f"Z_tilde{l}", f"A{l}")] + ["Z3"]
+    if ours.network.batch_norm is None:
+        order = [name for name in order if "tilde" not in name]
+    order += [f"gradient of {name}" for name in sorted(names, key=lambda one: -int(one[-1]))]
+    order += [f"{letter} of {name}" for letter in "vs" for name in names] + names
+    assert [*ours.step(*batch)] == [*other.step(*batch)] == order
+
+
+def test_a_mistake_of_our_own_is_found_as_well(rng, monkeypatch):
+    """The derivative of tanh with A for A^2: the last hidden layer's gradient, at once."""
+    monkeypatch.setitem(BACKWARD, "tanh", lambda dA, cache: {"Z": dA * (1 - cache.A)})
+    parting = locate(*draw_case(rng))
+    assert (parting.step, parting.quantity) == (1, "gradient of W2")

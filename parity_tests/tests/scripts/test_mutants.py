@@ -307,3 +307,15 @@ def test_a_fork_tells_how_it_ended(ask):
     refused = ask("warm", 'b="n 1"', 'b="n 2"')
     assert (refused.how.partition(":")[0], refused.tried) == ("not exchanged", False)
     assert ask("cold", 'b="n 1"', 'b="n 2"').failed
+
+
+def test_a_mutant_that_no_test_fails_survives(script):
+    mutation, verdict = script("mutation"), script("mutants.fork_server").Verdict
+    assert mutation._outcome(verdict(ran=2)).status == "survived"
+    killed = mutation._outcome(verdict(failed=("test_f",), how="failure", message="differs"))
+    assert (killed.status, killed.test, killed.reason) == ("killed", "test_f", "differs")
+
+
+@pytest.mark.parametrize("flags", ["nowhere", "--jobs 0", "--sample -1", "--seed x"])
+def test_bad_arguments(flags, refused):
+    refused("mutation", flags.split())

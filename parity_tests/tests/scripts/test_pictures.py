@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -266,3 +269,18 @@ def test_learning_curves_show_what_their_title_says(script):
             found[name, m] = demonstrations.diagnosis.diagnose(*errors, tolerance=0.05).name
     assert found["high bias", 80] == found["high variance", 80] == "high variance"
     assert (found["high bias", 1078], found["high variance", 1078]) == ("high bias", "neither")
+
+
+def test_workers_are_ended_by_an_interruption(script, monkeypatch, tmp_path):
+    figures, ended = script("figures"), []
+    worker = SimpleNamespace(terminate=lambda: ended.append(1))
+    monkeypatch.setattr(figures, "make", lambda name, *_: name)
+    monkeypatch.setattr(figures, "ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(n))
+    monkeypatch.setattr(multiprocessing, "active_children", lambda: [worker] * 2)
+    for name in figures.ONE_THREAD:
+        monkeypatch.setenv(name, "1")  # undone after the test, as main sets it for good
+    work = figures.made(["saddle", "schedules"], tmp_path, None, workers=2)
+    assert next(work) in ("saddle", "schedules")
+    with pytest.raises(KeyboardInterrupt):
+        work.throw(KeyboardInterrupt)
+    assert len(ended) == 2

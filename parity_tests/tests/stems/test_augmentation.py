@@ -10,6 +10,7 @@ import torch
 from parity_tests import assert_close
 from parity_tests.compare.bridge import columns, images_to_torch, rows
 from parity_tests.compare.budgets import ALARM, of_draws
+from parity_tests.twins.augmentation import sampling, turned_by_scipy
 from scratch import augmentation as ours
 from torch_ref import augmentation as theirs
 
@@ -114,3 +115,17 @@ def test_torchs_draws_are_where_the_generator_is(name):
     elsewhere = type("Elsewhere", (torch.Generator,), {"device": torch.device("meta")})()
     choice = () if name == "draw_flips" else (2,)
     assert getattr(theirs, name)(3, *choice, elsewhere).device.type == "meta"
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+def test_rotations_of_any_precision(dtype, rng):
+    """An angle of 0 is the identity, to the last bit and in a copy; SciPy turns alike."""
+    images = rng.standard_normal((5, 8, 3, 4)).astype(dtype)
+    still = ours.rotate(images, np.zeros(4, dtype))
+    assert still.dtype == dtype
+    assert np.array_equal(still, images)
+    assert not np.shares_memory(still, images)
+    if dtype != np.longdouble:
+        angles = rng.uniform(-3, 3, 4).astype(dtype)
+        mine, other = ours.rotate(images, angles), turned_by_scipy(images, angles)
+        assert_close(mine, other, "rotated by SciPy", gauge=sampling(images))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from parity_tests import assert_close
-from parity_tests.twins.clipping import SHAPES, draw_gradients
+from parity_tests.twins.clipping import SHAPES, carried, draw_gradients, left_by
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
@@ -106,3 +106,37 @@ def test_torch_takes_modules_tensors_and_iterators():
         assert abs(theirs.global_norm(weight).item() - 1) < 1e-6
     with pytest.raises(TypeError, match="expected parameters to be tensors"):
         theirs.clip_by_value([None], 1.0)
+
+
+def test_at_the_limit():
+    """A norm equal to the limit stays without epsilon; one float above is clipped."""
+    gradients = row_of([3.0, 0.0, -4.0])
+    assert (ours.clip_by_global_norm(gradients, 5.0, 0.0).theta == gradients.theta).all()
+    below = ours.clip_by_global_norm(gradients, np.nextafter(5, 0), 0.0)
+    assert (below.theta != gradients.theta)[[0, 2]].all()
+    clipped = ours.clip_by_global_norm(gradients, 5.0, 1e-6)
+    assert_close(clipped.theta, gradients.theta * (5 / (5 + 1e-6)), "at the limit")
+    assert ours.clip_by_value(gradients, 4.0).theta.tolist() == [3.0, 0.0, -4.0]
+    assert ours.clip_by_value(gradients, 3.5).theta.tolist() == [3.0, 0.0, -3.5]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1e-6])
+@pytest.mark.parametrize(("dtype", "limit"), [(np.float64, 1.0), (np.float32, 1e-50)])
+def test_zeros_stay(epsilon, dtype, limit):
+    """Nothing is divided by a norm of 0, even where float32 rounds the limit to 0."""
+    zeros = Parameters.empty(SHAPES, dtype)
+    clipped = ours.clip_by_global_norm(zeros, limit, epsilon)
+    for name, view in left_by(theirs.clip_by_global_norm, zeros, limit).items():
+        assert_close(clipped[name], view, name, expect_zero=True)
+    assert ours.global_norm(zeros) == theirs.global_norm(carried(zeros)) == 0
+
+
+def test_epsilon_is_a_dialect(rng):
+    """The textbook's clipped norm is the limit; torch's is norm / (norm + 1e-6) of it."""
+    gradients = draw_gradients(rng)["gradients"]
+    gradients.theta[:] *= 1e-5
+    norm = np.linalg.norm(gradients.theta)
+    textbook = ours.clip_by_global_norm(gradients, norm / 2, epsilon=0.0)
+    assert_close(ours.global_norm(textbook), norm / 2, "norm clipped by the textbook")
+    torchs = Parameters(left_by(theirs.clip_by_global_norm, gradients, norm / 2))
+    assert_close(norm / (norm + 1e-6) * textbook.theta, torchs.theta, "torch's, by the factor")

@@ -68,3 +68,9 @@ def test_one_example_has_a_mask(side):
     source = {"rng": rng} if side is ours else {"generator": rng}
     masks = next(side.mask_stream((3, 2, 1), (0.5,), 1, batch_size=1, epochs=1, **source))
     assert [mask.size if side is ours else mask.numel() for mask in masks.values()] == [2]
+
+
+def test_a_draw_equal_to_keep_prob_is_dropped():
+    uniform = np.random.default_rng(7).random((3, 4))
+    mask = ours.draw_mask((3, 4), float(uniform[0, 0]), np.random.default_rng(7))
+    assert np.array_equal(mask > 0, uniform < uniform[0, 0])

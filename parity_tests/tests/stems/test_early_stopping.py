@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
 
 from parity_tests.compare.bridge import twin, unload
 from parity_tests.rows import SIDES
@@ -19,23 +20,38 @@ from torch_ref.early_stopping import EarlyStopping as TheirEarlyStopping
 (ROW,) = TWINS
 
 
+def definition(costs, patience, min_improvement):
+    """Return the epoch that stops, or 0, and the best epoch."""
+    best = 0
+    for epoch, cost in enumerate(costs, start=1):
+        if not math.isnan(cost) and (not best or cost < costs[best - 1] - min_improvement):
+            best = epoch
+        if epoch - best >= patience:
+            return epoch, best
+    return 0, best
+
+
 @pytest.mark.parametrize("name", CURVES)
 def test_the_table_says_who_stops_where(name):
-    """Beside it the definition, which keeps no state."""
+    """So says the definition too, which keeps no state."""
     costs, patience, least, stopped, best = CURVES[name]
-    lowest, ends = 0, 0
-    for epoch, cost in enumerate(costs, start=1):
-        if not math.isnan(cost) and (not lowest or cost < costs[lowest - 1] - least):
-            lowest = epoch
-        ends = epoch if epoch - lowest >= patience else 0
-        if ends:
-            break
-    assert (ends, lowest) == (stopped, best)
-    case = ROW.case(costs=costs, patience=patience, min_improvement=least)
+    assert definition(costs, patience, least) == (stopped, best)
+    follows(ROW.case(costs=costs, patience=patience, min_improvement=least), stopped, best)
+
+
+@given(ROW.settings())
+def test_any_curve_follows_the_definition(drawn):
+    case = ROW.case(**drawn)
+    choices = (case[name] for name in ("costs", "patience", "min_improvement"))
+    follows(case, *definition(*choices))
+
+
+def follows(case, stopped, best):
+    """Assert where both sides stop on a case, and what they restore."""
     for side in SIDES:
         found = ROW.run(side, case)
         assert (found["stopped"], found["best epoch"]) == (stopped, best)
-        assert found["best cost"] == (costs[best - 1] if best else math.inf)
+        assert found["best cost"] == (case["costs"][best - 1] if best else math.inf)
         for restored in ("restored theta", "restored at first"):
             assert np.array_equal(found[restored], case["theta"][best])
         assert np.array_equal(found["restored running mean"], case["mean"][best])

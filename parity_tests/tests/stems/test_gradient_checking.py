@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 
+from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import rows, twin
 from parity_tests.twins._checked_networks import draw_smooth, tensors
 from scratch import gradient_checking as ours
-from scratch.network import Network
-from scratch.parameters import Parameters
+from scratch.network import Network, cost_and_gradients
+from scratch.parameters import Parameters, from_vector
 from torch_ref import gradient_checking as theirs
 
 PARAMETERS = Parameters({"W1": np.arange(1.0, 7.0).reshape(2, 3), "b1": np.ones((2, 1))})
@@ -190,3 +192,83 @@ def test_false_arguments_are_refused():
             np.errstate(over="ignore"),
         ):
             side.gradient_check(**{**given, **change})
+
+
+PENALTIES = {"l1": 0.3, "l2": 0.7}
+
+
+def our_cost(X, Y, network, **penalties):
+    """Return our cost of a network as a function of parameters."""
+    return lambda moved: cost_and_gradients(moved, X, Y, network, **penalties)[0]
+
+
+@pytest.mark.parity("numerical_gradient")
+def test_scipy_takes_the_same_quotients(rng):
+    parameters, X, Y, network = draw_smooth(rng)
+    cost = our_cost(X, Y, network, **PENALTIES)
+
+    def at(theta):
+        return cost(from_vector(theta, parameters))
+
+    mine = ours.numerical_gradient(cost, parameters, epsilon=1e-7, two_sided=False).theta
+    third = scipy.optimize.approx_fprime(parameters.theta, at, 1e-7)
+    assert_close(mine, third, "one-sided", budget=GRADIENT, gauge=cost(parameters) / 1e-7)
+    gradient = cost_and_gradients(parameters, X, Y, network, **PENALTIES)[1].theta
+    assert scipy.optimize.check_grad(at, lambda theta: gradient, parameters.theta) < 1e-6
+
+
+def test_the_whole_hides_a_wrong_bias():
+    """Biases wrong by 1 % leave the relative error of all below 1e-4; by tensor it is 5e-3."""
+    parameters, X, Y, network = draw_smooth(
+        np.random.default_rng(0), output="sigmoid", sizes=(20, 3, 1)
+    )
+    parameters["W1"] /= 100
+    X = 50 + 50 * X  # not normalized: dW is many times db
+    gradients = cost_and_gradients(parameters, X, Y, network)[1]
+    for name in ("b1", "b2"):
+        gradients[name] *= 1.01
+    found = ours.gradient_check(our_cost(X, Y, network), parameters, gradients)
+    assert found.difference < 1e-4
+    assert found.by_tensor["W1"] < 1e-6
+    for name in ("b1", "b2"):
+        assert found.by_tensor[name] == pytest.approx(0.01 / 2.01, rel=1e-3)
+    assert found.culprit[0] in ("b1", "b2")
+
+
+def errors_by_step(dtype, two_sided, steps):
+    """Return the relative error of right gradients for each step, the median of three networks."""
+    table = []
+    for seed in range(3):
+        drawn = draw_smooth(np.random.default_rng(seed), dtype=dtype, sizes=(3, 4, 3), m=10)
+        gradients = cost_and_gradients(*drawn)[1]
+        checks = (
+            ours.gradient_check(
+                our_cost(*drawn[1:]), drawn[0], gradients, epsilon=one, two_sided=two_sided
+            )
+            for one in steps
+        )
+        table.append([one.difference for one in checks])
+    return np.median(table, axis=0)
+
+
+def test_the_best_step_is_measured():
+    """Two-sided, 1e-5 gives about 1e-10, and the 1e-7 often taught about 1e-8.
+
+    Truncation is of second order, or of first: one-sided nothing gives better than 1e-9.
+    """
+    steps = [1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9]
+    two, one = (errors_by_step(np.float64, both, steps) for both in (True, False))
+    assert 80 < two[0] / two[1] < 120
+    assert 8 < one[0] / one[1] < 12
+    assert two.argmin() == 3
+    assert 1e-11 < two[3] < 5e-10 < 1e-9 < two[5] < 5e-8
+    assert (np.diff(two[3:]) > 0).all()  # round-off
+    assert one.min() > 50 * two.min()
+
+
+@pytest.mark.parametrize("side", [ours, theirs])
+def test_zeros_are_right_where_nothing_depends_on_the_parameters(side):
+    values = PARAMETERS if side is ours else tensors(PARAMETERS)
+    zeros = PARAMETERS.zeros_like() if side is ours else tensors(PARAMETERS.zeros_like())
+    flat = side.gradient_check(lambda one: 0 * one["b1"].sum() + 1.0, values, zeros)
+    assert flat.difference == 0 == max(flat.by_tensor.values())

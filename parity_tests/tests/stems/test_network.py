@@ -10,7 +10,7 @@ import torch
 
 from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import masks_to_torch, rows, twin
-from parity_tests.twins._networks import draw_labels, draw_network
+from parity_tests.twins._networks import DIFFERENTIABLE, draw_labels, draw_network
 from scratch._checks import check_masks
 from scratch._step import TrainingStep
 from scratch.batch_norm import BatchNorm, running_averages, update_running_averages
@@ -34,6 +34,7 @@ def cast(parameters, dtype):
 
 
 CHOICES = {
+    "plain": {},
     "dropout": {"keep_probs": (0.8, 0.5)},
     "batch norm": {"epsilon": 1e-3},
     "both": {"keep_probs": (0.5, 0.8), "epsilon": 1e-3, "unbiased": True},
@@ -41,15 +42,17 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
+@pytest.mark.parametrize("hidden", DIFFERENTIABLE)
 @pytest.mark.parametrize("case", CHOICES)
-def test_a_step_of_training_is_the_definition_in_every_precision(case, dtype, rng):
-    sizes, choices = (5, 8, 6, 3), {"output": "softmax", "decided": False, **CHOICES[case]}
+def test_a_step_of_training_is_the_definition_in_every_precision(case, hidden, dtype, rng):
+    sizes = 5, 8, 6, 3
+    choices = {"hidden": hidden, "output": "softmax", "decided": False, **CHOICES[case]}
     network, parameters, _, _ = draw_network(rng, sizes, **choices)
     parameters = cast(parameters, dtype)
     running = running_averages(sizes, dtype) if network.batch_norm else None
     penalties = {"l1": 0.1, "l2": 0.3, "m": 20}
     step = TrainingStep(network, parameters, **penalties, running=running)
-    for m in (9, 2):
+    for m in (9, 4, 2):
         _, _, X, masks = draw_network(rng, sizes, m, **choices)
         X, masks = X.astype(dtype), {name: one.astype(dtype) for name, one in masks.items()}
         Y, before = draw_labels(network, m, rng).astype(dtype), running and running.copy()
@@ -58,6 +61,8 @@ def test_a_step_of_training_is_the_definition_in_every_precision(case, dtype, rn
         assert_close(step.cost_and_gradients(X, Y, masks), J, "cost", budget=GRADIENT)
         # as one vector: a shift before a later normalization has no gradient but round-off
         assert_close(step.gradients.theta, gradients.theta, "gradients", budget=GRADIENT)
+        for name, one in gradients.items() if running is None and m == 9 else ():
+            assert_close(step.gradients[name], one, name, budget=GRADIENT)
         _, cache = network_forward(X, parameters, network, masks)
         for l, one in enumerate(cache.batch_norm if running else (), start=1):
             pair, norm = (before[f"mean{l}"], before[f"variance{l}"]), network.batch_norm
@@ -239,3 +244,21 @@ def test_labels_of_another_width_are_told_the_right_one():
     )
     with pytest.raises(ValueError, match="with n_y = 3, got"):
         cost_and_gradients(parameters, np.ones((2, 5)), np.ones((1, 5)), network)
+
+
+def test_norms_of_vanishing_activations_do_not_underflow(rng):
+    """In float32 the squares of 1e-26 are 0, the norm is not."""
+    sizes = (20,) * 20 + (1,)
+    network = Network(layer_sizes=sizes, hidden="tanh", output="sigmoid")
+    X = rng.standard_normal((20, 30)).astype("f4")
+    Y = rng.integers(0, 2, (1, 30)).astype("f4")
+    parameters = initialize(sizes, "small_normal", rng, np.float32)
+    mine = layer_norms(parameters, X, Y, network).activations
+    other = theirs.layer_norms(twin(network, parameters), rows(X), rows(Y)).activations
+    assert 0 < mine["A19"] < 1e-20
+    assert abs(mine["A19"] / other["A19"] - 1) < 1e-4
+
+
+def test_in_a_training_the_values_of_masks_are_left_to_the_draws():
+    masks = {"D1": D1, "D2": np.ones((5, 6))}
+    check_masks(NETWORK, masks, 6, X.dtype, values=False)

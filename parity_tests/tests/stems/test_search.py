@@ -361,3 +361,31 @@ def test_processes_give_what_one_gives(ends_in, cost, tmp_path):
     assert len(seen) < len(finished) < 30  # trials that ran at the end are kept too
     if ends_in is RuntimeError:
         assert f"failed at {last}: FloatingPointError" in str(caught.value)
+
+
+def test_processes_find_what_a_script_defines(tmp_path, monkeypatch):
+    """A function of the file that was started is one of a module."""
+    script = tmp_path / "script.py"
+    script.write_text("def cost(point): return -point['n']")
+    main = types.ModuleType("__main__")
+    main.__file__ = str(script)
+    exec(script.read_text(), main.__dict__)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    costs = [one.cost for one in ours.caviar(main.cost, [{"n": 1}, {"n": 2}], workers=2)]
+    assert costs == [-1, -2]
+
+
+def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
+    """Arrays inside of the state are copied with it; the caller's state is not handed out."""
+
+    def train_for(state, point):
+        state["W"] += point["step"]
+        return state, abs(3.0 - state["W"][0])
+
+    state, changes = {"W": np.zeros(2)}, [{"step": step} for step in (1.0, 5.0, 1.5)]
+    result = ours.panda(train_for, state, {"step": 0.0}, changes)
+    assert [one.kept for one in result.rounds] == [True, False, True]
+    assert result.state["W"].tolist() == [2.5, 2.5]
+    nothing = ours.panda(lambda state, point: (state, math.nan), state, {}, [{}, {}])
+    assert not np.shares_memory(nothing.state["W"], state["W"])
+    assert_close(nothing.state["W"], state["W"], "state", expect_zero=True)

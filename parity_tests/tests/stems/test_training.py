@@ -14,7 +14,7 @@ from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import ProvesNothingError, measure
 from parity_tests.compare.training import TRAINING as MODULES
 from parity_tests.compare.training import Run, reached
-from parity_tests.twins.training import EVALUATE, FEATURES, NORM, TRAIN
+from parity_tests.twins.training import CHOICES, EVALUATE, FEATURES, NORM, TRAIN
 from scratch import training as ours
 from scratch.dropout import mask_stream
 from scratch.initializers import initialize
@@ -53,54 +53,80 @@ def test_each_feature_matters():
         assert not without or np.abs(ends[0] - ends[1]).max() > 1e-3, feature
 
 
-def draw_digits(rng):
-    """Draw a thousand steps of Adam on as many real digits, with all that a run may have."""
+@pytest.fixture(scope="module")
+def digits():
+    """Return a thousand real digits, 8 x 8 pixels from 0 to 1 in columns, and their labels."""
     bunch = load_digits()
-    sizes, keep_probs, stream = (64, 32, 16, 10), (0.9, 0.8), {"epochs": 50, "batch_size": 50}
+    return columns(torch.from_numpy(bunch.data[:1000] / 16)), np.eye(10)[:, bunch.target[:1000]]
+
+
+#: optimizers and their epochs of twenty steps: each for all, and one after the other.
+PHASES = {
+    "adam": {"adam": 50},
+    "momentum": {"momentum": 50},
+    "rmsprop": {"rmsprop": 50},
+    "all three": {"momentum": 16, "rmsprop": 17, "adam": 17},
+}
+
+
+def draw_phases(phases, digits, rng):
+    """Draw a run of each phase, with a schedule, dropout and batch norm."""
+    sizes, keep_probs = (64, 32, 16, 10), (0.9, 0.8)
     network = Network(
         layer_sizes=sizes, hidden="tanh", output="softmax", keep_probs=keep_probs, batch_norm=NORM
     )
-    return Run(
-        network=network,
-        parameters=initialize(sizes, "xavier", rng, batch_norm=True),
-        X=columns(torch.from_numpy(bunch.data[:1000] / 16)),
-        Y=np.eye(10)[:, bunch.target[:1000]],
-        optimizer=("adam", {"learning_rate": 0.01}),
-        orders=draw_orders(1000, 50, rng),
-        masks=list(mask_stream(sizes, keep_probs, 1000, rng=rng, **stream)),
-        schedule=("exponential", {"rate": 0.998}),
-        schedule_per="iteration",
-        **stream,
-    )
+    parameters = initialize(sizes, "xavier", rng, batch_norm=True)
+    for name, epochs in phases.items():
+        stream = {"epochs": epochs, "batch_size": 50}
+        yield Run(
+            network=network,
+            parameters=parameters,
+            X=digits[0],
+            Y=digits[1],
+            optimizer=(name, {"learning_rate": CHOICES[name]["learning_rate"]}),
+            orders=draw_orders(1000, epochs, rng),
+            masks=list(mask_stream(sizes, keep_probs, 1000, rng=rng, **stream)),
+            schedule=("exponential", {"rate": 0.998}),
+            schedule_per="iteration",
+            **stream,
+        )
 
 
-def walk(side, run, **start):
-    arguments = run.arguments(side, **start)
-    history = MODULES[side].train(**arguments)
+def walk(side, runs, **left):
+    """Return the costs of all steps of runs, each from where the last one ended, and their end."""
+    costs = []
+    for run in runs:
+        arguments = run.arguments(side, **left)
+        history = MODULES[side].train(**arguments)
+        costs += history.step_costs
+        kept = ("module",) if side == "torch_ref" else ("parameters", "running")
+        left = {name: arguments[name] for name in kept}
     assert history.accuracies[-1] > 0.95
-    return {"costs": np.array(history.step_costs), **reached(side, arguments)}
+    return {"costs": np.array(costs), **reached(side, arguments)}
 
 
 @pytest.mark.parity("train")
-def test_a_thousand_steps_on_digits(rng):
+@pytest.mark.parametrize("phases", PHASES)
+def test_a_thousand_steps_on_digits(phases, digits, rng):
     """Every parameter and average stays within 1e-10.
 
     Now and then a training makes more of an ulp: our own from weights an ulp away tells, and
     another is drawn.
     """
-    run = draw_digits(rng)
-    mine, other = (walk(side, run) for side in MODULES)
+    runs = list(draw_phases(PHASES[phases], digits, rng))
+    mine, other = (walk(side, runs) for side in MODULES)
     assert mine["costs"].shape == (1000,)
+    assert np.mean(mine["costs"][-20:]) < mine["costs"][0] / 2
     try:
         assert mine.keys() == other.keys()
         for name, reference in other.items():
             assert_close(mine[name], reference, name, budget=TRAINING)
             assert np.abs(mine[name] - reference).max() < 1e-10
     except AssertionError as error:
-        nudged = run.parameters.copy()
+        nudged = runs[0].parameters.copy()
         ends = rng.choice([-np.inf, np.inf], nudged.theta.size)
         nudged.theta[:] = np.nextafter(nudged.theta, ends)
-        away = walk("scratch", run, parameters=nudged)
+        away = walk("scratch", runs, parameters=nudged)
         grown = max(measure(away[name], mine[name]).error for name in nudged)
         if grown < TRAINING.eps / 100:
             raise

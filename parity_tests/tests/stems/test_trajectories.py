@@ -23,6 +23,7 @@ from parity_tests.compare.runs import (
     run_both,
     sepals,
 )
+from scratch.mini_batches import mini_batches
 from scratch.optimizers import OPTIMIZERS
 
 #: steps of a walk: a thousand, and ten thousand in the profile `deep`.
@@ -139,3 +140,40 @@ def test_at_a_kink_the_sides_part_and_the_rectifier_is_named(alike, monkeypatch)
     ours, theirs = record(training, edits=met.ours), record_theirs(training, edits=met.theirs)
     apart = np.abs(ours.theta - theirs.theta).max(axis=1)
     assert apart[: met.step].max() < 1e-13 < 1e-9 < apart[met.step :].min()
+
+
+OURS = "contradicts ours" if WIDE else ""
+
+
+def test_another_order_of_examples_leaves_the_bound():
+    training, other = (sepals("adam", steps=100, seed=seed) for seed in (0, 1))
+    assert breach(run_both(training, replace(training, orders=other.orders))).startswith("step 1: ")
+
+
+def test_a_late_difference_is_named_where_it_comes_up():
+    """One entry moved by 1e-10 after step 200: that step and that entry, and whose it is."""
+    training = sepals("rmsprop", steps=300)
+    both = run_both(training)
+
+    def nudge(parameters):
+        parameters["W2"][1, 3] += 1e-10
+
+    theirs = both._replace(theirs=record_theirs(training, edits={200: nudge}))
+    ours = both._replace(ours=record(training, edits={200: nudge}))
+    for wrong, guilty in ((theirs, THEIRS), (ours, OURS)):
+        assert re.match(rf"step 200: W2\[1, 3\] .*{guilty}$", breach(wrong))
+    assert_inside(both)
+
+
+def test_the_steps_are_taken_on_these_mini_batches():
+    """The mini-batch of a step is the one that the training loops take; the last is short."""
+    training = sepals("adam", steps=40)
+    walked = [
+        batch
+        for order in training.orders
+        for batch in mini_batches(training.X, training.Y, order, training.batch_size)
+    ]
+    for step, (X, Y) in enumerate(walked, start=1):
+        assert np.array_equal(training.X[:, training.batch(step)], X)
+        assert np.array_equal(training.Y[:, training.batch(step)], Y)
+    assert {len(training.batch(step)) for step in range(1, 40)} == {8, 6}
