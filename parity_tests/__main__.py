@@ -1,4 +1,4 @@
-"""What the proof offers on the command line: why torch's numbers differ from the course's.
+"""Commands of the proof: why torch's numbers differ from the course's, and which side is worse.
 
 python -m parity_tests conventions              # every convention in one table
 python -m parity_tests conventions adam         # what to type, and the size of each mistake

@@ -59,7 +59,7 @@ class Accuracy:
 
 
 class Appraisal(NamedTuple):
-    """What `appraise` measured; a failure is "" where the row is true."""
+    """Measurements of a row; a failure is "" where the row is true."""
 
     row: Accuracy
     dtype: str
@@ -70,7 +70,7 @@ class Appraisal(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How many times the worse side errs as much as the better one, half an eps at least."""
+        """Error of the worse side over that of the better one, half an eps at least."""
         pair = (self.theirs, self.ours) if self.row.worse == "torch" else (self.ours, self.theirs)
         return pair[0] / max(pair[1], 0.5)
 

@@ -16,7 +16,7 @@ KINDS = _kinds.__name__
 #: values of wrong types, and wrong values of the right one.
 Bad = tuple[list[Any], list[Any]]
 
-#: what is neither a number nor an array.
+#: values that are neither numbers nor arrays.
 NO_NUMBERS = (None, "text", [[1.0]], 1j, {"W1"}, object())
 
 

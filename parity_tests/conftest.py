@@ -23,7 +23,7 @@ from parity_tests.plugin.claims import unproven, watching
 
 profiles.register()
 
-#: how often a test may draw before it has to prove something.
+#: number of draws after which a test has to prove something.
 DRAWS = 10
 
 #: why a test of CUDA is skipped.

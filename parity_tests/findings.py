@@ -14,7 +14,7 @@ from parity_tests.rows import Twin
 
 
 class Deviation(NamedTuple):
-    """How far a quantity is from the course's, where most, and the two numbers there."""
+    """Distance of a quantity from the course's, the place of the largest, the two numbers there."""
 
     quantity: str
     eps: float  # max |value - course| / (eps max |course|)

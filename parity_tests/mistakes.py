@@ -24,11 +24,7 @@ SWAPPED = (functools.partial, type)
 
 @dataclass(frozen=True)
 class Change:
-    """A mistake typed into a module: each old text stands in its source once, the new one instead.
-
-    >>> Change("scratch.linear", (("W @ A_prev + b", "W @ A_prev"),)).apply("Z = W @ A_prev + b")
-    'Z = W @ A_prev'
-    """
+    """A mistake typed into a module: pairs of an old text, once in its source, and a new one."""
 
     module: str
     hunks: tuple[tuple[str, str], ...]
@@ -84,10 +80,10 @@ class Change:
 
 def literal(value: Any) -> bool:
     """Tell whether a value is made of numbers and strings alone."""
-    if isinstance(value, Mapping | tuple):
-        return all(
-            literal(one) for one in (value.values() if isinstance(value, Mapping) else value)
-        )
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, tuple):
+        return all(map(literal, value))
     return isinstance(value, float | int | str)
 
 

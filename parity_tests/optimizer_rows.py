@@ -30,7 +30,7 @@ class OptimizerTwin(Twin):
         ours: makes the rule of choices by name.
         theirs: makes the optimizer of a list of tensors and the same choices.
         state: reads the optimizer's state by our names.
-        gauges: `gauges(path, **case)` of our path.
+        gauges: `gauges(path, **case)` gives those of our path by quantity.
     """
 
     ours: Callable[..., Optimizer]

@@ -77,15 +77,18 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """What every kind of row has; those that take arrays across have `gauges` and `float32` too.
+    """A row: a concept on both sides, and all that the proof knows of it.
 
     Args:
         name: how the row is asked for, unique among all.
+        formula: the course's formula.
         source: where the formula is taught, and its place in torch's documentation.
         proves: the public names of the stem whose parity this row shows.
         draw: `draw(rng, **settings) -> {argument: value}`; defaults of settings are the example.
         cases: a strategy of hypothesis for each setting that varies.
         edges: settings that always run, by name.
+        relations: invariants of either side.
+        mistakes: wrong forms that are measured; those that are typed join them from their file.
         torch: the expression that a person types in torch, then perhaps "; " and a remark.
         typed: `typed(text, **case)` gives quantities of that expression, evaluated.
         topic: heading of the row among the conventions, its stem by default.
@@ -94,7 +97,8 @@ class Twin:
         weight: share of the profile's examples that hypothesis draws.
         calls: `calls(**case)` yields (path of a public function, arguments) beside the row's own.
         overwrites: arguments that a function is there to overwrite, by its path.
-        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks.
+        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks
+            do.
         stem: file of the row, set where the rows are gathered.
         wide: whether a longdouble run of ours bears witness.
         gauges: gives what quantities are gauged by, the largest entry where it gives none.
@@ -195,6 +199,7 @@ class Twin:
         if self.exact:
             self.compare(case, device=device)
             return
+        LEDGER.device = device
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
         exact, gauges = self.run("torch_ref", cast(case, np.float64)), self.sizes(case, ours)
         proven = False
@@ -261,7 +266,7 @@ class PairTwin(Twin):
     Args:
         theirs: takes the arguments in their order as tensors, constants by name.
         constants: arguments without a gradient.
-        gauges: `gauges(arguments, upstream)` has those of "output" and arguments.
+        gauges: `gauges(arguments, upstream)` gives those of "output" and of arguments by name.
         gradient_budget: how far gradients may be apart.
         smooth: tells from the settings whether central differences can bear witness.
         bridge: how arrays cross between the layouts.
@@ -363,9 +368,9 @@ class FunctionTwin(Twin):
     Args:
         ours: takes the case by name; arrays, mappings, named tuples and tuples come back.
         theirs: the same in torch; its tensors are carried across.
-        names: of the quantities, where the results have no names of their own.
-        gauges: `gauges(**case)`.
-        budgets: of single quantities that need another budget than the row's.
+        names: names of the quantities, where the results have none of their own.
+        gauges: `gauges(**case)` gives those of quantities by name.
+        budgets: budgets of single quantities that need another budget than the row's.
         bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
     """
 

@@ -52,7 +52,7 @@ from parity_tests.compare.witnesses import cast
 
 
 class Parity(NamedTuple):
-    """How far apart the sides were found, and who bore witness."""
+    """Errors that were found, and who bore witness."""
 
     errors: Mapping[str, float]  # of the output and each gradient, in eps of the dtype
     witness: str

@@ -1,4 +1,4 @@
-"""What must fit together before a network can run: parameters, data, masks, running averages."""
+"""Checks before a network runs: parameters, data, masks and running averages fit together."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _one_hot(array: Array) -> bool:
     return bool(np.isin(array, (0, 1)).all() and (array.sum(axis=0) == 1).all())
 
 
-#: what may be asked of the entries of an array, beyond being finite.
+#: conditions on the entries of an array, beyond being finite.
 VALUES: Mapping[str, tuple[str, Callable[[Array], bool]]] = {
     "finite": ("finite", lambda array: True),
     "labels": ("labels in {0, 1}", lambda array: bool(np.isin(array, (0, 1)).all())),

@@ -39,37 +39,37 @@ LEAKY_SLOPE = 0.01
 
 
 class IdentityCache(NamedTuple):
-    """What `identity_backward` needs."""
+    """Cache of `identity_forward`, for `identity_backward`."""
 
     Z: Array  # (n, m)
 
 
 class SigmoidCache(NamedTuple):
-    """What `sigmoid_backward` needs."""
+    """Cache of `sigmoid_forward`, for `sigmoid_backward`."""
 
     A: Array  # (n, m)
 
 
 class TanhCache(NamedTuple):
-    """What `tanh_backward` needs."""
+    """Cache of `tanh_forward`, for `tanh_backward`."""
 
     A: Array  # (n, m)
 
 
 class ReluCache(NamedTuple):
-    """What `relu_backward` needs."""
+    """Cache of `relu_forward`, for `relu_backward`."""
 
     Z: Array  # (n, m)
 
 
 class LeakyReluCache(NamedTuple):
-    """What `leaky_relu_backward` needs."""
+    """Cache of `leaky_relu_forward`, for `leaky_relu_backward`."""
 
     Z: Array  # (n, m)
 
 
 class SoftmaxCache(NamedTuple):
-    """What `softmax_backward` needs."""
+    """Cache of `softmax_forward`, for `softmax_backward`."""
 
     A: Array  # (C, m)
 

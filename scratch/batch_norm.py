@@ -47,7 +47,7 @@ class BatchNorm:
 
 
 class BatchNormCache(NamedTuple):
-    """What `batch_norm_backward` and the running averages need."""
+    """Cache of `batch_norm_forward`, for `batch_norm_backward` and the running averages."""
 
     Z_norm: Array  # (n, m)
     inv_std: Array  # (n, 1)

@@ -12,7 +12,7 @@ from scratch.parameters import Parameters
 
 __all__ = ["clip_by_global_norm", "clip_by_value", "global_norm"]
 
-#: what torch adds to the norm before it divides.
+#: number that torch adds to the norm before it divides.
 EPSILON = 1e-6
 
 _GRADIENTS, _LIMIT = Instance(Parameters), Number("(0, inf)")

@@ -34,7 +34,7 @@ __all__ = [
     "predict_by_threshold",
 ]
 
-#: what the sum over all entries is divided by, given the number of examples m.
+#: divisors of the sum over all entries, given the number of examples m.
 REDUCTIONS: Mapping[str, Callable[[int], int]] = {"mean": lambda m: m, "sum": lambda m: 1}
 _REDUCTION = OneOf(REDUCTIONS)
 
@@ -44,7 +44,7 @@ _hardmax = unchecked(hardmax_forward)
 
 
 class AbsoluteErrorCache(NamedTuple):
-    """What `absolute_error_backward` needs."""
+    """Cache of `absolute_error_forward`, for `absolute_error_backward`."""
 
     A: Array  # (n, m)
     Y: Array  # (n, m)
@@ -52,7 +52,7 @@ class AbsoluteErrorCache(NamedTuple):
 
 
 class BinaryCrossEntropyCache(NamedTuple):
-    """What `binary_cross_entropy_backward` needs."""
+    """Cache of `binary_cross_entropy_forward`, for `binary_cross_entropy_backward`."""
 
     A: Array  # (n, m)
     Y: Array  # (n, m)
@@ -60,7 +60,7 @@ class BinaryCrossEntropyCache(NamedTuple):
 
 
 class BinaryCrossEntropyWithLogitsCache(NamedTuple):
-    """What `binary_cross_entropy_with_logits_backward` needs."""
+    """Cache of `binary_cross_entropy_with_logits_forward`, for its backward."""
 
     A: Array  # (n, m)
     Y: Array  # (n, m)
@@ -68,7 +68,7 @@ class BinaryCrossEntropyWithLogitsCache(NamedTuple):
 
 
 class CrossEntropyCache(NamedTuple):
-    """What `cross_entropy_backward` needs."""
+    """Cache of `cross_entropy_forward`, for `cross_entropy_backward`."""
 
     A: Array  # (C, m)
     Y: Array  # (C, m)
@@ -76,7 +76,7 @@ class CrossEntropyCache(NamedTuple):
 
 
 class CrossEntropyWithLogitsCache(NamedTuple):
-    """What `cross_entropy_with_logits_backward` needs."""
+    """Cache of `cross_entropy_with_logits_forward`, for `cross_entropy_with_logits_backward`."""
 
     A: Array  # (C, m)
     Y: Array  # (C, m)

@@ -29,7 +29,7 @@ _BIAS = ("bigger network", "train longer")
 _VARIANCE = ("more data", "regularization")
 _EITHER = ("neural network architecture search",)
 
-#: what the course recommends, by diagnosis; against both, the remedies of bias come first.
+#: remedies of the course by diagnosis; against both, those of bias come first.
 REMEDIES: Mapping[str, tuple[str, ...]] = {
     "high bias": _BIAS + _EITHER,
     "high variance": _VARIANCE + _EITHER,
@@ -50,7 +50,7 @@ class Diagnosis(NamedTuple):
 
 
 class LearningCurves(NamedTuple):
-    """What `fit` returned for each number of training examples."""
+    """Costs on both sets for each number of training examples."""
 
     sizes: Indices  # (k,)
     train: Array  # (k,), on the examples trained on

@@ -33,7 +33,7 @@ _RNG = Instance(np.random.Generator)
 
 
 class DropoutCache(NamedTuple):
-    """What `dropout_backward` needs."""
+    """Cache of `dropout_forward`, for `dropout_backward`."""
 
     mask: Array  # (n, m)
 

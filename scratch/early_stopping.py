@@ -16,7 +16,7 @@ __all__ = ["EarlyStopping", "EarlyStoppingState"]
 
 @dataclass
 class EarlyStoppingState:
-    """What was best so far, and for how long nothing was better."""
+    """The best so far, and the number of epochs without a better one."""
 
     parameters: Parameters  # copies of the best; before the first update, those given to `init`
     running: Parameters | None

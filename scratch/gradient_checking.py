@@ -47,7 +47,7 @@ class KinkWarning(UserWarning):
 
 
 class GradientCheck(NamedTuple):
-    """How far gradients are from differences: together, by tensor and by parameter."""
+    """Distance of gradients from differences: together, by tensor and by parameter."""
 
     difference: float  # relative error of all parameters as one vector
     by_tensor: dict[str, float]  # the same of each tensor on its own

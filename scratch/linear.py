@@ -10,7 +10,7 @@ __all__ = ["LinearCache", "linear_backward", "linear_forward"]
 
 
 class LinearCache(NamedTuple):
-    """What `linear_backward` needs."""
+    """Cache of `linear_forward`, for `linear_backward`."""
 
     A_prev: Array  # (n_prev, m)
     W: Array  # (n, n_prev)

@@ -47,7 +47,7 @@ _DATA: dict[str, Expected] = {
 
 
 class LogisticRegressionCache(NamedTuple):
-    """What `logistic_regression_backward` needs."""
+    """Cache of `logistic_regression_forward`, for `logistic_regression_backward`."""
 
     X: Array  # (n_x, m)
     w: Array  # (n_x, 1)

@@ -139,7 +139,7 @@ class Network:
 
 
 class NetworkCache(NamedTuple):
-    """What `network_backward` needs: the caches of the layers, first to last.
+    """Cache of `network_forward`, for `network_backward`: those of the layers, first to last.
 
     Those of batch norm and dropout are of the hidden layers, None where a layer has none.
     """

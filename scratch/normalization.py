@@ -12,7 +12,7 @@ __all__ = ["Statistics", "denormalize", "fit", "normalize"]
 
 
 class Statistics(NamedTuple):
-    """What `fit` saw of each feature."""
+    """Mean and variance of each feature, as `fit` found them."""
 
     mean: Array  # (n_x, 1)
     variance: Array  # (n_x, 1), with 1/m; 0 exactly for a constant feature, or by underflow

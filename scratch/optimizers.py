@@ -54,7 +54,7 @@ _RATES: Mapping[str, Expected] = {
 
 
 class Optimizer(Protocol):
-    """What a training loop asks of an optimizer; anything with these two methods will do.
+    """Protocol of an optimizer for a training loop: anything with these two methods will do.
 
     Under a schedule it is a dataclass with a learning_rate, replaced as the rate moves: all else
     that changes belongs into the state.

@@ -19,7 +19,7 @@ __all__ = [
     "weights",
 ]
 
-#: how many m stand under a penalty, by name.
+#: number of m under a penalty, by name.
 DENOMINATORS: Mapping[str, int] = {"m": 1, "2m": 2}
 
 _CHOICES: dict[str, Expected] = {

@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 class Schedule(Protocol):
-    """What a training loop asks of a schedule; any function of the count will do."""
+    """Protocol of a schedule for a training loop: any function of the count will do."""
 
     def __call__(self, t: int) -> float:
         """Return the learning rate at count t, from 1 on."""

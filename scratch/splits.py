@@ -101,7 +101,7 @@ def stratified_split(Y: Array, order: Indices, ratios: Ratios) -> tuple[Indices,
     in_order = classes.ravel()[order]
     part_of = np.empty(len(order), int)
     for number, (row, count) in enumerate(zip(table, counts, strict=True)):
-        # what rounding left of this class goes where the parts as a whole lack most
+        # the rest that rounding left of this class goes where the parts as a whole lack most
         lacking = wanted - table.sum(axis=0)
         row[np.argsort(-lacking, kind="stable")[: count - row.sum()]] += 1
         part_of[in_order == number] = np.repeat(np.arange(len(row)), row)

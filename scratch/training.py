@@ -42,7 +42,7 @@ __all__ = ["Callback", "History", "Step", "evaluate", "train", "training_steps"]
 
 
 class Step(NamedTuple):
-    """What one step has done; parameters and (clipped) gradients are live, copy to keep."""
+    """Results of one step; parameters and (clipped) gradients are live, copy to keep."""
 
     epoch: int  # from 1
     number: int  # from 1, over all epochs
@@ -54,7 +54,7 @@ class Step(NamedTuple):
 
 @dataclass
 class History:
-    """What a training run has shown so far: costs of steps, and one entry an epoch of the rest."""
+    """Record of a training so far: costs of steps, and one entry an epoch of the rest."""
 
     step_costs: list[float] = field(default_factory=list)
     costs: list[float] = field(default_factory=list)  # mean over examples, penalties included

@@ -45,7 +45,7 @@ from runs.experiments import EXPERIMENTS
 #: processes that draw, unless told otherwise: one a core, each with one thread, and not too many.
 MOST_WORKERS = 4
 
-#: what the workers read when they load NumPy and torch: more threads than cores spin for nothing.
+#: variables that NumPy and torch read at import: more threads than cores spin for nothing.
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -1,4 +1,4 @@
-"""What must fit together before a network can run: module, data, masks."""
+"""Checks before a network runs: module, data and masks fit together."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def _labels(tensor: torch.Tensor) -> bool:
     return bool(((tensor == 0) | (tensor == 1)).all())
 
 
-#: what may be asked of the entries of a tensor, beyond being finite.
+#: conditions on the entries of a tensor, beyond being finite.
 VALUES: Mapping[str, tuple[str, Callable[[torch.Tensor], bool]]] = {
     "any": ("anything", lambda tensor: True),
     "finite": ("finite", lambda tensor: True),

@@ -28,7 +28,7 @@ __all__ = [
 Tensor = torch.Tensor
 Cost: TypeAlias = Callable[..., Tensor]
 
-#: what the sum over all entries is divided by, given the number of examples m; torch's own "mean"
+#: divisors of the sum over all entries, given the number of examples m; torch's own "mean"
 #: divides by the number of entries, which is m only for a single output.
 REDUCTIONS: Mapping[str, Callable[[int], int]] = {"mean": lambda m: m, "sum": lambda m: 1}
 _REDUCTION = OneOf(REDUCTIONS)

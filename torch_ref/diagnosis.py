@@ -24,7 +24,7 @@ __all__ = ["REMEDIES", "Diagnosis", "LearningCurves", "diagnose", "learning_curv
 
 Tensor = torch.Tensor
 
-#: what the course recommends, by diagnosis; the same keys as `scratch.diagnosis.REMEDIES`.
+#: remedies of the course by diagnosis; the same keys as `scratch.diagnosis.REMEDIES`.
 REMEDIES: Mapping[str, tuple[str, ...]] = {
     "neither": (),
     "high bias": ("bigger network", "train longer", "neural network architecture search"),
@@ -51,7 +51,7 @@ class Diagnosis(NamedTuple):
 
 
 class LearningCurves(NamedTuple):
-    """What `fit` returned for each number of training examples."""
+    """Costs on both sets for each number of training examples."""
 
     sizes: Tensor  # (k,)
     train: Tensor  # (k,), on the examples trained on

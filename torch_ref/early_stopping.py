@@ -18,7 +18,7 @@ __all__ = ["EarlyStopping", "EarlyStoppingState"]
 
 @dataclass
 class EarlyStoppingState:
-    """What was best so far, and for how long nothing was better."""
+    """The best so far, and the number of epochs without a better one."""
 
     state_dict: dict[str, Any]  # a copy of the best, buffers such as running averages too
     best_cost: float = math.inf

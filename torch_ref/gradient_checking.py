@@ -46,7 +46,7 @@ _STEP: dict[str, Expected] = {
     "two_sided": Instance(bool),
 }
 
-#: what gradcheck allows an entry: absolute, and relative to the difference.
+#: tolerances of gradcheck for an entry: absolute, and relative to the difference.
 ABSOLUTE, RELATIVE = 1e-8, 1e-4
 
 
@@ -55,7 +55,7 @@ class KinkWarning(UserWarning):
 
 
 class GradientCheck(NamedTuple):
-    """How far gradients are from differences: together, by tensor, by parameter, in a word."""
+    """Distance of gradients from differences: together, by tensor, by parameter, in a word."""
 
     difference: float
     by_tensor: dict[str, float]

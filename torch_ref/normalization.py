@@ -14,7 +14,7 @@ Tensor = torch.Tensor
 
 
 class Statistics(NamedTuple):
-    """What `fit` saw of each feature."""
+    """Mean and variance of each feature, as `fit` found them."""
 
     mean: Tensor  # (n_x,)
     variance: Tensor  # (n_x,), with 1/m; 0 exactly for a constant feature, or by underflow

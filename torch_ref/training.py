@@ -38,7 +38,7 @@ Tensor = torch.Tensor
 
 
 class Step(NamedTuple):
-    """What one step has done; module and gradients are the live ones, clone to keep."""
+    """Results of one step; module and gradients are the live ones, clone to keep."""
 
     epoch: int  # from 1
     number: int  # from 1, over all epochs
@@ -49,7 +49,7 @@ class Step(NamedTuple):
 
 @dataclass
 class History:
-    """What a training run has shown so far: costs of steps, and one entry an epoch of the rest."""
+    """Record of a training so far: costs of steps, and one entry an epoch of the rest."""
 
     step_costs: list[float] = field(default_factory=list)
     costs: list[float] = field(default_factory=list)  # mean over examples, penalties included

@@ -67,7 +67,7 @@ def to_numpy(name: str, tensor: torch.Tensor) -> Array:
 
 
 class Bridge(NamedTuple):
-    """How arrays of some kinds cross: by name, array and device, and back by name and tensor."""
+    """Ways across for arrays of some kinds: by name, array and device, back by name and tensor."""
 
     to_torch: Callable[[str, Any, str], torch.Tensor]
     to_numpy: Callable[[str, torch.Tensor], Array]

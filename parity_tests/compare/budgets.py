@@ -96,7 +96,7 @@ WIDEST: Any = np.longdouble if WIDE else np.float64
 #: steep functions such as the log of a small probability are seen as sharply as flat ones.
 DIFFERENCE_STENCIL = {-2: 1, -1: -8, 1: 8, 2: -1}
 
-#: how often a test of statistics may call right draws wrong, so that new seeds may be tried freely.
+#: share of right draws that a test of statistics may call wrong, for new seeds to be tried freely.
 ALARM = 1e-9
 
 

@@ -174,6 +174,7 @@ def _check(wider: Any, ours: Any, quantity: str) -> Any:
 
 
 def switches(condition: Any) -> bool:
+    """Tell whether a condition holds somewhere and fails somewhere."""
     condition = np.asarray(condition)
     return bool(condition.any() and not condition.all())
 

@@ -78,7 +78,7 @@ def softmax_gauges(arguments: Mapping[str, Any], dA: Array) -> dict[str, Array]:
 
 
 class _Normalized(NamedTuple):
-    """What the backward gauge of a batch norm layer needs."""
+    """Values that the backward gauge of a batch norm layer is made of."""
 
     cache: BatchNormCache
     E_norm: Array  # of Z_norm
@@ -145,7 +145,7 @@ def batch_norm_gauges(arguments: Mapping[str, Any], dZ_tilde: Array) -> dict[str
 
 
 class _Layer(NamedTuple):
-    """What the gauges of a layer's gradients need."""
+    """Values that the gauges of a layer's gradients are made of."""
 
     W: Array
     A_prev: Array

@@ -30,7 +30,7 @@ KINDS = ("forward", "gradient", "step")
 WIDTH, CONCEPT, CHECKS, CELL, SHARE, TRUTH = 120, 25, 8, 12, 7, 14
 CASE = WIDTH - CONCEPT - CHECKS - CELL * len(KINDS) - SHARE - TRUTH - 2
 
-#: what stands in the columns.
+#: meaning of the columns.
 LEGEND = (
     "eps units: the worst error/budget of each kind, other kinds in percent of their budget; "
     "worst distance from wider truth"

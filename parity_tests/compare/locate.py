@@ -201,9 +201,11 @@ class Parting:
 
     @property
     def unit(self) -> int:
+        """The unit of the layer, from 0."""
         return self.place[0]
 
     def __str__(self) -> str:
+        """Return step, layer, unit and quantity, both numbers there, and their distance."""
         at = f"step {self.step}, layer {self.layer}, unit {self.unit}"
         values = f"ours {self.ours!r}, theirs {self.theirs!r}"
         bound = f"{self.error:.3g} eps units apart, allowed {self.allowed:.3g}"

@@ -23,7 +23,7 @@ FORMULAS = 1e6
 
 
 class Measurement(NamedTuple):
-    """How far two arrays are apart, where most, and what stands there."""
+    """Distance of two arrays, the place where it is largest, and the numbers there."""
 
     error: float  # max |ours - theirs| / (eps gauge)
     place: tuple[int, ...]
@@ -82,6 +82,7 @@ class ProvesNothingError(AssertionError):
 
 
 def refuse_unlike(ours: Any, theirs: Any, quantity: str) -> None:
+    """Raise AssertionError unless two arrays have one shape and one dtype."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
         raise AssertionError(
             f"{quantity}: ours is {ours.dtype} of shape {ours.shape}, "
@@ -108,7 +109,7 @@ def refuse_vacuity(reference: Array, gauge: Any, fraction: float, quantity: str)
 
 
 class Truth(NamedTuple):
-    """How far each side is from a wider run of ours."""
+    """Distance of each side from a wider run of ours."""
 
     ours: Measurement
     theirs: Measurement

@@ -1,4 +1,4 @@
-"""What a run pins of torch: float32 products as IEEE rounds them, algorithms that repeat.
+"""Pins of torch for a run: float32 products as IEEE rounds them, algorithms that repeat.
 
 TF32 keeps ten bits of a float32, and an atomic sum of CUDA adds in another order each time: neither
 may stand beside a budget of a few eps. Everything is put back where it was.

@@ -32,7 +32,7 @@ from scratch.parameters import Parameters, from_vector
 from torch_ref import optimizers as their_optimizers
 from torch_ref.linear import linear
 
-#: what is done to parameters between two steps, by the number of the step before it.
+#: changes of parameters between two steps, by the number of the step before.
 Edits = Mapping[int, Callable[[Parameters], None]]
 
 EPS = float(np.finfo(np.float64).eps)
@@ -51,7 +51,7 @@ STATE_EVERY = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What both sides start from and walk through: the same weights, batches and choices."""
+    """Weights, batches and choices that both sides train with."""
 
     network: Network
     parameters: Parameters
@@ -141,8 +141,11 @@ def _watch_theirs(training: Training, given: dict[str, Any]) -> Watch:
     for one, piece in zip(tensors, pieces, strict=True):
         one.data = piece.view(one.shape)
     read = getattr(their_optimizers, f"{training.optimizer}_state")
-    arrays = lambda: {name: one.numpy() for name, one in read(optimizer).items()}  # noqa: E731
-    return theta.numpy(), arrays, partial(_edit, module)
+
+    def state() -> dict[str, Array]:
+        return {name: one.numpy() for name, one in read(optimizer).items()}
+
+    return theta.numpy(), state, partial(_edit, module)
 
 
 def record(training: Training, *, edits: Edits | None = None, side: str = "scratch") -> Recorded:
@@ -184,7 +187,7 @@ def nudged(training: Training) -> Recorded:
 
 
 class Growth(NamedTuple):
-    """How far two runs of a training may be apart after each step, from runs of our own alone.
+    """Bound of the distance of two runs after each step, from runs of our own alone.
 
     A step rounds each parameter, on either side by half an ulp, and takes an update that the budget
     of optimizer steps lets be off by 64 eps of itself:
@@ -309,7 +312,7 @@ class Kink(NamedTuple):
     theirs: Edits
 
 
-#: how many steps and mini-batches are searched for sums that the sides round differently.
+#: number of steps that are searched for sums which the sides round differently.
 SEARCHED = 50
 
 

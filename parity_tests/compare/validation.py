@@ -18,7 +18,7 @@ from parity_tests.compare.measurement import Array
 #: the backward of somebody else's function.
 Backward = Callable[[Any, Any], Mapping[str, Array]]
 
-#: how arrays may cross, besides by a pair of converters.
+#: names of ways across; a pair of converters does as well.
 LAYOUTS: Mapping[str, Bridge] = {"as it is": AS_IT_IS, "columns": BY_NAME}
 
 

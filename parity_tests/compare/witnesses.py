@@ -17,7 +17,7 @@ Backward = Callable[[Any, Any], dict[str, Array]]
 #: a step far below what float64 sees and far above what longdouble does.
 PROBE = float(np.finfo(np.longdouble).eps) ** (2 / 3)
 
-#: how often it is taken: a single number that is rounded may happen to stay where it was.
+#: number of probes: a single number that is rounded may happen to stay where it was.
 PROBES = 3
 
 

@@ -23,7 +23,7 @@ from parity_tests.compare.files import make_room
 #: the package of these tests.
 PACKAGE = __name__.partition(".")[0]
 
-#: what `all` stands for.
+#: values of the options that `all` stands for.
 DEVICES, DTYPES = ("cpu", "cuda"), ("float32", "float64")
 
 

@@ -1,1 +1,1 @@
-"""What is peculiar to a stem, the course, the engine, the scripts and the house."""
+"""Tests: every check of every row, and rooms for stems, course, engine, scripts and house."""

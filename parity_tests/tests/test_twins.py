@@ -24,7 +24,7 @@ WALKS = [row for row in ROWS if isinstance(row, OptimizerTwin)]
 #: a failure of a row whose cases are dear is told as it was drawn: to shrink it would take minutes.
 UNSHRUNK = tuple(one for one in Phase if one not in (Phase.shrink, Phase.explain))
 
-#: what is drawn in float32 is a fifth of what is drawn in float64.
+#: examples in float32 for each one in float64.
 FLOAT32_SHARE = 0.2
 
 
@@ -96,7 +96,7 @@ def test_agrees_in_float32(row):
 
 @each(ROWS, "edges")
 def test_edge(row, one):
-    """What must always run runs."""
+    """Edges always run."""
     ask(checks.agrees, row, **row.edges[one])
 
 
@@ -183,7 +183,7 @@ def test_relation_is_broken(row, one):
 
 @of([row for row in ROWS if row.torch])
 def test_is_right_as_typed(row):
-    """What people are told to type gives the course's values."""
+    """Texts that people are told to type give the course's values."""
     ask(checks.is_right_as_typed, row)
 
 

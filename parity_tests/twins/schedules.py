@@ -28,7 +28,7 @@ COUNTED_FROM_0 = "torch counts from 0, the course from 1: alpha_0 itself is in f
 #: the schedulers that the texts name.
 SCHEDULERS = {one.__name__: one for one in (LambdaLR, ExponentialLR, MultiStepLR)}
 
-#: what a schedule is asked for: the rates of so many counts from the first on. Its optimizer is of
+#: questions to a schedule: the rates of so many counts from the first on. Its optimizer is of
 #: a rule, and may have followed another schedule before.
 ASKED: Case = {
     **{"learning_rate": 0.1, "first": 1, "counts": 20},

@@ -42,7 +42,7 @@ CHOICES: Mapping[str, Mapping[str, float]] = {
     "adam": {"learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99, "epsilon": 1e-6},
 }
 
-#: what a run may have beside its network, data and optimizer; "network" is the network's.
+#: features of a run beside network, data and optimizer; "network" is the network's.
 FEATURES: Mapping[str, Mapping[str, Any]] = {
     "plain": {}, "dropout": {"network": {"keep_probs": (0.7,)}},
     "batch norm": {"network": {"batch_norm": BatchNorm()}},

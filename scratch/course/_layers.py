@@ -1,4 +1,4 @@
-"""What the modules share: dictionaries as `Parameters`, ReLU networks, updates."""
+"""Parts that the modules share: dictionaries as `Parameters`, ReLU networks, updates."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ QUIET = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--assert=p
 QUIET += ["-p", "no:randomly"]
 QUIET += ["--hypothesis-profile=few", *(f"--deselect={one}" for one in UNCHANGED)]
 
-#: what a server holds beside torch and hypothesis.
+#: libraries that a server holds beside torch and hypothesis.
 LIBRARIES = ("matplotlib.pyplot", "scipy.optimize", "scipy.stats", "sklearn.datasets")
 
 #: live functions by file, line and name.

@@ -72,7 +72,7 @@ def misspelt(source: str) -> str:
 
 
 class Change(NamedTuple):
-    """What a mutant does, in words that outlive a shift of its lines."""
+    """Description of a mutant that outlives a shift of its lines."""
 
     file: str
     definition: str

@@ -1,4 +1,4 @@
-"""How the pictures look: both sides overlaid, one hue for each thing that is compared."""
+"""Look of the pictures: both sides overlaid, one hue for each thing that is compared."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ INITIALIZER_LOOKS: Mapping[str, tuple[str, Hue]] = {
     "he": ("He", GREEN),
 }
 
-#: how a caption calls the two sides, where curves or where points are shown.
+#: captions that name the two sides, where curves or where points are shown.
 CURVES = "Thick and light: scratch (NumPy); thin, dark and dashed: torch"
 POINTS = "Bars and discs: scratch (NumPy); ticks and crosses: torch"
 BOUNDED = "From the same weights and mini-batches. 1 unit is the bound, measured on scratch alone"

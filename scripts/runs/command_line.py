@@ -1,4 +1,4 @@
-"""What the scripts share: flags, checked numbers, files that are written whole or not at all."""
+"""Parts that the scripts share: flags, checked numbers, files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ plt.switch_backend("Agg")  # no display is needed
 #: has it; Ctrl-C and a reader that has gone, as shells have them.
 AGREED, PARTED, DIVERGED, BAD_ARGUMENTS, INTERRUPTED, UNREAD = 0, 1, 1, 2, 130, 141
 
-#: how messages call what a flag takes, and the largest number that any flag takes.
+#: names of numbers in messages, and the largest number that any flag takes.
 KINDS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 LARGEST = 1e300
 
@@ -47,7 +47,7 @@ def leave(main: Callable[[], int]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         status = INTERRUPTED
     except BrokenPipeError:
-        # what is still to be written has no reader, and Python would complain when it ends
+        # the rest to be written has no reader, and Python would complain when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = UNREAD
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""What the assignments print: the numbers of their test cases, and the lines of their trainings."""
+"""Prints of the assignments: the numbers of their test cases, the lines of their trainings."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from parity_tests.twins import all_twins
 HOUSE = {one.__name__: Path(one.__file__).parent for one in (scratch, torch_ref, parity_tests)}
 ROOT = HOUSE["scratch"].parent
 
-#: what each package may import besides itself and the standard library; anything else is refused.
+#: packages that each may import besides itself and the standard library; no other.
 ALLOWED = {
     "scratch": {"numpy"},
     "torch_ref": {"torch"},
@@ -199,3 +199,11 @@ def test_only_the_bridge_transposes():
     for path in HOUSE["parity_tests"].rglob("*.py"):
         if path.stem not in LAYOUTS_OF_THEIR_OWN:
             assert not re.search(r"\.T\b|transpose\(|swapaxes\(", path.read_text()), path.name
+
+
+def test_prose_begins_with_a_name_or_a_verb():
+    """No docstring or comment hides its noun in a clause."""
+    for folder in (*HOUSE.values(), ROOT / "scripts"):
+        for path in folder.rglob("*.py"):
+            clauses = re.findall(r'^ *(?:"""|#:? )(?:what|how) .*', path.read_text(), re.M | re.I)
+            assert clauses == [], path

@@ -161,7 +161,7 @@ def test_equivalents_are_of_this_code_and_read_as_written(mutants_of, script):
     for one, reason in mutants.known_equivalents().items():
         lines = [line.strip() for line in (ROOT / one.file).read_text().splitlines()]
         assert {*one.before.splitlines()} <= {*lines}, one
-        # what stands twice, in two methods of one name say, would be excused together
+        # a text that stands twice, in two methods of one name say, would be excused together
         assert lines.count(one.before.splitlines()[0]) == 1, one
         assert one.before != one.after
         assert len(reason.split()) > 3, one

@@ -1,1 +1,1 @@
-"""What is peculiar to one stem."""
+"""Tests of single stems that no row can state."""

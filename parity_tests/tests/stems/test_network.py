@@ -80,7 +80,7 @@ OTHER = initialize(SHAPE, "he", np.random.default_rng(0))
 PASS = {"X": X, "parameters": PARAMETERS, "network": NETWORK, "masks": {"D1": D1, "D2": D2}}
 HALVES = {"network": replace(NETWORK, output="sigmoid"), "Y": 0.5 * np.ones((3, 6))}
 
-#: what a pass of training refuses, for both sides where torch's has the argument.
+#: arguments that a pass of training refuses, on both sides where torch's has them.
 MISFITS = {
     "X of fewer features": {"X": X[:1]},
     "X of another precision": {"X": X.astype("f4"), "Y": Y.astype("f4")},

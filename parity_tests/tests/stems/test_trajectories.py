@@ -51,7 +51,7 @@ WRONG = [
     ("adam", {"beta2": 0.9990001}),
 ]
 
-#: how a message ends that blames torch, where longdouble has more digits than both.
+#: end of a message that blames torch, where longdouble has more digits than both.
 THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
 
 
