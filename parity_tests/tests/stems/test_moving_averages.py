@@ -54,3 +54,24 @@ def test_the_year_is_cold_at_new_year_and_warm_in_july(rng):
         years = [np.asarray(side.draw_temperatures(source)) for _ in range(2)]
         assert len(years[0]) == 365
         assert not np.array_equal(*years)
+
+
+def test_deviations_are_normal_with_three_degrees(rng):
+    """On both sides, each draw another year of 365 days unless said otherwise."""
+    generator = torch.Generator().manual_seed(3)
+    for drawn in (
+        ours.draw_temperatures(rng, 20_000),
+        theirs.draw_temperatures(generator, 20_000).numpy(),
+    ):
+        deviations = (drawn - ours.temperatures(np.zeros(20_000))) / 3
+        assert scipy.stats.kstest(deviations, "norm").pvalue > 1e-3
+    years = ours.draw_temperatures(rng), ours.draw_temperatures(rng)
+    assert len(years[0]) == len(theirs.draw_temperatures(generator)) == 365
+    assert not np.array_equal(*years)
+
+
+def test_the_plain_average_starts_too_low_and_catches_up(rng):
+    x = ours.draw_temperatures(rng)
+    plain, corrected = (ours.moving_average(x, 0.98, correct) for correct in (False, True))
+    assert plain[:30].max() < x[:30].mean() < plain[180]
+    assert abs(plain[-1] / corrected[-1] - 1) < 0.98**365 * 1.01

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from parity_tests import assert_close
 from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.budgets import WIDE
 from scratch import normalization as ours
 from torch_ref import normalization as theirs
 
@@ -103,3 +104,20 @@ def test_a_variance_of_more_digits_is_refused():
         wide = ours.fit(X.astype(float)) if side is ours else theirs.fit(rows(X).double())
         with pytest.raises(TypeError, match="expected"):
             side.normalize(inputs, side.fit(inputs)._replace(variance=wide.variance))
+
+
+def by_the_definition(X):
+    """Return mean and variance in extended precision, by two passes."""
+    wide = X.astype(np.longdouble)
+    mean = wide.sum(axis=1, keepdims=True) / X.shape[1]
+    return mean, np.square(wide - mean).sum(axis=1, keepdims=True) / X.shape[1]
+
+
+@pytest.mark.parametrize(("dtype", "spread"), [(np.float32, 100.0), (np.float64, 1e-3)])
+def test_a_large_mean_cancels_nothing(dtype, spread, rng):
+    """A spread of 1e-9 of the mean in float64 keeps all its digits; E[x^2] - mean^2 has none."""
+    if not WIDE:
+        pytest.skip("longdouble is no wider than float64 here")
+    X = (1e6 + spread * rng.standard_normal((4, 300))).astype(dtype)
+    for found, expected in zip(ours.fit(X), by_the_definition(X), strict=True):
+        assert_close(found, expected.astype(dtype), "large", gauge=np.abs(expected))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
-from parity_tests import assert_close
+from parity_tests import assert_close, assert_same_trajectory
 from scratch import schedules as ours
-from scratch.optimizers import GradientDescent
+from scratch.optimizers import OPTIMIZERS, GradientDescent
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs
 
@@ -135,3 +136,38 @@ def test_a_count_without_a_rate_is_refused():
         made("manual", rates=(0.1, 0.2))(3)
     with pytest.raises(ValueError, match="expected t to be at most 1, got 2"):
         walked(begun("manual", rates=(0.1,)), 2)
+
+
+class Scheduled:
+    """An optimizer of ours whose learning rate follows a schedule, step by step."""
+
+    def __init__(self, optimizer, schedule):
+        self.optimizer, self.schedule, self.t = optimizer, schedule, 0
+        self.init = optimizer.init
+
+    def update(self, parameters, gradients, state):
+        self.t += 1
+        now = replace(self.optimizer, learning_rate=self.schedule(self.t))
+        now.update(parameters, gradients, state)
+
+
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+@pytest.mark.parametrize("name", CHOICES)
+def test_optimizers_follow(name, rule, device, rng):
+    """Parameters and state take the same path under every schedule."""
+
+    def following(tensors):
+        optimizer = their_optimizers.OPTIMIZERS[rule](tensors, learning_rate=0.2)
+        scheduler = theirs.SCHEDULES[name](optimizer, **CHOICES[name])
+        optimizer.register_step_post_hook(lambda *_: scheduler.step())
+        return optimizer
+
+    assert_same_trajectory(
+        Scheduled(OPTIMIZERS[rule](learning_rate=0.2), made(name)),
+        following,
+        {"W1": rng.standard_normal((6, 2)), "b1": rng.standard_normal((6, 1))},
+        rng,
+        state=getattr(their_optimizers, f"{rule}_state"),
+        steps=120,
+        device=device,
+    )

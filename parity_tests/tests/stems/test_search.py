@@ -389,3 +389,53 @@ def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
     nothing = ours.panda(lambda state, point: (state, math.nan), state, {}, [{}, {}])
     assert not np.shares_memory(nothing.state["W"], state["W"])
     assert_close(nothing.state["W"], state["W"], "state", expect_zero=True)
+
+
+def test_a_scale_brings_both_ways():
+    """Without its inverse, or with it alone, an axis makes no scale."""
+    ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
+    for some in ({}, {"to_axis": ways["to_axis"]}, {"from_axis": ways["from_axis"]}):
+        with pytest.raises(TypeError, match="abstract"):
+            type("Own", (ours.Scale,), some)(low=0.0, high=1.0)
+    u = np.array([0.0, 0.5])
+    assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
+
+
+@SIDES
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("log_uniform", {"low": 1e-46}),
+        ("log_uniform", {"high": 1e39}),
+        ("one_minus_log_uniform", {"high": 1 - 1e-9}),
+        ("uniform", {"low": -1e39}),
+    ],
+    ids=str,
+)
+def test_ends_are_inside_the_domain_in_the_draws_dtype_too(side, name, end):
+    """A number that float64 tells from 0, 1 or infinity may be none in float32: refused."""
+    low, high = RANGES[name]
+    scale, u = side.SCALES[name](**{"low": low, "high": high, **end}), np.array([0.0, 0.3, 0.9])
+    values = np.asarray(scale.sample(turned(side, u)))
+    assert np.isfinite(values).all()
+    assert (values < max(1, 2 * scale.high)).all()
+    with pytest.raises(ValueError, match=r"expected (low|high) as (torch\.)?float32"):
+        scale.sample(turned(side, u.astype(np.float32)))
+
+
+@SIDES
+def test_random_points_try_more_values_than_a_grid(side, rng):
+    """25 points: a grid tries 5 learning rates, random points 25; a draw too few is refused."""
+    grid = side.grid_points(rates(side), 5)
+    draws = {"rng": rng} if side is ours else {"generator": torch.Generator().manual_seed(0)}
+    drawn = side.draw_points(rates(side), 25, **draws)
+    for name in POINT:
+        assert [len({one[name] for one in points}) for points in (grid, drawn)] == [5, 25]
+    logs = np.log10(table(grid)[:, 0])
+    assert_close(logs, np.repeat([-4.5, -3.5, -2.5, -1.5, -0.5], 5), "decades")
+    for count in (1, 2, 3, 10, 49, 98):  # no quantile falls between two numbers
+        whole = {"n": side.Integers(low=1, high=count)}
+        assert [one["n"] for one in side.grid_points(whole, count)] == [*range(1, count + 1)]
+    for k in (1, 3):
+        with pytest.raises(ValueError, match=r"expected U .* with k = 2 scales"):
+            side.sample_points(rates(side), turned(side, np.full((k, 3), 0.5)))

@@ -13,7 +13,8 @@ from parity_tests import TRAINING, assert_close
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import ProvesNothingError, measure
 from parity_tests.compare.training import TRAINING as MODULES
-from parity_tests.compare.training import Run, reached
+from parity_tests.compare.training import TRAINING as SIDES
+from parity_tests.compare.training import Run, evaluate_dev, reached
 from parity_tests.twins.training import CHOICES, EVALUATE, FEATURES, NORM, TRAIN
 from scratch import training as ours
 from scratch.dropout import mask_stream
@@ -298,3 +299,22 @@ def test_an_evaluation_asks_for_what_fits():
             ours.evaluate(**{**case, "X": bad[0], "Y": bad[1]})
         with pytest.raises(error, match="expected"):
             theirs.evaluate(module, *map(rows, bad))
+
+
+@SIDES
+def test_early_stopping_leaves_the_best(side):
+    """Whether patience or the epochs end the run, the best parameters come back."""
+    for feature, epochs in (("early stopping", 60), ("the best restored at the end", 20)):
+        run = draw(feature, optimizer="rmsprop", epochs=epochs)
+        arguments = run.arguments(side)
+        kept = [*map(id, arguments["module"].parameters())] if "module" in arguments else []
+        history = MODULES[side].train(**arguments)
+        cost, _ = evaluate_dev(side, arguments)
+        assert cost < history.dev_costs[-1]
+        if epochs == 60:
+            assert history.dev_costs.index(cost) == len(history.dev_costs) - 3 < 57
+        else:
+            assert len(history.costs) == 20
+            assert cost == min(history.dev_costs)
+        if kept:  # the optimizer's own
+            assert [*map(id, arguments["module"].parameters())] == kept
