@@ -13,7 +13,6 @@ from parity_tests import TRAINING, assert_close
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import ProvesNothingError, measure
 from parity_tests.compare.training import TRAINING as MODULES
-from parity_tests.compare.training import TRAINING as SIDES
 from parity_tests.compare.training import Run, evaluate_dev, reached
 from parity_tests.twins.training import CHOICES, EVALUATE, FEATURES, NORM, TRAIN
 from scratch import training as ours
