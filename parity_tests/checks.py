@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -182,8 +183,21 @@ def refuses(row: Twin) -> None:
                     raise AssertionError(
                         f"{path}({name}: {how}) gives {refusal!r}, expected {error.__name__}"
                     )
+                if false := _false_number(str(refusal), name, arguments[name], bad):
+                    raise AssertionError(f"{path}({name}: {how}) says {refusal}: {false} is false")
                 if fingerprints(spoilt) != before:
                     raise AssertionError(f"{path}({name}: {how}): an argument was modified")
+
+
+def _false_number(message: str, name: str, good: Any, bad: Any) -> str:
+    """Return a length, or an end of indices, that a message gets wrong, or nothing."""
+    shapes = [() if isinstance(one, type) else getattr(one, "shape", ()) for one in (good, bad)]
+    right = {one for one, other in zip(*shapes, strict=False) if one != other}
+    told = re.match(rf"expected {name} of shape .* with \w+ = (\d+)\b", message)
+    if told and len(shapes[0]) == len(shapes[1]) and int(told[1]) not in right:
+        return told[1]
+    ends = re.search(r" in 0\.\.(\d+) as \w+ has (\d+)", message)
+    return ends[1] if ends and int(ends[1]) != int(ends[2]) - 1 else ""
 
 
 def _refusal(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Exception | None:

@@ -237,13 +237,21 @@ def test_torchs_own_batch_norm_will_do(rng):
     assert module.training
 
 
-def test_labels_of_another_width_are_told_the_right_one():
+@pytest.mark.parametrize(
+    ("sizes", "ours", "other"),
+    [
+        ((5, 3), r"X .* n_x = 2, got", r"X .*\(m, 2\), got"),
+        ((2, 1), r"Y .* n_y = 3, got", r"Y .*\(m, 3\), got"),
+    ],
+)
+def test_data_of_another_width_are_told_the_right_one(sizes, ours, other):
     network = Network(layer_sizes=(2, 4, 3), output="softmax")
-    parameters = Parameters(
-        {"W1": np.ones((4, 2)), "b1": np.ones((4, 1)), "W2": np.ones((3, 4)), "b2": np.ones((3, 1))}
-    )
-    with pytest.raises(ValueError, match="with n_y = 3, got"):
-        cost_and_gradients(parameters, np.ones((2, 5)), np.ones((1, 5)), network)
+    parameters = initialize((2, 4, 3), "he", np.random.default_rng(0))
+    X, Y = np.ones((sizes[0], 6)), np.eye(sizes[1])[:, [0] * 6]
+    with pytest.raises(ValueError, match=ours):
+        cost_and_gradients(parameters, X, Y, network)
+    with pytest.raises(ValueError, match=other):
+        theirs.cost_and_gradients(twin(network, parameters), rows(X), rows(Y))
 
 
 def test_norms_of_vanishing_activations_do_not_underflow(rng):

@@ -93,8 +93,11 @@ def test_statistics_that_are_none_are_refused(bad):
         fitted = side.fit(inputs)
         for field in ("variance",) if "negative" in bad else ("mean", "variance"):
             spoilt = fitted._replace(**{field: SPOILT[bad](getattr(fitted, field))})
+            told = "expected"
+            if bad.startswith("of ") and side is theirs:
+                told = "expected .* with n_x = 3 from X"
             for function in (side.normalize, side.denormalize):
-                with pytest.raises((TypeError, ValueError), match="expected"):
+                with pytest.raises((TypeError, ValueError), match=told):
                     function(inputs, spoilt)
 
 
