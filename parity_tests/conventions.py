@@ -1,21 +1,26 @@
-"""Conventions: the rows that say what to type in torch, measured and printed.
-
-As one table, in detail, as Markdown and as plain data.
-"""
+"""Conventions: the rows that say what to type in torch, measured, printed, and as plain data."""
 
 from __future__ import annotations
 
+import json
 import math
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from parity_tests.compare.files import make_room, write_whole
 from parity_tests.compare.ledger import environment
-from parity_tests.findings import Deviation, Finding, Refuted, in_words
+from parity_tests.findings import Finding, examine
 from parity_tests.rows import Twin
 from parity_tests.twins import all_twins
+
+RULER = (
+    "right: max|ours - torch's| / max|torch's| in eps; wrong: max|wrong - course's| /\n"
+    "max|course's|; measured just now"
+)
 
 
 def conventions() -> list[Twin]:
@@ -23,180 +28,115 @@ def conventions() -> list[Twin]:
     return [row for row in all_twins().values() if row.torch]
 
 
-#: columns of the table: what is written on top, and characters across.
-COLUMNS = {"course": 27, "torch": 35, "right / budget": 14, "tempting and wrong": 35}
-RULER = (
-    "right: max|ours - torch's| / max|torch's| in eps; wrong: max|wrong - course's| / "
-    "max|course's|; measured just now"
-)
-
-
-def matching(words: Iterable[str], texts: Mapping[str, str], kind: str, more: str = "") -> set[str]:
+def find(words: Iterable[str], texts: Mapping[str, str], kind: str) -> set[str]:
     """Return the names of the texts that have one of the words, of all where there are no words.
 
     Raises ValueError for a word that is in none; the message lists what is known.
     """
-    wanted = [word.lower() for word in words]
     found = {
-        word: {name for name, text in texts.items() if word.strip() and word in text}
-        for word in wanted
+        word: {name for name, text in texts.items() if word.strip() and word.lower() in text}
+        for word in words
     }
     if unknown := [word or "''" for word, names in found.items() if not names]:
-        known = f"{more}names: {', '.join(texts)}"
-        raise ValueError(f"expected {kind}, got {', '.join(unknown)}\n{known}")
-    return set().union(*found.values()) if wanted else {*texts}
+        names = ", ".join(texts)
+        raise ValueError(f"expected {kind}, got {', '.join(unknown)}\nnames: {names}")
+    return set().union(*found.values()) if found else {*texts}
 
 
-def find(words: Iterable[str], rows: Sequence[Twin]) -> list[Twin]:
-    """Return the rows with one of the words in their name, topic or a mistake, or all."""
+def report(words: Sequence[str], path: Path | None) -> tuple[str, bool]:
+    """Return the rows with one of the words, as text, and whether none fails; write them as JSON.
+
+    A word is part of a name, topic or mistake, and asks for details; without any all rows are told.
+    Raises ValueError for a word that is in none, OSError for a path that cannot be written.
+    """
+    rows = conventions()
     texts = {
-        one.name: " ".join((one.name, one.topic, *(m.name for m in one.mistakes))).lower()
-        for one in rows
+        row.name: " ".join([row.name, row.topic, *(one.name for one in row.mistakes)]).lower()
+        for row in rows
     }
-    topics = ", ".join(dict.fromkeys(one.topic for one in rows))
-    chosen = matching(words, texts, "names or topics of conventions", f"topics: {topics}\n")
-    return [one for one in rows if one.name in chosen]
+    chosen = find(words, texts, "names or topics of conventions")
+    if path:
+        make_room(path)
+    findings = [examine(row) for row in rows if row.name in chosen]
+    if path:
+        write_whole(path, json.dumps(as_data(findings), indent=1, allow_nan=False) + "\n")
+    paragraphs = [_paragraph(finding, bool(words)) for finding in findings]
+    text = "\n\n".join([RULER, *paragraphs, _summary(findings)])
+    return text, not any(finding.failures for finding in findings)
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding]) -> str:
     """Return the counts, the versions and every failure and skip, each on its line."""
-    wrong = [one for finding in findings for one in finding.wrong.values()]
-    measured = sum(one.deviation is not None for one in wrong)
+    wrong = {(found.row.name, name): one for found in findings for name, one in found.wrong.items()}
+    skips = {name: one.skipped for name, one in wrong.items() if one.skipped}
     failures = [failure for finding in findings for failure in finding.failures]
-    skips = [
-        f"skipped: {finding.row.name}, {name}: {one.skipped}"
-        for finding in findings
-        for name, one in finding.wrong.items()
-        if one.skipped
-    ]
-    about = environment()
     verdict = f"{len(failures)} FAIL" if failures else "all right ones inside, all wrong ones out"
-    return "\n".join(
-        [
-            f"{len(findings)} conventions, {measured} wrong translations: {verdict}",
-            f"NumPy {about['numpy']}, torch {about['torch']}, float32 matrix products at "
-            f'"{about["float32_matmul_precision"]}" precision, device {about["cuda"] or "cpu"}',
-            *skips,
-            *(f"FAILS: {failure}" for failure in failures),
-        ]
-    )
-
-
-def _right(finding: Finding) -> str:
-    mark = "FAILS: " if finding.failure else ""
-    return f"{mark}{finding.right.eps:.2g} of {finding.allowed:.2g} eps"
-
-
-def _wrong(name: str, refuted: Refuted) -> str:
-    mark = "FAILS: " if refuted.failure else ""
-    if refuted.deviation is None:
-        return f"{name}: skipped, {refuted.skipped}"
-    return f"{mark}{name}: {in_words(refuted.deviation.relative)}"
-
-
-def as_table(findings: Sequence[Finding]) -> str:
-    rule = "-+-".join("-" * width for width in COLUMNS.values())
-    lines = [RULER, "", _line(COLUMNS), rule]
-    for finding in findings:
-        row = finding.row
-        wrong = [_wrong(name, one) for name, one in finding.wrong.items()]
-        cells = [[row.name.upper(), row.formula], [row.torch], [_right(finding)], wrong]
-        wrapped = [
-            [line for text in cell for line in _wrap(text, width, "", "  " * (cell is wrong))]
-            for cell, width in zip(cells, COLUMNS.values(), strict=True)
-        ]
-        lines += [_line(line) for line in zip_longest(*wrapped, fillvalue="")]
-        lines.append(rule)
+    about, measured = environment(), len(wrong) - len(skips)
+    lines = [
+        f"{len(findings)} conventions, {measured} wrong translations: {verdict}",
+        f"NumPy {about['numpy']}, torch {about['torch']}, float32 matrix products at "
+        f'"{about["float32_matmul_precision"]}" precision, device {about["cuda"] or "cpu"}',
+        *(f"skipped: {row}, {name}: {reason}" for (row, name), reason in skips.items()),
+        *(f"FAILS: {failure}" for failure in failures),
+    ]
     return "\n".join(lines)
 
 
-def _wrap(text: str, width: int, first: str, later: str) -> list[str]:
-    """Return the lines of a text; a long word may also be cut after an opening bracket."""
-    cuts = re.sub(r"\S{25,}", lambda word: word[0].replace("(", "(\0 "), text)
-    lines = textwrap.wrap(
-        cuts, width, initial_indent=first, subsequent_indent=later, break_on_hyphens=False
-    )
-    return [line.replace("\0 ", "").replace("\0", "") for line in lines]
-
-
-def _line(cells: Iterable[str]) -> str:
-    widths = COLUMNS.values()
-    return " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def as_details(findings: Sequence[Finding]) -> str:
-    """Return a paragraph for each: formula, what to type, and each mistake with its reason."""
-    ruler = "\n".join(_wrap(RULER, 108, "", ""))
-    return "\n\n".join([ruler, *(_paragraph(finding) for finding in findings)])
-
-
-def _paragraph(finding: Finding) -> str:
+def _paragraph(finding: Finding, detailed: bool) -> str:
+    """Return formula, what to type and each mistake; in detail its numbers and reason too."""
     row, right = finding.row, finding.right
     why = {one.name: one.why for one in row.mistakes}
+    error = f"{right.eps:.2g} of {finding.allowed_eps:.2g} eps allowed ({finding.budget})"
     lines = [f"{row.name.upper()} ({row.topic})", *entry("course", row.formula)]
     lines += entry("torch", row.torch)
-    budget = row.budget_of(right.quantity.removesuffix(" as typed")).name
-    agreed = f"{_right(finding)} allowed ({budget}), worst in {right.quantity}"
-    lines += entry("right", "; ".join(filter(None, (agreed, finding.failure))))
+    lines += entry("right", f"{error}, worst in {right.quantity}", finding.failure)
     for name, one in finding.wrong.items():
-        lines += entry("WRONG", _wrong(name, one))
-        if one.deviation is not None:
-            quantity, _, _, place, value, course = one.deviation
-            at = f"{list(place)}" if place else ""
-            lines += entry("", f"{quantity}{at} is {value:.10g}, right is {course:.10g}")
-        lines += entry("", "; ".join(filter(None, (why[name], one.failure))))
-    return "\n".join([*lines, *entry("source", row.source)])
+        found = one.deviation
+        size = in_words(found.relative) if found else f"skipped, {one.skipped}"
+        lines += entry("WRONG", f"{name}: {size}", one.failure)
+        if detailed and found:
+            at = f"{found.quantity}{list(found.place) or ''}"
+            lines += entry("", f"{at} is {found.value:.10g}, right is {found.course:.10g}")
+        lines += entry("", why[name]) if detailed else []
+    return "\n".join([*lines, *(entry("source", row.source) if detailed else [])])
 
 
-def entry(label: str, text: str) -> list[str]:
-    """Return a text beside its label, wrapped."""
-    return _wrap(text, 108, f"  {label:<8}", " " * 10)
-
-
-def as_markdown(findings: Sequence[Finding]) -> str:
-    def code(text: str) -> str:
-        bars = text.replace("|", "\\|")  # those of the table are bare
-        return f"`{bars}`"
-
-    lines = ["| course | torch | right | tempting and wrong |", "| --- | --- | ---: | --- |"]
-    for finding in findings:
-        row = finding.row
-        wrong = "<br>".join(_wrong(code(name), one) for name, one in finding.wrong.items())
-        cells = [f"**{row.name}** {code(row.formula)}", code(row.torch), _right(finding), wrong]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def entry(label: str, text: str, failure: str = "") -> list[str]:
+    """Return a text beside its label, wrapped; nothing of an empty one."""
+    text = f"FAILS: {text}; {failure}" if failure else text
+    lines = textwrap.wrap(
+        f"{label:<8}{text}", 106, subsequent_indent=" " * 8, break_on_hyphens=False
+    )
+    return [f"  {line}" for line in lines] if text else []
 
 
 def as_data(findings: Sequence[Finding]) -> dict[str, Any]:
     """Return the findings and what they were measured with as plain data; null for no number."""
-    return {"environment": environment(), "conventions": [_plain(one) for one in findings]}
+    rows = []
+    for finding in findings:
+        row = finding.row
+        about = {one.name: {"why": one.why, "margin": one.margin} for one in row.mistakes}
+        wrong = {name: {**about[name], **one._asdict()} for name, one in finding.wrong.items()}
+        texts = {name: getattr(row, name) for name in ("name", "topic", "torch", "source")}
+        numbers = {**finding._asdict(), "row": row.name, "course": row.formula, "wrong": wrong}
+        rows.append(_plain({**texts, **numbers}))
+    return {"environment": environment(), "conventions": rows}
 
 
-def _plain(finding: Finding) -> dict[str, Any]:
-    row, by_name = finding.row, {one.name: one for one in finding.row.mistakes}
-    return {
-        **{name: getattr(row, name) for name in ("name", "topic", "torch", "source")},
-        "course": row.formula,
-        "budget": row.budget_of(finding.right.quantity.removesuffix(" as typed")).name,
-        "allowed_eps": finding.allowed,
-        "right": _numbers(finding.right),
-        "failure": finding.failure,
-        "wrong": {
-            name: {
-                "why": by_name[name].why,
-                "margin": _finite(by_name[name].margin),
-                "deviation": None if one.deviation is None else _numbers(one.deviation),
-                "skipped": one.skipped,
-                "failure": one.failure,
-            }
-            for name, one in finding.wrong.items()
-        },
-    }
-
-
-def _numbers(deviation: Deviation) -> dict[str, Any]:
-    return {name: _finite(value) for name, value in deviation._asdict().items()}
-
-
-def _finite(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    value = value._asdict() if hasattr(value, "_asdict") else value
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def in_words(relative: float) -> str:
+    if np.isinf(relative):
+        return "no number at all"
+    if relative >= 2:
+        return f"off by {relative:.2g} times the right value"
+    if relative >= 0.0095:
+        return f"off by {100 * relative:.0f}%"
+    if relative == 0:
+        return "equal"
+    return f"off from digit {int(np.ceil(-np.log10(relative)))} on ({relative:.1e})"

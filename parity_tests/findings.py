@@ -9,7 +9,7 @@ import numpy as np
 
 from parity_tests.compare.functions import assert_close
 from parity_tests.compare.measurement import MARGIN, measure
-from parity_tests.mistakes import Mistake, Values
+from parity_tests.mistakes import Mistake
 from parity_tests.rows import Twin
 
 
@@ -28,8 +28,8 @@ class Refuted(NamedTuple):
     """A mistake's deviation, or why there is none; no failure where it is off by its margin."""
 
     deviation: Deviation | None
-    skipped: str
-    failure: str
+    skipped: str = ""
+    failure: str = ""
 
 
 class Finding(NamedTuple):
@@ -37,18 +37,16 @@ class Finding(NamedTuple):
 
     row: Twin
     right: Deviation
-    allowed: float  # in eps
+    budget: str
+    allowed_eps: float
     failure: str
     wrong: Mapping[str, Refuted]
 
     @property
     def failures(self) -> list[str]:
-        found = [f"{self.row.name}: {self.failure}"] if self.failure else []
-        return found + [
-            f"{self.row.name}, {wrong}: {one.failure}"
-            for wrong, one in self.wrong.items()
-            if one.failure
-        ]
+        said = {f"{self.row.name}, {wrong}": one.failure for wrong, one in self.wrong.items()}
+        said = {self.row.name: self.failure, **said}
+        return [f"{name}: {failure}" for name, failure in said.items() if failure]
 
 
 def examine(row: Twin) -> Finding:
@@ -58,77 +56,58 @@ def examine(row: Twin) -> Finding:
     typed = row.as_typed(case) if row.torch else {}
     if not typed.keys() <= course.keys():
         raise ValueError(f"expected typed quantities of {sorted(course)}, got {sorted(typed)}")
-    pairs = [(name, value, theirs[name]) for name, value in course.items()]
-    pairs += [(f"{name} as typed", course[name], one) for name, one in typed.items()]
-    deviations, failures, narrowest, widest = [], [], 0.0, 0.0
-    for name, value, other in pairs:
-        if np.asarray(value).dtype.kind != "f":
-            continue
-        budget = row.budget_of(name.removesuffix(" as typed"))
-        eps = float(np.finfo(np.asarray(value).dtype).eps)
-        try:
-            assert_close(value, other, name, budget=budget, expect_zero=not np.any(other))
-        except AssertionError as error:
-            failures.append(str(error))
-        deviations.append(deviation(name, other, value))
-        narrowest, widest = max(narrowest, eps), max(widest, budget.in_eps(eps))
+    others = [(name, name, theirs[name]) for name in course]
+    others += [(name, f"{name} as typed", one) for name, one in typed.items()]
+    found, failures = [], []
+    for name, quantity, other in others:
+        value, budget = course[name], row.budget_of(name)
+        if np.asarray(value).dtype.kind == "f":
+            try:
+                assert_close(value, other, quantity, budget=budget, expect_zero=not np.any(other))
+            except AssertionError as error:
+                failures.append(str(error))
+            found.append(
+                (deviation(quantity, other, value), budget.name, budget.in_eps(eps(value)))
+            )
+    right = max(found, key=lambda one: one[0].eps)
     wrong = {one.name: refute(row, one) for one in row.mistakes if one.values or one.wrong}
-    right = max(deviations, key=lambda one: one.eps)
-    return Finding(row, right, widest, "; ".join(failures), wrong)
+    return Finding(row, *right, "; ".join(failures), wrong)
+
+
+def eps(value: Any) -> float:
+    dtype = np.asarray(value).dtype
+    return float(np.finfo(dtype if dtype.kind == "f" else float).eps)
 
 
 def deviation(quantity: str, value: Any, course: Any) -> Deviation:
     """Measure a value against the course's; shapes that differ are infinitely far apart."""
-    value, course = np.asarray(value), np.asarray(course)
-    if value.shape != course.shape:
+    if np.shape(value) != np.shape(course):
         return Deviation(quantity, np.inf, np.inf, (), np.nan, np.nan)
-    eps = float(np.finfo(course.dtype if course.dtype.kind == "f" else float).eps)
-    found = measure(value.astype(float), course.astype(float), eps=eps)
+    unit = eps(course)
+    found = measure(np.asarray(value, float), np.asarray(course, float), eps=unit)
     numbers = float(found.ours), float(found.theirs)
-    return Deviation(quantity, found.error, found.error * eps, found.place, *numbers)
+    return Deviation(quantity, found.error, found.error * unit, found.place, *numbers)
 
 
 def refute(row: Twin, mistake: Mistake) -> Refuted:
     """Measure a mistake where it shows: it must be off by its margin, a hundred budgets or more."""
-    reason = mistake.missing()
-    if reason:
-        return Refuted(None, reason, "")
+    if reason := mistake.missing():
+        return Refuted(None, reason)
     case = row.case(**(row.edges[mistake.at] if mistake.at else {}))
-    course: Values = row.run("scratch", case)
-    values = row.wrong_run(mistake, case)
-    if not values or not values.keys() <= course.keys():
-        raise ValueError(f"expected quantities of {sorted(course)}, got {sorted(values)}")
-    for quantity, value in values.items():
-        shape, right = np.shape(value), np.shape(course[quantity])
-        if shape != right:
-            shapes = f"{shape}, the course's {right}"
-            raise ValueError(f"expected {quantity} of one shape, got the wrong one's {shapes}")
+    course, values = row.run("scratch", case), row.wrong_run(mistake, case)
+    right, wrong = ({name: np.shape(v) for name, v in one.items()} for one in (course, values))
+    if not wrong or not wrong.items() <= right.items():
+        raise ValueError(f"expected some of {right}, got {wrong}")
     each = [deviation(quantity, value, course[quantity]) for quantity, value in values.items()]
-    worst = max(each, key=lambda one: one.relative)
-    return Refuted(worst, "", _unrefuted(row, worst, mistake.margin, course))
-
-
-def _unrefuted(row: Twin, worst: Deviation, margin: float, course: Values) -> str:
-    """Say why a deviation refutes nothing, or return ""."""
-    dtype = np.asarray(course[worst.quantity]).dtype
-    eps = float(np.finfo(dtype if dtype.kind == "f" else float).eps)
-    least = MARGIN * row.budget_of(worst.quantity).in_eps(eps) * eps
+    worst, margin = max(each, key=lambda one: one.relative), mistake.margin
+    unit, failure = eps(course[worst.quantity]), ""
+    least = MARGIN * row.budget_of(worst.quantity).in_eps(unit) * unit
     if not margin >= least:
-        return f"its margin {margin:.2g} is not {MARGIN} times the budget, at least {least:.2g}"
-    if np.isinf(worst.relative) and not np.isinf(margin):
-        return f"{worst.quantity} is {worst.value} where {worst.course} is right: no number at all"
-    if not worst.relative >= margin:
-        return f"{worst.quantity} is off by {worst.relative:.3g} only, expected at least {margin:g}"
-    return ""
-
-
-def in_words(relative: float) -> str:
-    if np.isinf(relative):
-        return "no number at all"
-    if relative >= 2:
-        return f"off by {relative:.2g} times the right value"
-    if relative >= 0.0095:
-        return f"off by {100 * relative:.0f}%"
-    if relative == 0:
-        return "equal"
-    return f"off from digit {int(np.ceil(-np.log10(relative)))} on ({relative:.1e})"
+        failure = f"its margin {margin:.2g} is not {MARGIN} times the budget, at least {least:.2g}"
+    elif np.isinf(worst.relative) and not np.isinf(margin):
+        numbers = f"{worst.value} where {worst.course} is right"
+        failure = f"{worst.quantity} is {numbers}: no number at all"
+    elif not worst.relative >= margin:
+        off = f"{worst.quantity} is off by {worst.relative:.3g} only"
+        failure = f"{off}, expected at least {margin:g}"
+    return Refuted(worst, failure=failure)
