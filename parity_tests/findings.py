@@ -99,8 +99,8 @@ def refute(row: Twin, mistake: Mistake) -> Refuted:
     if not wrong or not wrong.items() <= right.items():
         raise ValueError(f"expected some of {right}, got {wrong}")
     each = [deviation(quantity, value, course[quantity]) for quantity, value in values.items()]
-    worst, margin = max(each, key=lambda one: one.relative), mistake.margin
-    unit, failure = eps(course[worst.quantity]), ""
+    worst = max(each, key=lambda one: one.relative)
+    margin, unit, failure = mistake.margin, eps(course[worst.quantity]), ""
     least = MARGIN * row.budget_of(worst.quantity).in_eps(unit) * unit
     if not margin >= least:
         failure = f"its margin {margin:.2g} is not {MARGIN} times the budget, at least {least:.2g}"

@@ -77,60 +77,39 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """A row: a concept on both sides, and all that the proof knows of it.
+    """A row: a concept on both sides, and all that the proof knows of it."""
 
-    Args:
-        name: how the row is asked for, unique among all.
-        formula: the course's formula.
-        source: where the formula is taught, and its place in torch's documentation.
-        proves: the public names of the stem whose parity this row shows.
-        draw: `draw(rng, **settings) -> {argument: value}`; defaults of settings are the example.
-        cases: a strategy of hypothesis for each setting that varies.
-        edges: settings that always run, by name.
-        relations: invariants of either side.
-        mistakes: wrong forms that are measured; those that are typed join them from their file.
-        torch: the expression that a person types in torch, then perhaps "; " and a remark.
-        typed: `typed(text, **case)` gives quantities of that expression, evaluated.
-        topic: heading of the row among the conventions, its stem by default.
-        budget: how far the quantities may be apart.
-        exact: whether both sides must give the same numbers to the bit.
-        weight: share of the profile's examples that hypothesis draws.
-        calls: `calls(**case)` yields (path of a public function, arguments) beside the row's own.
-        overwrites: arguments that a function is there to overwrite, by its path.
-        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks
-            do.
-        stem: file of the row, set where the rows are gathered.
-        wide: whether a longdouble run of ours bears witness.
-        gauges: gives what quantities are gauged by, the largest entry where it gives none.
-        float32: whether the case is also held in float32, against torch in float64.
-        float32_floor: eps that ours may err in float32 beside twice what torch does.
-        loosest: largest gauge of the example over the largest entry; sums of forty terms of either
-            sign cancel, quotients of differences much more.
-    """
-
-    name: str
+    name: str  # how the row is asked for, unique among all
     formula: str
-    source: str
-    proves: tuple[str, ...] = ()
-    draw: Callable[..., Case]
+    source: str  # where the formula is taught, and its place in torch's documentation
+    ours: Any  # the implementation of `scratch`
+    theirs: Any  # that of torch
+    proves: tuple[str, ...] = ()  # public names of the stem whose parity this row shows
+    draw: Callable[..., Case]  # `draw(rng, **settings)`; defaults of settings are the example
+    #: a strategy of hypothesis for each setting that varies, and settings that always run, by name.
     cases: Mapping[str, st.SearchStrategy[Any]] = field(default_factory=dict)
     edges: Mapping[str, Settings] = field(default_factory=dict)
-    relations: Sequence[Relation] = ()
-    mistakes: Sequence[Mistake] = ()
-    torch: str = ""
-    typed: Callable[..., Values] | None = None
-    topic: str = ""
-    budget: Budget = FORWARD
-    exact: bool = False
-    weight: float = 1.0
+    relations: Sequence[Relation] = ()  # invariants of either side
+    mistakes: Sequence[Mistake] = ()  # those that are measured; the typed ones join them
+    torch: str = ""  # the expression that a person types in torch, then perhaps "; " and a remark
+    typed: Callable[..., Values] | None = None  # `typed(text, **case)`: quantities of that
+    topic: str = ""  # heading of the row among the conventions, its stem by default
+    budget: Budget = FORWARD  # how far the quantities may be apart
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  # those of single quantities
+    gauges: Callable[..., Values] | None = None  # `gauges(**case)`; the largest entry where none is
+    exact: bool = False  # whether both sides must give the same numbers to the bit
+    weight: float = 1.0  # share of the profile's examples that hypothesis draws
+    #: `calls(**case)` yields (path of a public function, arguments) beside the row's own.
     calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
+    #: arguments that a function is there to overwrite, by its path.
     overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    draws_from_numpy: frozenset[str] = frozenset()
-    stem: str = ""
-    wide: bool = True
-    gauges: Callable[..., Values] | None = None
-    float32: bool = False
-    float32_floor: Budget = FLOAT32_FLOOR
+    draws_from_numpy: frozenset[str] = frozenset()  # paths of what draws from np.random, as taught
+    stem: str = ""  # file of the row, set where the rows are gathered
+    wide: bool = True  # whether a longdouble run of ours bears witness
+    float32: bool = False  # whether the case is also held in float32, against torch in float64
+    float32_floor: Budget = FLOAT32_FLOOR  # eps that ours may err there beside twice torch's
+    #: largest gauge of the example over the largest entry; sums of forty terms of either sign
+    #: cancel, quotients of differences much more.
     loosest: float = 100
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
@@ -151,6 +130,11 @@ class Twin:
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
         """Return the quantities that a side makes of a case, in the layout of `scratch`."""
+        if side == "scratch":
+            return self.scratch_run(case)
+        return self.torch_run(self.theirs, case, device)
+
+    def scratch_run(self, case: Case) -> Values:
         raise NotImplementedError
 
     def run_ours(self, case: Case) -> Values:
@@ -163,7 +147,6 @@ class Twin:
         raise NotImplementedError
 
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        """Return the quantities that a mistake makes of a case, some or all of the row's."""
         if mistake.values is not None:
             return mistake.values(**case)
         assert mistake.wrong is not None, f"{mistake.name} of {self.name} has no values"
@@ -178,17 +161,14 @@ class Twin:
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
-        counts = {
-            name for name, one in ours.items() if self.exact or np.asarray(one).dtype.kind != "f"
-        }
+        counts = {name for name in ours if self.exact or np.asarray(ours[name]).dtype.kind != "f"}
         for name in counts:
             assert_equal(ours[name], theirs[name], self.label(name))
             record_equal(self.label(name), np.asarray(ours[name]).dtype)
         if counts == ours.keys():
             return
         wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
-        gauges = self.sizes(case, ours)
-        quantities = {}
+        gauges, quantities = self.sizes(case, ours), {}
         for name in [one for one in ours if one not in counts]:
             rest = theirs[name], gauges.get(name), self.budget_of(name), wide.get(name)
             quantities[self.label(name)] = Quantity(np.asarray(ours[name])[()], *rest)
@@ -219,13 +199,13 @@ class Twin:
 
     def sizes(self, case: Case, ours: Values) -> Values:
         """Return the gauges of a case by quantity; ours are its quantities."""
-        return {}
+        return dict(self.gauges(**case)) if self.gauges else {}
 
     def as_typed(self, case: Case) -> Values:
         return self.typed(self.torch, **case) if self.typed else {}
 
     def budget_of(self, quantity: str) -> Budget:
-        return self.budget
+        return self.budgets.get(quantity, self.budget)
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
         """Yield the functions of both sides that the row itself calls, with their arguments."""
@@ -261,24 +241,20 @@ class PairTwin(Twin):
     """A forward and backward of `scratch` against a differentiable function of torch.
 
     Quantities are "output" and "gradient of X" for each argument X that is not in `constants`, for
-    an upstream gradient that is drawn and stands in the case as "upstream".
-
-    Args:
-        theirs: takes the arguments in their order as tensors, constants by name.
-        constants: arguments without a gradient.
-        gauges: `gauges(arguments, upstream)` gives those of "output" and of arguments by name.
-        gradient_budget: how far gradients may be apart.
-        smooth: tells from the settings whether central differences can bear witness.
-        bridge: how arrays cross between the layouts.
+    an upstream gradient that is drawn and stands in the case as "upstream". Gauges are of "output"
+    and of arguments by name, `gauges(arguments, upstream)`.
     """
 
     ours: Pair
-    theirs: Callable[..., torch.Tensor]
-    constants: tuple[str, ...] = ()
+    theirs: Callable[
+        ..., torch.Tensor
+    ]  # takes the arguments in order as tensors, constants by name
+    constants: tuple[str, ...] = ()  # arguments without a gradient
     gradient_budget: Budget = GRADIENT
+    #: tells from the settings whether central differences can bear witness.
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
-    bridge: Bridge = BY_NAME
+    bridge: Bridge = BY_NAME  # how arrays cross between the layouts
 
     def complete(self, case: Case) -> Case:
         if "upstream" in case:
@@ -291,19 +267,18 @@ class PairTwin(Twin):
         return {name: one for name, one in case.items() if name != "upstream"}
 
     def inputs(self, case: Case) -> dict[str, Any]:
-        arguments = self.arguments(case)
-        return {name: one for name, one in arguments.items() if name not in self.constants}
+        return {name: case[name] for name in self.arguments(case) if name not in self.constants}
 
-    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        if side == "scratch":
-            output, cache = self.ours.forward(**self.arguments(case))
-            gradients = self.ours.backward(case["upstream"][()], cache)
-            return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
-        return self.torch_run(self.theirs, case, device)
+    def fixed(self, case: Case) -> dict[str, Any]:
+        return {name: case[name] for name in self.constants if name in case}
+
+    def scratch_run(self, case: Case) -> Values:
+        output, cache = self.ours.forward(**self.arguments(case))
+        gradients = self.ours.backward(case["upstream"][()], cache)
+        return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
-        fixed = {name: case[name] for name in self.constants if name in case}
-        given = self.inputs(case), fixed, np.asarray(case["upstream"])
+        given = self.inputs(case), self.fixed(case), np.asarray(case["upstream"])
         output, gradients = pull_back(function, *given, device, self.bridge)
         return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
 
@@ -314,7 +289,7 @@ class PairTwin(Twin):
             self.theirs,
             self.inputs(case),
             rng,
-            constants={name: case[name] for name in self.constants if name in case},
+            constants=self.fixed(case),
             forward_budget=self.budget,
             gradient_budget=self.gradient_budget,
             gauges=self.gauges,
@@ -351,11 +326,12 @@ class PairTwin(Twin):
         return self.budget if quantity == "output" else self.gradient_budget
 
 
-def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
+def crossed(arguments: Case, bridge: Bridge | None, device: str = "cpu") -> dict[str, Any]:
     """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
+    kinds = bridge.kinds if bridge else ""
     return {
         name: bridge.to_torch(name, one, device)
-        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind in bridge.kinds
+        if bridge and isinstance(one, np.ndarray | np.floating) and one.dtype.kind in kinds
         else one
         for name, one in arguments.items()
     }
@@ -363,42 +339,24 @@ def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionTwin(Twin):
-    """A function of `scratch` that gives named quantities, against one of torch.
+    """A function of `scratch` that gives named quantities, against one of torch."""
 
-    Args:
-        ours: takes the case by name; arrays, mappings, named tuples and tuples come back.
-        theirs: the same in torch; its tensors are carried across.
-        names: names of the quantities, where the results have none of their own.
-        gauges: `gauges(**case)` gives those of quantities by name.
-        budgets: budgets of single quantities that need another budget than the row's.
-        bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
-    """
+    ours: Callable[..., Any]  # takes the case by name; arrays, mappings, tuples come back
+    theirs: Callable[..., Any]  # the same in torch; its tensors are carried across
+    names: tuple[str, ...] = ("output",)  # of the quantities, where the results have none
+    bridge: Bridge | None = BY_NAME  # None where `theirs` takes and gives our layout
 
-    ours: Callable[..., Any]
-    theirs: Callable[..., Any]
-    names: tuple[str, ...] = ("output",)
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
-    bridge: Bridge | None = BY_NAME
-
-    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        if side == "scratch":
-            return named(self.ours(**case), self.names)
-        return self.torch_run(self.theirs, case, device)
+    def scratch_run(self, case: Case) -> Values:
+        return named(self.ours(**case), self.names)
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
-        arguments = case if self.bridge is None else crossed(case, self.bridge, device)
         back = (self.bridge or AS_IT_IS).to_numpy
+        found = named(function(**crossed(case, self.bridge, device)), self.names)
         return {
             name: back(name.split()[-1], one) if isinstance(one, torch.Tensor) else one
-            for name, one in named(function(**arguments), self.names).items()
+            for name, one in found.items()
         }
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
         yield self.ours, case
-        yield self.theirs, case if self.bridge is None else crossed(case, self.bridge)
-
-    def sizes(self, case: Case, ours: Values) -> Values:
-        return dict(self.gauges(**case)) if self.gauges else {}
-
-    def budget_of(self, quantity: str) -> Budget:
-        return self.budgets.get(quantity, self.budget)
+        yield self.theirs, crossed(case, self.bridge)
