@@ -35,16 +35,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from parity_tests.compare import validation
+from parity_tests.compare import budgets, validation
 from parity_tests.compare.bridge import Bridge
-from parity_tests.compare.budgets import (
-    FLOAT32_FLOOR,
-    FORWARD,
-    GRADIENT,
-    HIDDEN_ROUNDING,
-    WIDE,
-    Budget,
-)
+from parity_tests.compare.budgets import Budget
 from parity_tests.compare.functions import Gauges, assert_twins
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import Array
@@ -65,9 +58,9 @@ def assert_parity(
     *,
     backward: validation.Backward | None = None,
     constants: Mapping[str, Any] | None = None,
-    budget: Budget | float = FORWARD,
-    gradient_budget: Budget | float = GRADIENT,
-    float32_floor: Budget | float = FLOAT32_FLOOR,
+    budget: Budget | float = budgets.FORWARD,
+    gradient_budget: Budget | float = budgets.GRADIENT,
+    float32_floor: Budget | float = budgets.FLOAT32_FLOOR,
     gauges: Gauges | None = None,
     differences: bool = True,
     witnessed: int = 12,
@@ -158,7 +151,7 @@ def assert_parity(
         try:
             assert_twins(*pair, **choices)
         except AssertionError as error:
-            if HIDDEN_ROUNDING.name not in str(error):
+            if budgets.HIDDEN_ROUNDING.name not in str(error):
                 raise
             hindrance = "it rounds to float64 inside"
             generator.bit_generator.state = state
@@ -178,26 +171,21 @@ def assert_parity(
 
 
 def _hindrance(
-    forward: Callable[..., tuple[Any, Any]],
-    backward: Callable[[Any, Any], dict[str, Array]] | None,
-    inputs: Mapping[str, Array],
-    constants: Mapping[str, Any],
+    forward: Any, backward: Any, inputs: Mapping[str, Array], constants: Mapping[str, Any]
 ) -> str:
     """Return why a longdouble run of ours bears no witness, or nothing where it does."""
     if next(iter(inputs.values())).dtype == np.float32:
         return ""
-    if not WIDE:
+    if not budgets.WIDE:
         return "longdouble is no wider than float64 here"
     # of their own, also what cast leaves as it is: a function may spoil what it is given
     wider = copy.deepcopy(cast({**inputs, **constants}, np.longdouble))
-    gradients: dict[str, Array] = {}
     try:
         output, cache = forward(**wider)
-        if backward is not None:
-            gradients = backward(np.ones_like(output)[()], cache)
+        gradients = backward(np.ones_like(output)[()], cache) if backward else {}
     except Exception as error:  # whatever a function makes of a dtype that it does not know
         return f"it takes no longdouble ({type(error).__name__}: {error})"
-    for value in map(np.asarray, (output, *gradients.values())):
-        if value.dtype != np.longdouble:
-            return f"it turns longdouble into {value.dtype}"
+    for dtype in [np.asarray(one).dtype for one in (output, *gradients.values())]:
+        if dtype != np.longdouble:
+            return f"it turns longdouble into {dtype}"
     return ""
