@@ -30,26 +30,13 @@ if TYPE_CHECKING:
     from parity_tests.compare.locate import Parting, Run, ScratchRun, TorchRun, locate
     from parity_tests.user_code import Parity, assert_parity
 
+# fmt: off
 __all__ = [
-    "FINITE_DIFFERENCE",
-    "FORWARD",
-    "GRADIENT",
-    "STEP",
-    "TRAINING",
-    "Budget",
-    "Parity",
-    "Parting",
-    "Run",
-    "ScratchRun",
-    "TorchRun",
-    "assert_close",
-    "assert_parity",
-    "assert_same_trajectory",
-    "assert_switches",
-    "assert_twins",
-    "locate",
-    "measure",
+    "FINITE_DIFFERENCE", "FORWARD", "GRADIENT", "STEP", "TRAINING", "Budget", "Parity", "Parting",
+    "Run", "ScratchRun", "TorchRun", "assert_close", "assert_parity", "assert_same_trajectory",
+    "assert_switches", "assert_twins", "locate", "measure",
 ]
+# fmt: on
 #: where the public names are, in the order they are looked for.
 _HOMES = ("compare.budgets", "compare.functions", "compare.locate", "user_code")
 

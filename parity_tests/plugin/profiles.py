@@ -27,16 +27,12 @@ def register() -> None:
 
     pytest's `--hypothesis-profile` loads another one later, before any test is imported.
     """
-    every: dict[str, Any] = {
-        "deadline": None,
-        "print_blob": True,
-        "derandomize": False,  # else that of hypothesis' own profile for CI
-        "report_multiple_bugs": False,  # the first failure, as a message and not as a group
-    }
-    same = {**every, "derandomize": True, "database": None}
-    settings.register_profile("dev", max_examples=EXAMPLES, **every)
-    settings.register_profile("ci", max_examples=EXAMPLES, **same)
-    settings.register_profile("deep", max_examples=10 * EXAMPLES, **every)
+    # drawn anew, unlike in hypothesis' own profile for CI; the first failure as a message, no group
+    anew: Any = {"deadline": None, "derandomize": False, "report_multiple_bugs": False}
+    settings.register_profile("dev", max_examples=EXAMPLES, print_blob=True, **anew)
+    dev = settings.get_profile("dev")
+    settings.register_profile("ci", dev, derandomize=True, database=None)
+    settings.register_profile("deep", dev, max_examples=10 * EXAMPLES)
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
@@ -56,9 +52,7 @@ def pytest_runtest_call() -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output[__name__] = dict(DRAWN)
+    getattr(session.config, "workeroutput", {})[__name__] = dict(DRAWN)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -34,13 +34,14 @@ EXPECTED = """
     moving-average averaging-window
 """
 
+unrecorded = pytest.mark.usefixtures("unrecorded")
+
 
 def test_every_dialect_and_erratum_has_its_row():
     assert ROWS.keys() >= set(EXPECTED.split())
     for row in ROWS.values():
-        assert row.formula
-        assert row.source
-        assert any(one.values or one.wrong for one in row.mistakes), row.name
+        refuted = [one for one in row.mistakes if one.values or one.wrong]
+        assert row.formula and row.source and refuted, row.name  # noqa: PT018
 
 
 def lie(x, factor=1.0):
@@ -49,14 +50,10 @@ def lie(x, factor=1.0):
 
 
 WRONG = Mistake(name="a tenth more", values=lambda x: lie(x, 1.1), margin=0.05, why="x + x / 10")
-unrecorded = pytest.mark.usefixtures("unrecorded")
 TEXT = {"topic": "arithmetic", "formula": "y = x", "torch": "x.clone()", "source": "Peano"}
-HONEST = FunctionTwin(
-    name="doubling",
-    **TEXT,
-    draw=lambda rng: {"x": rng.standard_normal((2, 3))},
-    **{"ours": lie, "theirs": lie, "bridge": None, "mistakes": (WRONG,)},
-)
+SIDES = {"ours": lie, "theirs": lie, "bridge": None, "mistakes": (WRONG,)}
+DRAW = {"draw": lambda rng: {"x": rng.standard_normal((2, 3))}}
+HONEST = FunctionTwin(name="doubling", **TEXT, **SIDES, **DRAW)
 
 
 def refuted_by(**choices):
@@ -127,15 +124,21 @@ def test_deviations_in_words():
     assert found[3:] == ["off by 22%", "off from digit 5 on (1.4e-05)"]
 
 
-def run(capsys, *arguments):
-    status = command.main(["conventions", *arguments])
-    return status, capsys.readouterr().out
+@pytest.fixture
+def run(capsys):
+    """Return a function that runs the command: its exit status, and all that it prints."""
+
+    def run(*arguments):
+        status = command.main(["conventions", *map(str, arguments)])
+        return status, capsys.readouterr().out
+
+    return run
 
 
-def test_every_row_is_printed_and_written(capsys, tmp_path):
+def test_every_row_is_printed_and_written(run, tmp_path):
     """As text, as JSON without NaN; no two mistakes of a row are the same."""
     path = tmp_path / "made" / "here" / "conventions.json"
-    status, printed = run(capsys, "--json", str(path))
+    status, printed = run("--json", path)
     assert status == 0
     assert max(map(len, printed.splitlines())) <= 108
     assert all(f"\n{name.upper()} (" in printed for name in ROWS)
@@ -151,46 +154,41 @@ def test_every_row_is_printed_and_written(capsys, tmp_path):
         assert len({*measured}) == len(measured), row["name"]
 
 
-def test_one_question_is_answered_in_detail(capsys):
-    status, printed = run(capsys, "Adam")
+def test_questions_are_answered_in_detail(run):
+    """They are found by name, topic or mistake."""
+    status, printed = run("Adam", "CLIPPING", "dampening")
+    found = {*re.findall(r"^([A-Z0-9-]+) \(", printed, re.MULTILINE)}
+    assert found >= {"ADAM", "CLIP-BY-VALUE", "CLIP-BY-GLOBAL-NORM", "MOMENTUM"}
     words = " ".join(printed.split())
     assert status == 0
     assert "torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)" in words
     assert "of 64 eps allowed (optimizer round-off)" in words
     wrong = r"WRONG epsilon-hat form \(Keras, TensorFlow, scikit-learn\): off by \d+%"
-    assert re.search(wrong + r" theta\[\d+, \d\] is [\d.]+, right is [\d.]+ alpha_t = alpha", words)
+    assert re.search(rf"{wrong} theta\[\d+, \d\] is [\d.]+, right is [\d.]+ alpha_t = alpha", words)
     assert "DROPOUT" not in printed
 
 
-def test_rows_are_found_by_name_topic_or_mistake(capsys):
-    printed = run(capsys, "CLIPPING", "dampening")[1]
-    assert {*re.findall(r"^([A-Z0-9-]+) \(", printed, re.MULTILINE)} >= {
-        *("CLIP-BY-VALUE", "CLIP-BY-GLOBAL-NORM", "MOMENTUM")
-    }
-    for word in ("", " ", "adamm"):
-        with pytest.raises(SystemExit, match="2"):
-            command.main(["conventions", "adam", word])
-        message = capsys.readouterr().err
-        assert all(name in message for name in ("expected names or topics of conventions", *ROWS))
-
-
 @unrecorded
-def test_a_failing_row_fails_the_command(capsys, monkeypatch):
+def test_a_failing_row_fails_the_command(run, monkeypatch):
     row = replace(LIES["mistake agrees"][0], theirs=LIES["translation wrong"][0].theirs)
     monkeypatch.setattr(conventions, "conventions", lambda: [ROWS["clip-by-value"], row])
-    status, printed = run(capsys)
+    status, printed = run()
     assert status == 1
     assert "FAILS: doubling: y differs at" in printed
     assert "FAILS: doubling, it: y is off by 0 only" in printed
 
 
-def test_a_bad_path_is_refused_before_the_work(capsys, monkeypatch, tmp_path):
+def test_bad_arguments_are_refused_before_the_work(run, capsys, monkeypatch, tmp_path):
     """And an interruption of it leaves no traceback."""
     monkeypatch.setattr(conventions, "examine", Mock(side_effect=KeyboardInterrupt))
-    assert run(capsys, "adam") == (130, "")
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["conventions", "clip", "--json", str(tmp_path)])
-    assert "expected --json to name a file that can be written" in capsys.readouterr().err
+    assert run("adam") == (130, "")
+    known = ["expected names or topics of conventions", *ROWS]
+    path = ["expected --json to name a file that can be written"]
+    for wrong, says in {"": known, " ": known, "adamm": known, f"--json={tmp_path}": path}.items():
+        with pytest.raises(SystemExit, match="2"):
+            run("adam", wrong)
+        message = capsys.readouterr().err
+        assert all(one in message for one in says)
 
 
 def test_the_command_runs_from_any_folder(capsys, monkeypatch, tmp_path):
