@@ -7,9 +7,9 @@ now: the better one must be inside its budget and the worse one worse by a facto
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,15 +47,8 @@ class Accuracy:
     factor: float = FACTOR
 
 
-class Appraisal(NamedTuple):
-    """Errors by side, in words or why there are none; a failure is "" where the row is true."""
-
-    row: Accuracy
-    errors: str
-    failure: str
-
-
-def appraise(one: Accuracy) -> Appraisal:
+def appraise(one: Accuracy) -> tuple[str, str]:
+    """Return the errors by side, or why there are none, and a failure, "" where the row is true."""
     row, rng = twin(one.row), np.random.default_rng(zlib.crc32(one.name.encode()))
     case = row.complete(one.draw(rng))
     theirs = row.torch_run(one.typed, case) if one.typed else row.run("torch_ref", case)
@@ -63,7 +56,7 @@ def appraise(one: Accuracy) -> Appraisal:
     dtype = np.asarray(sides["scratch"]).dtype
     eps = float(np.finfo(dtype).eps)
     if not np.finfo(WIDEST).eps < eps:
-        return Appraisal(one, f"longdouble is no wider than {dtype}", "")
+        return f"longdouble is no wider than {dtype}", ""
     truth = row.run("scratch", cast(case, WIDEST))[one.quantity]
     errors = {side: measure(value, truth, eps=eps).error for side, value in sides.items()}
     (other,) = errors.keys() - {one.worse}
@@ -73,7 +66,7 @@ def appraise(one: Accuracy) -> Appraisal:
     elif not worse >= max(LEAST, one.factor * max(better, 0.5)):
         failure = f"{one.worse} errs by {worse:.3g} eps only, {other} by {better:.3g}"
     numbers = ", ".join(f"{side} {error:.3g}" for side, error in errors.items())
-    return Appraisal(one, f"{numbers} eps of {dtype}", failure)
+    return f"{numbers} eps of {dtype}", failure
 
 
 def report(words: Sequence[str]) -> tuple[str, bool]:
@@ -82,15 +75,15 @@ def report(words: Sequence[str]) -> tuple[str, bool]:
     Raises ValueError for a word that is in none.
     """
     chosen = find(words, {row.name: row.name for row in ACCURACIES}, "parts of names")
-    found = [appraise(row) for row in ACCURACIES if row.name in chosen]
+    found = {row: appraise(row) for row in ACCURACIES if row.name in chosen}
     lines = ["distance from a longdouble run, in eps of the dtype; measured just now", ""]
-    for row, errors, failure in found:
+    for row, (errors, failure) in found.items():
         lines.append(f"{row.name.upper()} ({row.worse} is the worse one)")
         texts = {"formula": row.formula, "torch": row.torch, "error": errors, "": row.why}
         for label, text in {**texts, "FAILS": failure}.items():
             lines += entry(label, text)
         lines.append("")
-    failures = sum(bool(one.failure) for one in found)
+    failures = sum(bool(failure) for _, failure in found.values())
     verdict = f"{failures} FAIL" if failures else "all true"
     return "\n".join([*lines, f"{len(found)} rows: {verdict}"]), not failures
 
@@ -100,11 +93,8 @@ def given(dtype: str = "f8", **entries: float) -> Callable[[np.random.Generator]
     return lambda rng: {name: np.full((1, 1), one, dtype) for name, one in entries.items()}
 
 
-def tiny(scale: float, **rest: float) -> Callable[[np.random.Generator], Case]:
-    return lambda rng: {
-        "gradients": Parameters({"g": scale * rng.standard_normal((4, 25))}),
-        **rest,
-    }
+def tiny(rng: np.random.Generator, scale: float) -> Parameters:
+    return Parameters({"g": scale * rng.standard_normal((4, 25))})
 
 
 def cost_of_sigmoid(Z: torch.Tensor, Y: torch.Tensor) -> torch.Tensor:
@@ -115,10 +105,6 @@ def with_slope_by_func(Z: torch.Tensor, Y: torch.Tensor) -> Any:
     """Return a function of Z whose gradient is the one that func gives of the cost."""
     slope = torch.func.grad(functional.binary_cross_entropy_with_logits)(Z.detach(), Y)
     return (slope * Z).sum()
-
-
-def clipped_as_usual(epsilon: float, **case: Any) -> Mapping[str, Any]:
-    return twin("clip-by-global-norm").run("torch_ref", case)
 
 
 def draw_bias(rng: np.random.Generator) -> Case:
@@ -168,12 +154,13 @@ ACCURACIES: Sequence[Accuracy] = (
         formula="g limit / norm where the norm, about 1e-6, is above the limit 1e-7",
         torch="clip_grad_norm_(parameters, limit)",
         why="it divides by norm + 1e-6; ours does so only when asked to",
-        draw=tiny(1e-7, limit=1e-7, epsilon=0.0), typed=clipped_as_usual,
+        draw=lambda rng: {"gradients": tiny(rng, 1e-7), "limit": 1e-7, "epsilon": 0.0},
+        typed=lambda epsilon, **case: twin("clip-by-global-norm").run("torch_ref", case),
     ),
     Accuracy(
         name="norm-of-tiny-gradients", row="global_norm", quantity="norm", factor=1e14,
         formula="sqrt(sum g^2) of a hundred entries of about 1e-200",
-        torch="torch.nn.utils.get_total_norm", draw=tiny(1e-200),
+        torch="torch.nn.utils.get_total_norm", draw=lambda rng: {"gradients": tiny(rng, 1e-200)},
         why="its squares underflow, and the norm is 0; ours scales them by a power of two",
     ),
     Accuracy(
