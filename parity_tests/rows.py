@@ -54,10 +54,9 @@ class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.
 
     `holds(run, **case)` calls `run(name, **case)`, which gives the quantities that one side makes
-    of a row's case, and returns two sets of quantities that must be equal, within `budget` of
-    `gauges(**case)`; or it raises AssertionError itself and returns None. `broken_by` names a
-    mistake of the row that has values, or is a function of an honest run and a case, whose results
-    take the place of the row's.
+    of a row's case, and returns two sets of quantities that must be equal, or raises AssertionError
+    itself and returns None. `broken_by` names a mistake of the row that has values, or is a
+    function of an honest run and a case, whose results take the place of the row's.
     """
 
     name: str
@@ -84,6 +83,7 @@ class Twin:
     source: str  # where the formula is taught, and its place in torch's documentation
     ours: Any  # the implementation of `scratch`
     theirs: Any  # that of torch
+    bridge: Bridge | None = BY_NAME  # between the layouts; None where `theirs` has ours
     proves: tuple[str, ...] = ()  # public names of the stem whose parity this row shows
     draw: Callable[..., Case]  # `draw(rng, **settings)`; defaults of settings are the example
     #: a strategy of hypothesis for each setting that varies, and settings that always run, by name.
@@ -116,14 +116,13 @@ class Twin:
         return st.fixed_dictionaries({**self.cases, "seed": st.integers(0, 2**32 - 1)})
 
     def generator(self, settings: Settings) -> np.random.Generator:
-        return np.random.default_rng(
-            [ENTROPY, settings.get("seed", 0), zlib.crc32(self.name.encode())]
-        )
+        drawn = zlib.crc32(self.name.encode())
+        return np.random.default_rng([ENTROPY, settings.get("seed", 0), drawn])
 
-    def case(self, dtype: Any = np.float64, /, **settings: Any) -> Case:
+    def case(self, dtype: Any = np.float64, /, *, seed: int = 0, **settings: Any) -> Case:
         """Return the arguments that these settings draw, in a precision."""
-        chosen = {name: one for name, one in settings.items() if name != "seed"}
-        return self.complete(cast(dict(self.draw(self.generator(settings), **chosen)), dtype))
+        rng = self.generator({"seed": seed})
+        return self.complete(cast(dict(self.draw(rng, **settings)), dtype))
 
     def complete(self, case: Case) -> Case:
         return case
@@ -147,9 +146,9 @@ class Twin:
         raise NotImplementedError
 
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        if mistake.values is not None:
+        if mistake.values:
             return mistake.values(**case)
-        assert mistake.wrong is not None, f"{mistake.name} of {self.name} has no values"
+        assert mistake.wrong, f"{mistake.name} of {self.name} has no values"
         return self.torch_run(mistake.wrong, case)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
@@ -209,7 +208,8 @@ class Twin:
 
     def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
         """Yield the functions of both sides that the row itself calls, with their arguments."""
-        yield from ()
+        yield self.ours, case
+        yield self.theirs, crossed(case, self.bridge)
 
 
 def public(function: Any) -> bool:
@@ -246,15 +246,13 @@ class PairTwin(Twin):
     """
 
     ours: Pair
-    theirs: Callable[
-        ..., torch.Tensor
-    ]  # takes the arguments in order as tensors, constants by name
+    theirs: Callable[..., torch.Tensor]  # takes tensors in order, constants by name
     constants: tuple[str, ...] = ()  # arguments without a gradient
     gradient_budget: Budget = GRADIENT
     #: tells from the settings whether central differences can bear witness.
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
-    bridge: Bridge = BY_NAME  # how arrays cross between the layouts
+    bridge: Bridge = BY_NAME
 
     def complete(self, case: Case) -> Case:
         if "upstream" in case:
@@ -284,19 +282,10 @@ class PairTwin(Twin):
 
     def witness(self, case: Case, rng: np.random.Generator, device: str, **choices: Any) -> None:
         """Hold output and gradients to each other by three witnesses, all of which must prove."""
-        assert_twins(
-            *self.ours,
-            self.theirs,
-            self.inputs(case),
-            rng,
-            constants=self.fixed(case),
-            forward_budget=self.budget,
-            gradient_budget=self.gradient_budget,
-            gauges=self.gauges,
-            device=device,
-            bridge=self.bridge,
-            **choices,
-        )
+        choices |= {"forward_budget": self.budget, "gradient_budget": self.gradient_budget}
+        choices |= {"gauges": self.gauges, "device": device, "bridge": self.bridge}
+        given = self.inputs(case), rng
+        assert_twins(*self.ours, self.theirs, *given, constants=self.fixed(case), **choices)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold output and gradients to each other, by three witnesses where the case is smooth."""
@@ -328,13 +317,14 @@ class PairTwin(Twin):
 
 def crossed(arguments: Case, bridge: Bridge | None, device: str = "cpu") -> dict[str, Any]:
     """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
-    kinds = bridge.kinds if bridge else ""
-    return {
-        name: bridge.to_torch(name, one, device)
-        if bridge and isinstance(one, np.ndarray | np.floating) and one.dtype.kind in kinds
-        else one
-        for name, one in arguments.items()
+    if bridge is None:
+        return dict(arguments)
+    kinds, arrays = bridge.kinds, np.ndarray | np.floating
+    crossing = {
+        n for n, one in arguments.items() if isinstance(one, arrays) and one.dtype.kind in kinds
     }
+    tensors = {name: bridge.to_torch(name, arguments[name], device) for name in crossing}
+    return {**arguments, **tensors}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -344,7 +334,6 @@ class FunctionTwin(Twin):
     ours: Callable[..., Any]  # takes the case by name; arrays, mappings, tuples come back
     theirs: Callable[..., Any]  # the same in torch; its tensors are carried across
     names: tuple[str, ...] = ("output",)  # of the quantities, where the results have none
-    bridge: Bridge | None = BY_NAME  # None where `theirs` takes and gives our layout
 
     def scratch_run(self, case: Case) -> Values:
         return named(self.ours(**case), self.names)
@@ -356,7 +345,3 @@ class FunctionTwin(Twin):
             name: back(name.split()[-1], one) if isinstance(one, torch.Tensor) else one
             for name, one in found.items()
         }
-
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        yield self.ours, case
-        yield self.theirs, crossed(case, self.bridge)
