@@ -1,8 +1,8 @@
 """Commands of the proof: why torch's numbers differ from the course's, and which side is worse.
 
-python -m parity_tests conventions              # every convention, and the size of each mistake
-python -m parity_tests conventions adam         # one of them in detail
-python -m parity_tests accuracy                 # where torch, or scratch, is the less accurate one
+python -m parity_tests conventions         # formulas, what torch calls them, how wrong mistakes are
+python -m parity_tests conventions adam    # some of them in detail
+python -m parity_tests accuracy            # where torch, or scratch, is further from the truth
 
 Exit status: 0 when every right translation is inside its budget and every wrong one outside, or
 every row about accuracy is true, 1 when one is not, 2 for bad arguments, 130 when interrupted.
@@ -14,40 +14,30 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from parity_tests import accuracy, conventions
+from parity_tests import accuracy, findings
 
 #: exit statuses, those of scripts/.
 AGREED, PARTED, INTERRUPTED = 0, 1, 130
 
+#: functions that measure what is asked for: its text, and whether all is well.
+COMMANDS = {"conventions": findings.report, "accuracy": accuracy.report}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the rows that are asked for, print them, return the exit status."""
+    layout = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog="python -m parity_tests",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "python -m parity_tests", None, __doc__, formatter_class=layout
     )
-    commands = parser.add_subparsers(metavar="command", dest="command", required=True)
-    told = "what the course writes, what torch calls it, and how wrong each mistake is"
-    table = commands.add_parser("conventions", help=told)
-    table.add_argument("--json", type=Path, metavar="PATH", help="write every number as JSON")
-    told = "where torch, or scratch, is further from the truth than the other"
-    accurate = commands.add_parser("accuracy", help=told)
-    parts = {table: "name, topic or mistake, such as adam", accurate: "name, such as bce"}
-    for command, part in parts.items():
-        command.add_argument("names", nargs="*", metavar="NAME", help=f"part of a {part}; or all")
+    parser.add_argument("command", choices=COMMANDS)
+    told = "part of a name, or of a convention's topic or mistake, such as adam; without any, all"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=told)
     arguments = parser.parse_args(argv)
     try:
-        if arguments.command == "accuracy":
-            text, fine = accuracy.report(arguments.names)
-        else:
-            text, fine = conventions.report(arguments.names, arguments.json)
+        text, fine = COMMANDS[arguments.command](arguments.names)
     except ValueError as error:
-        commands.choices[arguments.command].error(str(error))
-    except OSError as error:
-        table.error(f"expected --json to name a file that can be written: {error}")
+        parser.error(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
     try:

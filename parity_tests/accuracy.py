@@ -18,7 +18,7 @@ from torch.nn import functional
 from parity_tests.compare.budgets import FORWARD, WIDEST
 from parity_tests.compare.measurement import measure
 from parity_tests.compare.witnesses import cast
-from parity_tests.conventions import entry, find
+from parity_tests.findings import entry, find
 from parity_tests.rows import Case
 from parity_tests.twins import twin
 from scratch.parameters import Parameters
