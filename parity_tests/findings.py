@@ -35,6 +35,7 @@ class Deviation(NamedTuple):
 class Refuted(NamedTuple):
     """A mistake's deviation, or why there is none; no failure where it is off by its margin."""
 
+    mistake: Mistake
     deviation: Deviation | None
     skipped: str = ""
     failure: str = ""
@@ -46,15 +47,13 @@ class Finding(NamedTuple):
     row: Twin
     right: Deviation
     budget: str
-    allowed_eps: float
+    allowed: float  # in eps
     failure: str
-    wrong: Mapping[str, Refuted]
+    wrong: Sequence[Refuted]
 
     @property
     def failures(self) -> list[str]:
-        said = {f"{self.row.name}, {wrong}": one.failure for wrong, one in self.wrong.items()}
-        said = {self.row.name: self.failure, **said}
-        return [f"{name}: {failure}" for name, failure in said.items() if failure]
+        return [*filter(None, (self.failure, *(one.failure for one in self.wrong)))]
 
 
 def examine(row: Twin) -> Finding:
@@ -74,11 +73,10 @@ def examine(row: Twin) -> Finding:
                 assert_close(value, other, quantity, budget=budget, expect_zero=not np.any(other))
             except AssertionError as error:
                 failures.append(str(error))
-            found.append(
-                (deviation(quantity, other, value), budget.name, budget.in_eps(eps(value)))
-            )
+            allowed = budget.in_eps(eps(value))
+            found.append((deviation(quantity, other, value), budget.name, allowed))
     right = max(found, key=lambda one: one[0].eps)
-    wrong = {one.name: refute(row, one) for one in row.mistakes if one.values or one.wrong}
+    wrong = [refute(row, one) for one in row.mistakes if one.values or one.wrong]
     return Finding(row, *right, "; ".join(failures), wrong)
 
 
@@ -100,7 +98,7 @@ def deviation(quantity: str, value: Any, course: Any) -> Deviation:
 def refute(row: Twin, mistake: Mistake) -> Refuted:
     """Measure a mistake where it shows: it must be off by its margin, a hundred budgets or more."""
     if reason := mistake.missing():
-        return Refuted(None, reason)
+        return Refuted(mistake, None, reason)
     case = row.case(**(row.edges[mistake.at] if mistake.at else {}))
     course, values = row.run("scratch", case), row.wrong_run(mistake, case)
     right, wrong = ({name: np.shape(v) for name, v in one.items()} for one in (course, values))
@@ -108,17 +106,15 @@ def refute(row: Twin, mistake: Mistake) -> Refuted:
         raise ValueError(f"expected some of {right}, got {wrong}")
     each = [deviation(quantity, value, course[quantity]) for quantity, value in values.items()]
     worst = max(each, key=lambda one: one.relative)
-    margin, unit, failure = mistake.margin, eps(course[worst.quantity]), ""
-    least = MARGIN * row.budget_of(worst.quantity).in_eps(unit) * unit
+    quantity, margin, failure = worst.quantity, mistake.margin, ""
+    least = MARGIN * row.budget_of(quantity).in_eps(eps(course[quantity])) * eps(course[quantity])
     if not margin >= least:
         failure = f"its margin {margin:.2g} is not {MARGIN} times the budget, at least {least:.2g}"
     elif np.isinf(worst.relative) and not np.isinf(margin):
-        numbers = f"{worst.value} where {worst.course} is right"
-        failure = f"{worst.quantity} is {numbers}: no number at all"
+        failure = f"{quantity} is {worst.value} where {worst.course} is right: no number at all"
     elif not worst.relative >= margin:
-        off = f"{worst.quantity} is off by {worst.relative:.3g} only"
-        failure = f"{off}, expected at least {margin:g}"
-    return Refuted(worst, failure=failure)
+        failure = f"{quantity} is off by {worst.relative:.3g} only, expected at least {margin:g}"
+    return Refuted(mistake, worst, failure=failure)
 
 
 def conventions() -> list[Twin]:
@@ -147,61 +143,46 @@ def report(words: Sequence[str]) -> tuple[str, bool]:
     A word is part of a name, topic or mistake, and asks for details; without any all rows are told.
     Raises ValueError for a word that is in none.
     """
-    rows = conventions()
-    texts = {
-        row.name: " ".join([row.name, row.topic, *(one.name for one in row.mistakes)]).lower()
-        for row in rows
-    }
+    rows = {row.name: row for row in conventions()}
+    told = {name: [name, row.topic, *(m.name for m in row.mistakes)] for name, row in rows.items()}
+    texts = {name: " ".join(one).lower() for name, one in told.items()}
     chosen = find(words, texts, "names or topics of conventions")
-    findings = [examine(row) for row in rows if row.name in chosen]
-    paragraphs = [_paragraph(finding, bool(words)) for finding in findings]
-    text = "\n\n".join([RULER, *paragraphs, _summary(findings)])
-    return text, not any(finding.failures for finding in findings)
-
-
-def _summary(findings: Sequence[Finding]) -> str:
-    """Return the counts, the versions and every failure and skip, each on its line."""
-    wrong = {(found.row.name, name): one for found in findings for name, one in found.wrong.items()}
-    skips = {name: one.skipped for name, one in wrong.items() if one.skipped}
-    failures = [failure for finding in findings for failure in finding.failures]
-    verdict = f"{len(failures)} FAIL" if failures else "all right ones inside, all wrong ones out"
-    about, measured = environment(), len(wrong) - len(skips)
-    lines = [
-        f"{len(findings)} conventions, {measured} wrong translations: {verdict}",
+    findings = [examine(row) for name, row in rows.items() if name in chosen]
+    failures = sum(len(finding.failures) for finding in findings)
+    measured = sum(one.deviation is not None for finding in findings for one in finding.wrong)
+    verdict = f"{failures} FAIL" if failures else "all right ones inside, all wrong ones out"
+    about = environment()
+    summary = (
+        f"{len(findings)} conventions, {measured} wrong translations: {verdict}\n"
         f"NumPy {about['numpy']}, torch {about['torch']}, float32 matrix products at "
-        f'"{about["float32_matmul_precision"]}" precision, device {about["cuda"] or "cpu"}',
-        *(f"skipped: {row}, {name}: {reason}" for (row, name), reason in skips.items()),
-        *(f"FAILS: {failure}" for failure in failures),
-    ]
-    return "\n".join(lines)
+        f'"{about["float32_matmul_precision"]}" precision, device {about["cuda"] or "cpu"}'
+    )
+    paragraphs = ["\n".join(lines_of(finding, bool(words))) for finding in findings]
+    return "\n\n".join([RULER, *paragraphs, summary]), not failures
 
 
-def _paragraph(finding: Finding, detailed: bool) -> str:
-    """Return formula, what to type and each mistake; in detail its numbers and reason too."""
+def lines_of(finding: Finding, detailed: bool) -> list[str]:
+    """Return formula, text to type and each mistake; in detail its numbers and reason too."""
     row, right = finding.row, finding.right
-    why = {one.name: one.why for one in row.mistakes}
-    error = f"{right.eps:.2g} of {finding.allowed_eps:.2g} eps allowed ({finding.budget})"
+    error = f"{right.eps:.2g} of {finding.allowed:.2g} eps allowed ({finding.budget})"
     lines = [f"{row.name.upper()} ({row.topic})", *entry("course", row.formula)]
     lines += entry("torch", row.torch)
     lines += entry("right", f"{error}, worst in {right.quantity}", finding.failure)
-    for name, one in finding.wrong.items():
-        found = one.deviation
-        size = in_words(found.relative) if found else f"skipped, {one.skipped}"
-        lines += entry("WRONG", f"{name}: {size}", one.failure)
+    for mistake, found, skipped, failure in finding.wrong:
+        size = in_words(found.relative) if found else f"skipped, {skipped}"
+        lines += entry("WRONG", f"{mistake.name}: {size}", failure)
         if detailed and found:
             at = f"{found.quantity}{list(found.place) or ''}"
             lines += entry("", f"{at} is {found.value:.10g}, right is {found.course:.10g}")
-        lines += entry("", why[name]) if detailed else []
-    return "\n".join([*lines, *(entry("source", row.source) if detailed else [])])
+        lines += entry("", mistake.why) if detailed else []
+    return lines + (entry("source", row.source) if detailed else [])
 
 
 def entry(label: str, text: str, failure: str = "") -> list[str]:
     """Return a text beside its label, wrapped; nothing of an empty one."""
-    text = f"FAILS: {text}; {failure}" if failure else text
-    lines = textwrap.wrap(
-        f"{label:<8}{text}", 106, subsequent_indent=" " * 8, break_on_hyphens=False
-    )
-    return [f"  {line}" for line in lines] if text else []
+    text = f"{label:<8}{f'FAILS: {text}; {failure}' if failure else text}" if text else ""
+    lines = textwrap.wrap(text, 106, subsequent_indent=" " * 8, break_on_hyphens=False)
+    return [f"  {line}" for line in lines]
 
 
 def in_words(relative: float) -> str:
