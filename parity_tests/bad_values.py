@@ -114,7 +114,7 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
         case "_Stream":
             wrong = [[_ORDER], [_ORDER[:2] % 2, _ORDER], [0 * _ORDER, _ORDER]]
             types = [3, None, "0123", {"D1": np.ones((3, 4))}]
-            return (types, []) if value is None else ([*types, [1, 2]], wrong)
+            return (types, []) if value is None else ([*types, [1] * len(value)], wrong)
         case "_Pair":
             return [(value[0],), (), list(value)], [(value[0][:2], value[1])]
         case "_Rates":

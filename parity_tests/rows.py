@@ -7,11 +7,9 @@ a stem stand in `parity_tests/twins/<stem>.py`, in `TWINS`.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -99,11 +97,6 @@ class Twin:
     gauges: Callable[..., Values] | None = None  # `gauges(**case)`; the largest entry where none is
     exact: bool = False  # whether both sides must give the same numbers to the bit
     weight: float = 1.0  # share of the profile's examples that hypothesis draws
-    #: `calls(**case)` yields (path of a public function, arguments) beside the row's own.
-    calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
-    #: arguments that a function is there to overwrite, by its path.
-    overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    draws_from_numpy: frozenset[str] = frozenset()  # paths of what draws from np.random, as taught
     stem: str = ""  # file of the row, set where the rows are gathered
     wide: bool = True  # whether a longdouble run of ours bears witness
     float32: bool = False  # whether the case is also held in float32, against torch in float64
@@ -206,17 +199,6 @@ class Twin:
     def budget_of(self, quantity: str) -> Budget:
         return self.budgets.get(quantity, self.budget)
 
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        """Yield the functions of both sides that the row itself calls, with their arguments."""
-        yield self.ours, case
-        yield self.theirs, crossed(case, self.bridge)
-
-
-def public(function: Any) -> bool:
-    path = getattr(function, "__module__", "")
-    names = importlib.import_module(path).__all__ if path.split(".")[0] in SIDES else ()
-    return getattr(function, "__name__", "") in names
-
 
 def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
     if isinstance(result, Mapping):
@@ -295,14 +277,6 @@ class PairTwin(Twin):
                 if not self.exact:
                     return
         super().compare(case, device=device)
-
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        arguments = self.arguments(case)
-        yield self.ours.forward, arguments
-        upstream, cache = case["upstream"][()], self.ours.forward(**arguments)[1]
-        names = [*inspect.signature(self.ours.backward).parameters]
-        yield self.ours.backward, dict(zip(names, (upstream, cache), strict=True))
-        yield self.theirs, crossed(arguments, self.bridge)
 
     def sizes(self, case: Case, ours: Values) -> Values:
         found = self.gauges(self.arguments(case), case["upstream"]) if self.gauges else {}

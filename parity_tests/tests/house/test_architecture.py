@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -96,19 +97,24 @@ def documented(module: str) -> dict[str, str]:
     return {one.name: ast.get_docstring(one) or "" for one in found if one.name[0] != "_"}
 
 
+@cache
+def called(stem: str) -> set[str]:
+    """Return the paths of functions that rows of a stem call."""
+    return {path for row in all_twins().values() if row.stem == stem for path in calls_of(row)}
+
+
 @each_stem
 @pytest.mark.parametrize("package", ["scratch", "torch_ref"])
 def test_public_functions_are_named_sourced_validated_and_called(package, stem):
     """A documented name is in __all__; rows call each, so that the generic checks ask it all."""
-    named, rows = public(package, stem), [row for row in all_twins().values() if row.stem == stem]
+    named = public(package, stem)
     for name, text in documented(f"{package}.{stem}").items():
         assert name in named or "Source: " not in text, name
-    called = {path for row in rows for path, _, _ in calls_of(row)}
     for name, value in named.items():
         if inspect.isfunction(value):
             assert "Source: " in value.__doc__, name
             if computes(name, value):
-                assert f"{package}.{stem}.{name}" in called
+                assert f"{package}.{stem}.{name}" in called(stem)
                 assert name in ELSEWHERE or value.__validation__, name
 
 
