@@ -2,7 +2,7 @@
 
 `assert_close` compares two arrays, `assert_twins` a forward and backward pair with a differentiable
 torch function, `assert_same_trajectory` two optimizers step by step, and `assert_parity` code that
-is not this project's: `parity_tests.user_code` has an example of each. Errors are counted in eps.
+is not this project's; their docstrings have examples. Errors are counted in eps.
 `locate` names the first step, layer, unit and quantity at which two trainings part.
 """
 

@@ -1,29 +1,7 @@
 """Code that is not this project's, held against torch: a layer, a loss, an optimizer.
 
-`assert_parity` has the example of a layer, `assert_same_trajectory` that of an optimizer. A loss,
-whose labels have no gradient and are a constant, which both sides take by its name:
-
->>> import numpy as np, torch
->>> from parity_tests import assert_parity
->>> rng = np.random.default_rng(0)
->>> def cross_entropy(logits, target):
-...     shifted = logits - logits.max(axis=1, keepdims=True)
-...     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-...     rows = np.arange(len(target))
-...     return -logarithms[rows, target].mean(), (logarithms, target)
->>> def cross_entropy_backward(upstream, cache):
-...     logarithms, target = cache
-...     right = np.arange(logarithms.shape[1]) == target[:, None]
-...     return {"logits": upstream * (np.exp(logarithms) - right) / len(target)}
->>> parity = assert_parity(
-...     cross_entropy,
-...     torch.nn.functional.cross_entropy,
-...     {"logits": rng.standard_normal((6, 4))},
-...     constants={"target": rng.integers(0, 4, 6)},
-...     backward=cross_entropy_backward,
-... )
->>> print(*parity.errors, parity.witness, sep="; ")
-output; gradient of logits; witness: your function in longdouble
+`assert_parity` has the example of a layer, `assert_same_trajectory` that of an optimizer. Labels of
+a loss have no gradient: they are a constant, which both sides take by its name.
 """
 
 from __future__ import annotations
@@ -155,9 +133,8 @@ def assert_parity(
                 raise
             hindrance = "it rounds to float64 inside"
             generator.bit_generator.state = state
-    witness = "witness: your function in longdouble"
-    if next(iter(inputs.values())).dtype == np.float32:
-        witness = "witness: torch in float64"
+    single = next(iter(inputs.values())).dtype == np.float32
+    witness = f"witness: {'torch in float64' if single else 'your function in longdouble'}"
     if hindrance:
         known = "witness: differences in float64, as" if backward else "no third witness:"
         witness = f"{known} {hindrance}"

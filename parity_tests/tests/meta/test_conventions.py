@@ -1,4 +1,4 @@
-"""Conventions: toy rows that lie, and the command that prints the real ones."""
+"""Conventions and accuracies: toy rows that lie, and the command that prints the real ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ import pytest
 import torch
 
 from parity_tests import __main__ as command
-from parity_tests import findings
-from parity_tests.compare.budgets import FORWARD, Budget
+from parity_tests import accuracy, findings
+from parity_tests.accuracy import ACCURACIES, Accuracy, appraise
+from parity_tests.compare.budgets import FORWARD, WIDE, Budget
 from parity_tests.compare.reproducibility import pinned
 from parity_tests.findings import examine
 from parity_tests.mistakes import Mistake
 from parity_tests.rows import FunctionTwin
+from parity_tests.twins import all_twins
 
 ROWS = {row.name: row for row in findings.conventions()}
 
@@ -122,22 +124,28 @@ def test_deviations_in_words():
 
 @pytest.fixture
 def run(capsys):
-    """Return a function that runs the command: its exit status, and all that it prints."""
+    """Return a function that runs a command: its exit status, and all that it prints."""
 
     def run(*arguments):
-        status = command.main(["conventions", *arguments])
+        status = command.main(arguments)
         return status, capsys.readouterr().out
 
     return run
 
 
-def test_every_row_is_printed(run):
-    """No two mistakes of a row are the same."""
-    status, printed = run()
+@pytest.mark.parametrize("told", ["conventions", "accuracy"])
+def test_every_row_is_printed(told, run):
+    status, printed = run(told)
     assert status == 0
     assert max(map(len, printed.splitlines())) <= 108
-    assert all(f"\n{name.upper()} (" in printed for name in ROWS)
-    assert "all right ones inside, all wrong ones out" in printed
+    names = ROWS if told == "conventions" else [row.name for row in ACCURACIES]
+    assert all(f"\n{name.upper()} (" in printed for name in names)
+    right = {"conventions": "all right ones inside, all wrong ones out", "accuracy": "all true"}
+    assert right[told] in printed
+    assert printed.count("eps of float") == len(ACCURACIES) * (told == "accuracy") or not WIDE
+
+
+def test_no_two_mistakes_of_a_row_are_the_same():
     for row in ROWS.values():
         wrong = [found.deviation for found in examine(row).wrong if found.deviation]
         assert len({*map(str, wrong)}) == len(wrong), row.name
@@ -145,7 +153,7 @@ def test_every_row_is_printed(run):
 
 def test_questions_are_answered_in_detail(run):
     """They are found by name, topic or mistake."""
-    status, printed = run("Adam", "CLIPPING", "dampening")
+    status, printed = run("conventions", "Adam", "CLIPPING", "dampening")
     found = {*re.findall(r"^([A-Z0-9-]+) \(", printed, re.MULTILINE)}
     assert found >= {"ADAM", "CLIP-BY-VALUE", "CLIP-BY-GLOBAL-NORM", "MOMENTUM"}
     words = " ".join(printed.split())
@@ -161,23 +169,24 @@ def test_questions_are_answered_in_detail(run):
 def test_a_failing_row_fails_the_command(run, monkeypatch):
     row = replace(LIES["mistake agrees"][0], theirs=LIES["translation wrong"][0].theirs)
     monkeypatch.setattr(findings, "conventions", lambda: [ROWS["clip-by-value"], row])
-    status, printed = run()
+    status, printed = run("conventions")
     assert status == 1
-    assert re.search(
-        "(?s)right   FAILS: .*; y differs at .*WRONG   FAILS: it: .* by 0 only", printed
-    )
+    said = "(?s)right   FAILS: .*; y differs at .*WRONG   FAILS: it: .* by 0 only"
+    assert re.search(said, printed)
     assert "2 FAIL" in printed
 
 
 def test_bad_arguments_are_refused_before_the_work(run, capsys, monkeypatch):
     """And an interruption of it leaves no traceback."""
     monkeypatch.setattr(findings, "examine", Mock(side_effect=KeyboardInterrupt))
-    assert run("adam") == (130, "")
-    for wrong in ("", " ", "adamm"):
-        with pytest.raises(SystemExit, match="2"):
-            run("adam", wrong)
-        message = capsys.readouterr().err
-        assert all(one in message for one in ("expected names or topics of conventions", *ROWS))
+    assert run("conventions", "adam") == (130, "")
+    known = {"conventions": ROWS, "accuracy": [row.name for row in ACCURACIES]}
+    for told, names in known.items():
+        for wrong in ("", " ", "adamm"):
+            with pytest.raises(SystemExit, match="2"):
+                run(told, "adam", wrong)
+            message = capsys.readouterr().err
+            assert all(one in message for one in (f"got {wrong or repr(wrong)}", *names))
 
 
 def test_the_command_runs_from_any_folder(capsys, monkeypatch, tmp_path):
@@ -186,3 +195,47 @@ def test_the_command_runs_from_any_folder(capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(command.__file__, run_name="__main__")
     assert "CLIP-BY-VALUE (clipping)" in capsys.readouterr().out
+
+
+def off(eps):
+    return lambda x: x / 3 * (1 + eps * 2.0**-52)
+
+
+THIRD = {"formula": "x / 3", "draw": lambda rng: {"x": rng.standard_normal(9)}}
+BY_HAND = {"ours": lambda x: x / 3, "theirs": off(100), "bridge": None, "source": ""}
+THIRDS = FunctionTwin(name="thirds", **THIRD, **BY_HAND)
+TRUE = Accuracy(name="thirds", row="thirds", **THIRD, torch="x / 3 + x", why="", factor=100)
+BAD = {"ours": lambda x: x / 3 * (1 + 10 * np.finfo(x.dtype).eps), "theirs": off(10)}
+# fmt: off
+#: changes of the row of accuracy, of both sides, and the failure.
+UNTRUE = {
+    "torch is not worse": ({}, {"theirs": off(0)}, "torch errs by .* eps only"),
+    "torch is worse by less": ({"factor": 1e4}, {}, "torch errs by .* only"),
+    "the other side is worse": ({"worse": "scratch"}, {}, r"torch errs by \S+ eps, allowed 16"),
+    "ours is no number": ({}, {"ours": lambda x: x * np.nan}, "scratch errs by inf"),
+    "both are as bad": ({"factor": 4}, BAD, r"torch errs by \S+ eps only, scratch by \d+"),
+}
+# fmt: on
+
+
+@pytest.mark.skipif(not WIDE, reason="longdouble is no wider than float64 here")
+@pytest.mark.parametrize("lie", UNTRUE)
+def test_an_accuracy_that_is_not_true_says_so(lie, monkeypatch, run):
+    choices, sides, message = UNTRUE[lie]
+    monkeypatch.setitem(all_twins(), "thirds", THIRDS)
+    assert appraise(TRUE)[1] == ""
+    monkeypatch.setitem(all_twins(), "thirds", replace(THIRDS, **sides))
+    monkeypatch.setattr(accuracy, "ACCURACIES", [replace(TRUE, **choices)])
+    status, printed = run("accuracy", "Thirds")
+    assert status == 1
+    assert re.search(f"FAILS {message}.* 1 rows: 1 FAIL$", " ".join(printed.split()))
+
+
+def test_a_machine_without_a_wider_dtype_says_so(monkeypatch):
+    """Rows about float64 are skipped with the reason; those about float32 are measured."""
+    monkeypatch.setattr(accuracy, "WIDEST", np.float64)
+    for row in ACCURACIES:
+        errors, failure = appraise(row)
+        assert failure == ""
+        assert row.factor >= 4
+        assert errors.startswith("longdouble is no") == ("float32" not in row.name)
