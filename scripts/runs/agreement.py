@@ -110,6 +110,12 @@ def judge_runs(mine: Side, other: Side, dtype: str) -> Agreement:
     return found
 
 
+def widened(narrow: Side, reference: Side) -> float:
+    """Return the error of a float32 run against one in float64, in eps units of float32."""
+    found = quantities(narrow, reference)
+    return judge((one._replace(ours=one.ours.astype(float)) for one in found), "float32").error
+
+
 def plane(X: Array) -> tuple[Array, Array, Array]:
     """Return a grid around inputs (2, m): both its axes, and all its points, (2, GRID^2)."""
     margin = 0.12 * np.ptp(X, axis=1)
