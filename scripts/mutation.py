@@ -34,7 +34,7 @@ from mutants.mutants import (
     mutated_files,
     statement,
 )
-from runs.command_line import Parser, Status, count, file, folder, leave, whole
+from runs.command_line import Parser, Status, count, folder, leave, whole
 from runs.start import Progress
 
 SESSION = ROOT / ".mutation"
@@ -258,7 +258,6 @@ def read_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="judge unlisted survivors once more")
     about = "folder of what was found"
     parser.add_argument("--session", type=folder, default=str(SESSION), help=about)
-    parser.add_argument("--stubs", type=file(), metavar="PATH", help="write survivors as TOML")
     flags = parser.parse_args(arguments)
     files = mutated_files()
     unknown = [one for one in flags.names if not any(one in file for file in files)]
@@ -285,10 +284,9 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
     figures = findings.figures()
     print("\n".join(table(findings)))
     for mutant in sorted(findings.unlisted):
-        change, outcome = mutant.change(), findings.judged[mutant]
-        print(f"\nsurvived: {mutant.file}:{mutant.line} in {mutant.definition} ({outcome.reason})")
-        for sign, text in (("-", change.before), ("+", change.after)):
-            print("\n".join(f"  {sign} {one}" for one in text.splitlines()))
+        reason = findings.judged[mutant].reason
+        print(f"\nsurvived: {mutant.file}:{mutant.line} in {mutant.definition} ({reason})")
+        print(as_toml(mutant.change()))
     for entry in findings.wrongly_listed:
         print(f"listed as equivalent, but no survivor: {entry}")
     killed, equivalent = figures["killed"], figures["equivalent"]
@@ -301,8 +299,6 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
     crowded = complete and equivalent > MOST_EQUIVALENT * figures["mutants"]
     if crowded:
         print(f"the list of equivalents holds more than {MOST_EQUIVALENT:.0%} of all mutants")
-    if flags.stubs:
-        flags.stubs.write_text(as_toml(one.change() for one in findings.unlisted))
     if findings.stale:
         print(
             f"{findings.stale} of these were found with other code or other tests: "

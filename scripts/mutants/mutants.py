@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from cosmic_ray.commands.init import _all_work_items
@@ -170,16 +170,10 @@ def known_equivalents() -> dict[Change, str]:
     return found
 
 
-def as_toml(changes: Iterable[Change], reason: str = "") -> str:
-    grouped: dict[tuple[str, str, str], list[str]] = {}
-    for one in changes:
-        grouped.setdefault((one.file, one.definition, one.before), []).append(one.after)
-    entries = []
-    for (file, definition, before), after in sorted(grouped.items()):
-        quoted = partial(json.dumps, ensure_ascii=False)  # TOML's strings escape as JSON's do
-        choices = "".join(f"  {quoted(one)},\n" for one in after)
-        entries.append(
-            f"[[equivalent]]\nfile = {quoted(file)}\nin = {quoted(definition)}\n"
-            f"before = {quoted(before)}\nafter = [\n{choices}]\nreason = {quoted(reason)}\n"
-        )
-    return "\n".join(entries)
+def as_toml(change: Change, reason: str = "") -> str:
+    """Return the entry of a change in the reviewed list."""
+    file, definition, before, after = (json.dumps(one, ensure_ascii=False) for one in change)
+    return (  # TOML's strings escape as JSON's do
+        f"[[equivalent]]\nfile = {file}\nin = {definition}\nbefore = {before}\n"
+        f"after = [{after}]\nreason = {json.dumps(reason)}\n"
+    )

@@ -167,21 +167,14 @@ def whole(path: Path) -> Iterator[Path]:
 def write_json(path: Path, report: Any) -> None:
     """Write a report whole or not at all; what is not finite becomes null, as JSON has no NaN."""
     with whole(path) as unfinished:
-        unfinished.write_text(json.dumps(_finite(report), indent=1, allow_nan=False) + "\n")
+        finite = json.loads(json.dumps(report), parse_constant=lambda _: None)
+        unfinished.write_text(json.dumps(finite, indent=1, allow_nan=False) + "\n")
 
 
 def save(figure: Figure, path: Path) -> None:
     with whole(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=120)
     plt.close(figure)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def epochs_of(history: Any) -> dict[str, list[float]]:
@@ -211,16 +204,15 @@ def plot_history(path: Path, title: str, history: Any) -> None:
     steps = np.arange(1, len(history.step_costs) + 1)
     columns = epochs_of(history)
     left.plot(steps, history.step_costs, color="0.8", linewidth=0.8, label="mini-batch")
-    if columns["costs"]:
-        epochs = np.arange(1, len(columns["costs"]) + 1)
-        ends = epochs * (len(steps) / len(epochs))
-        left.plot(ends, columns["costs"], color="C0", label="epoch, mean over examples")
-        right.plot(epochs, columns["accuracies"], color="C0", label="train")
-        right.plot(epochs, columns["dev_accuracies"], color="C1", label="dev")
-        right.legend(frameon=False)
+    epochs = np.arange(1, len(columns["costs"]) + 1)
+    ends = epochs * (len(steps) / max(len(epochs), 1))
+    left.plot(ends, columns["costs"], color="C0", label="epoch, mean over examples")
+    right.plot(epochs, columns["accuracies"], color="C0", label="train")
+    right.plot(epochs, columns["dev_accuracies"], color="C1", label="dev")
     left.set(xlabel="step", ylabel="cost J", yscale="log")
     right.set(xlabel="epoch", ylabel="accuracy")
-    left.legend(frameon=False)
+    for axes in (left, right):
+        axes.legend(frameon=False)
     figure.suptitle(title)
     save(figure, path)
 
