@@ -1,5 +1,7 @@
 """Change the code in every way that cosmic-ray knows, one at a time: does a test notice?
 
+    python scripts/mutation.py scratch/costs     # every mutant of a file, or of all files
+
 Each mutant runs the tests that reach its line, those of its own stem first. Where the body of a
 function changed, a process that has collected the tests exchanges it in place; whatever runs at
 import is imported afresh. Results are kept in a session, and a run goes on where the last ended.

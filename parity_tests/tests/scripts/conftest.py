@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ SCRIPTS = ROOT / "scripts"
 if not SCRIPTS.is_dir():
     collect_ignore_glob = ["test_*.py"]
 
-#: quantities of demonstrations that have been computed, and the epochs that make them short.
-COMPUTED = {}
+#: quantities of demonstrations and runs of experiments that have been computed, for all tests, and
+#: the epochs that make demonstrations short.
+COMPUTED, TRAINED = {}, {}
 EPOCHS = {"learning-curves": 1, "search": 1, "trajectories": 2}
 
 
@@ -28,18 +29,19 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def refused(script, capsys):
-    """Run a script with flags that must leave with status 2; return the message."""
+def run(script, capsys):
+    """Run a script, which must leave with a status; return all that it printed, and errors."""
 
-    def run(name, flags):
-        with pytest.raises(SystemExit) as left:
-            script(name).main(flags)
-        assert left.value.code == 2
-        message = capsys.readouterr().err
-        assert "error: " in message
-        return message
+    def main(name, flags="", status=0):
+        try:
+            left = script(name).main(flags.split())
+        except SystemExit as error:
+            left = error.code
+        printed = capsys.readouterr()
+        assert left == status, (flags, printed)
+        return printed.out + printed.err
 
-    return run
+    return main
 
 
 @pytest.fixture
@@ -56,12 +58,18 @@ def quantities(script):
 
 
 @pytest.fixture
-def is_picture():
-    return lambda path: path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 5000
+def trained(script):
+    """Return both sides' run of two epochs of an experiment, trained once for all tests."""
+
+    def of(name):
+        if name not in TRAINED:
+            short = replace(script("runs.experiments").EXPERIMENTS[name], epochs=2)
+            TRAINED[name] = script("runs.agreement").train_both(short)
+        return TRAINED[name]
+
+    return of
 
 
 @pytest.fixture
-def alone(tmp_path):
-    """Return the arguments of a process that runs code with nothing but the project."""
-    environment = {"PYTHONPATH": f"{SCRIPTS}:{ROOT}", "PATH": "/usr/bin:/bin"}
-    return lambda code: {"args": [sys.executable, "-c", code], "cwd": tmp_path, "env": environment}
+def is_picture():
+    return lambda path: path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 5000

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,121 +14,92 @@ import pytest
 
 
 @pytest.fixture
-def drawn(script, monkeypatch):
-    """Draw a picture; return its figure and (panel, label, ours, theirs) of all its curves.
-
-    Curves are told apart by the colours of their label; panels without a legend share the first.
-    """
-    catalogue, legends = script("pictures.catalogue"), []
-    honest = catalogue.legend
-
-    def record(axes, labels, hues, **choices):
-        legends.append((axes, [*labels], [*hues]))
-        honest(axes, labels, hues, **choices)
-
-    def draw(name, shown):
-        figure, curves = catalogue.PICTURES[name].draw(shown), []
-        own = {id(axes): rest for axes, *rest in legends}
-        first = legends[0][1:] if legends else ([], [])
-        for number, axes in enumerate(figure.axes):
-            lines = {}
-            for line in axes.lines:
-                lines.setdefault(line.get_color(), []).append(np.array(line.get_data()))
-            for label, hue in zip(*own.get(id(axes), first), strict=True):
-                pairs = zip(lines.get(hue.light, []), lines.get(hue.dark, []), strict=True)
-                curves += [(number, label, *pair) for pair in pairs]
-        return figure, curves
-
-    monkeypatch.setattr(catalogue, "legend", record)
-    monkeypatch.setattr(script("pictures.demonstration_pictures"), "legend", record)
-    yield draw
+def drawn(script):
+    """Draw a picture; return its figure."""
+    yield lambda name, shown: script("pictures.catalogue").PICTURES[name].draw(shown)
     script("pictures.style").plt.close("all")
 
 
-#: panels and labels, of which the first words tell the curves apart, and what is to be seen.
-OPTIMIZERS = ("gradient descent", "momentum", "RMSprop", "Adam")
-NORMS = {"0.01": "small_normal", "Xavier": "xavier", "He": "he", "random": "large_normal"}
-PANELS = {
-    "saddle": {
-        (panel, label): f"{surface}, {label.lower().replace(' ', '_')}"
-        for panel, surface in enumerate(("saddle", "valley"))
-        for label in OPTIMIZERS
-    },
-    "moving-averages": {
-        **{(0, f"$\\beta$ = {beta}:"): f"beta = {beta}, corrected" for beta in (0.5, 0.9, 0.98)},
-        (1, "$v_t$"): "beta = 0.98, as it is",
-        (1, "$v_t /"): "beta = 0.98, corrected",
-    },
-    "layer-norms": {
-        (panel, label): f"{what}, {name}"
-        for panel, what in enumerate(("activations", "db", "dW"))
-        for label, name in NORMS.items()
-    },
-    "learning-curves": {
-        (panel, label): f"{name}, {label}"
-        for panel, name in enumerate(("high bias", "high variance"))
-        for label in ("train error", "dev error")
-    },
-    "gradient-check": {(0, one): f"relative error, {one}" for one in ("one-sided", "two-sided")},
+# fmt: off
+#: words of a quantity's name where its label in the legend has others.
+WORDS = {
+    "0.01 · N(0, 1)": "small normal", "random x10": "large", "with batch norm": "batch norm",
+    "without": "plain", "no regularization": "noisy", "$v_t$": "as it is",
+    r"$v_t / (1 - \beta^t)$": "corrected", r"$\alpha$ = 0.8": "constant",
+    r"$\alpha$ = 0.8 / (1 + 0.1 epoch)": "decay",
 }
+# fmt: on
 
 
-@pytest.mark.parametrize("name", PANELS)
-def test_a_demonstration_is_drawn_by_its_labels(name, drawn, quantities):
+def count_curves(figure, quantities, hues):
+    """Count the curves, each of a quantity on both sides, under a label that has its words."""
+    labels, lines = {}, {}
+    for axes in figure.axes:
+        if legend := axes.get_legend():  # panels without one share the last
+            pairs = zip(legend.legend_handles, legend.texts, strict=True)
+            labels[axes] = {line.get_color(): text.get_text() for line, text in pairs}
+        for line in filter(lambda one: one.get_gid(), axes.lines):
+            lines.setdefault((axes, line.get_gid()), []).append(line)
+    for (axes, name), (thick, thin) in lines.items():
+        assert (thick.get_color(), thin.get_color()) in hues
+        label = labels.get(axes, [*labels.values()][-1])[thick.get_color()]
+        words = WORDS.get(label, label.split(",")[0].split(":")[0].replace("$\\beta$", "beta"))
+        told, name_told = (one.replace("-", " ").replace("_", " ") for one in (words, name))
+        assert told.lower() in name_told, (label, name)
+        for line, values in zip((thick, thin), quantities[name], strict=True):
+            shown = line.get_xydata() if np.ndim(values) == 2 else line.get_ydata()
+            assert len(shown) in (len(values), len(values) - 1, 90)
+            assert np.array_equal(shown, values[: len(shown)]), name
+    return len(lines)
+
+
+#: demonstrations that are drawn as curves, and how many.
+CURVES = {"saddle": 8, "schedules": 8, "moving-averages": 5, "layer-norms": 12}
+CURVES |= {"learning-curves": 4, "gradient-check": 2}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_demonstration_is_drawn_by_its_labels(name, script, drawn, quantities):
     shown = {n: one._replace(theirs=0.9 * one.theirs + 0.01) for n, one in quantities(name).items()}
-    factor, curves = 100 if name == "learning-curves" else 1, drawn(name, shown)[1]
-    assert len(curves) == len(PANELS[name])
-    for (panel, label), quantity in PANELS[name].items():
-        (mine,) = [one for one in curves if one[0] == panel and one[1].startswith(label)]
-        one = shown[quantity]
-        for curve, expected in zip(mine[2:], (one.ours, one.theirs), strict=True):
-            wanted = np.column_stack([*expected]) if expected.ndim == 2 else factor * expected
-            values = curve if expected.ndim == 2 else curve[1]
-            assert values.shape[-1] in (wanted.shape[-1], wanted.shape[-1] - 1, 90)
-            assert np.array_equal(values, wanted[..., : values.shape[-1]]), (quantity, label)
+    values = {name: one[1:3] for name, one in shown.items()}
+    figure = drawn(name, shown)
+    assert count_curves(figure, values, script("pictures.style").HUES) == CURVES[name]
 
 
-#: the labels of the trainings in their order, and the columns; boundaries come before the panels.
+#: pictures of trainings, the columns of their histories, and whether boundaries are above.
 TRAINED = {
-    "initializations": ("zeros random_x10 Xavier He", ["costs"]),
-    "regularization": ("no_regularization L2 dropout", ["dev_costs"]),
-    "optimizers": ("gradient_descent momentum RMSprop Adam", ["costs"]),
-    "decay": (r"$\alpha$_=_0.8 $\alpha$_=_0.8_/_(1_+_0.1_epoch)", ["costs"]),
-    "batch-norm": ("without with_batch_norm", ["step_costs", "dev_accuracies"]),
+    **{"initializations": (["costs"], True), "regularization": (["dev_costs"], True)},
+    **{"optimizers": (["costs"], True), "decay": (["costs"], False)},
+    "batch-norm": (["step_costs", "dev_accuracies"], False),
 }
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_trainings_are_drawn_by_their_labels(name, script, drawn):
-    agreement, experiments = script("runs.agreement"), script("runs.experiments").EXPERIMENTS
-    names = script("pictures.catalogue").PICTURES[name].experiments
-    runs = {one: agreement.train_both(replace(experiments[one], epochs=2)) for one in names}
-    for number, one in enumerate(runs.values()):
-        one.mine.history.accuracies[-1] = 0.5 + number / 10
-        one.mine.history.dev_accuracies[-1] = 0.55 + number / 10
-        for column in ("step_costs", "costs", "dev_costs", "dev_accuracies"):
-            values = getattr(one.other.history, column)
-            values[:] = [0.9 * value for value in values]
-    labels, columns = [one.replace("_", " ") for one in TRAINED[name][0].split()], TRAINED[name][1]
-    figure, curves = drawn(name, runs)
-    above = len(figure.axes) - len(columns)
-    assert above in (0, len(labels))
-    for number, (axes, one) in enumerate(zip(figure.axes[:above], runs.values(), strict=False)):
-        reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
-        assert axes.get_title() == f"{labels[number]}\n{reached}"
-        outputs = one.outputs()[0].reshape(agreement.GRID, -1)
-        assert np.array_equal(axes.images[0].get_array(), outputs)
-    curves = [one for one in curves if one[0] >= above]
-    assert len(curves) == len(labels) * len(columns)
-    for panel, label, ours, theirs in curves:
-        one, column = [*runs.values()][labels.index(label)], columns[panel - above]
-        assert np.array_equal(ours[1], getattr(one.mine.history, column)), label
-        assert np.array_equal(theirs[1], getattr(one.other.history, column)), label
+def test_trainings_are_drawn_by_their_labels(name, script, drawn, trained):
+    (columns, above), runs, values = TRAINED[name], {}, {}
+    for number, one in enumerate(script("pictures.catalogue").PICTURES[name].experiments):
+        honest = trained(one)
+        mine, other = (deepcopy(side.history) for side in (honest.mine, honest.other))
+        mine.accuracies[-1], mine.dev_accuracies[-1] = 0.5 + number / 10, 0.55 + number / 10
+        for column in columns:
+            setattr(other, column, [0.9 * value for value in getattr(other, column)])
+            values[f"{column} of {one}"] = getattr(mine, column), getattr(other, column)
+        sides = replace(honest.mine, history=mine), replace(honest.other, history=other)
+        runs[one] = replace(honest, mine=sides[0], other=sides[1])
+    figure = drawn(name, runs)
+    assert count_curves(figure, values, script("pictures.style").HUES) == len(values)
+    assert len(figure.axes) == len(columns) + above * len(runs)
+    for number, (one, axes) in enumerate(zip(runs.values(), figure.axes, strict=False)):
+        if above:
+            reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
+            assert axes.get_title().endswith(f"\n{reached}")
+            outputs = one.outputs()[0].reshape(axes.images[0].get_array().shape)
+            assert np.array_equal(axes.images[0].get_array(), outputs)
 
 
 def test_the_search_is_drawn(drawn, quantities):
     shown = {n: one._replace(theirs=1.01 * one.theirs) for n, one in quantities("search").items()}
-    linear, log, grid, random, _ = drawn("search", shown)[0].axes
+    linear, log, grid, random, _ = drawn("search", shown).axes
     for axes, scale in ((linear, "Uniform"), (log, "LogUniform")):
         one = shown[f"learning rates, {scale}"]
         counts = np.histogram(one.ours, np.logspace(-4, 0, 5))[0]
@@ -141,7 +114,7 @@ def test_the_search_is_drawn(drawn, quantities):
 
 def test_the_trajectories_are_drawn(script, drawn, quantities):
     shown = quantities("trajectories")
-    panels = {axes.get_title(): axes for axes in drawn("trajectories", shown)[0].axes}
+    panels = {axes.get_title(): axes for axes in drawn("trajectories", shown).axes}
     for name, (label, _) in script("pictures.style").OPTIMIZER_LOOKS.items():
         (apart, bound), one = panels[label].lines, shown[name]
         assert np.array_equal(apart.get_ydata(), np.abs(one.ours - one.theirs).max(axis=1))
@@ -154,42 +127,38 @@ def test_the_trajectories_are_drawn(script, drawn, quantities):
     assert f"step {step},\nunit {unit} of layer 1,\nexample {example} " in panel.texts[0].get_text()
 
 
-def test_figures_writes_pictures(script, tmp_path, capsys, is_picture):
+def test_figures_writes_pictures(script, run, is_picture):
     demonstrations = script("runs.demonstrations").DEMONSTRATIONS
     assert {*script("pictures.catalogue").PICTURES} == {*TRAINED, *demonstrations}
-    names = ["decay", "schedules"]
-    flags = ["--only", *names, "--epochs", "2", "--workers", "1", "--out", "new"]
-    assert script("figures").main(flags) == 0
-    printed = capsys.readouterr().out
+    printed = run("figures", "--only decay schedules --epochs 2 --workers 1 --out new")
     assert printed.count("inside the budget") == 2
     assert "wrote 2 of 2 pictures in new" in printed
-    assert sorted(path.stem for path in (tmp_path / "new").iterdir()) == sorted(names)
-    assert all(is_picture(path) for path in (tmp_path / "new").iterdir())
+    assert sorted(path.stem for path in Path("new").iterdir()) == ["decay", "schedules"]
+    assert all(map(is_picture, Path("new").iterdir()))
 
 
-@pytest.mark.parametrize("parted", ["moons-constant", "moons-decay"])
-def test_a_picture_is_judged_by_all_its_experiments(parted, script, monkeypatch, capsys):
+def test_a_picture_is_judged_by_all_its_experiments(script, run, monkeypatch):
     figures, agreement, saved = script("figures"), script("runs.agreement"), []
     honest = figures.results
-
-    def spoilt(name, most_epochs):
-        for result, found in honest(name, most_epochs):
-            yield result, agreement.Agreement(99.0, "b1", 1.0) if name == parted else found
-
-    monkeypatch.setattr(figures, "results", spoilt)
     monkeypatch.setattr(figures, "save", lambda figure, _: saved.append(figure))
-    assert figures.main(["--only", "decay", "--epochs", "1", "--workers", "1"]) == 1
-    printed = capsys.readouterr().out
-    assert f"OUTSIDE the budget, 99 eps units in b1 of {parted}, allowed" in printed
-    assert saved[0].get_suptitle().endswith("(at most 1 epoch)")
-    assert f"99 eps units in b1 of {parted} (budget 1)" in saved[0].get_supxlabel()
+    for parted in ("moons-constant", "moons-decay"):
+
+        def spoilt(name, most_epochs, parted=parted):
+            for result, found in honest(name, most_epochs):
+                yield result, agreement.Agreement(99.0, "b1", 1.0) if name == parted else found
+
+        monkeypatch.setattr(figures, "results", spoilt)
+        printed = run("figures", "--only decay --epochs 1 --workers 1", 1)
+        assert f"OUTSIDE the budget, 99 eps units in b1 of {parted}, allowed" in printed
+        assert saved[-1].get_suptitle().endswith("(at most 1 epoch)")
+        assert f"99 eps units in b1 of {parted} (budget 1)" in saved[-1].get_supxlabel()
     shortened = figures.PICTURES["batch-norm"].shortened
     assert [shortened(most) for most in (None, 19, 20, 21)] == [None, 19, None, None]
 
 
-def test_interrupted_figures_keep_the_finished_ones(script, monkeypatch, tmp_path, capsys):
-    figures, line = script("figures"), script("runs.command_line")
-    honest, saved = line.Figure.savefig, []
+def test_interrupted_figures_keep_the_finished_ones(script, run, monkeypatch):
+    line, saved = script("runs.command_line"), []
+    honest = line.Figure.savefig
 
     def interrupted(self, path, **choices):
         honest(self, path, **choices)
@@ -198,10 +167,9 @@ def test_interrupted_figures_keep_the_finished_ones(script, monkeypatch, tmp_pat
             raise KeyboardInterrupt
 
     monkeypatch.setattr(line.Figure, "savefig", interrupted)
-    flags = ["--only", "schedules", "moving-averages", "layer-norms", "--workers", "1"]
-    assert figures.main(flags) == 130
-    assert "interrupted after 1 of 3 pictures" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["schedules.png"]
+    printed = run("figures", "--only schedules moving-averages layer-norms --workers 1", 130)
+    assert "interrupted after 1 of 3 pictures" in printed
+    assert [path.name for path in Path("figures").iterdir()] == ["schedules.png"]
 
 
 def test_trainings_show_what_their_titles_say(script):
