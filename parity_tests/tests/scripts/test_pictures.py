@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
@@ -11,14 +12,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-
-@pytest.fixture
-def drawn(script):
-    """Draw a picture; return its figure."""
-    yield lambda name, shown: script("pictures.catalogue").PICTURES[name].draw(shown)
-    script("pictures.style").plt.close("all")
-
 
 # fmt: off
 #: words of a quantity's name where its label in the legend has others.
@@ -53,53 +46,8 @@ def count_curves(figure, quantities, hues):
     return len(lines)
 
 
-#: demonstrations that are drawn as curves, and how many.
-CURVES = {"saddle": 8, "schedules": 8, "moving-averages": 5, "layer-norms": 12}
-CURVES |= {"learning-curves": 4, "gradient-check": 2}
-
-
-@pytest.mark.parametrize("name", CURVES)
-def test_a_demonstration_is_drawn_by_its_labels(name, script, drawn, quantities):
-    shown = {n: one._replace(theirs=0.9 * one.theirs + 0.01) for n, one in quantities(name).items()}
-    values = {name: one[1:3] for name, one in shown.items()}
-    figure = drawn(name, shown)
-    assert count_curves(figure, values, script("pictures.style").HUES) == CURVES[name]
-
-
-#: pictures of trainings, the columns of their histories, and whether boundaries are above.
-TRAINED = {
-    **{"initializations": (["costs"], True), "regularization": (["dev_costs"], True)},
-    **{"optimizers": (["costs"], True), "decay": (["costs"], False)},
-    "batch-norm": (["step_costs", "dev_accuracies"], False),
-}
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_trainings_are_drawn_by_their_labels(name, script, drawn, trained):
-    (columns, above), runs, values = TRAINED[name], {}, {}
-    for number, one in enumerate(script("pictures.catalogue").PICTURES[name].experiments):
-        honest = trained(one)
-        mine, other = (deepcopy(side.history) for side in (honest.mine, honest.other))
-        mine.accuracies[-1], mine.dev_accuracies[-1] = 0.5 + number / 10, 0.55 + number / 10
-        for column in columns:
-            setattr(other, column, [0.9 * value for value in getattr(other, column)])
-            values[f"{column} of {one}"] = getattr(mine, column), getattr(other, column)
-        sides = replace(honest.mine, history=mine), replace(honest.other, history=other)
-        runs[one] = replace(honest, mine=sides[0], other=sides[1])
-    figure = drawn(name, runs)
-    assert count_curves(figure, values, script("pictures.style").HUES) == len(values)
-    assert len(figure.axes) == len(columns) + above * len(runs)
-    for number, (one, axes) in enumerate(zip(runs.values(), figure.axes, strict=False)):
-        if above:
-            reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
-            assert axes.get_title().endswith(f"\n{reached}")
-            outputs = one.outputs()[0].reshape(axes.images[0].get_array().shape)
-            assert np.array_equal(axes.images[0].get_array(), outputs)
-
-
-def test_the_search_is_drawn(drawn, quantities):
-    shown = {n: one._replace(theirs=1.01 * one.theirs) for n, one in quantities("search").items()}
-    linear, log, grid, random, _ = drawn("search", shown).axes
+def assert_search_is_drawn(figure, shown):
+    linear, log, grid, random, _ = figure.axes
     for axes, scale in ((linear, "Uniform"), (log, "LogUniform")):
         one = shown[f"learning rates, {scale}"]
         counts = np.histogram(one.ours, np.logspace(-4, 0, 5))[0]
@@ -112,19 +60,88 @@ def test_the_search_is_drawn(drawn, quantities):
     assert all(map(np.array_equal, filter(len, points), discs))
 
 
-def test_the_trajectories_are_drawn(script, drawn, quantities):
-    shown = quantities("trajectories")
-    panels = {axes.get_title(): axes for axes in drawn("trajectories", shown).axes}
-    for name, (label, _) in script("pictures.style").OPTIMIZER_LOOKS.items():
-        (apart, bound), one = panels[label].lines, shown[name]
+def assert_trajectories_are_drawn(figure, shown):
+    panels = {axes.get_title().replace(" ", "_").lower(): axes for axes in figure.axes}
+    for name in ("gradient_descent", "momentum", "rmsprop", "adam"):
+        (apart, bound), one = panels[name].lines, shown[name]
         assert np.array_equal(apart.get_ydata(), np.abs(one.ours - one.theirs).max(axis=1))
         assert np.allclose(bound.get_ydata(), 2.0**-52 * one.gauge[:, 0], rtol=1e-12, atol=0)
-    panel = panels["RMSprop with ReLUs that meet a kink"]
+    panel = panels["rmsprop_with_relus_that_meet_a_kink"]
     before, _, after, mark = panel.lines
     step, unit, example = (int(one) for one in shown["step, unit and example"].theirs)
     assert before.get_xdata()[-1] < mark.get_xdata()[0] == step == after.get_xdata()[0]
     assert before.get_ydata().max() < 1e-14 < 1e-6 < after.get_ydata().min()
     assert f"step {step},\nunit {unit} of layer 1,\nexample {example} " in panel.texts[0].get_text()
+
+
+#: demonstrations: how many curves are drawn, or how else it is checked.
+DRAWN = {"saddle": 8, "schedules": 8, "moving-averages": 5, "layer-norms": 12}
+DRAWN |= {"learning-curves": 4, "gradient-check": 2}
+DRAWN |= {"search": assert_search_is_drawn, "trajectories": assert_trajectories_are_drawn}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_demonstration_agrees_and_is_drawn(name, script, run, quantities, monkeypatch):
+    """Each quantity is in the report and in the picture, both sides apart by a few eps."""
+    demonstrations, honest = script("runs.demonstrations").DEMONSTRATIONS, quantities(name)
+    assert not any(np.shares_memory(one.ours, one.theirs) for one in honest.values())
+    if name in ("saddle", "layer-norms"):
+        assert any(not np.array_equal(one.ours, one.theirs) for one in honest.values())
+    shown, saved = honest, []
+    if name != "trajectories":
+        more = 1 + 2.0**-50
+        shown = {key: one._replace(theirs=more * one.theirs) for key, one in honest.items()}
+    known = demonstrations[name]._replace(run=lambda *_: iter(shown.values()))
+    monkeypatch.setitem(demonstrations, name, known)
+    monkeypatch.setattr(script("compare"), "save", lambda figure, path: saved.append(figure))
+    printed = run("compare", f"--experiment {name}")
+    assert "inside the budget" in printed
+    if isinstance(DRAWN[name], int):
+        values = {key: one[1:3] for key, one in shown.items()}
+        assert count_curves(saved[0], values, script("pictures.style").HUES) == DRAWN[name]
+    else:
+        DRAWN[name](saved[0], shown)
+    script("pictures.style").plt.close(saved[0])
+    report = json.loads(Path("compare.json").read_text())
+    assert (report["agreed"], report["interrupted"]) == (True, False)
+    assert len(report["quantities"]) >= 4
+    for quantity, found in report["quantities"].items():
+        assert quantity in printed
+        assert found["error_in_eps"] <= found["allowed_in_eps"]
+        assert np.shape(found["scratch"]) == np.shape(found["torch"]) != ()
+
+
+#: pictures of trainings, the columns of their histories, and whether boundaries are above.
+TRAINED = {
+    **{"initializations": (["costs"], True), "regularization": (["dev_costs"], True)},
+    **{"optimizers": (["costs"], True), "decay": (["costs"], False)},
+    "batch-norm": (["step_costs", "dev_accuracies"], False),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trainings_are_drawn_by_their_labels(name, script, trained):
+    (columns, above), runs, values = TRAINED[name], {}, {}
+    picture, style = script("pictures.catalogue").PICTURES[name], script("pictures.style")
+    for number, one in enumerate(picture.experiments):
+        honest = trained(one)
+        mine, other = (deepcopy(side.history) for side in (honest.mine, honest.other))
+        mine.accuracies[-1], mine.dev_accuracies[-1] = 0.5 + number / 10, 0.55 + number / 10
+        for column in columns:
+            setattr(other, column, [0.9 * value for value in getattr(other, column)])
+            values[f"{column} of {one}"] = getattr(mine, column), getattr(other, column)
+        sides = replace(honest.mine, history=mine), replace(honest.other, history=other)
+        runs[one] = replace(honest, mine=sides[0], other=sides[1])
+    figure = picture.draw(runs)
+    style.plt.close(figure)
+    assert count_curves(figure, values, style.HUES) == len(values)
+    assert len(figure.axes) == len(columns) + above * len(runs)
+    for number, (one, axes) in enumerate(zip(runs.values(), figure.axes, strict=False)):
+        if above:
+            reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
+            assert axes.get_title().endswith(f"\n{reached}")
+            outputs = one.outputs()[0].reshape(axes.images[0].get_array().shape)
+            assert np.array_equal(axes.images[0].get_array(), outputs)
 
 
 def test_figures_writes_pictures(script, run, is_picture):
