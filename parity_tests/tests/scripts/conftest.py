@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,7 @@ SCRIPTS = ROOT / "scripts"
 if not SCRIPTS.is_dir():
     collect_ignore_glob = ["test_*.py"]
 
-#: quantities of demonstrations and runs of experiments that have been computed, for all tests, and
-#: the epochs that make demonstrations short.
-COMPUTED, TRAINED = {}, {}
+#: epochs that make demonstrations short.
 EPOCHS = {"learning-curves": 1, "search": 1, "trajectories": 2}
 
 
@@ -44,30 +43,28 @@ def run(script, capsys):
     return main
 
 
+@cache
+def computed(name):
+    own = importlib.import_module("runs.demonstrations").DEMONSTRATIONS[name]
+    return {one.name: one for one in own.quantities(EPOCHS.get(name))}
+
+
+@cache
+def trained_both(name):
+    short = replace(importlib.import_module("runs.experiments").EXPERIMENTS[name], epochs=2)
+    return importlib.import_module("runs.agreement").train_both(short)
+
+
 @pytest.fixture
 def quantities(script):
     """Return the quantities of a demonstration by name, computed once for all tests."""
-
-    def of(name):
-        if name not in COMPUTED:
-            own = script("runs.demonstrations").DEMONSTRATIONS[name]
-            COMPUTED[name] = {one.name: one for one in own.quantities(EPOCHS.get(name))}
-        return COMPUTED[name]
-
-    return of
+    return computed
 
 
 @pytest.fixture
 def trained(script):
     """Return both sides' run of two epochs of an experiment, trained once for all tests."""
-
-    def of(name):
-        if name not in TRAINED:
-            short = replace(script("runs.experiments").EXPERIMENTS[name], epochs=2)
-            TRAINED[name] = script("runs.agreement").train_both(short)
-        return TRAINED[name]
-
-    return of
+    return trained_both
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -114,28 +115,29 @@ def test_float32_is_held_against_float64(parted, script, run, monkeypatch):
     assert f"float64: {'OUTSIDE' if parted else 'inside'} the budget" in printed
 
 
-def wrong(**change):
-    """Return a change of a table: each of its functions is told something else."""
-    return lambda table: {
-        key: lambda *given, honest=one, **choices: honest(*given, **{**choices, **change})
-        for key, one in table.items()
-    }
+def told(change):
+    """Return a change of a function, or of each in a table: it is told something else."""
+    return lambda honest: (
+        {key: told(change)(one) for key, one in honest.items()}
+        if isinstance(honest, Mapping)
+        else lambda *given, **choices: honest(*given, **{**choices, **change(choices)})
+    )
+
+
+def raised(honest):
+    return lambda module: {**honest(module), "mean1": honest(module)["mean1"] + 1e-9}
 
 
 # fmt: off
 #: a module, what is changed there, how, and where the runs then part at which step.
 PLANTED = {
-    "another beta2": ("scratch_side", "OPTIMIZERS", wrong(beta2=0.99), 2, r"W1\["),
-    "another schedule": ("scratch_side", "SCHEDULES", wrong(rate=0.9), 1, r"\w+\["),
+    "another beta2": ("scratch_side", "OPTIMIZERS", told(lambda _: {"beta2": 0.99}), 2, r"W1\["),
+    "another schedule": ("scratch_side", "SCHEDULES", told(lambda _: {"rate": 0.9}), 1, r"\w+\["),
     "a moved weight": ("torch_side", "twin", nudged, 1, r"Z_tilde2\[3|Z2\[3|W2\[3, 4\]"),
-    "other running averages": (
-        "torch_side", "unload_running",
-        lambda honest: lambda module: {**honest(module), "mean1": honest(module)["mean1"] + 1e-9},
-        1, r"mean1\["),
+    "other running averages": ("torch_side", "unload_running", raised, 1, r"mean1\["),
     "another penalty": (
-        "scratch_side", "training_steps",
-        lambda honest: lambda *given, l2, **rest: honest(*given, l2=2 * l2, **rest),
-        1, "cost after layer 3"),
+        "scratch_side", "training_steps", told(lambda given: {"l2": 2 * given["l2"]}), 1,
+        "cost after layer 3"),
 }
 # fmt: on
 
@@ -177,22 +179,6 @@ def test_a_demonstration_parts(script, run, monkeypatch):
     assert not json.loads(Path("compare.json").read_text())["agreed"]
     drawn = run("figures", "--only moving-averages --workers 1", 1)
     assert "the sides part in moving-averages\n" in drawn
-
-
-def test_an_interrupted_demonstration_keeps_its_quantities(script, run, monkeypatch):
-    demonstrations = script("runs.demonstrations").DEMONSTRATIONS
-
-    def interrupted():
-        yield from [*demonstrations["schedules"].run()][:3]
-        raise KeyboardInterrupt
-
-    known = demonstrations["saddle"]._replace(run=interrupted)
-    monkeypatch.setitem(demonstrations, "saddle", known)
-    assert "interrupted after 3 quantities" in run("compare", "--experiment saddle", 130)
-    report = json.loads(Path("compare.json").read_text())
-    assert (report["interrupted"], report["agreed"]) == (True, None)
-    assert len(report["quantities"]) == 3
-    assert not Path("compare.png").exists()
 
 
 def test_learning_curves_and_searches_train_on_two_sides(script, monkeypatch):

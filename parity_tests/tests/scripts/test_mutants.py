@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -217,73 +216,65 @@ def test_a_session_goes_on_and_knows_its_state(mutants_of, script, run, monkeypa
     assert "holds no outcomes of mutants" in run("mutation", "--session .", 2)
 
 
-TEST = """
+TESTS = """
 import numpy as np
 from scratch.linear import linear_backward, linear_forward
-
-def test_b_is_added():
-    one = np.ones((1, 1))
-    assert linear_forward(one, one, one)[0] == 2
-
-def test_b_is_summed():
-    one = np.ones((1, 1))
-    assert linear_backward(one, linear_forward(one, one, one)[1])["b"] == 1
-
-def test_what_is_not_imported_yet():
+one = np.ones((1, 1))
+def test_added(): assert linear_forward(one, one, one)[0] == 2
+def test_summed(): assert linear_backward(one, linear_forward(one, one, one)[1])["b"] == 1
+def test_imported_late():
     from scratch.mini_batches import draw_order
     assert sorted(draw_order(2, np.random.default_rng(0))) == [0, 1]
 """
+LOOP = "    while True: W @ A_prev\n    return W @"
+WARM, COLD = ("warm",), ("cold",)
+
+# fmt: off
+#: servers, the changed module, its old and new text, how a fork ends, and the test that fails.
+FORKS = [
+    (COLD + WARM, "linear", "+ b, Lin", "- b, Lin", "failure", "added"),
+    (COLD + WARM, "mini_batches", "rng.perm", "1 + rng.perm", "failure", "imported_late"),
+    (COLD + WARM, "splits", "Splits into", "Cuts into", "never imported", ""),
+    (COLD, "linear", "+ b, Lin", "+ c c, Lin", "import", "it.py"),
+    (COLD, "linear", 'b="n 1"', 'b="n 2"', "failure", "added"),
+    (WARM, "linear", 'b="n 1"', 'b="n 2"', "not exchanged: a module's or a class's own code", ""),
+    (WARM, "linear", '"b": dZ.sum(', '"b": (+dZ).sum(', "", ""),
+    (WARM, "linear", "    A_prev, W = cache", "    import os; os.abort()", "crash", ""),
+    (WARM, "linear", "    return W @", LOOP, "time limit", "added"),
+]
+# fmt: on
 
 
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    """Ask a cold or warm server for the tests above, where a module has a text for another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        jobs = importlib.import_module("mutants.jobs")
-        path = tmp_path_factory.mktemp("tests") / "test_b.py"
-        path.write_text(TEST)
-        servers = jobs.Servers([str(path)])
-
-        def judge(kind, old="", new="", module="scratch.linear", **choices):
-            source = jobs.path_of(module).read_text()
-            assert old in source
-            job = {"module": module, "source": source.replace(old, new)} if old else {}
-            tests = {"tests": [str(path)]} if kind == "cold" else {"concept": "b"}
-            return servers.ask(kind, jobs.Job(**job, **tests, **choices))
-
-        yield judge
-        servers.stop()
-
-
-def test_a_fork_notices_what_changed(ask):
+def test_a_fork_notices_what_changed_and_tells_how_it_ended(script, tmp_path):
+    jobs, path = script("mutants.jobs"), tmp_path / "test_it.py"
+    path.write_text(TESTS)
     before = Path(linear.__file__).read_bytes(), linear.linear_forward
-    for kind in ("cold", "warm"):
-        found = ask(kind, "+ b, Lin", "- b, Lin", all_failures=True)
-        assert [one.rpartition("::")[2] for one in found.failed] == ["test_b_is_added"]
-        assert (found.how, found.ran) == ("failure", 3)
-        late = ask(kind, "rng.permutation(", "1 + rng.permutation(", "scratch.mini_batches")
-        assert [one.rpartition("::")[2] for one in late.failed] == ["test_what_is_not_imported_yet"]
-    assert ask("warm", "+ b, Lin", "- b, Lin").ran == 1
+    servers = jobs.Servers([str(path)])
+    quickly = {"patience": 0.2, "seconds": {"test_it.py::test_added": 0}}
+    ask = {
+        "cold": partial(jobs.Job, tests=[str(path)]),
+        "warm": partial(jobs.Job, concept="it", **quickly),
+    }
+
+    def found(kind, *change, **choices):
+        verdict = servers.ask(kind, ask[kind](*change, **choices))
+        return verdict.how, "".join(verdict.failed).rpartition("test_")[2], verdict.ran
+
+    try:
+        for kinds, name, old, new, how, test in FORKS:
+            source = jobs.path_of(f"scratch.{name}").read_text()
+            assert old in source
+            for kind in kinds:
+                ended = found(kind, f"scratch.{name}", source.replace(old, new))
+                assert (ended[0][: len(how) or None], ended[1]) == (how, test), (kind, new, ended)
+        changed = Path(linear.__file__).read_text().replace("+ b, Lin", "- b, Lin")
+        for kind in ("cold", "warm"):
+            ended = found(kind, "scratch.linear", changed, all_failures=True)
+            assert ended == ("failure", "added", 3)
+        assert found("warm", "scratch.linear", changed) == ("failure", "added", 1)
+        assert found("warm") == ("", "", 3)
+    finally:
+        servers.stop()
     assert (Path(linear.__file__).read_bytes(), linear.linear_forward) == before
-    assert sys.modules["scratch.linear"] is linear
-    right = ask("warm", '"b": dZ.sum(', '"b": (+dZ).sum(')
-    assert (right.failed, right.how, right.ran, right.tried) == ((), "", 3, True)
-    assert ask("warm").ran == 3
-
-
-def test_a_fork_tells_how_it_ended(ask):
-    (test,) = ask("warm", "+ b, Lin", "- b, Lin").failed
-    endless = "    while True: W @ A_prev\n    return W @"
-    found = ask("warm", "    return W @", endless, patience=0.2, seconds={test: 0.0})
-    assert (found.how, found.failed) == ("time limit", (test,))
-    crash = ask("warm", "    A_prev, W = cache", "    import os; os.abort()")
-    assert (crash.how, crash.failed) == ("crash", ())
-    typo = ask("cold", "+ b, Lin", "+ c c, Lin")
-    assert (typo.how, "SyntaxError" in typo.message) == ("import", True)
-    for kind in ("cold", "warm"):
-        never = ask(kind, "Splits into", "Cuts into", module="scratch.splits")
-        assert (never.how, never.tried) == ("never imported", False)
-    refused = ask("warm", 'b="n 1"', 'b="n 2"')
-    assert (refused.how.partition(":")[0], refused.tried) == ("not exchanged", False)
-    assert ask("cold", 'b="n 1"', 'b="n 2"').failed
+    ends = ("", "failure", "import", "time limit", "crash")
+    assert all(jobs.Verdict(how=how).tried == (how in ends) for *_, how, _ in FORKS)

@@ -9,7 +9,9 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
 from itertools import combinations
+from operator import getitem
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -19,7 +21,6 @@ import torch
 
 from parity_tests import TRAINING, assert_close
 from parity_tests.tests.scripts.conftest import ROOT, SCRIPTS
-from scratch.training import History
 
 # fmt: off
 BAD_FLAGS = {
@@ -140,38 +141,52 @@ def test_both_sides_write_the_same_history(run, is_picture):
         assert_close(ours, np.array(theirs), name, budget=TRAINING)
 
 
-@pytest.mark.parametrize("whole", [0, 3])
-def test_an_epoch_cut_in_half_is_not_written(whole, run, monkeypatch):
-    honest = History.end_epoch
+# fmt: off
+#: a command line, the function whose n-th call Ctrl-C ends, words that are printed, the files that
+#: are left, and lengths in the report.
+INTERRUPTED = [
+    ("compare --experiment breast-cancer --batch-size 100 --out run.png",
+     "runs.start:Progress.show", 15, "after 15 steps of scratch", "run.json run.png",
+     {"histories.scratch.costs": 3, "histories.scratch.step_costs": 15}),
+    ("compare --experiment schedules --out run.png", "compare:judge", 4, "after 3 quantities",
+     "run.json", {"quantities": 3}),
+    ("figures --only schedules moving-averages layer-norms --workers 1 --out .",
+     "runs.command_line:Figure.savefig", 2, "after 1 of 3 pictures", "schedules.png", {}),
+    ("search_rates --experiment moons --epochs 1 --trials 5 --workers 1 --out run.json",
+     "runs.scratch_side:set_up", 7, "after 6 trials", "run.json", {"trials": 6}),
+    *(("train_scratch --experiment breast-cancer --out run.json",
+       "scratch.training:History.end_epoch", n, f"in epoch {n} of 40", "run.json run.png",
+       {"history.costs": n - 1, "history.dev_costs": n - 1}) for n in (1, 4)),
+    ("benchmark --seconds 0.1 --out run.json", "benchmark:measure", 1, "after 0 of 6 shapes",
+     "run.json", {"results": 0}),
+]
+# fmt: on
 
-    def interrupted(self, cost, *rest):
-        if len(self.costs) == whole:
-            self.costs.append(cost)
+
+@pytest.mark.parametrize("row", INTERRUPTED, ids=lambda row: f"{row[0].split()[0]} {row[3]}")
+def test_an_interruption_loses_nothing(row, script, run, monkeypatch):
+    """Ctrl-C is status 130, and all that was finished is written; an epoch cut in half is not."""
+    (line, place, last, words, files, lengths), calls = row, []
+    name, _, flags = line.partition(" ")
+    honest = script("pkgutil").resolve_name(place)
+
+    def interrupted(*given, **choices):
+        calls.append(given)
+        if place.endswith("end_epoch") and len(calls) == last:
+            given[0].costs.append(given[1])
+        else:
+            answer = honest(*given, **choices)
+        if len(calls) == last:
             raise KeyboardInterrupt
-        honest(self, cost, *rest)
+        return answer
 
-    monkeypatch.setattr(History, "end_epoch", interrupted)
-    printed = run("train_scratch", "--experiment breast-cancer --out run.csv", 130)
-    assert f"interrupted in epoch {whole + 1} of 40" in printed
-    assert len(Path("run.csv").read_text().splitlines()) == whole + 1
-
-
-def test_an_interrupted_comparison_loses_nothing(script, run, monkeypatch, is_picture):
-    """Ctrl-C in the fourth epoch: status 130, three epochs written."""
-    bar = script("runs.start").Progress
-    honest = bar.show
-
-    def interrupt(self, step, history):
-        honest(self, step, history)
-        if step.number == 15:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(bar, "show", interrupt)
-    printed = run("compare", "--experiment breast-cancer --batch-size 100 --out run.png", 130)
-    assert "interrupted after 15 steps of scratch" in printed
-    assert is_picture(Path("run.png"))
-    history = json.loads(Path("run.json").read_text())["histories"]["scratch"]
-    assert (len(history["costs"]), len(history["step_costs"])) == (3, 15)
+    monkeypatch.setattr(place.replace(":", "."), interrupted)
+    assert f"interrupted {words}" in run(name, flags, 130)
+    assert sorted(str(path) for path in Path().iterdir()) == files.split()
+    for key, length in lengths.items():
+        report = json.loads(Path("run.json").read_text())
+        assert report.get("agreed") is None
+        assert len(reduce(getitem, key.split("."), report)) == length
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
