@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,18 +76,6 @@ def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
     return Made(name, found, time.perf_counter() - begun)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch and BLAS use one thread each: the work is many small steps."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _begin() -> None:
     """Set up a worker: one thread, and Ctrl-C left to the parent, which ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -97,7 +84,7 @@ def _begin() -> None:
 
 def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) -> Iterator[Made]:
     if workers == 1:
-        with one_thread():
+        with threadpool_limits(1):  # of torch and BLAS: the work is many small steps
             for name in names:
                 yield make(name, folder, most_epochs)
         return

@@ -240,13 +240,11 @@ def table(findings: Findings) -> list[str]:
     for mutant, outcome in findings.judged.items():
         status = "equivalent" if mutant in findings.equivalent else outcome.status
         counts.setdefault(mutant.file, Counter())[status] += outcome.status != "invalid"
-    if counts:
-        counts["all"] = sum(counts.values(), Counter())
-    columns = ("killed", "equivalent", "survived")
+    counts["all"] = sum(counts.values(), Counter())
     lines = [f"{'file':<36}{'mutants':>8}{'killed':>8}{'equivalent':>12}{'survived':>10}"]
     for name, one in counts.items():
-        killed, equivalent, survived = (one[column] for column in columns)
-        lines.append(f"{name:<36}{one.total():>8}{killed:>8}{equivalent:>12}{survived:>10}")
+        columns = f"{one['killed']:>8}{one['equivalent']:>12}{one['survived']:>10}"
+        lines.append(f"{name:<36}{one.total():>8}{columns}")
     return lines
 
 

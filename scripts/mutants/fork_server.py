@@ -19,7 +19,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
 from inspect import CO_OPTIMIZED
 from itertools import chain
 from multiprocessing import Pipe
@@ -67,10 +68,8 @@ class Changed(SourceFileLoader):
     ) -> ModuleSpec | None:
         if fullname != self.name:
             return None
-        spec = PathFinder.find_spec(fullname, path)
-        if spec is not None:
-            self.loaded, spec.loader = True, self
-        return spec
+        self.loaded = True
+        return spec_from_file_location(fullname, self.path, loader=self)
 
     def get_code(self, fullname: str) -> CodeType:
         return compile(self._source, self.path, "exec", dont_inherit=True)
@@ -79,23 +78,19 @@ class Changed(SourceFileLoader):
 class _Reporter:
     def __init__(self, pipe: Connection, job: Job) -> None:
         self._pipe, self._job, self._start = pipe, job, time.perf_counter()
-        self._ran, self._current, self._message = 0, "", ""
-        self._failed: list[str] = []
+        self._ran, self._current = 0, ""
+        self._failed: dict[str, str] = {}  # the message of each test
         signal.signal(signal.SIGPROF, self.hung)
 
     def answer(self, how: str = "", failed: str = "", message: str = "") -> None:
         """Send the verdict and leave at once, whatever stands on the stack."""
-        self._note(failed, message)
+        if failed:
+            self._failed.setdefault(failed, message)
         how = how or ("failure" if self._failed else "")
-        spent = time.perf_counter() - self._start
+        said, spent = next(iter(self._failed.values()), ""), time.perf_counter() - self._start
         # as a plain tuple: the test may have imported another class of this name
-        self._pipe.send((tuple(self._failed), how, self._message, self._ran, spent))
+        self._pipe.send((tuple(self._failed), how, said, self._ran, spent))
         os._exit(0)
-
-    def _note(self, failed: str, message: str) -> None:
-        if failed and failed not in self._failed:
-            self._failed.append(failed)
-        self._message = self._message or message
 
     def hung(self, signum: int, frame: FrameType | None) -> None:
         self.answer("time limit", self._current)
@@ -113,7 +108,7 @@ class _Reporter:
     def pytest_runtest_logreport(self, report: Any) -> None:
         self._ran += report.when == "call"
         if report.failed:
-            self._note(report.nodeid, _last_line(report))
+            self._failed.setdefault(report.nodeid, _last_line(report))
             if not self._job.all_failures:
                 self.answer()
 

@@ -130,23 +130,17 @@ def statement(mutant: Mutant) -> range | None:
 
     Of a compound statement these are the lines of its head.
     """
-    inside, found = False, None
-    nodes: list[tuple[ast.AST, bool]] = [(_tree(mutant.file), False)]
-    while nodes:
-        node, inside = nodes.pop()
-        for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.stmt):
-                continue
-            first = _first(child)
-            assert child.end_lineno is not None
-            if first <= mutant.line <= child.end_lineno:
-                body = getattr(child, "body", None)
-                head = body[0] if body else None
-                last = child.end_lineno if head is None else max(_first(head) - 1, first)
-                found = range(first, last + 1) if inside else None
-                within = isinstance(child, ast.FunctionDef) and mutant.line > last
-                nodes.append((child, inside or within))
-    return found
+    statements = (one for one in ast.walk(_tree(mutant.file)) if isinstance(one, ast.stmt))
+    around = [one for one in statements if _first(one) <= mutant.line <= (one.end_lineno or 0)]
+    functions = (one for one in around if isinstance(one, ast.FunctionDef))
+    inside = any(mutant.line not in _head(one) for one in functions)
+    return _head(around[-1]) if inside else None
+
+
+def _head(node: ast.stmt) -> range:
+    body: list[ast.stmt] = getattr(node, "body", [])
+    last = max(_first(body[0]) - 1, _first(node)) if body else node.end_lineno or 0
+    return range(_first(node), last + 1)
 
 
 def _first(node: ast.stmt) -> int:

@@ -182,22 +182,21 @@ def gradient_check() -> Iterator[Compared]:
     J, gradients = network.cost_and_gradients(parameters, X, Y, CHECKED)
     norm, largest = np.linalg.norm(gradients.theta), np.abs(gradients.theta).max()
     for two_sided in (True, False):
-        found: dict[str, list[tuple[Any, Any]]] = {"difference quotients": [], "relative error": []}
+        ours, theirs = [], []
         for step in STEPS:
             choices: dict[str, Any] = {"epsilon": float(step), "two_sided": two_sided}
-            mine = gradient_checking.check_network(parameters, X, Y, CHECKED, **choices)
-            other = their_gradient_checking.check_network(module, their_X, their_Y, **choices)
-            flat = torch.cat([one.flatten() for one in other.approximation.values()]).numpy()
-            found["difference quotients"].append((mine.approximation.theta, flat))
-            found["relative error"].append((mine.difference, other.difference))
-        gauges = {
-            "difference quotients": (float(J) / STEPS + largest)[:, None],
-            "relative error": float(J) / STEPS / norm + 1,
-        }
-        for name, pairs in found.items():
-            ours, theirs = (np.array(one) for one in zip(*pairs, strict=True))
-            label = f"{name}, {'two' if two_sided else 'one'}-sided"
-            yield Compared(label, ours, theirs, GRADIENT, gauge=gauges[name])
+            ours.append(gradient_checking.check_network(parameters, X, Y, CHECKED, **choices))
+            theirs.append(
+                their_gradient_checking.check_network(module, their_X, their_Y, **choices)
+            )
+        quotients = np.array([one.approximation.theta for one in ours])
+        flat = [torch.cat([g.flatten() for g in one.approximation.values()]) for one in theirs]
+        sides, gauge = "two-sided" if two_sided else "one-sided", float(J) / STEPS
+        name, wide = f"difference quotients, {sides}", (gauge + largest)[:, None]
+        yield Compared(name, quotients, torch.stack(flat).numpy(), GRADIENT, gauge=wide)
+        errors, references = (np.array([one.difference for one in side]) for side in (ours, theirs))
+        name = f"relative error, {sides}"
+        yield Compared(name, errors, references, GRADIENT, gauge=gauge / norm + 1)
 
 
 #: the steps after which trajectories are shown, as many as were taken.

@@ -202,11 +202,3 @@ def test_learning_curves_and_searches_train_on_two_sides(script, monkeypatch):
     steps = np.array([one for *_, one in walked]).reshape(2, -1)
     assert np.ptp(steps, axis=1).max() <= 20
     assert steps.min() > 650
-
-
-def test_another_place_of_the_kink_parts(script, quantities):
-    """Located at another step than planted, or nowhere: outside of the budget."""
-    judge = script("runs.agreement").judge
-    one = quantities("trajectories")["step, unit and example"]
-    for place in (np.add(one.theirs, [1, 0, 0]), 0 * one.theirs):
-        assert not judge([one._replace(theirs=place)]).inside

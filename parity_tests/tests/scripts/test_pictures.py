@@ -112,42 +112,34 @@ def test_a_demonstration_agrees_and_is_drawn(name, script, run, quantities, monk
         assert np.shape(found["scratch"]) == np.shape(found["torch"]) != ()
 
 
-#: pictures of trainings, the columns of their histories, and whether boundaries are above.
-TRAINED = {
-    **{"initializations": (["costs"], True), "regularization": (["dev_costs"], True)},
-    **{"optimizers": (["costs"], True), "decay": (["costs"], False)},
-    "batch-norm": (["step_costs", "dev_accuracies"], False),
-}
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_trainings_are_drawn_by_their_labels(name, script, trained):
-    (columns, above), runs, values = TRAINED[name], {}, {}
-    picture, style = script("pictures.catalogue").PICTURES[name], script("pictures.style")
-    for number, one in enumerate(picture.experiments):
-        honest = trained(one)
-        mine, other = (deepcopy(side.history) for side in (honest.mine, honest.other))
-        mine.accuracies[-1], mine.dev_accuracies[-1] = 0.5 + number / 10, 0.55 + number / 10
-        for column in columns:
-            setattr(other, column, [0.9 * value for value in getattr(other, column)])
-            values[f"{column} of {one}"] = getattr(mine, column), getattr(other, column)
-        sides = replace(honest.mine, history=mine), replace(honest.other, history=other)
-        runs[one] = replace(honest, mine=sides[0], other=sides[1])
-    figure = picture.draw(runs)
-    style.plt.close(figure)
-    assert count_curves(figure, values, style.HUES) == len(values)
-    assert len(figure.axes) == len(columns) + above * len(runs)
-    for number, (one, axes) in enumerate(zip(runs.values(), figure.axes, strict=False)):
-        if above:
+def test_trainings_are_drawn_by_their_labels(script, trained):
+    style = script("pictures.style")
+    for picture in script("pictures.catalogue").TRAININGS.values():
+        columns, above = picture.draw.keywords["panels"], "heights" in picture.draw.keywords
+        runs, values = {}, {}
+        for number, one in enumerate(picture.experiments):
+            honest = trained(one)
+            mine, other = (deepcopy(side.history) for side in (honest.mine, honest.other))
+            mine.accuracies[-1], mine.dev_accuracies[-1] = 0.5 + number / 10, 0.55 + number / 10
+            for column in columns:
+                setattr(other, column, [0.9 * value for value in getattr(other, column)])
+                values[f"{column} of {one}"] = getattr(mine, column), getattr(other, column)
+            sides = replace(honest.mine, history=mine), replace(honest.other, history=other)
+            runs[one] = replace(honest, mine=sides[0], other=sides[1])
+        figure = picture.draw(runs)
+        style.plt.close(figure)
+        assert count_curves(figure, values, style.HUES) == len(values)
+        assert len(figure.axes) == len(columns) + above * len(runs)
+        for number, (one, axes) in enumerate(zip(runs.values(), figure.axes * above, strict=False)):
             reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
             assert axes.get_title().endswith(f"\n{reached}")
-            outputs = one.outputs()[0].reshape(axes.images[0].get_array().shape)
-            assert np.array_equal(axes.images[0].get_array(), outputs)
+            seen = axes.images[0].get_array()
+            assert np.array_equal(seen, one.outputs()[0].reshape(seen.shape))
 
 
 def test_figures_writes_pictures(script, run, is_picture):
-    demonstrations = script("runs.demonstrations").DEMONSTRATIONS
-    assert {*script("pictures.catalogue").PICTURES} == {*TRAINED, *demonstrations}
+    demonstrations, catalogue = script("runs.demonstrations"), script("pictures.catalogue")
+    assert {*catalogue.PICTURES} == {*catalogue.TRAININGS, *demonstrations.DEMONSTRATIONS}
     printed = run("figures", "--only decay schedules --epochs 2 --workers 1 --out new")
     assert printed.count("inside the budget") == 2
     assert "wrote 2 of 2 pictures in new" in printed
