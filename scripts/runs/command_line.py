@@ -41,6 +41,9 @@ class Status(IntEnum):
 KINDS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 LARGEST = 1e300
 
+#: dots per inch of pictures.
+DPI = 120
+
 OWN = "by default the experiment's own"
 
 
@@ -173,7 +176,7 @@ def write_json(path: Path, report: Any) -> None:
 
 def save(figure: Figure, path: Path) -> None:
     with whole(path) as unfinished:
-        figure.savefig(unfinished, format="png", dpi=120)
+        figure.savefig(unfinished, format="png", dpi=DPI)
     plt.close(figure)
 
 
