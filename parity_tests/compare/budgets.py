@@ -36,10 +36,6 @@ class Budget:
         """Return the bound in units of `eps`."""
         return self.eps + self.relative / eps
 
-    def beside(self, error: float) -> Budget:
-        """Return the bound for ours where torch itself errs by so many eps: twice that and this."""
-        return replace(self, eps=2 * error + self.eps)
-
 
 # fmt: off
 FORWARD = Budget(name="forward round-off", eps=16, kind="forward", reason=(

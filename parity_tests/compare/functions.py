@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -11,10 +11,9 @@ import torch
 from parity_tests.compare import measurement
 from parity_tests.compare.bridge import BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, WIDEST, Budget
-from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import Array, Measurement, Truth, hold_both, measure
-from parity_tests.compare.optimizers import assert_same_trajectory
+from parity_tests.compare.measurement import Array, Truth, hold_both, measure
+from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import (
     Difference,
     assert_unrounded,
@@ -23,23 +22,24 @@ from parity_tests.compare.witnesses import (
     wide_run,
 )
 
-# fmt: off
-__all__ = [
-    "Measurement", "assert_close", "assert_no_worse", "assert_same_trajectory", "assert_switches",
-    "assert_twins", "draw_until", "measure", "switches",
-]
-# fmt: on
-
 Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
-
-#: name of a third witness, and its value at an index with the uncertainty of that.
-Third = tuple[str, Callable[[tuple[int, ...]], tuple[Any, Any]]]
 
 #: the draw of a test.
 Case = TypeVar("Case", bound=tuple[Any, ...])
 
-#: name of a wider run of ours in messages.
-RUN = "the longdouble run"
+#: value and uncertainty of a third witness at an index, its name, and the part of ours it runs.
+Third = tuple[Callable[[tuple[int, ...]], tuple[Any, Any]], str, str]
+
+
+class Witness(NamedTuple):
+    """A wider run of ours: its name in messages, and the part of ours that it runs."""
+
+    name: str
+    of: str
+
+
+#: our own function or pair.
+RUN = Witness("the longdouble run", "formula")
 
 
 def assert_close(
@@ -95,18 +95,18 @@ def hold(
     wider: Any,
     *,
     expect_zero: bool = False,
-    drowned: bool = False,
+    quiet: bool = False,
+    witness: Witness = RUN,
 ) -> float:
-    """Do what `assert_close` says; one that is known to drown is held and not written down."""
+    """Do what `assert_close` says; a quiet comparison may drown and is not written down."""
     theirs = _strict(ours, theirs, quantity)
-    wider = _check(wider() if callable(wider) else wider, ours, quantity)
-    thirds: list[Third] = [] if wider is None else [(RUN, lambda place: (wider[place], 0.0))]
-    error, truth = _compare(
-        ours, theirs, quantity, budget, gauge, wider, thirds, expect_zero, drowned
-    )
+    wider = _check(wider() if callable(wider) else wider, ours, quantity, witness)
+    third = None if wider is None else (lambda place: (wider[place], 0.0), *witness)
+    how = {"expect_zero": expect_zero, "quiet": quiet}
+    error, truth = _compare(quantity, ours, theirs, budget, gauge, wider, third, **how)
     if truth is not None:
         allowed = 0.0 if expect_zero else budget.in_eps(float(np.finfo(ours.dtype).eps))
-        measurement.assert_true(quantity, truth, allowed, budget.name, RUN)
+        measurement.assert_true(quantity, truth, allowed, budget.name, witness.name)
     return error
 
 
@@ -121,20 +121,35 @@ def _strict(ours: Any, theirs: Any, quantity: str) -> Array:
     return reference
 
 
+def _check(wider: Any, ours: Any, quantity: str, witness: Witness) -> Any:
+    """Return a wider run as an array, None where longdouble is no wider on this machine."""
+    if wider is None:
+        return None
+    wider = np.asarray(wider)
+    if wider.shape == ours.shape and wider.dtype.kind == "f":
+        if np.finfo(wider.dtype).eps < np.finfo(ours.dtype).eps:
+            return wider
+        if wider.dtype == np.longdouble:
+            return None
+    kept, held = (f"{one.dtype} of shape {one.shape}" for one in (wider, ours))
+    raise AssertionError(f"{quantity}: {witness.name} is {kept}, ours {held}: it is no witness")
+
+
 def _compare(
+    quantity: str,
     ours: Any,
     theirs: Any,
-    quantity: str,
     budget: Budget,
     gauge: Any,
     wider: Any,
-    thirds: Sequence[Third],
+    third: Third | None = None,
+    *,
     expect_zero: bool = False,
-    drowned: bool = False,
+    quiet: bool = False,
 ) -> tuple[float, Truth | None]:
     """Record a comparison, raise AssertionError where the sides part; return both errors.
 
-    The message says which side each of `thirds` contradicts.
+    The message says which side a third witness contradicts.
     """
     eps = float(np.finfo(ours.dtype).eps)
     allowed = budget.in_eps(eps)
@@ -143,34 +158,19 @@ def _compare(
         allowed = 0.0
         if theirs.any():
             raise AssertionError(f"{quantity}: the reference is not zero as expected: {theirs!r}")
-    elif not drowned:
+    elif not quiet:
         measurement.refuse_vacuity(theirs, gauge, allowed * eps, quantity)
     truth = None if wider is None else hold_both(ours, theirs, wider, gauge)
-    if not drowned:
-        measurement.record(quantity, ours.dtype, found, allowed, budget.name, truth, budget.kind)
-    if not found.error <= allowed:
-        message = measurement.apart(quantity, found, allowed, budget.name)
-        for name, third in thirds:
-            own = "formula" if name == RUN else ""
-            judged = measurement.verdict(*third(found.place), found, allowed, name, own)
-            message += f"; {judged}"
-        raise AssertionError(message)
-    return found.error, truth
-
-
-def _check(wider: Any, ours: Any, quantity: str) -> Any:
-    """Return a wider run as an array, None where its dtype is no wider on this machine."""
-    if wider is None:
-        return None
-    wider = np.asarray(wider)
-    if wider.shape != ours.shape:
-        shapes = f"the wider run is of shape {wider.shape}, ours {ours.shape}"
-        raise AssertionError(f"{quantity}: {shapes}")
-    if wider.dtype.kind == "f" and np.finfo(wider.dtype).eps < np.finfo(ours.dtype).eps:
-        return wider
-    if wider.dtype == np.longdouble:
-        return None
-    raise AssertionError(f"{quantity}: the wider run is {wider.dtype}, ours {ours.dtype}")
+    if not quiet:
+        measurement.record(quantity, ours.dtype, found, allowed, budget, truth)
+    if found.error <= allowed:
+        return found.error, truth
+    message = measurement.apart(quantity, found, allowed, budget.name)
+    if third is not None:
+        read, *named = third
+        judged = measurement.verdict(*read(found.place), found, allowed, *named)
+        message = f"{message}; {judged}"
+    raise AssertionError(message)
 
 
 def switches(condition: Any) -> bool:
@@ -193,6 +193,11 @@ def draw_until(proves: Callable[..., bool], draw: Callable[[], Case]) -> Case:
         if proves(*drawn):
             return drawn
     raise AssertionError("no draw in a thousand proves anything")
+
+
+def quantities(output: Any, gradients: Mapping[str, Any]) -> dict[str, Any]:
+    """Name an output and the gradients of inputs as the quantities of a pair."""
+    return {"output": output, **{f"gradient of {name}": one for name, one in gradients.items()}}
 
 
 def assert_twins(
@@ -262,7 +267,7 @@ def assert_twins(
         raise AssertionError(f"output: ours is {type(output).__name__}, no floating array")
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
     there: Any = {"device": device, "bridge": bridge, "pulled": backward is not None}
-    expected, references = pull_back(theirs, inputs, constants, upstream, **there)
+    expected = pull_back(theirs, inputs, constants, upstream, **there)
     handed, gradients = upstream.copy(), {}
     if backward is not None:
         with unmodified({**arguments, "the upstream gradient": handed}):
@@ -271,53 +276,42 @@ def assert_twins(
             raise AssertionError(
                 f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
             )
-    gauge = dict(gauges(arguments, upstream)) if gauges else {}
-    if not gauge.keys() <= {"output", *inputs}:
+    ours = quantities(output, gradients)
+    given = dict(gauges(arguments, upstream)) if gauges else {}
+    if not given.keys() <= {"output", *inputs}:
         known = ", ".join(["output", *inputs])
-        raise AssertionError(f"gauges for {sorted(gauge)}, expected some of {known}")
-    if expected.dtype == np.float32:
+        raise AssertionError(f"gauges for {sorted(given)}, expected some of {known}")
+    gauge = quantities(given.pop("output", None), given)
+    if expected["output"].dtype == np.float32:
         exact = cast((inputs, constants, upstream), np.float64)
-        oracle, oracles = pull_back(theirs, *exact, **there)
-        held = output, expected, oracle, "output", gauge.get("output")
-        assert_no_worse(*held, float32_floor, "forward")
-        for name, reference in references.items():
-            held = gradients[name], reference, oracles[name], f"gradient of {name}", gauge.get(name)
-            assert_no_worse(*held, float32_floor, "gradient")
+        oracle = pull_back(theirs, *exact, **there)
+        for name, reference in expected.items():
+            kind = "forward" if name == "output" else "gradient"
+            sides = ours[name], reference, oracle[name]
+            assert_no_worse(*sides, name, gauge.get(name), float32_floor, kind)
         return
-
-    _strict(output, expected, "output")
-    for name, reference in references.items():
-        _strict(gradients[name], reference, f"gradient of {name}")
-    run = None
+    for name, reference in expected.items():
+        _strict(ours[name], reference, name)
+    run: Mapping[str, Array] = {}
     if widest is not np.float64:
-        run = wide_run(forward, backward, arguments, upstream, tuple(references))
-
-    assert_close(
-        output,
-        expected,
-        "output",
-        budget=forward_budget,
-        gauge=gauge.get("output"),
-        wider=None if run is None else run[0],
-    )
-    allowed = gradient_budget.in_eps(float(np.finfo(output.dtype).eps))
-    for name, reference in references.items():
-        quantity, size = f"gradient of {name}", gauge.get(name)
-        mine = gradients[name]
-        difference = Difference(forward, inputs, constants, upstream, name, widest)
+        run = wide_run(forward, backward, arguments, upstream, ours)
+    size, wider = gauge["output"], run.get("output")
+    hold("output", output, expected["output"], forward_budget, size, wider)
+    for argument, gradient in gradients.items():
+        name = f"gradient of {argument}"
+        reference, size, wider = expected[name], gauge.get(name), run.get(name)
+        difference = Difference(forward, arguments, upstream, argument, widest)
         # a backward in longdouble is no evidence against torch's: that is for the differences
-        thirds = [("a central difference", difference.refined)] if differences else []
-        wider = None if run is None else run[1][name]
-        _, truth = _compare(mine, reference, quantity, gradient_budget, size, wider, thirds)
+        third = (difference.refined, "a central difference", "") if differences else None
+        _, truth = _compare(name, gradient, reference, gradient_budget, size, wider, third)
         if differences:
-            sides = {"ours": mine, "theirs": reference}
-            if wider is not None:
-                sides["ours in longdouble"] = wider
-            assert_witnessed(sides, difference, rng, size, witnessed)
+            every = {"ours": gradient, "theirs": reference, "ours in longdouble": wider}
+            assert_witnessed(every, difference, rng, size, witnessed)
         if truth is not None:
-            witness = f"{RUN} of our backward"
-            measurement.assert_true(quantity, truth, allowed, gradient_budget.name, witness)
-    if run is not None and references and differences:
+            allowed = gradient_budget.in_eps(float(np.finfo(output.dtype).eps))
+            said = allowed, gradient_budget.name, f"{RUN.name} of our backward"
+            measurement.assert_true(name, truth, *said)
+    if run and gradients and differences:
         assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
 
 
@@ -330,7 +324,7 @@ def pull_back(
     bridge: Bridge,
     *,
     pulled: bool = True,
-) -> tuple[Array, dict[str, Array]]:
+) -> dict[str, Array]:
     """Return torch's output and, where they are pulled, its gradients, as arrays in our layout."""
     tensors = {
         name: bridge.to_torch(name, array, device).requires_grad_(pulled)
@@ -344,29 +338,34 @@ def pull_back(
     reached = bridge.to_numpy("output", output.detach())
     measurement.refuse_unlike(upstream, reached, "output")
     if not pulled:
-        return reached, {}
+        return {"output": reached}
     handed = bridge.to_torch("upstream", upstream, device)
     found = torch.autograd.grad(output, list(tensors.values()), handed, allow_unused=True)
-    gradients = dict(zip(tensors, found, strict=True))
-    unused = [name for name, one in gradients.items() if one is None]
+    unused = [name for name, one in zip(tensors, found, strict=True) if one is None]
     if unused:
         raise AssertionError(f"the reference does not depend on {unused}: the case proves nothing")
-    return reached, {name: bridge.to_numpy(name, one) for name, one in gradients.items()}
+    gradients = {n: bridge.to_numpy(n, one) for n, one in zip(tensors, found, strict=True)}
+    return quantities(reached, gradients)
 
 
 def assert_no_worse(
-    ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any, floor: Budget, kind: str
+    ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any, floor: Budget, kind: str = ""
 ) -> None:
     """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
     ours = np.asarray(ours)
     measurement.refuse_unlike(ours, theirs, quantity)
     measurement.refuse_infinite(oracle, quantity)
-    eps = float(np.finfo(ours.dtype).eps)
     truth = hold_both(ours, theirs, oracle, gauge)
-    allowed = 2 * truth.theirs.error + floor.eps
-    inside = truth.ours.error <= allowed
+    found, allowed = truth.ours, 2 * truth.theirs.error + floor.eps
+    inside = found.error <= allowed
     if inside:
+        eps = float(np.finfo(ours.dtype).eps)
         measurement.refuse_vacuity(oracle, gauge, allowed * eps, quantity)
-    measurement.record(quantity, ours.dtype, truth.ours, allowed, floor.name, truth, kind)
+    measurement.record(quantity, ours.dtype, found, allowed, floor, truth, kind)
     if not inside:
-        raise AssertionError(measurement.worse(quantity, truth, theirs, allowed, floor.name))
+        cause = f"twice torch's, {floor.name}", "torch's in float64"
+        raise AssertionError(
+            f"{measurement.apart(quantity, found, allowed, *cause)}; torch in float32 is "
+            f"{truth.theirs.error:.4g} eps units from it at most, {theirs[found.place]} here: "
+            "its float64 contradicts ours"
+        )

@@ -117,6 +117,11 @@ class Ledger:
         self.concept = self.case = ""
         self.device = "cpu"
 
+    def record(self, quantity: str, dtype: Any, *measured: Any) -> None:
+        """Add a comparison, measured as the fields of `Entry` say from its error on."""
+        named = self.concept, self.case, quantity, str(dtype), self.device
+        self.entries.append(Entry(*named, *measured))
+
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
         """Forget the comparisons made inside: those that are meant to fail."""

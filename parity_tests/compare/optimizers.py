@@ -12,26 +12,15 @@ import torch
 from parity_tests.compare import validation
 from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.compare.budgets import FLOAT32_STEP, STEP, WIDE, Budget
+from parity_tests.compare.functions import Witness, assert_no_worse, hold
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import (
-    MARGIN,
-    OWN_MARGIN,
-    Array,
-    ProvesNothingError,
-    apart,
-    hold_both,
-    measure,
-    record,
-    untrue,
-    verdict,
-    worse,
-)
+from parity_tests.compare.measurement import MARGIN, Array, ProvesNothingError, errors_of
 from parity_tests.compare.witnesses import cast
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
 
-#: name of the wider path in messages.
-RUN = "our rule in longdouble"
+#: the wider path.
+RULE = Witness("our rule in longdouble", "rule")
 
 #: makes a torch optimizer of tensors; reads its state by our names.
 Maker = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
@@ -188,13 +177,13 @@ def assert_same_trajectory(
     scales = rng.permuted(np.tile(kinds, (groups, 1)), axis=1).ravel()
     drawn = draw_gradients((steps, size), rng, scales).astype(dtype)
     mine, other = walk(ours, start, drawn), torch_walk(theirs, start, drawn, state, device=device)
-    wider: Paths = {}  # torch in float64, or our rule in longdouble
+    wider: dict[str, Any] = {}  # torch in float64, or our rule in longdouble
     narrow = dtype == np.float32
     if narrow:
         double = cast(start, np.float64), drawn.astype(np.float64)
-        wider = torch_walk(theirs, *double, state, device=device)
+        wider = dict(torch_walk(theirs, *double, state, device=device))
     elif WIDE and widest is not np.float64:
-        wider = walk(ours, cast(start, np.longdouble), drawn)
+        wider = dict(walk(ours, cast(start, np.longdouble), drawn))
     for name in other:
         if name not in mine:
             raise AssertionError(f"our state has no {name}: {memory}")
@@ -205,12 +194,16 @@ def assert_same_trajectory(
         raise ProvesNothingError("no parameter moved: the case proves nothing")
     # each tensor has its own gauge, and so has each of the groups that a tensor is cut into
     runs = [view.size // groups for view in start.values() for _ in range(groups)]
-    hold, allowed = (_exceed, float32_floor) if narrow else (_part, budget)
-    breaches = [
-        hold(name, mine[name], path, wider.get(name), runs, allowed)
-        for name, path in other.items()
-        if not _is_count(name, mine[name], path)
-    ]
+    breaches = []
+    for name, path in other.items():
+        if _is_count(name, mine[name], path):
+            continue
+        third = wider.get(name)
+        if narrow:
+            gauge = _gauge(wider[name], runs)
+            breaches.append(_exceed(name, mine[name], path, wider[name], gauge, float32_floor))
+        else:
+            breaches.append(_part(name, mine[name], path, third, _gauge(path, runs), budget))
     if found := [breach for breach in breaches if breach is not None]:
         step, message = min(found)
         raise AssertionError(f"step {step}: {message}")
@@ -224,71 +217,45 @@ def _gauge(reference: Array, runs: list[int]) -> Array:
 
 
 def _is_count(name: str, mine: Array, other: Array) -> bool:
-    """Tell whether a path is one of counts, which must be equal; refuse others that cannot be held.
-
-    torch counts steps in float32.
-    """
-    if mine.dtype.kind in "iu":
-        if mine.shape != other.shape or not np.array_equal(mine, other):
-            raise AssertionError(f"{name} is {mine.tolist()}, not {other.tolist()}")
-        return True
-    if mine.shape != other.shape or not np.isfinite(other).all():
-        raise AssertionError(f"{name}: shapes {mine.shape}, {other.shape}, or not finite")
-    if mine.dtype != other.dtype:
-        raise AssertionError(f"{name}: dtypes differ, ours {mine.dtype}, theirs {other.dtype}")
-    return False
+    """Tell whether a path is one of counts, which must be equal: torch has them in float32."""
+    if mine.dtype.kind not in "iu":
+        return False
+    if not np.array_equal(mine, other):
+        raise AssertionError(f"{name} is {mine.tolist()}, not {other.tolist()}")
+    return True
 
 
 def _part(
-    name: str, mine: Array, other: Array, third: Array | None, runs: list[int], budget: Budget
+    name: str, mine: Array, other: Array, third: Array | None, gauge: Array, budget: Budget
 ) -> Breach | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
-    truth, gauge = None, _gauge(other, runs)
-    if third is not None:
-        if third.dtype != np.longdouble or third.shape != mine.shape:
-            raise AssertionError(f"{name}: {RUN} keeps it in {third.dtype}: it is no witness")
-        truth = hold_both(mine, other, third, gauge)
-    allowed, found = budget.in_eps(float(np.finfo(mine.dtype).eps)), measure(mine, other, gauge)
-    quantity = f"{name} over {len(mine)} steps"
-    record(quantity, mine.dtype, found, allowed, budget.name, truth, budget.kind)
-    if all(one.error <= allowed for one in (found, *(truth or ()))):
-        return None
-    for step, (one, two, size) in enumerate(zip(mine, other, gauge, strict=True)):
-        found, message = measure(one, two, size), ""
-        if not found.error <= allowed:
-            message = apart(name, found, allowed, budget.name)
-            if third is not None:
-                judged = verdict(third[step][found.place], 0.0, found, allowed, RUN, "rule")
-                message += f"; {judged}"
-        elif third is not None:
-            truth = hold_both(one, two, third[step], size)
-            message = untrue(name, truth, allowed, budget.name, RUN)
-        if message:
-            return step + 1, message
-    raise AssertionError(f"{name}: the steps and the whole are measured differently")
+    try:
+        hold(f"{name} over {len(mine)} steps", mine, other, budget, gauge, third, witness=RULE)
+    except AssertionError:
+        for step, gauged in enumerate(gauge):
+            wider = None if third is None else third[step]
+            held = name, mine[step], other[step], budget, gauged, wider
+            try:
+                hold(*held, witness=RULE, quiet=True)
+            except AssertionError as error:
+                return step + 1, str(error)
+        raise
+    return None
 
 
 def _exceed(
-    name: str, ours: Array, theirs: Array, exact: Array | None, runs: list[int], floor: Budget
+    name: str, ours: Array, theirs: Array, exact: Array, gauge: Array, floor: Budget
 ) -> Breach | None:
     """Record a float32 quantity; return the first step at which ours errs too much."""
-    exact, eps = np.asarray(exact), float(np.finfo(np.float32).eps)
-    gauge = _gauge(exact, runs)
-    with np.errstate(invalid="ignore"):  # what never moved from zero
-        mine, other = (
-            np.where(side == exact, 0, np.abs(side - exact) / (eps * gauge)).max(axis=1)
-            for side in (ours, theirs)
-        )
-    allowed = 2 * np.maximum.accumulate(other) + floor.eps
-    if not OWN_MARGIN * allowed.max() * eps < 1:
-        raise ProvesNothingError(
-            f"{name} drowns in a tolerance of {allowed.max():.4g} eps: the case proves nothing"
-        )
-    exceeded = ~(mine <= allowed)
-    step = int(exceeded.argmax() if exceeded.any() else (mine / allowed).argmax())
-    truth = hold_both(ours[step], theirs[step], exact[step], gauge[step])
-    quantity, tolerated = f"{name} over {len(ours)} steps", float(allowed[step])
-    record(quantity, ours.dtype, truth.ours, tolerated, floor.name, truth, floor.kind)
-    if not exceeded.any():
-        return None
-    return step + 1, worse(name, truth, theirs[step], tolerated, floor.name)
+    scale = float(np.finfo(np.float32).eps) * gauge
+    mine, other = (errors_of(side, exact, scale).max(axis=1) for side in (ours, theirs))
+    exceeded = ~(mine <= 2 * np.maximum.accumulate(other) + floor.eps)
+    last = int(exceeded.argmax()) + 1 if exceeded.any() else len(ours)
+    quantity = name if exceeded.any() else f"{name} over {last} steps"
+    try:
+        assert_no_worse(ours[:last], theirs[:last], exact[:last], quantity, gauge[:last], floor)
+    except ProvesNothingError:
+        raise
+    except AssertionError as error:
+        return last, str(error)
+    return None

@@ -52,7 +52,7 @@ def agree(quantities: Mapping[str, Quantity]) -> None:
         tolerance = budget.in_eps(float(np.finfo(theirs.dtype).eps)) * np.finfo(theirs.dtype).eps
         drowned = not np.abs(theirs).max() > measurement.MARGIN * (tolerance * scale.max())
         ours = np.asarray(ours)[()] if drowned else ours
-        hold(name, ours, theirs, budget, scale, wider, drowned=drowned)
+        hold(name, ours, theirs, budget, scale, wider, quiet=drowned)
         if not np.any(ours) and not theirs.any():
             measurement.record_equal(name, theirs.dtype)
         proven |= not drowned

@@ -34,7 +34,6 @@ def test_bounds_are_as_small_as_promised_and_have_reasons():
     for name, bound in PROMISED.items():
         budget = getattr(budgets, name)
         assert (budget.eps or budget.relative) <= bound, name
-        assert budget.beside(3.0).eps == 6 + budget.eps
     assert len({one.name for one in BUDGETS}) == len(BUDGETS) >= 10
     for one in BUDGETS:
         assert len(one.reason.split()) >= 5, one.name
