@@ -222,7 +222,7 @@ def trajectories(epochs: int) -> Iterator[Compared]:
     met = kink(training, training.steps // 4)
     until = replace(training, steps=met.step - 1)
     bound = Growth.of(record(until), nudged(until))
-    ours, theirs = record(training, edits=met.ours), record_theirs(training, edits=met.theirs)
+    ours, theirs = record(training, edit=met.ours), record_theirs(training, edit=met.theirs)
     before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
     after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (training.steps >= SHOWN_STEPS)]
     yield _along("ReLU, before the kink", ours, theirs, before, bound)
