@@ -22,6 +22,7 @@ from parity_tests.compare.witnesses import (
     wide_run,
 )
 
+Backward = Callable[[Any, Any], Mapping[str, Array]]
 Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
 #: the draw of a test.
@@ -202,7 +203,7 @@ def quantities(output: Any, gradients: Mapping[str, Any]) -> dict[str, Any]:
 
 def assert_twins(
     forward: Callable[..., tuple[Any, Any]],
-    backward: Callable[[Any, Any], dict[str, Array]] | None,
+    backward: Backward | None,
     theirs: Callable[..., torch.Tensor],
     inputs: Mapping[str, Array],
     rng: np.random.Generator,
@@ -268,10 +269,14 @@ def assert_twins(
     upstream = np.asarray(rng.standard_normal(output.shape)).astype(output.dtype)
     there: Any = {"device": device, "bridge": bridge, "pulled": backward is not None}
     expected = pull_back(theirs, inputs, constants, upstream, **there)
-    handed, gradients = upstream.copy(), {}
+    handed, gradients = upstream.copy(), dict[str, Any]()
     if backward is not None:
         with unmodified({**arguments, "the upstream gradient": handed}):
-            gradients = backward(handed[()], cache)
+            found = backward(handed[()], cache)
+        if not isinstance(found, Mapping):
+            named = f"a mapping of input names to gradients, got {type(found).__name__}"
+            raise TypeError(f"expected backward to return {named}")
+        gradients = dict(found)
         if gradients.keys() != inputs.keys():
             raise AssertionError(
                 f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
@@ -335,6 +340,9 @@ def pull_back(
         for name, value in constants.items()
     }
     output = theirs(*tensors.values(), **fixed)
+    if not isinstance(output, torch.Tensor):
+        got = f"{type(output).__name__}: compare several outputs one by one"
+        raise TypeError(f"expected theirs to return one tensor, got {got}")
     reached = bridge.to_numpy("output", output.detach())
     measurement.refuse_unlike(upstream, reached, "output")
     if not pulled:

@@ -16,6 +16,7 @@ from parity_tests.compare.functions import Witness, assert_no_worse, hold
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import MARGIN, Array, ProvesNothingError, errors_of
 from parity_tests.compare.witnesses import cast
+from scratch._validation import Instance, Seen, validated
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
 
@@ -77,7 +78,8 @@ def torch_walk(
         AS_IT_IS.to_torch(name, array, device).requires_grad_()
         for name, array in parameters.items()
     ]
-    optimizer = validation.check_optimizer(make(tensors))
+    optimizer = make(tensors)
+    Instance(torch.optim.Optimizer).check("a result of theirs", optimizer, Seen())
     if steps_taken:  # all on gradients of zero
         for tensor in tensors:
             tensor.grad = torch.zeros_like(tensor)
@@ -97,6 +99,7 @@ def torch_walk(
     return {name: np.array(values) for name, values in path.items()}
 
 
+@validated(**validation.TRAJECTORY)
 def assert_same_trajectory(
     ours: Optimizer,
     theirs: Maker,
@@ -155,15 +158,10 @@ def assert_same_trajectory(
         >>> parameters = {"weight": np.ones((4, 3)), "bias": np.ones(4)}
         >>> assert_same_trajectory(Momentum(), made, parameters, 0)
     """
-    if not all(callable(getattr(ours, one, None)) for one in ("init", "update")):
-        raise TypeError(f"expected ours to have init and update, got {type(ours).__name__}")
-    validation.refuse_functions(theirs=theirs)
-    rng, device = validation.check_rng(rng), validation.check_device(device)
-    steps, groups = (validation.check_whole(*one) for one in (("steps", steps), ("groups", groups)))
-    budget = validation.check_budget("budget", budget, "step")
-    float32_floor = validation.check_budget("float32_floor", float32_floor, "step")
-    inputs = validation.check_inputs(parameters)
-    start = Parameters({name: np.copy(array) for name, array in inputs.items()})
+    rng = np.random.default_rng(rng)
+    budget = validation.as_budget("budget", budget, "step")
+    float32_floor = validation.as_budget("float32_floor", float32_floor, "step")
+    start = Parameters({name: np.copy(array) for name, array in parameters.items()})
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device
     memory = copy.deepcopy(ours).init(start.copy())

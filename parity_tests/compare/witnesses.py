@@ -12,7 +12,7 @@ from parity_tests.compare.measurement import Array, gauge_of, measure, record
 from scratch.parameters import Parameters
 
 Forward = Callable[..., tuple[Any, Any]]
-Backward = Callable[[Any, Any], dict[str, Array]]
+Backward = Callable[[Any, Any], Mapping[str, Array]]
 
 #: a step far below what float64 sees and far above what longdouble does.
 PROBE = float(np.finfo(np.longdouble).eps) ** (2 / 3)
