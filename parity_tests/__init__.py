@@ -20,14 +20,11 @@ if TYPE_CHECKING:
         TRAINING,
         Budget,
     )
-    from parity_tests.compare.functions import (
-        assert_close,
-        assert_switches,
-        assert_twins,
-    )
+    from parity_tests.compare.functions import assert_switches, assert_twins
     from parity_tests.compare.locate import Parting, Run, ScratchRun, TorchRun, locate
     from parity_tests.compare.measurement import measure
     from parity_tests.compare.optimizers import assert_same_trajectory
+    from parity_tests.compare.quantities import assert_close
     from parity_tests.user_code import Parity, assert_parity
 
 __all__ = [
@@ -52,8 +49,8 @@ __all__ = [
 ]
 #: where the public names are, in the order they are looked for.
 _HOMES = (
-    *("compare.budgets", "compare.measurement", "compare.functions", "compare.optimizers"),
-    *("compare.locate", "user_code"),
+    *("compare.budgets", "compare.measurement", "compare.quantities", "compare.functions"),
+    *("compare.optimizers", "compare.locate", "user_code"),
 )
 
 

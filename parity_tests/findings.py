@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parity_tests.compare.functions import assert_close
 from parity_tests.compare.measurement import MARGIN, measure
+from parity_tests.compare.quantities import assert_close
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Twin
 

@@ -23,10 +23,10 @@ from hypothesis import strategies as st
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, Budget
-from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
+from parity_tests.compare.functions import assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
-from parity_tests.compare.quantities import Quantity, agree, assert_equal
+from parity_tests.compare.quantities import Quantity, agree, assert_equal, assert_no_worse
 from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH

@@ -1,9 +1,10 @@
-"""Comparisons of arrays, and of functions and their gradients, that refuse to prove nothing."""
+"""Comparisons of functions and their gradients, that refuse to prove nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -12,7 +13,15 @@ from parity_tests.compare import measurement
 from parity_tests.compare.bridge import BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, WIDEST, Budget
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import Array, Truth, hold_both, measure
+from parity_tests.compare.measurement import Array
+from parity_tests.compare.quantities import (
+    RUN,
+    Quantity,
+    Witness,
+    assert_no_worse,
+    hold,
+    refuse_no_floats,
+)
 from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import (
     Difference,
@@ -27,151 +36,6 @@ Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
 
 #: the draw of a test.
 Case = TypeVar("Case", bound=tuple[Any, ...])
-
-#: value and uncertainty of a third witness at an index, its name, and the part of ours it runs.
-Third = tuple[Callable[[tuple[int, ...]], tuple[Any, Any]], str, str]
-
-
-class Witness(NamedTuple):
-    """A wider run of ours: its name in messages, and the part of ours that it runs."""
-
-    name: str
-    of: str
-
-
-#: our own function or pair.
-RUN = Witness("the longdouble run", "formula")
-
-
-def assert_close(
-    ours: Any,
-    theirs: Any,
-    quantity: str,
-    *,
-    budget: Budget = FORWARD,
-    gauge: Any = None,
-    expect_zero: bool = False,
-    wider: Any = None,
-) -> float:
-    """Hold an array to a reference, within a budget, and write the comparison to the ledger.
-
-    Args:
-        ours: an array or scalar of NumPy's, of floats.
-        theirs: the reference, of the same shape and dtype.
-        quantity: its name, in the message and in the ledger.
-        budget: how far apart they may be, over the gauge.
-        gauge: the largest entry of theirs where none is given; where terms cancel, an array that
-            bounds their sums.
-        expect_zero: whether the reference is zero, and ours must be exactly that.
-        wider: the same quantity from a longdouble run of ours, or a function that gives it: both
-            sides are held to the budget against it too.
-
-    Returns:
-        The error in eps.
-
-    Raises:
-        AssertionError: other shapes or dtypes, a reference that is not finite, an error beyond the
-            budget; the message has the worst place, both values there and the guilty side.
-        ProvesNothingError: an AssertionError, for a reference that drowns in its tolerance.
-
-    Example:
-        >>> import numpy as np
-        >>> from parity_tests import assert_close
-        >>> right = np.array([1.0, 2.0])
-        >>> assert_close(right * (1 + 2.0**-50), right, "A")
-        4.0
-        >>> assert_close(right * 1.5, right, "A")  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        AssertionError: A differs at (1,): ours 3.0, theirs 2.0, ...
-    """
-    return hold(quantity, ours, theirs, budget, gauge, wider, expect_zero=expect_zero)
-
-
-def hold(
-    quantity: str,
-    ours: Any,
-    theirs: Any,
-    budget: Budget,
-    gauge: Any,
-    wider: Any,
-    *,
-    expect_zero: bool = False,
-    quiet: bool = False,
-    witness: Witness = RUN,
-) -> float:
-    """Do what `assert_close` says; a quiet comparison may drown and is not written down."""
-    theirs = _strict(ours, theirs, quantity)
-    wider = _check(wider() if callable(wider) else wider, ours, quantity, witness)
-    third = None if wider is None else (lambda place: (wider[place], 0.0), *witness)
-    how = {"expect_zero": expect_zero, "quiet": quiet}
-    error, truth = _compare(quantity, ours, theirs, budget, gauge, wider, third, **how)
-    if truth is not None:
-        allowed = 0.0 if expect_zero else budget.in_eps(float(np.finfo(ours.dtype).eps))
-        measurement.assert_true(quantity, truth, allowed, budget.name, witness.name)
-    return error
-
-
-def _strict(ours: Any, theirs: Any, quantity: str) -> Array:
-    """Return the reference as an array; refuse other shapes, dtypes and kinds than ours."""
-    floats = isinstance(ours, np.ndarray | np.floating) and ours.dtype.kind == "f" and ours.size
-    if not floats or isinstance(ours, np.ma.MaskedArray | np.matrix):
-        raise AssertionError(f"{quantity}: ours is {type(ours).__name__} {ours!r}, no floats")
-    reference = np.asarray(theirs)
-    measurement.refuse_unlike(ours, reference, quantity)
-    measurement.refuse_infinite(reference, quantity)
-    return reference
-
-
-def _check(wider: Any, ours: Any, quantity: str, witness: Witness) -> Any:
-    """Return a wider run as an array, None where longdouble is no wider on this machine."""
-    if wider is None:
-        return None
-    wider = np.asarray(wider)
-    if wider.shape == ours.shape and wider.dtype.kind == "f":
-        if np.finfo(wider.dtype).eps < np.finfo(ours.dtype).eps:
-            return wider
-        if wider.dtype == np.longdouble:
-            return None
-    kept, held = (f"{one.dtype} of shape {one.shape}" for one in (wider, ours))
-    raise AssertionError(f"{quantity}: {witness.name} is {kept}, ours {held}: it is no witness")
-
-
-def _compare(
-    quantity: str,
-    ours: Any,
-    theirs: Any,
-    budget: Budget,
-    gauge: Any,
-    wider: Any,
-    third: Third | None = None,
-    *,
-    expect_zero: bool = False,
-    quiet: bool = False,
-) -> tuple[float, Truth | None]:
-    """Record a comparison, raise AssertionError where the sides part; return both errors.
-
-    The message says which side a third witness contradicts.
-    """
-    eps = float(np.finfo(ours.dtype).eps)
-    allowed = budget.in_eps(eps)
-    found = measure(ours, theirs, gauge)
-    if expect_zero:
-        allowed = 0.0
-        if theirs.any():
-            raise AssertionError(f"{quantity}: the reference is not zero as expected: {theirs!r}")
-    elif not quiet:
-        measurement.refuse_vacuity(theirs, gauge, allowed * eps, quantity)
-    truth = None if wider is None else hold_both(ours, theirs, wider, gauge)
-    if not quiet:
-        measurement.record(quantity, ours.dtype, found, allowed, budget, truth)
-    if found.error <= allowed:
-        return found.error, truth
-    message = measurement.apart(quantity, found, allowed, budget.name)
-    if third is not None:
-        read, *named = third
-        judged = measurement.verdict(*read(found.place), found, allowed, *named)
-        message = f"{message}; {judged}"
-    raise AssertionError(message)
 
 
 def switches(condition: Any) -> bool:
@@ -296,26 +160,23 @@ def assert_twins(
             assert_no_worse(*sides, name, gauge.get(name), float32_floor, kind)
         return
     for name, reference in expected.items():
-        _strict(ours[name], reference, name)
+        refuse_no_floats(name, Quantity(ours[name], reference))
     run: Mapping[str, Array] = {}
     if widest is not np.float64:
         run = wide_run(forward, backward, arguments, upstream, ours)
-    size, wider = gauge["output"], run.get("output")
-    hold("output", output, expected["output"], forward_budget, size, wider)
-    for argument, gradient in gradients.items():
-        name = f"gradient of {argument}"
-        reference, size, wider = expected[name], gauge.get(name), run.get(name)
-        difference = Difference(forward, arguments, upstream, argument, widest)
+    for name, reference in expected.items():
+        of, size, wider = name.removeprefix("gradient of "), gauge.get(name), run.get(name)
+        if name == "output":
+            hold(name, Quantity(output, reference, size, forward_budget, wider))
+            continue
         # a backward in longdouble is no evidence against torch's: that is for the differences
-        third = (difference.refined, "a central difference", "") if differences else None
-        _, truth = _compare(name, gradient, reference, gradient_budget, size, wider, third)
+        witness: dict[str, Any] = {"witness": Witness(f"{RUN.name} of our backward", "")}
         if differences:
-            every = {"ours": gradient, "theirs": reference, "ours in longdouble": wider}
-            assert_witnessed(every, difference, rng, size, witnessed)
-        if truth is not None:
-            allowed = gradient_budget.in_eps(float(np.finfo(output.dtype).eps))
-            said = allowed, gradient_budget.name, f"{RUN.name} of our backward"
-            measurement.assert_true(name, truth, *said)
+            difference = Difference(forward, arguments, upstream, of, widest)
+            sides = {"ours": ours[name], "theirs": reference, "ours in longdouble": wider}
+            then = partial(assert_witnessed, sides, difference, rng, size, witnessed)
+            witness |= {"refined": difference.refined, "then": then}
+        hold(name, Quantity(ours[name], reference, size, gradient_budget, wider), **witness)
     if run and gradients and differences:
         assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
 
@@ -354,26 +215,3 @@ def pull_back(
         raise AssertionError(f"the reference does not depend on {unused}: the case proves nothing")
     gradients = {n: bridge.to_numpy(n, one) for n, one in zip(tensors, found, strict=True)}
     return quantities(reached, gradients)
-
-
-def assert_no_worse(
-    ours: Any, theirs: Any, oracle: Any, quantity: str, gauge: Any, floor: Budget, kind: str = ""
-) -> None:
-    """Raise AssertionError unless ours errs at most twice what torch does, plus a floor."""
-    ours = np.asarray(ours)
-    measurement.refuse_unlike(ours, theirs, quantity)
-    measurement.refuse_infinite(oracle, quantity)
-    truth = hold_both(ours, theirs, oracle, gauge)
-    found, allowed = truth.ours, 2 * truth.theirs.error + floor.eps
-    inside = found.error <= allowed
-    if inside:
-        eps = float(np.finfo(ours.dtype).eps)
-        measurement.refuse_vacuity(oracle, gauge, allowed * eps, quantity)
-    measurement.record(quantity, ours.dtype, found, allowed, floor, truth, kind)
-    if not inside:
-        cause = f"twice torch's, {floor.name}", "torch's in float64"
-        raise AssertionError(
-            f"{measurement.apart(quantity, found, allowed, *cause)}; torch in float32 is "
-            f"{truth.theirs.error:.4g} eps units from it at most, {theirs[found.place]} here: "
-            "its float64 contradicts ours"
-        )

@@ -12,9 +12,9 @@ import torch
 from parity_tests.compare import validation
 from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.compare.budgets import FLOAT32_STEP, STEP, WIDE, Budget
-from parity_tests.compare.functions import Witness, assert_no_worse, hold
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import MARGIN, Array, ProvesNothingError, errors_of
+from parity_tests.compare.quantities import Quantity, Witness, assert_no_worse, hold
 from parity_tests.compare.witnesses import cast
 from scratch._validation import Instance, Seen, validated
 from scratch.optimizers import Optimizer
@@ -228,13 +228,14 @@ def _part(
 ) -> Breach | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
     try:
-        hold(f"{name} over {len(mine)} steps", mine, other, budget, gauge, third, witness=RULE)
+        whole = Quantity(mine, other, gauge, budget, third)
+        hold(f"{name} over {len(mine)} steps", whole, witness=RULE)
     except AssertionError:
         for step, gauged in enumerate(gauge):
             wider = None if third is None else third[step]
-            held = name, mine[step], other[step], budget, gauged, wider
             try:
-                hold(*held, witness=RULE, quiet=True)
+                one = Quantity(mine[step], other[step], gauged, budget, wider)
+                hold(name, one, witness=RULE, quiet=True)
             except AssertionError as error:
                 return step + 1, str(error)
         raise

@@ -20,9 +20,9 @@ from sklearn.datasets import load_iris
 
 from parity_tests.compare.bridge import columns, load, unload
 from parity_tests.compare.budgets import STEP, TRAJECTORY, WIDE
-from parity_tests.compare.functions import assert_close
 from parity_tests.compare.locate import Parting, ScratchRun, TorchRun, locate
 from parity_tests.compare.measurement import Array, measure, verdict
+from parity_tests.compare.quantities import assert_close
 from parity_tests.compare.training import TRAINING, Run
 from parity_tests.compare.witnesses import cast
 from scratch.initializers import initialize

@@ -13,11 +13,10 @@ import parity_tests
 from parity_tests import FORWARD, GRADIENT, STEP, Budget, assert_close, measure
 from parity_tests.compare import budgets
 from parity_tests.compare.budgets import ALARM, BUDGETS, of_draws
-from parity_tests.compare.functions import assert_no_worse
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import hold_both
-from parity_tests.compare.quantities import Quantity, agree
+from parity_tests.compare.quantities import Quantity, agree, assert_no_worse
 
 HOUSE, META = Path(parity_tests.__file__).parent, Path(__file__).parent
 EPS = 2.0**-52

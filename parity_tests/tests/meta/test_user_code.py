@@ -22,6 +22,7 @@ MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
 DOCUMENTED = (
     *("parity_tests.user_code", "parity_tests.compare.functions", "parity_tests.compare.locate"),
     *("parity_tests.compare.measurement", "parity_tests.compare.optimizers"),
+    "parity_tests.compare.quantities",
     *("scratch.training", "scratch.network", "scratch.optimizers"),
     *("torch_ref.training", "torch_ref.network", "torch_ref.optimizers"),
 )
@@ -40,7 +41,7 @@ WRONG = {
     "a mask": ({"inputs": {"x": MASKED}}, "a floating NumPy array, got MaskedArray"),
     "integers": ({"inputs": {"x": np.arange(3)}}, "got int64: what has no gradient goes into con"),
     "foreign bytes": ({"inputs": {"x": SWAPPED}}, "byte order of this machine, got"),
-    "two dtypes": ({"inputs": {**X, "y": np.ones(2, "f4")}}, "y of dtype float64 like x, got float"),
+    "two dtypes": ({"inputs": {**X, "y": np.ones(2, "f4")}}, "y of dtype float64 like x, got"),
     "NaN": ({"inputs": {"x": np.array([1.0, np.nan])}}, "x to be finite, got NaN"),
     "a list of constants": ({"constants": [1]}, "constants to be Mapping, got list"),
     "a constant input": ({"constants": {"x": 1}}, r"\['x'\] in inputs or in constants, got both"),
