@@ -173,8 +173,8 @@ def assert_twins(
         witness: dict[str, Any] = {"witness": Witness(f"{RUN.name} of our backward", "")}
         if differences:
             difference = Difference(forward, arguments, upstream, of, widest)
-            sides = {"ours": ours[name], "theirs": reference, "ours in longdouble": wider}
-            then = partial(assert_witnessed, sides, difference, rng, size, witnessed)
+            every = {"ours": ours[name], "theirs": reference, "ours in longdouble": wider}
+            then = partial(assert_witnessed, every, difference, rng, size, witnessed)
             witness |= {"refined": difference.refined, "then": then}
         hold(name, Quantity(ours[name], reference, size, gradient_budget, wider), **witness)
     if run and gradients and differences:

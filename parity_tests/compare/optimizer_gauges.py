@@ -14,35 +14,24 @@ import numpy as np
 
 from parity_tests.compare.measurement import Array
 
-Paths = Mapping[str, Array]
-
 
 def _wide(values: Any) -> Array:
     return np.asarray(values, np.longdouble)
 
 
-def _before(values: Array) -> Array:
-    """Return the values before each step, 0 at first."""
-    return np.concatenate([0 * values[:1], values[:-1]])
-
-
-def average_bounds(values: Array, targets: Array, beta: float) -> Array:
+def average_bounds(values: Array, targets: Array, beta: float, averaging: bool = True) -> Array:
     """Return the bounds of averages beta v + (1 - beta) x, step by step, from 0 on.
 
-    torch's lerp weighs the past by 1 - (1 - beta), rounded.
+    torch's lerp weighs the past by 1 - (1 - beta), rounded. Without averaging x itself is added.
     """
-    info = np.finfo(values.dtype)
-    slack = abs((1 - float(values.dtype.type(1 - beta))) - beta) / float(info.eps)
-    return _bounds(values, targets, beta, 2 * (1 - beta), slack)
-
-
-def _bounds(values: Array, targets: Array, beta: float, weight: float, slack: float) -> Array:
-    """Return the bounds of beta v + weight x, where beta is off by some slack, step by step."""
-    bound, found = _wide(0), []
-    for before, target in zip(_before(_wide(values)), _wide(targets), strict=True):
+    info, weight = np.finfo(values.dtype), 2 * (1 - beta) if averaging else 1.0
+    slack = averaging * abs((1 - float(values.dtype.type(1 - beta))) - beta) / float(info.eps)
+    bound, before, found = _wide(0), _wide(0 * values[0]), []
+    for value, target in zip(_wide(values), _wide(targets), strict=True):
         bound = beta * (bound + np.abs(before)) + weight * np.abs(target)
         bound = bound + slack * np.abs(target - before)
         found.append(bound)
+        before = value
     return np.array(found)
 
 
@@ -69,58 +58,25 @@ def _quotient(
     return moves, (E_v + np.abs(moves) * E_root) / root + np.abs(moves)
 
 
-def gradient_descent_gauges(
-    path: Paths, start: Array, gradients: Array, learning_rate: float
-) -> dict[str, Array]:
-    g = _wide(gradients)
-    return {"theta": _theta(start, learning_rate, g, 0 * g)}
-
-
-def momentum_gauges(
-    path: Paths,
-    start: Array,
-    gradients: Array,
-    learning_rate: float,
-    beta: float = 0.9,
-    averaging: bool = True,
-) -> dict[str, Array]:
-    v, past = _wide(path["v"]), (path["v"], gradients, beta)
-    E_v = average_bounds(*past) if averaging else _bounds(*past, 1.0, 0.0)
-    return {"v": E_v + np.abs(v), "theta": _theta(start, learning_rate, v, E_v)}
-
-
-def rmsprop_gauges(
-    path: Paths,
-    start: Array,
-    gradients: Array,
-    learning_rate: float,
-    beta: float = 0.9,
-    epsilon: float = 1e-8,
-    epsilon_inside_root: bool = False,
-) -> dict[str, Array]:
-    g, s, eps = _wide(gradients), _wide(path["s"]), float(np.finfo(path["s"].dtype).eps)
-    E_s = average_bounds(path["s"], g**2, beta)
-    moved = _quotient(g, 0 * g, s, E_s + s, epsilon, epsilon_inside_root, eps)
-    return {"s": E_s + s, "theta": _theta(start, learning_rate, *moved)}
-
-
-def adam_gauges(
-    path: Paths,
-    start: Array,
-    gradients: Array,
-    learning_rate: float = 0.001,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    epsilon_inside_root: bool = False,
-    bias_correction: bool = True,
+def rule_gauges(
+    path: Mapping[str, Array], start: Array, gradients: Array, learning_rate: float = 0.001,
+    beta: float = 0.9, averaging: bool = True, beta1: float = 0.9, beta2: float = 0.999,
+    epsilon: float = 1e-8, epsilon_inside_root: bool = False, bias_correction: bool = True,
     steps_taken: int = 0,
-) -> dict[str, Array]:
-    g, eps = _wide(gradients), float(np.finfo(path["s"].dtype).eps)
-    v, s = _wide(path["v"]), _wide(path["s"])
-    E_v, E_s = average_bounds(path["v"], g, beta1), average_bounds(path["s"], g**2, beta2)
+) -> dict[str, Array]:  # fmt: skip
+    """Return the gauges of a path of the rule whose state it shows: v, s, both or neither."""
+    g, found = _wide(gradients), dict[str, Array]()
+    is_adam = {"v", "s"} <= path.keys()
     t = steps_taken + np.arange(1, len(g) + 1)[:, None]
-    of_v, of_s = (1 - beta**t if bias_correction else 1.0 for beta in (beta1, beta2))
-    corrected = v / of_v, E_v / of_v, s / of_s, (E_s + s) / of_s
-    theta = _theta(start, learning_rate, *_quotient(*corrected, epsilon, epsilon_inside_root, eps))
-    return {"v": E_v + np.abs(v), "s": E_s + s, "theta": theta}
+    beta_v, beta_s = (beta1, beta2) if is_adam else (beta, beta)
+    of_v, of_s = (1 - one**t if is_adam and bias_correction else 1.0 for one in (beta_v, beta_s))
+    moves, E_moves = g, 0 * g
+    if "v" in path:
+        v, E_v = _wide(path["v"]), average_bounds(path["v"], g, beta_v, averaging)
+        found["v"], moves, E_moves = E_v + np.abs(v), v / of_v, E_v / of_v
+    if "s" in path:
+        s, eps = _wide(path["s"]), float(np.finfo(path["s"].dtype).eps)
+        found["s"] = average_bounds(path["s"], g**2, beta_s) + s
+        root = s / of_s, found["s"] / of_s, epsilon, epsilon_inside_root, eps
+        moves, E_moves = _quotient(moves, E_moves, *root)
+    return {**found, "theta": _theta(start, learning_rate, moves, E_moves)}
