@@ -293,7 +293,7 @@ def predicted(decided: Any, **case: Any) -> Values:
 
 def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
     module = twin(network, parameters)
-    return module if running is None else bridge.load_running(module, running)
+    return module if running is None else bridge.load(module, running)
 
 
 def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
