@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,15 +177,23 @@ def verdict(
     return f"{name} gives {third}: the third witness {judged}"
 
 
-def assert_true(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> None:
-    """Raise AssertionError where a wider run is further than allowed from either side."""
-    wrong = [side for side, found in truth._asdict().items() if not found.error <= allowed]
+def assert_true(
+    quantity: str, found: Mapping[str, Measurement], allowed: float, cause: str, name: str
+) -> None:
+    """Raise AssertionError where a third witness is further than allowed from a side.
+
+    Beside ours and theirs that may be our backward in longdouble, guilty where it is wrong alone.
+    """
+    wrong = [side for side, one in found.items() if not one.error <= allowed]
     if not wrong:
         return
-    found = max(truth, key=lambda one: one.error)
-    held, guilty = ("both sides have", "both") if wrong[1:] else (f"{wrong[0]} has", wrong[0])
+    sides = [side for side in ("ours", "theirs") if side in wrong]
+    worst = max((found[side] for side in sides or wrong), key=lambda one: one.error)
+    held = "both sides have" if sides[1:] else f"{(sides or wrong)[0]} has"
+    guilty = f"the third witness contradicts {'both' if sides[1:] else ''.join(sides)}"
+    if not sides:
+        guilty = "our backward in longdouble is not the derivative of our forward"
     raise AssertionError(
-        f"{quantity}: {name} gives {found.theirs} at {found.place}, where {held} "
-        f"{found.ours}, {found.error:.4g} eps units, allowed {allowed:.4g} ({cause}): "
-        f"the third witness contradicts {guilty}"
+        f"{quantity}: {name} gives {worst.theirs} at {worst.place}, where {held} {worst.ours}, "
+        f"{worst.error:.4g} eps units, allowed {allowed:.4g} ({cause}): {guilty}"
     )

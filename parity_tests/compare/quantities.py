@@ -127,7 +127,7 @@ def hold(
     if then is not None:
         then()
     if truth is not None:
-        measurement.assert_true(name, truth, allowed, budget.name, witness.name)
+        measurement.assert_true(name, truth._asdict(), allowed, budget.name, witness.name)
     return found.error
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity_tests.compare.budgets import DIFFERENCE_STENCIL, HIDDEN_ROUNDING, WIDE, difference_of
-from parity_tests.compare.measurement import Array, gauge_of, measure, record
+from parity_tests.compare.measurement import Array, assert_true, gauge_of, measure, record
 from scratch.parameters import Parameters
 
 Forward = Callable[..., tuple[Any, Any]]
@@ -194,24 +194,9 @@ def assert_witnessed(
         if not all(abs(one[i] - third[i]) <= allowed * unit for one in values.values()):
             third[i], bar = difference.refined(place)
             allowed = max(allowed, difference.budget.in_eps(eps) + float(bar / unit))
-    wrong, message = [], ""
+    measured = {}
     for side, one in values.items():
         found = measure(one, third, unit / eps, eps)
+        measured[side] = found._replace(place=places[found.place[0]])
         record(f"{quantity}, {side}", ours.dtype, found, allowed, difference.budget)
-        if not found.error <= allowed:
-            wrong.append(side)
-            message = message or (
-                f"{quantity}: a central difference gives {found.theirs!r} at "
-                f"{places[found.place[0]]}, where {side} has {found.ours!r}, {found.error:.4g} eps "
-                f"units, allowed {allowed:.4g} ({difference.budget.name})"
-            )
-    if wrong:
-        raise AssertionError(f"{message}: {_blame(wrong)}")
-
-
-def _blame(wrong: list[str]) -> str:
-    sides = [side for side in ("ours", "theirs") if side in wrong]
-    if not sides:
-        return "our backward in longdouble is not the derivative of our forward"
-    derived = ", our backward is not the derivative of our forward" if "ours" in sides else ""
-    return f"the third witness contradicts {'both' if sides[1:] else sides[0]}{derived}"
+    assert_true(quantity, measured, allowed, difference.budget.name, "a central difference")
