@@ -9,27 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from parity_tests.compare import measurement
+from parity_tests.compare import measurement, quantities, witnesses
 from parity_tests.compare.bridge import BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, WIDEST, Budget
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import Array
-from parity_tests.compare.quantities import (
-    RUN,
-    Quantity,
-    Witness,
-    assert_no_worse,
-    hold,
-    refuse_no_floats,
-)
+from parity_tests.compare.quantities import RUN, Quantity, hold
 from parity_tests.compare.side_effects import unmodified
-from parity_tests.compare.witnesses import (
-    Difference,
-    assert_unrounded,
-    assert_witnessed,
-    cast,
-    wide_run,
-)
+from parity_tests.compare.witnesses import Difference, cast
 
 Backward = Callable[[Any, Any], Mapping[str, Array]]
 Gauges = Callable[[Mapping[str, Array], Array], Mapping[str, Array]]
@@ -60,7 +47,7 @@ def draw_until(proves: Callable[..., bool], draw: Callable[[], Case]) -> Case:
     raise AssertionError("no draw in a thousand proves anything")
 
 
-def quantities(output: Any, gradients: Mapping[str, Any]) -> dict[str, Any]:
+def named(output: Any, gradients: Mapping[str, Any]) -> dict[str, Any]:
     """Name an output and the gradients of inputs as the quantities of a pair."""
     return {"output": output, **{f"gradient of {name}": one for name, one in gradients.items()}}
 
@@ -138,47 +125,45 @@ def assert_twins(
         with unmodified({**arguments, "the upstream gradient": handed}):
             found = backward(handed[()], cache)
         if not isinstance(found, Mapping):
-            named = f"a mapping of input names to gradients, got {type(found).__name__}"
-            raise TypeError(f"expected backward to return {named}")
+            text = f"a mapping of input names to gradients, got {type(found).__name__}"
+            raise TypeError(f"expected backward to return {text}")
         gradients = dict(found)
         if gradients.keys() != inputs.keys():
             raise AssertionError(
                 f"gradients for {sorted(gradients)}, expected one for each of {sorted(inputs)}"
             )
-    ours = quantities(output, gradients)
+    ours = named(output, gradients)
     given = dict(gauges(arguments, upstream)) if gauges else {}
     if not given.keys() <= {"output", *inputs}:
         known = ", ".join(["output", *inputs])
         raise AssertionError(f"gauges for {sorted(given)}, expected some of {known}")
-    gauge = quantities(given.pop("output", None), given)
+    gauge = named(given.pop("output", None), given)
     if expected["output"].dtype == np.float32:
         exact = cast((inputs, constants, upstream), np.float64)
         oracle = pull_back(theirs, *exact, **there)
         for name, reference in expected.items():
             kind = "forward" if name == "output" else "gradient"
             sides = ours[name], reference, oracle[name]
-            assert_no_worse(*sides, name, gauge.get(name), float32_floor, kind)
+            quantities.assert_no_worse(*sides, name, gauge.get(name), float32_floor, kind)
         return
-    for name, reference in expected.items():
-        refuse_no_floats(name, Quantity(ours[name], reference))
     run: Mapping[str, Array] = {}
     if widest is not np.float64:
-        run = wide_run(forward, backward, arguments, upstream, ours)
+        run = witnesses.wide_run(forward, backward, arguments, upstream)
     for name, reference in expected.items():
         of, size, wider = name.removeprefix("gradient of "), gauge.get(name), run.get(name)
         if name == "output":
             hold(name, Quantity(output, reference, size, forward_budget, wider))
             continue
         # a backward in longdouble is no evidence against torch's: that is for the differences
-        witness: dict[str, Any] = {"witness": Witness(f"{RUN.name} of our backward", "")}
+        witness: dict[str, Any] = {"witness": quantities.Witness(f"{RUN.name} of our backward", "")}
         if differences:
             difference = Difference(forward, arguments, upstream, of, widest)
             every = {"ours": ours[name], "theirs": reference, "ours in longdouble": wider}
-            then = partial(assert_witnessed, every, difference, rng, size, witnessed)
+            then = partial(witnesses.assert_witnessed, every, difference, rng, size, witnessed)
             witness |= {"refined": difference.refined, "then": then}
         hold(name, Quantity(ours[name], reference, size, gradient_budget, wider), **witness)
     if run and gradients and differences:
-        assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
+        witnesses.assert_unrounded(forward, arguments, upstream, run, gauge.get("output"))
 
 
 def pull_back(
@@ -214,4 +199,4 @@ def pull_back(
     if unused:
         raise AssertionError(f"the reference does not depend on {unused}: the case proves nothing")
     gradients = {n: bridge.to_numpy(n, one) for n, one in zip(tensors, found, strict=True)}
-    return quantities(reached, gradients)
+    return named(reached, gradients)
