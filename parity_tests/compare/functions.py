@@ -167,15 +167,9 @@ def assert_twins(
 
 
 def pull_back(
-    theirs: Callable[..., torch.Tensor],
-    inputs: Mapping[str, Array],
-    constants: Mapping[str, Any],
-    upstream: Array,
-    device: str,
-    bridge: Bridge,
-    *,
-    pulled: bool = True,
-) -> dict[str, Array]:
+    theirs: Callable[..., torch.Tensor], inputs: Mapping[str, Array], constants: Mapping[str, Any],
+    upstream: Array, device: str, bridge: Bridge, *, pulled: bool = True,
+) -> dict[str, Array]:  # fmt: skip
     """Return torch's output and, where they are pulled, its gradients, as arrays in our layout."""
     tensors = {
         name: bridge.to_torch(name, array, device).requires_grad_(pulled)

@@ -159,11 +159,9 @@ class _Layer(NamedTuple):
 
 
 def _upwards(
-    network: Network,
-    arguments: Mapping[str, Any],
-    masks: Mapping[str, Array],
+    network: Network, arguments: Mapping[str, Any], masks: Mapping[str, Array],
     running: Mapping[str, Array] | None = None,
-) -> list[_Layer]:
+) -> list[_Layer]:  # fmt: skip
     """Return the layers of a pass with the gauges of all that they hold.
 
     Batch norm scales and shifts by `running` averages at prediction, and normalizes in training.
@@ -230,11 +228,9 @@ def layer_gauges(
 
 
 def network_gauges(
-    network: Network,
-    arguments: Mapping[str, Any],
-    dA: Array,
+    network: Network, arguments: Mapping[str, Any], dA: Array,
     masks: Mapping[str, Array] | None = None,
-) -> dict[str, Array]:
+) -> dict[str, Array]:  # fmt: skip
     """Return the gauges of a network's output and of the gradient of X and every parameter."""
     layers = _upwards(network, arguments, masks or {})
     dZ = _pulled(network.output, exact(dA), layers[-1])
@@ -242,15 +238,10 @@ def network_gauges(
 
 
 def cost_gauges(
-    network: Network,
-    arguments: Mapping[str, Any],
-    Y: Array,
-    masks: Mapping[str, Array] | None = None,
-    *,
-    l1: float = 0.0,
-    l2: float = 0.0,
+    network: Network, arguments: Mapping[str, Any], Y: Array,
+    masks: Mapping[str, Array] | None = None, *, l1: float = 0.0, l2: float = 0.0,
     m: int | None = None,
-) -> dict[str, Array]:
+) -> dict[str, Array]:  # fmt: skip
     """Return the gauges of J, as "output", and of its gradients, for a cost from the logits.
 
     dZ = (A - Y) / m of the last layer, and the penalties are shared by `m` examples.

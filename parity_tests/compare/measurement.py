@@ -126,14 +126,9 @@ def hold_both(ours: Any, theirs: Any, wider: Any, gauge: Any = None) -> Truth:
 
 
 def record(
-    quantity: str,
-    dtype: Any,
-    found: Measurement,
-    allowed: float,
-    budget: Budget,
-    truth: Truth | None = None,
-    kind: str = "",
-) -> None:
+    quantity: str, dtype: Any, found: Measurement, allowed: float, budget: Budget,
+    truth: Truth | None = None, kind: str = "",
+) -> None:  # fmt: skip
     """Write one comparison, and the distances of both sides from the wider truth, to the ledger."""
     far = [None, None] if truth is None else [one.error for one in truth]
     measured = found.error, allowed, budget.name, found.place, *far

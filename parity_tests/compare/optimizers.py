@@ -30,9 +30,6 @@ Reader = Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
 #: a quantity by name, one row a step.
 Paths = Mapping[str, Array]
 
-#: the number of a step and the message of its failure.
-Breach = tuple[int, str]
-
 
 def draw_gradients(shape: Any, rng: np.random.Generator, scales: Array) -> Array:
     """Draw a gradient whose entries are about 1, about 1e-8 where epsilon shows, or exactly 0."""
@@ -65,14 +62,9 @@ def walk(
 
 
 def torch_walk(
-    make: Maker,
-    parameters: Mapping[str, Array],
-    gradients: Array,
-    state: Reader | None = None,
-    *,
-    steps_taken: int = 0,
-    device: str = "cpu",
-) -> Paths:
+    make: Maker, parameters: Mapping[str, Array], gradients: Array, state: Reader | None = None, *,
+    steps_taken: int = 0, device: str = "cpu",
+) -> Paths:  # fmt: skip
     """Return theta and the state, by our names, of an optimizer of torch's after each step."""
     tensors = [
         AS_IT_IS.to_torch(name, array, device).requires_grad_()
@@ -182,9 +174,8 @@ def assert_same_trajectory(
         wider = dict(torch_walk(theirs, *double, state, device=device))
     elif WIDE and widest is not np.float64:
         wider = dict(walk(ours, cast(start, np.longdouble), drawn))
-    for name in other:
-        if name not in mine:
-            raise AssertionError(f"our state has no {name}: {memory}")
+    if missing := [name for name in other if name not in mine]:
+        raise AssertionError(f"our state has no {', '.join(missing)}: {memory}")
     if state and (unheld := mine.keys() - other.keys()):
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
     thetas = (wider if narrow else other)["theta"]
@@ -194,14 +185,14 @@ def assert_same_trajectory(
     runs = [view.size // groups for view in start.values() for _ in range(groups)]
     breaches = []
     for name, path in other.items():
-        if _is_count(name, mine[name], path):
+        if mine[name].dtype.kind in "iu":  # a count, which torch has in float32
+            if not np.array_equal(mine[name], path):
+                raise AssertionError(f"{name} is {mine[name].tolist()}, not {path.tolist()}")
             continue
-        third = wider.get(name)
-        if narrow:
-            gauge = _gauge(wider[name], runs)
-            breaches.append(_exceed(name, mine[name], path, wider[name], gauge, float32_floor))
-        else:
-            breaches.append(_part(name, mine[name], path, third, _gauge(path, runs), budget))
+        gauge = _gauge(wider[name] if narrow else path, runs)
+        allowed = float32_floor if narrow else budget
+        held = Quantity(mine[name], path, gauge, allowed, wider.get(name))
+        breaches.append((_exceed if narrow else _part)(name, held))
     if found := [breach for breach in breaches if breach is not None]:
         step, message = min(found)
         raise AssertionError(f"step {step}: {message}")
@@ -214,45 +205,39 @@ def _gauge(reference: Array, runs: list[int]) -> Array:
     return np.repeat(np.maximum.accumulate(largest, axis=0), runs, axis=1)
 
 
-def _is_count(name: str, mine: Array, other: Array) -> bool:
-    """Tell whether a path is one of counts, which must be equal: torch has them in float32."""
-    if mine.dtype.kind not in "iu":
-        return False
-    if not np.array_equal(mine, other):
-        raise AssertionError(f"{name} is {mine.tolist()}, not {other.tolist()}")
-    return True
-
-
-def _part(
-    name: str, mine: Array, other: Array, third: Array | None, gauge: Array, budget: Budget
-) -> Breach | None:
+def _part(name: str, path: Quantity) -> tuple[int, str] | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
     try:
-        whole = Quantity(mine, other, gauge, budget, third)
-        hold(f"{name} over {len(mine)} steps", whole, witness=RULE)
+        hold(f"{name} over {len(path.ours)} steps", path, witness=RULE)
     except AssertionError:
-        for step, gauged in enumerate(gauge):
-            wider = None if third is None else third[step]
+        for step in range(len(path.ours)):
             try:
-                one = Quantity(mine[step], other[step], gauged, budget, wider)
-                hold(name, one, witness=RULE, quiet=True)
+                hold(name, _at(path, step), witness=RULE, quiet=True)
             except AssertionError as error:
                 return step + 1, str(error)
         raise
     return None
 
 
-def _exceed(
-    name: str, ours: Array, theirs: Array, exact: Array, gauge: Array, floor: Budget
-) -> Breach | None:
+def _at(path: Quantity, steps: Any) -> Quantity:
+    """Return a quantity at one step or at some."""
+    arrays = ("ours", "theirs", "gauge", "wider")
+    found = {one: getattr(path, one) for one in arrays if getattr(path, one) is not None}
+    cut: dict[str, Any] = {name: one[steps] for name, one in found.items()}
+    return path._replace(**cut)
+
+
+def _exceed(name: str, path: Quantity) -> tuple[int, str] | None:
     """Record a float32 quantity; return the first step at which ours errs too much."""
+    ours, theirs, gauge, floor, exact = path
     scale = float(np.finfo(np.float32).eps) * gauge
     mine, other = (errors_of(side, exact, scale).max(axis=1) for side in (ours, theirs))
     exceeded = ~(mine <= 2 * np.maximum.accumulate(other) + floor.eps)
     last = int(exceeded.argmax()) + 1 if exceeded.any() else len(ours)
     quantity = name if exceeded.any() else f"{name} over {last} steps"
+    ours, theirs, gauge, floor, exact = _at(path, slice(last))
     try:
-        assert_no_worse(ours[:last], theirs[:last], exact[:last], quantity, gauge[:last], floor)
+        assert_no_worse(ours, theirs, exact, quantity, gauge, floor)
     except ProvesNothingError:
         raise
     except AssertionError as error:

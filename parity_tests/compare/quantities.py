@@ -89,15 +89,9 @@ def assert_close(
 
 
 def hold(
-    name: str,
-    quantity: Quantity,
-    *,
-    expect_zero: bool = False,
-    quiet: bool = False,
-    witness: Witness = RUN,
-    refined: Refined | None = None,
-    then: Callable[[], None] | None = None,
-) -> float:
+    name: str, quantity: Quantity, *, expect_zero: bool = False, quiet: bool = False,
+    witness: Witness = RUN, refined: Refined | None = None, then: Callable[[], None] | None = None,
+) -> float:  # fmt: skip
     """Do what `assert_close` says; a quiet comparison may drown and is not written down.
 
     Where the sides part the message says which of them a difference, `refined`, contradicts, or

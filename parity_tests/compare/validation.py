@@ -110,12 +110,9 @@ def as_bridge(layout: Any) -> Bridge:
 
 
 def as_function(
-    theirs: Callable[..., torch.Tensor],
-    inputs: Mapping[str, Array],
-    names: Mapping[str, str] | None,
-    bridge: Bridge,
-    device: str,
-) -> Callable[..., torch.Tensor]:
+    theirs: Callable[..., torch.Tensor], inputs: Mapping[str, Array],
+    names: Mapping[str, str] | None, bridge: Bridge, device: str,
+) -> Callable[..., torch.Tensor]:  # fmt: skip
     """Return a function of the inputs, some of which a module has as its parameters."""
     if not isinstance(theirs, torch.nn.Module):
         expected = "names only beside a module, whose parameters they are"

@@ -68,12 +68,9 @@ def wide_run(
 
 
 def assert_unrounded(
-    forward: Forward,
-    arguments: Mapping[str, Any],
-    upstream: Array,
-    run: Mapping[str, Array],
+    forward: Forward, arguments: Mapping[str, Any], upstream: Array, run: Mapping[str, Array],
     gauge: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Raise AssertionError where a longdouble run passes through float64 on its way.
 
     Inputs are moved by less than float64 can hold. The output must move as its gradient says: what
@@ -155,12 +152,9 @@ class Difference:
 
 
 def assert_witnessed(
-    sides: Mapping[str, Any],
-    difference: Difference,
-    rng: np.random.Generator,
-    gauge: Any,
+    sides: Mapping[str, Any], difference: Difference, rng: np.random.Generator, gauge: Any,
     most: int,
-) -> None:
+) -> None:  # fmt: skip
     """Hold gradients, by side, against differences at a few entries drawn at random.
 
     The last of the sides may be a longdouble run of our backward: where it fails alone, our
