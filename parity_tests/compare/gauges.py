@@ -10,6 +10,7 @@ Where a result is small because large terms cancel, the gauge stays as large as 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -268,3 +269,60 @@ def prediction_gauge(
 ) -> Array:
     """Return the gauge of a network's output at prediction."""
     return _upwards(network, arguments, {}, running)[-1].A.E
+
+
+def average_bounds(values: Array, targets: Array, beta: float, averaging: bool = True) -> Array:
+    """Return the bounds of averages beta v + (1 - beta) x along (steps, N), from 0 on.
+
+    torch's lerp weighs the past by 1 - (1 - beta), rounded. Without averaging x itself is added.
+    """
+    slack = (1 - float(values.dtype.type(1 - beta))) - beta if averaging else 0.0
+    eps, weight = float(np.finfo(values.dtype).eps), 2 * (1 - beta) if averaging else 1.0
+    values, targets = (one.astype(np.longdouble) for one in (values, targets))
+    before = np.concatenate([0 * values[:1], values[:-1]])
+    terms = beta * np.abs(before) + weight * np.abs(targets)
+    terms += abs(slack) / eps * np.abs(targets - before)
+    return np.array([*accumulate(terms, lambda bound, term: beta * bound + term)])
+
+
+def _quotient(v: Rounded, s: Rounded, epsilon: float, inside: bool, eps: float) -> Rounded:
+    """Return v / (sqrt(s) + epsilon), or v / sqrt(s + epsilon)."""
+    if inside:
+        root = np.sqrt(s.values + epsilon)
+        E_root = (s.E + s.values + epsilon) / (2 * root) + root
+    else:
+        root = np.sqrt(s.values)
+        # near 0 the root of what s may be off by is less than its first order
+        far = np.divide(s.E, 2 * root, out=np.full_like(root, np.inf), where=root > 0)
+        E_root = np.minimum(far, np.sqrt(s.E / eps)) + 2 * root + epsilon
+        root = root + epsilon
+    moves = v.values / root
+    return Rounded(moves, (v.E + np.abs(moves) * E_root) / root + np.abs(moves))
+
+
+def rule_gauges(
+    path: Mapping[str, Array], start: Array, gradients: Array, learning_rate: float = 0.001,
+    beta: float = 0.9, averaging: bool = True, beta1: float = 0.9, beta2: float = 0.999,
+    epsilon: float = 1e-8, epsilon_inside_root: bool = False, bias_correction: bool = True,
+    steps_taken: int = 0,
+) -> dict[str, Array]:  # fmt: skip
+    """Return the gauges of a path of the rule whose state it shows: v, s, both or neither.
+
+    All is computed in longdouble: squares and sums of the largest floats have a bound too.
+    """
+    found, moves = dict[str, Array](), exact(gradients.astype(np.longdouble))
+    g, is_adam = moves.values, {"v", "s"} <= path.keys()
+    t = steps_taken + np.arange(1, len(g) + 1)[:, None]
+    beta_v, beta_s = (beta1, beta2) if is_adam else (beta, beta)
+    of_v, of_s = (1 - one**t if is_adam and bias_correction else 1.0 for one in (beta_v, beta_s))
+    if "v" in path:
+        v, E_v = path["v"].astype(np.longdouble), average_bounds(path["v"], g, beta_v, averaging)
+        found["v"], moves = E_v + np.abs(v), Rounded(v / of_v, E_v / of_v)
+    if "s" in path:
+        s, eps = path["s"].astype(np.longdouble), float(np.finfo(path["s"].dtype).eps)
+        found["s"] = average_bounds(path["s"], g**2, beta_s) + s
+        root = Rounded(s / of_s, found["s"] / of_s)
+        moves = _quotient(moves, root, epsilon, epsilon_inside_root, eps)
+    theta = np.abs(start - learning_rate * np.cumsum(moves.values, axis=0))
+    rounded = learning_rate * (moves.E + np.abs(moves.values)) + theta
+    return {**found, "theta": np.cumsum(rounded, axis=0) + theta}

@@ -136,6 +136,7 @@ def record(
 
 
 def record_equal(quantity: str, dtype: Any) -> None:
+    """Write a comparison to the bit, in which no entry differed, to the ledger."""
     LEDGER.record(quantity, dtype, 0.0, 0.0, "equal to the bit", ())
 
 

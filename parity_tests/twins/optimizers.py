@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from parity_tests.compare.budgets import STEP
-from parity_tests.compare.optimizer_gauges import rule_gauges
+from parity_tests.compare.gauges import rule_gauges
 from parity_tests.mistakes import Mistake
 from parity_tests.optimizer_rows import OptimizerTwin
 from parity_tests.rows import FunctionTwin, Relation, Settings
