@@ -163,10 +163,7 @@ def _upwards(
     network: Network, arguments: Mapping[str, Any], masks: Mapping[str, Array],
     running: Mapping[str, Array] | None = None,
 ) -> list[_Layer]:  # fmt: skip
-    """Return the layers of a pass with the gauges of all that they hold.
-
-    Batch norm scales and shifts by `running` averages at prediction, and normalizes in training.
-    """
+    """Return the layers of a pass, of prediction where there are `running` averages."""
     below, layers = exact(arguments["X"]), []
     for l in range(1, network.depth + 1):
         W, b = arguments[f"W{l}"], arguments.get(f"b{l}", 0.0)
@@ -243,16 +240,13 @@ def cost_gauges(
     masks: Mapping[str, Array] | None = None, *, l1: float = 0.0, l2: float = 0.0,
     m: int | None = None,
 ) -> dict[str, Array]:  # fmt: skip
-    """Return the gauges of J, as "output", and of its gradients, for a cost from the logits.
-
-    dZ = (A - Y) / m of the last layer, and the penalties are shared by `m` examples.
-    """
+    """Return the gauges of J, as "output", and of its gradients, for a cost from the logits."""
     masks, columns = masks or {}, Y.shape[1]
     layers = _upwards(network, arguments, masks)
     top = layers[-1]
     dZ = (top.A.values - Y) / columns
-    last = Rounded(dZ, top.A.E / columns + 2 * np.abs(dZ))
-    gauges = _downwards(network, layers, last, masks)
+    dZ = Rounded(dZ, top.A.E / columns + 2 * np.abs(dZ))
+    gauges = _downwards(network, layers, dZ, masks)
     logits = top.W @ top.A_prev.values + arguments[f"b{network.depth}"]
     # the log of a sum, its largest logit taken out and put back
     terms = np.abs(top.A.values - Y) * top.E_Z + 2 * np.abs(logits) + 1

@@ -124,10 +124,7 @@ class Ledger:
         self.entries[start:] = _worst(self.entries[start:], same).values()
 
     def write(self, path: Path, run: Mapping[str, Any] | None = None) -> None:
-        """Write the environment, what is said of the run, and every comparison, one a line.
-
-        An error that is not finite is null: JSON has no number for it.
-        """
+        """Write the environment, what is said of the run, and every comparison, one a line."""
         head = json.dumps(
             {"schema": SCHEMA, "environment": environment(), "run": dict(run or {})}, indent=1
         )
@@ -144,11 +141,7 @@ class Ledger:
             self.entries.append(replace(entry, index=tuple(entry.index)))
 
     def table(self) -> list[str]:
-        """Return one line a concept: comparisons, the worst of each kind, the worst case; a legend.
-
-        The worst is the one nearest to its budget. Beside it stands how far ours and torch's went
-        from a wider run of ours, or from torch in float64, wherever there was one.
-        """
+        """Return one line a concept: comparisons, those nearest to their budgets; a legend."""
         lines = [_line("concept", {name: name for name in COLUMNS}, "worst case")]
         concepts: dict[str, list[Entry]] = {}
         for entry in self.entries:

@@ -28,8 +28,6 @@ from scratch.parameters import Parameters, from_vector
 from torch_ref import network as theirs
 from torch_ref.parameters import parameters as parameters_of
 
-__all__ = ["Parting", "Run", "ScratchRun", "TorchRun", "locate"]
-
 Masks = Mapping[str, Array]
 #: results of a step, in its order: "Z1", "A1", "gradient of W1", "v of W1", "W1", ...
 Computed = dict[str, Array]

@@ -41,8 +41,7 @@ def walk(
 ) -> Paths:
     """Return theta and every named array of the state of one of our rules after each step.
 
-    `gradients` (steps, N) are injected; a state with a count t begins at `steps_taken`. Raises
-    AssertionError where the rule modifies its gradients.
+    `gradients` (steps, N) are injected; a state with a count t begins at `steps_taken`.
     """
     rule = copy.deepcopy(rule)  # it may hold time, as one that follows a schedule does
     moved = Parameters(parameters)

@@ -65,8 +65,7 @@ def sepals(
 ) -> Training:
     """Return the training of a small network on the iris flowers' sepals, length and width.
 
-    Two of the three species overlap in them, so the gradients never drown in their round-off. The
-    last batch of an epoch is a short one.
+    Two of the three species overlap in them, so the gradients never drown in their round-off.
     """
     flowers = load_iris()
     X = columns(torch.from_numpy(flowers.data[:, :2]))
@@ -292,10 +291,7 @@ def kink(training: Training, step: int) -> Kink:
 
 
 def located(training: Training, met: Kink | None = None) -> Parting | None:
-    """Walk both sides of a training in lockstep, on the way through a kink; return where they part.
-
-    A ReLU network is the example: `locate` itself takes any two runs.
-    """
+    """Walk both sides of a training in lockstep, perhaps through a kink; return where they part."""
     mine, other = (training.arguments(side) for side in TRAINING)
     module, (name, _) = other["module"], training.optimizer
     ours = ScratchRun(*(mine[one] for one in ("network", "parameters", "optimizer")))

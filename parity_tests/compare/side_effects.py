@@ -28,10 +28,7 @@ def _refuse(value: Any) -> Any:
 
 
 def fingerprint(value: Any, *, opaque: Callable[[Any], Any] = _refuse) -> Any:
-    """Return something comparable that changes whenever a value does: NaN is NaN, -0.0 is not 0.0.
-
-    What cannot be looked into is `opaque`'s; without it that raises TypeError.
-    """
+    """Return something that changes whenever a value does, even from 0.0 to -0.0; NaN is NaN."""
     look = partial(fingerprint, opaque=opaque)
     match value:
         case np.ndarray():

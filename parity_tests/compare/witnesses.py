@@ -40,10 +40,7 @@ def cast(value: Any, dtype: Any) -> Any:
 
 
 def widened(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Return what our function makes of the same arguments in longdouble; None if that is no wider.
-
-    Arrays, scalars of NumPy's and `Parameters` are widened; Python's own numbers are what they are.
-    """
+    """Return what our function makes of arguments in longdouble; None where that is no wider."""
     if not WIDE:
         return None
     return function(*cast(arguments, np.longdouble), **cast(named, np.longdouble))
@@ -113,9 +110,9 @@ class Difference:
         return self.quotient(index)[0]
 
     def quotient(self, index: tuple[int, ...], shrunk: float = 1.0) -> tuple[Any, Any]:
-        """Return the quotient with the usual step times `shrunk`, and its round-off.
+        """Return the quotient with the usual step, larger at large entries, times `shrunk`.
 
-        Large entries take larger steps.
+        Beside it stands its round-off.
         """
         start = np.asarray(self._arguments[self.name])
         step = self.dtype(self.step * shrunk) * np.maximum(1, np.abs(start[index]))
@@ -155,11 +152,7 @@ def assert_witnessed(
     sides: Mapping[str, Any], difference: Difference, rng: np.random.Generator, gauge: Any,
     most: int,
 ) -> None:  # fmt: skip
-    """Hold gradients, by side, against differences at a few entries drawn at random.
-
-    The last of the sides may be a longdouble run of our backward: where it fails alone, our
-    backward is not the derivative of our forward.
-    """
+    """Hold gradients, by side, against differences at a few entries drawn at random."""
     ours, quantity = sides["ours"], f"gradient of {difference.name}"
     size = min(most, ours.size)
     flat = rng.choice(ours.size, size, replace=False)
