@@ -202,12 +202,11 @@ def _downwards(
         gauges[f"W{l}"] = product("nm,km->nk", dZ.E, np.abs(A_prev.values) + second)
         gauges[f"W{l}"] += product("nm,km->nk", dZ.values, A_prev.E)
         dA = Rounded(np.einsum("nk,nm->km", W, dZ.values), product("nk,nm->km", W, dZ.E))
-        if l == 1:
-            return gauges | {"X": dA.E}
         if f"D{l - 1}" in masks:
             dA = dA.times(masks[f"D{l - 1}"])
-        dZ = _pulled(network.hidden, dA, layers[l - 2])
-    raise AssertionError("a network has a layer")
+        if l > 1:
+            dZ = _pulled(network.hidden, dA, layers[l - 2])
+    return gauges | {"X": dA.E}
 
 
 def _pulled(activation: str, dA: Rounded, layer: _Layer) -> Rounded:

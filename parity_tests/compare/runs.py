@@ -7,7 +7,7 @@ knows nothing of torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -92,46 +92,34 @@ class Recorded(NamedTuple):
     state: dict[str, Array]  # {"v": (steps // STATE_EVERY, N), ...}
 
 
-#: looks at theta and at the state, and a way to edit the parameters.
-Watch = tuple[Callable[[], Array], Callable[[], Mapping[str, Any]], Callable[..., None]]
-
-
-def _watch_ours(training: Training, given: dict[str, Any]) -> Watch:
-    """Let the state of the optimizer be seen while a training loop holds it."""
-    rule, parameters, states = given["optimizer"], given["parameters"], list[Any]()
+def _look(training: Training, given: dict[str, Any]) -> tuple[Callable[[], Any], ...]:
+    """Return looks at the parameters of a side and at the state that its training loop holds."""
+    if "module" in given:
+        state = getattr(their_optimizers, f"{training.optimizer[0]}_state")
+        return partial(unload, given["module"]), partial(state, given["optimizer"])
+    rule, states = given["optimizer"], list[Any]()
 
     def init(parameters: Parameters) -> Any:
         states.append(rule.init(parameters))
         return states[0]
 
     given["optimizer"] = SimpleNamespace(init=init, update=rule.update)
-    return lambda: parameters.theta, lambda: states[0]._asdict(), lambda edit: edit(parameters)
-
-
-def _watch_theirs(training: Training, given: dict[str, Any]) -> Watch:
-    module, optimizer = given["module"], given["optimizer"]
-    state = partial(getattr(their_optimizers, f"{training.optimizer[0]}_state"), optimizer)
-    theta = partial(torch.nn.utils.parameters_to_vector, [*module.parameters()])
-    return lambda: theta().detach().numpy(), state, partial(_edit, module)
-
-
-def _edit(module: Any, edit: Callable[[Parameters], None]) -> None:
-    values = unload(module)
-    edit(values)
-    load(module, values)
+    return lambda: given["parameters"], lambda: states[0]._asdict()
 
 
 def record(training: Training, *, edit: Edit | None = None, side: str = "scratch") -> Recorded:
     """Train one side, by hand unless told otherwise, and return the record."""
     given = training.arguments(side)
-    watch = _watch_ours if side == "scratch" else _watch_theirs
-    theta, state, edited = watch(training, given)
-    thetas, states = [np.array(theta())], dict[str, list[Array]]()
+    parameters, state = _look(training, given)
+    thetas, states = [parameters().theta.copy()], dict[str, list[Array]]()
     steps = islice(TRAINING[side].training_steps(**given), training.steps)
     for number, _ in enumerate(steps, start=1):
+        values = parameters()
         if edit is not None and number == edit[0]:
-            edited(edit[1])
-        thetas.append(np.array(theta()))
+            edit[1](values)
+            if "module" in given:
+                load(given["module"], values)
+        thetas.append(values.theta.copy())
         if number % STATE_EVERY == 0:
             for name, value in state().items():
                 states.setdefault(name, []).append(np.asarray(value).copy())
@@ -301,7 +289,9 @@ def located(training: Training, met: Kink | None = None) -> Parting | None:
         for step in range(1, training.steps + 1):
             if met is not None and step == met.step:
                 met.ours[1](ours.parameters)
-                _edit(module, met.theirs[1])
+                values = unload(module)
+                met.theirs[1](values)
+                load(module, values)
             chosen = training.batch(step)
             yield training.X[:, chosen], training.Y[:, chosen]
 
