@@ -13,15 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from parity_tests.compare.measurement import Array
 from scratch.network import Network as OurNetwork
 from scratch.parameters import Parameters
 from torch_ref.batch_norm import BatchNorm, running_averages
 from torch_ref.network import Network
 from torch_ref.parameters import parameters
-
-Array = NDArray[Any]
 
 #: names of what crosses as it is, and of what is a column here and a vector there.
 WEIGHT, BIAS = re.compile(r"W\d*"), re.compile(r"(b|gamma|beta|mean|variance)\d*")

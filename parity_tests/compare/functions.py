@@ -155,7 +155,7 @@ def assert_twins(
             hold(name, Quantity(output, reference, size, forward_budget, wider))
             continue
         # a backward in longdouble is no evidence against torch's: that is for the differences
-        witness: dict[str, Any] = {"witness": quantities.Witness(f"{RUN.name} of our backward", "")}
+        witness: dict[str, Any] = {"witness": (f"{RUN[0]} of our backward", "")}
         if differences:
             difference = Difference(forward, arguments, upstream, of, widest)
             every = {"ours": ours[name], "theirs": reference, "ours in longdouble": wider}

@@ -84,13 +84,15 @@ class ProvesNothingError(AssertionError):
     """A case that lets any answer pass; another draw may prove something."""
 
 
+def kind_of(array: Any) -> str:
+    """Return how messages call an array."""
+    return f"{array.dtype} of shape {array.shape}"
+
+
 def refuse_unlike(ours: Any, theirs: Any, quantity: str) -> None:
     """Raise AssertionError unless two arrays have one shape and one dtype."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        raise AssertionError(
-            f"{quantity}: ours is {ours.dtype} of shape {ours.shape}, "
-            f"theirs {theirs.dtype} of shape {theirs.shape}"
-        )
+        raise AssertionError(f"{quantity}: ours is {kind_of(ours)}, theirs {kind_of(theirs)}")
 
 
 def refuse_infinite(reference: Any, quantity: str) -> None:

@@ -21,7 +21,7 @@ from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
 
 #: the wider path.
-RULE = Witness("our rule in longdouble", "rule")
+RULE: Witness = ("our rule in longdouble", "rule")
 
 #: makes a torch optimizer of tensors; reads its state by our names.
 Maker = Callable[[list[torch.Tensor]], torch.optim.Optimizer]

@@ -15,8 +15,9 @@ from parity_tests.compare.measurement import Array, ProvesNothingError, gauge_of
 #: does not matter.
 FIRST_ORDER = 1e-6
 
-#: value and uncertainty of a third witness at an index.
-Refined = Callable[[tuple[int, ...]], tuple[Any, Any]]
+#: name of a wider run in messages, and the part of ours that it knows, if it judges by that.
+Witness = tuple[str, str]
+RUN: Witness = ("the longdouble run", "formula")
 
 
 class Quantity(NamedTuple):
@@ -31,16 +32,6 @@ class Quantity(NamedTuple):
     gauge: Any = None
     budget: Budget = FORWARD
     wider: Any = None
-
-
-class Witness(NamedTuple):
-    """Name of a wider run in messages, and the part of ours that it knows, if it judges by that."""
-
-    name: str = "the longdouble run"
-    of: str = "formula"
-
-
-RUN = Witness()
 
 
 def assert_close(
@@ -90,7 +81,8 @@ def assert_close(
 
 def hold(
     name: str, quantity: Quantity, *, expect_zero: bool = False, quiet: bool = False,
-    witness: Witness = RUN, refined: Refined | None = None, then: Callable[[], None] | None = None,
+    witness: Witness = RUN, refined: Callable[..., tuple[Any, Any]] | None = None,
+    then: Callable[[], None] | None = None,
 ) -> float:  # fmt: skip
     """Do what `assert_close` says; a quiet comparison may drown and is not written down.
 
@@ -98,7 +90,8 @@ def hold(
     else the wider run. `then` is called before both sides are held to that run.
     """
     ours, theirs = quantity.ours, refuse_no_floats(name, quantity)
-    gauge, budget, wider = quantity.gauge, quantity.budget, _wider(name, quantity, witness)
+    gauge, budget, (run, of) = quantity.gauge, quantity.budget, witness
+    wider = _wider(name, quantity, run)
     eps = float(np.finfo(ours.dtype).eps)
     allowed = 0.0 if expect_zero else budget.in_eps(eps)
     found = measure(ours, theirs, gauge)
@@ -114,14 +107,14 @@ def hold(
         judged: tuple[Any, ...] = ()
         if refined is not None:
             judged = *refined(found.place), found, allowed, "a central difference"
-        elif wider is not None and witness.of:
+        elif wider is not None and of:
             judged = wider[found.place], 0.0, found, allowed, *witness
         said = f"; {measurement.verdict(*judged)}" if judged else ""
         raise AssertionError(message + said)
     if then is not None:
         then()
     if truth is not None:
-        measurement.assert_true(name, truth._asdict(), allowed, budget.name, witness.name)
+        measurement.assert_true(name, truth._asdict(), allowed, budget.name, run)
     return found.error
 
 
@@ -136,7 +129,7 @@ def refuse_no_floats(name: str, quantity: Quantity) -> Array:
     return reference
 
 
-def _wider(name: str, quantity: Quantity, witness: Witness) -> Any:
+def _wider(name: str, quantity: Quantity, run: str) -> Any:
     """Return a wider run as an array, None where longdouble is no wider on this machine."""
     ours, wider = quantity.ours, quantity.wider
     wider = wider() if callable(wider) else wider
@@ -148,8 +141,8 @@ def _wider(name: str, quantity: Quantity, witness: Witness) -> Any:
             return wider
         if wider.dtype == np.longdouble:
             return None
-    kept, held = (f"{one.dtype} of shape {one.shape}" for one in (wider, ours))
-    raise AssertionError(f"{name}: {witness.name} is {kept}, ours {held}: it is no witness")
+    kept, held = map(measurement.kind_of, (wider, ours))
+    raise AssertionError(f"{name}: {run} is {kept}, ours {held}: it is no witness")
 
 
 def floored(gauge: Any, dtype: Any = np.float64) -> Array:
