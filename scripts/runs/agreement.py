@@ -12,8 +12,8 @@ import torch
 
 from parity_tests import locate
 from parity_tests.compare.budgets import TRAINING, Budget
-from parity_tests.compare.functions import Measurement, measure
 from parity_tests.compare.locate import Run, ScratchRun, TorchRun
+from parity_tests.compare.measurement import Measurement, measure
 from runs import scratch_side, torch_side
 from runs.datasets import Array
 from runs.experiments import Experiment

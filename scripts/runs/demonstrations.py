@@ -228,8 +228,8 @@ def trajectories(epochs: int) -> Iterator[Compared]:
     met = long_runs.kink(training, steps // 4)
     until = replace(training, steps=met.step - 1)
     bound = long_runs.Growth.of(long_runs.record(until), long_runs.nudged(until))
-    ours = long_runs.record(training, edits=met.ours)
-    theirs = long_runs.record_theirs(training, edits=met.theirs)
+    ours = long_runs.record(training, edit=met.ours)
+    theirs = long_runs.record_theirs(training, edit=met.theirs)
     before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
     after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (steps >= SHOWN_STEPS)]
     yield _along("ReLU, before the kink", ours, theirs, bound, before)
