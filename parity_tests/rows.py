@@ -151,20 +151,23 @@ class Twin:
         """
         LEDGER.device = device
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
+        wide = widened(self.run, "scratch", case) if self.wide and not self.exact else None
+        self.hold(ours, theirs, self.sizes(case, ours), wide or {})
+
+    def hold(self, ours: Values, theirs: Values, gauges: Values, wide: Values) -> None:
+        """Hold quantities to others, to the bit where they count or are exact."""
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
-        counts = {name for name in ours if self.exact or np.asarray(ours[name]).dtype.kind != "f"}
-        for name in counts:
-            assert_equal(ours[name], theirs[name], self.label(name))
-            record_equal(self.label(name), np.asarray(ours[name]).dtype)
-        if counts == ours.keys():
-            return
-        wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
-        gauges, quantities = self.sizes(case, ours), {}
-        for name in [one for one in ours if one not in counts]:
-            rest = theirs[name], gauges.get(name), self.budget_of(name), wide.get(name)
-            quantities[self.label(name)] = Quantity(np.asarray(ours[name])[()], *rest)
-        agree(quantities)
+        quantities = {}
+        for name, one in ours.items():
+            if self.exact or np.asarray(one).dtype.kind != "f":
+                assert_equal(one, theirs[name], self.label(name))
+                record_equal(self.label(name), np.asarray(one).dtype)
+            else:
+                rest = theirs[name], gauges.get(name), self.budget_of(name), wide.get(name)
+                quantities[self.label(name)] = Quantity(np.asarray(one)[()], *rest)
+        if quantities:
+            agree(quantities)
 
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""

@@ -1,6 +1,6 @@
 """Profiles of hypothesis, and the line that says how many examples a run has drawn.
 
-`dev` draws anew each time, `ci` the same examples each time, `deep` ten times as many. This module
+`dev` draws anew each time, `ci` the same examples each time, `deep` twenty times as many. This module
 is a plugin of pytest, which conftest registers. Cases that are turned away too often fail by
 hypothesis' own health check.
 """
@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis.statistics import collector
 
 #: examples of a property of weight 1 in `dev` and `ci`.
-EXAMPLES = 50
+EXAMPLES = 25
 
 #: examples of this process, and of its workers, by what became of them.
 DRAWN = {"kept": 0, "rejected": 0}
@@ -32,7 +32,7 @@ def register() -> None:
     settings.register_profile("dev", max_examples=EXAMPLES, print_blob=True, **anew)
     dev = settings.get_profile("dev")
     settings.register_profile("ci", dev, derandomize=True, database=None)
-    settings.register_profile("deep", dev, max_examples=10 * EXAMPLES)
+    settings.register_profile("deep", dev, max_examples=20 * EXAMPLES)
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
