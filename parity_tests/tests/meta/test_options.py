@@ -249,9 +249,9 @@ def test_a_worker_hands_its_examples_over(monkeypatch):
 
 
 def test_profiles(monkeypatch):
-    """`dev` draws anew, `ci` does not, `deep` draws ten times as many; CI in the environment."""
+    """`dev` draws anew, `ci` does not, `deep` draws twenty times as many; CI in the environment."""
     dev, ci, deep = (settings.get_profile(name) for name in ("dev", "ci", "deep"))
-    assert dev.max_examples == ci.max_examples == deep.max_examples / 10 == profiles.EXAMPLES
+    assert dev.max_examples == ci.max_examples == deep.max_examples / 20 == profiles.EXAMPLES
     assert (dev.derandomize, ci.derandomize, deep.derandomize) == (False, True, False)
     monkeypatch.setattr(profiles, "settings", Mock())
     for variable, expected in (("", "dev"), ("true", "ci")):
