@@ -164,20 +164,17 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the worst errors of each concept, where they were measured, and the seed."""
-    cuda, seed, lines = "cuda" in options.chosen(config, "device"), options.chosen_seed(config), []
-    if LEDGER.entries or cuda:
+    lines, seed = LEDGER.table() if LEDGER.entries else [], options.chosen_seed(config)
+    if "cuda" in options.chosen(config, "device"):
+        held = sum(entry.device == "cuda" for entry in LEDGER.entries)
+        said = f"skipped, {NO_CUDA}"
+        if torch.cuda.is_available():
+            said = f"{held:,} comparisons on {torch.cuda.get_device_name()}, float32 as IEEE has it"
+        lines.append(f"CUDA: {said}")
+    elif lines:
+        lines.append("CUDA: not asked for (--device all runs it too)")
+    if lines:
         terminalreporter.section("parity")
-        lines = [*(LEDGER.table() if LEDGER.entries else ()), _of_cuda(cuda)]
     lines += [f"drawn anew by --parity-seed={seed}"] if seed else []
     for line in filter(None, [*lines, config.stash.get(WRITTEN, "")]):
         terminalreporter.write_line(line)
-
-
-def _of_cuda(asked: bool) -> str:
-    """Say what was held on a CUDA device, or why nothing was."""
-    if not asked:
-        return "CUDA: not asked for (--device all runs it too)"
-    if not torch.cuda.is_available():
-        return f"CUDA: skipped, {NO_CUDA}"
-    held = sum(entry.device == "cuda" for entry in LEDGER.entries)
-    return f"CUDA: {held:,} comparisons on {torch.cuda.get_device_name()}, float32 as IEEE has it"

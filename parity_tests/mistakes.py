@@ -34,8 +34,7 @@ class Change:
     def apply(self, source: str) -> str:
         """Return the source with the mistake in it, or raise ValueError where it does not fit."""
         for old, new in self.hunks:
-            found = source.count(old)
-            if found != 1:
+            if (found := source.count(old)) != 1:
                 raise ValueError(f"expected {old!r} in {self.module} once, got {found} times")
             source = source.replace(old, new)
         return source
@@ -70,11 +69,9 @@ class Change:
 def literal(value: Any) -> bool:
     """Tell whether a value is made of numbers and strings alone."""
     value = tuple(value.values()) if isinstance(value, Mapping) else value
-    return (
-        all(map(literal, value))
-        if isinstance(value, tuple)
-        else isinstance(value, float | int | str)
-    )
+    if isinstance(value, tuple):
+        return all(map(literal, value))
+    return isinstance(value, float | int | str)
 
 
 def functions_of(module: ModuleType) -> dict[str, FunctionType]:
@@ -130,18 +127,14 @@ def planted_in(path: Path) -> dict[str, list[Mistake]]:
     A line "@@ row, module" begins those of a module; "@@ row, module, beside" those that are seen
     beside the row only. A mistake is "name: where it was seen, or why", then its patch: the old
     text in lines that begin with "-", no whole lines perhaps, and the new one in lines with "+".
-    Several patches of one mistake follow each other, an empty line ends it. No file, no mistakes.
+    Several patches of one mistake follow each other, an empty line ends it.
     """
     found: dict[str, list[Mistake]] = {}
-    if not path.exists():
-        return found
     for section in path.read_text().removeprefix("@@ ").split("\n@@ "):
         head, _, text = section.partition("\n")
         row, module, *beside = head.split(", ")
         for part in text.strip().split("\n\n"):
             first, *lines = part.split("\n")
-            if not lines:
-                raise ValueError(f"expected a patch of {first!r} in {path}")
             (name, _, seen), typed = first.partition(": "), change(module, *lines)
             one = Mistake(name=name, seen=seen, change=typed, beside=bool(beside))
             found.setdefault(row, []).append(one)

@@ -41,18 +41,16 @@ def recording(*modules: str) -> Iterator[dict[str, dict[str, Any]]]:
         code, module = frame.f_code, frame.f_globals.get("__name__")
         if event != "call" or module not in modules:
             return
-        owner = frame.f_locals["self"] if code.co_name == "__init__" else frame
-        name = code.co_name if owner is frame else type(owner).__name__
-        function = frame.f_globals.get(name)
-        body: Any = vars(function).get("__init__") if isinstance(function, type) else function
-        while hasattr(body, "__wrapped__"):
-            body = body.__wrapped__
+        made = code.co_name == "__init__"
+        name = type(frame.f_locals["self"]).__name__ if made else code.co_name
+        function: Any = frame.f_globals.get(name)
+        function = vars(function).get("__init__") if isinstance(function, type) else function
+        body = inspect.unwrap(function)
         path = f"{module}.{name}"
         known = name in frame.f_globals["__all__"] and getattr(body, "__code__", None) is code
         if known and path not in calls:
             sys.setprofile(None)
-            values = inspect.getargvalues(frame).locals
-            given = {one: values[one] for one in inspect.signature(body).parameters}
+            given = {one: frame.f_locals[one] for one in inspect.signature(body).parameters}
             # neither self, nor fields that a dataclass is about to fill
             kept = {n: one for n, one in given.items() if n != "self" and repr(one) != "<factory>"}
             calls[path] = copy.deepcopy(kept)

@@ -46,8 +46,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def _concerned(config: Any) -> bool:
     """Tell whether the working directory or an argument of pytest leads to these tests."""
-    named = config.known_args_namespace
-    folder = config.invocation_params.dir
+    named, folder = config.known_args_namespace, config.invocation_params.dir
     if named.pyargs and any(one.split(".")[0] == PACKAGE for one in named.file_or_dir):
         return True
     paths = [folder, *((folder / one.partition("::")[0]).resolve() for one in named.file_or_dir)]

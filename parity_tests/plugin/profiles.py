@@ -1,8 +1,8 @@
 """Profiles of hypothesis, and the line that says how many examples a run has drawn.
 
-`dev` draws anew each time, `ci` the same examples each time, `deep` twenty times as many. This
-module is a plugin of pytest, which conftest registers. Cases that are turned away too often fail by
-hypothesis' own health check.
+`dev` draws anew each time, `ci` the same examples each time, `deep` twenty times as many. The
+module is a plugin of pytest, which conftest registers. Cases that are turned away too often fail
+by hypothesis' own health check.
 """
 
 from __future__ import annotations

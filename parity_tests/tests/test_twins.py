@@ -81,16 +81,16 @@ def draw_and_ask(check: Callable[..., None], row: Twin, share: float = 1.0) -> N
     ask(run)
 
 
+# fmt: off
 #: checks that rows are asked once, at their examples.
 ONCE = {
-    checks.gauges_bound_something: ROWS,
-    checks.backward_is_linear: PAIRS,
-    checks.swallows_nothing: PAIRS,
-    checks.proves_its_names: ROWS,
-    checks.leaves_no_trace: ROWS,
-    checks.refuses: ROWS,
+    checks.gauges_bound_something: ROWS, checks.proves_its_names: ROWS,
+    checks.leaves_no_trace: ROWS, checks.refuses: ROWS,
+    checks.backward_is_linear: PAIRS, checks.swallows_nothing: PAIRS,
     checks.is_right_as_typed: [row for row in ROWS if row.torch],
 }
+# fmt: on
+once = [(check, row) for check, rows in ONCE.items() for row in rows]
 each_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
 
 
@@ -119,12 +119,7 @@ def test_three_witnesses(row, dtype, device):
 
 
 @pytest.mark.parametrize(
-    ("check", "row"),
-    [
-        pytest.param(check, row, id=f"{check.__name__}-{label(row)}")
-        for check, rows in ONCE.items()
-        for row in rows
-    ],
+    ("check", "row"), once, ids=[f"{check.__name__}-{label(row)}" for check, row in once]
 )
 def test_row(check, row):
     ask(check, row)

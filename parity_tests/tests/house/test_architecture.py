@@ -23,6 +23,7 @@ from parity_tests.twins import all_twins
 
 HOUSE = {one.__name__: Path(one.__file__).parent for one in (scratch, torch_ref, parity_tests)}
 ROOT = HOUSE["scratch"].parent
+MAP = ROOT / "CONTRIBUTING.md"
 
 #: packages that each may import besides itself and the standard library; no other.
 ALLOWED = {
@@ -65,14 +66,11 @@ def test_a_forbidden_import_would_be_seen():
         assert imported(source) == {name}
 
 
-def test_no_concept_and_no_module_of_the_course_is_missing():
+def test_no_concept_no_file_of_a_stem_and_no_marker_is_missing():
+    """The mirror holds in both directions; type checkers of users find the marker."""
     assert set(CONCEPTS.split()) <= set(STEMS)
     course = "deep gradient_checking initialization optimization planar regularization"
     assert course.split() == COURSE
-
-
-def test_every_stem_has_its_files_and_every_package_its_marker():
-    """The mirror holds in both directions; type checkers of users find the marker."""
     assert sorted(path.stem for path in HOUSE["torch_ref"].glob("[a-z]*.py")) == STEMS
     for name in [name for stem in STEMS for name in (f"{stem}.py", f"mistakes/{stem}.diff")]:
         assert (HOUSE["parity_tests"] / "twins" / name).is_file(), name
@@ -160,13 +158,10 @@ def test_all_of_scratch_leaves_torch_unloaded():
     assert loaded("scratch", "parity_tests") & heavy
 
 
-@pytest.mark.skipif(
-    not (ROOT / "CONTRIBUTING.md").is_file(), reason="the papers are not beside the package"
-)
+@pytest.mark.skipif(not MAP.is_file(), reason="the papers are not beside the package")
 def test_the_map_of_rooms_is_true():
     """Each folder with files has one line in CONTRIBUTING, and no line names one that went."""
-    text = (ROOT / "CONTRIBUTING.md").read_text()
-    section = text.partition("\n## Rooms\n")[2].partition("\n## ")[0]
+    section = MAP.read_text().partition("\n## Rooms\n")[2].partition("\n## ")[0]
     named = re.findall(r"^\| `([^`]+)` \| \S", section, re.MULTILINE)
     paths = [path for one in (*HOUSE, "scripts") for path in (ROOT / one).rglob("*")]
     rooms = {str(one.parent.relative_to(ROOT)) for one in paths if one.suffix in (".py", ".diff")}
