@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
-from parity_tests.compare.bridge import rows, twin
+from parity_tests.compare.bridge import rows
 from parity_tests.compare.functions import draw_until
+from parity_tests.compare.training import TRAINING as LOOPS
+from parity_tests.compare.training import Run, evaluate_dev
+from parity_tests.tests.stems.common import refused, sides
 from scratch import diagnosis as ours
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_order, draw_orders
 from scratch.network import Network
-from scratch.optimizers import Adam
-from scratch.training import evaluate, train
 from torch_ref import diagnosis as theirs
-from torch_ref import training as their_training
-from torch_ref.optimizers import adam
 
-SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+SIDES = sides("diagnosis")
 DATA, LABELS = np.array([[0.5, -1.0, 2.0, 0.1]]), np.array([[0.0, 1.0, 1.0, 0.0]])
 
 
@@ -34,8 +32,7 @@ def curves(side, found, sizes):
 def test_a_fit_returns_two_numbers_for_each_size(side):
     """Sizes come in any sequence, and are returned as an array of their own."""
     for bad in (0.5, (0.5,), (0.5, None), [0.5, 0.5], (0.5, 0.5, 0.5)):
-        with pytest.raises(TypeError, match="expected fit to return two real numbers"):
-            curves(side, bad, [2])
+        refused("fit to return two real numbers", curves, side, bad, [2])
     given = np.array([2, 4])
     others = [torch.tensor([2, 4])] if side is theirs else []
     for sizes in (given, [np.int32(2), 4], range(2, 5, 2), given.astype("u1"), *others):
@@ -52,9 +49,12 @@ def test_a_fit_returns_two_numbers_for_each_size(side):
 @SIDES
 def test_the_default_tolerance_and_plain_results(side):
     """Two percent, no Bayes error; NumPy's numbers in, numbers and booleans of Python out."""
-    assert side.diagnose(0.0, 0.0201).name == "high variance"
-    assert side.diagnose(0.0, 0.0199).name == "neither"
-    assert side.diagnose(0.0201, 0.0).name == "high bias"
+    for errors, name in (
+        ((0.0, 0.0201), "high variance"),
+        ((0.0, 0.0199), "neither"),
+        ((0.0201, 0.0), "high bias"),
+    ):
+        assert side.diagnose(*errors).name == name
     found = side.diagnose(*map(np.float64, (0.1, 0.2, 0.05)), tolerance=np.float64(0.01))
     assert [type(one) for one in found] == [float, float, bool, bool, str, tuple]
     assert json.loads(json.dumps(found._asdict()))["high_bias"] is True
@@ -70,14 +70,11 @@ def test_the_basic_recipe():
     assert ours.REMEDIES["neither"] == ()
 
 
-SIZES = [5, 20, 60]
-
-
-RUN = {"epochs": 15, "batch_size": 20}
+SIZES, EPOCHS = [5, 20, 60], 15
 
 
 def draw_problem(rng):
-    """Draw a network's initial parameters, noisy train and dev data, and an epoch's orders."""
+    """Draw noisy train and dev data, an order, and a run of each size on its first examples."""
     network = Network(layer_sizes=(2, 8, 1), hidden="tanh")
     parameters = initialize(network.layer_sizes, "xavier", rng)
 
@@ -85,38 +82,40 @@ def draw_problem(rng):
         X = rng.standard_normal((2, m))
         return X, (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, m)) > 0).astype(float)
 
-    orders = {size: draw_orders(size, RUN["epochs"], rng) for size in SIZES}
-    return network, parameters, draw(60), draw(80), orders, draw_order(60, rng)
+    data, dev, order = draw(60), draw(80), draw_order(60, rng)
+    given = {"network": network, "parameters": parameters, "dev": dev, "batch_size": 20}
+    given |= {"optimizer": ("adam", {"learning_rate": 0.1}), "epochs": EPOCHS}
+    runs = {}
+    for size in SIZES:
+        X, Y = (one[:, order[:size]] for one in data)
+        runs[size] = Run(X=X, Y=Y, orders=draw_orders(size, EPOCHS, rng), **given)
+    return data, order, runs
 
 
-def our_curves(network, parameters, data, dev, orders, order):
-    """Return our curves of the same training from the same initial parameters."""
+def curves_of(side, data, order, runs):
+    """Return the curves of one training on growing parts of the data."""
+    name = "scratch" if side is ours else "torch_ref"
 
     def fit(X, Y):
-        reached = parameters.copy()
-        given = {"optimizer": Adam(learning_rate=0.1), "orders": orders[X.shape[1]]}
-        train(network, reached, X, Y, **given, **RUN)
-        return evaluate(reached, X, Y, network)[0], evaluate(reached, *dev, network)[0]
+        arguments = runs[len(X) if side is theirs else X.shape[1]].arguments(name)
+        LOOPS[name].train(**{**arguments, "X": X, "Y": Y})
+        tests = ({**arguments, "dev": one} for one in ((X, Y), arguments["dev"]))
+        return tuple(float(evaluate_dev(name, one)[0]) for one in tests)
 
-    return ours.learning_curves(fit, *data, SIZES, order)
+    given = data if side is ours else map(rows, data)
+    return side.learning_curves(fit, *given, SIZES, order)
 
 
 def test_curves_of_trainings_agree(rng):
     """Trained on growing parts of one order, train and dev costs agree and close the gap."""
-    problem = draw_until(
-        lambda *drawn: (gaps := np.subtract(*our_curves(*drawn)[:0:-1]))[0] > 2 * gaps[-1] > 0,
-        lambda: draw_problem(rng),
-    )
-    network, parameters, data, dev, orders, order = problem
+    found = []
 
-    def fit(X, Y):
-        module = twin(network, parameters)
-        optimizer = adam(module.parameters(), learning_rate=0.1)
-        their_training.train(module, X, Y, optimizer=optimizer, orders=orders[len(X)], **RUN)
-        tests = (X, Y), tuple(map(rows, dev))
-        return tuple(their_training.evaluate(module, *one)[0] for one in tests)
+    def closes_the_gap(*problem):
+        found[:] = [curves_of(ours, *problem)]
+        gaps = found[0].dev - found[0].train
+        return gaps[0] > 2 * gaps[-1] > 0
 
-    mine = our_curves(*problem)
-    other = theirs.learning_curves(fit, *map(rows, data), SIZES, order)
+    problem = draw_until(closes_the_gap, lambda: draw_problem(rng))
+    (mine,), other = found, curves_of(theirs, *problem)
     assert_close(mine.train, other.train.numpy(), "train cost", budget=TRAINING)
     assert_close(mine.dev, other.dev.numpy(), "dev cost", budget=TRAINING)

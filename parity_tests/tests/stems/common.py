@@ -1,0 +1,35 @@
+"""Questions that tests of several stems ask: of either side, of a refusal, of draws."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from parity_tests.compare.budgets import ALARM, of_draws
+from parity_tests.rows import SIDES
+
+
+def sides(stem):
+    """Return the decorator that asks a test of both modules of a stem."""
+    modules = [importlib.import_module(f"{side}.{stem}") for side in SIDES]
+    return pytest.mark.parametrize("side", modules, ids=SIDES)
+
+
+def refused(words, function, *arguments, **named):
+    """Hold a call to being refused, with a message that expects something in these words."""
+    with pytest.raises((TypeError, ValueError), match=f"(?s)expected .*{words}"):
+        function(*arguments, **named)
+
+
+def assert_drawn_from(distribution, draws):
+    """Hold draws to one of SciPy's distributions, and each to being unrelated to the next."""
+    if isinstance(distribution.dist, scipy.stats.rv_discrete):
+        values, counts = np.unique(draws, return_counts=True)
+        found = scipy.stats.chisquare(counts, draws.size * distribution.pmf(values))
+    else:
+        found = scipy.stats.kstest(draws, distribution.cdf)
+    assert found.pvalue > ALARM
+    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < of_draws(draws.size).relative
