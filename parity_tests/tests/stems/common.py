@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -10,6 +11,15 @@ import scipy.stats
 
 from parity_tests.compare.budgets import ALARM, of_draws
 from parity_tests.rows import SIDES
+from parity_tests.twins.schedules import TWINS
+from scratch import schedules
+
+#: choices of each schedule of ours: those of its row's example.
+EXAMPLES = {row.proves[0]: row.case() for row in TWINS}
+SCHEDULES = {
+    name: {field.name: EXAMPLES[make.__name__][field.name] for field in fields(make)}
+    for name, make in schedules.SCHEDULES.items()
+}
 
 
 def sides(stem):

@@ -387,7 +387,7 @@ def test_processes_give_what_one_gives(ends_in, tmp_path, monkeypatch):
     work = [{"waits_for": str(script), "sleeps": 0, "rate": rate} for rate in (0.5, 0.8, 0.9)]
     work[0]["waits_for"] = str(event)
     rest = {**work[1], "sleeps": 0.05}
-    fails = {**rest, "rate": "x"}
+    fails = {**work[1], "rate": "x"}
     points = [*work, rest if ends_in is KeyboardInterrupt else fails, *[rest] * 60]
     seen, finished = [], []
 
@@ -395,8 +395,8 @@ def test_processes_give_what_one_gives(ends_in, tmp_path, monkeypatch):
         seen.append(trial)
         if len(seen) == 2:
             event.touch()
-        if len(seen) == 4:
-            raise KeyboardInterrupt
+        if len(seen) == 4 and ends_in is KeyboardInterrupt:
+            raise ends_in
 
     with pytest.raises(ends_in) as caught:
         ours.caviar(cost, points, workers=2, on_result=watch, trials=finished)

@@ -9,21 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from parity_tests.compare import runs
 from parity_tests.compare.budgets import WIDE
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.runs import (
-    EPS,
-    Growth,
-    Recorded,
-    assert_inside,
-    kink,
-    located,
-    record,
-    record_theirs,
-    run_both,
-    sepals,
-)
-from scratch.mini_batches import mini_batches
+from parity_tests.compare.runs import EPS, assert_inside, run_both, sepals
 from scratch.optimizers import OPTIMIZERS
 
 #: steps of a walk: a thousand, and ten thousand in the profile `deep`.
@@ -44,15 +33,16 @@ def test_a_long_walk(name):
 
 #: choices that are not quite those of the other side.
 WRONG = [
-    *((name, {"learning_rate": 1 + 1e-12}) for name in OPTIMIZERS),
+    *((name, {"learning_rate": (1 + 1e-12) * rate}) for name, rate in runs.RATES.items()),
     ("momentum", {"beta": 0.9 + 1e-10}),
     ("rmsprop", {"epsilon": 1.1e-8}),
     ("adam", {"epsilon_inside_root": True}),
     ("adam", {"beta2": 0.9990001}),
 ]
 
-#: end of a message that blames torch, where longdouble has more digits than both.
+#: ends of messages that blame a side, where longdouble has more digits than both.
 THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
+OURS = "contradicts ours" if WIDE else ""
 
 
 def breach(both):
@@ -65,11 +55,29 @@ def breach(both):
 def test_a_small_difference_leaves_the_bound(name, changed):
     """It is named at one of the first steps, and the longdouble run of ours contradicts torch's."""
     training = sepals(name, steps=20)
-    other = {**training.choices, **changed}
-    if "learning_rate" in changed:
-        other["learning_rate"] *= training.choices["learning_rate"]
-    said = breach(run_both(training, replace(training, choices=other)))
+    other = replace(training, choices={**training.choices, **changed})
+    said = breach(run_both(training, other))
     assert re.match(rf"step [1-3]: [Wb][12]\[\d, \d\] differs: ours .*{THEIRS}$", said)
+
+
+def test_another_order_of_examples_leaves_the_bound():
+    training, other = (sepals("adam", steps=20, seed=seed) for seed in (0, 1))
+    assert breach(run_both(training, replace(training, orders=other.orders))).startswith("step 1: ")
+
+
+def test_a_late_difference_is_named_where_it_comes_up():
+    """One entry moved by 1e-10 after step 200: that step and that entry, and whose it is."""
+    training = sepals("rmsprop", steps=300)
+    both = run_both(training)
+
+    def nudge(parameters):
+        parameters["W2"][1, 3] += 1e-10
+
+    for side, recorded, guilty in (("torch_ref", "theirs", THEIRS), ("scratch", "ours", OURS)):
+        wrong = runs.record(training, edits={200: nudge}, side=side)
+        said = breach(both._replace(**{recorded: wrong}))
+        assert re.match(rf"step 200: W2\[1, 3\] .*{guilty}$", said)
+    assert_inside(both)
 
 
 def test_state_and_numbers_are_held_too():
@@ -97,7 +105,7 @@ def test_a_chaotic_training_proves_nothing():
 
 def recorded(thetas, **state):
     columns = {name: np.array(value, float)[:, None] for name, value in state.items()}
-    return Recorded(np.array(thetas, float)[:, None], columns)
+    return runs.Recorded(np.array(thetas, float)[:, None], columns)
 
 
 def test_the_bound_is_its_formula():
@@ -113,11 +121,12 @@ def test_the_bound_is_its_formula():
         (still, [2.5, 2.5, 3.0, 2.1, 2.0], [0, 2, 6, 8, 10]),
         ([1.0, 2.0, 2.0], [1.5, 2.5, 2.5], [0, 2 + 64, 4 + 64]),
     ):
-        found = Growth.of(recorded(ours), recorded(nearby)).theta
+        found = runs.Growth.of(recorded(ours), recorded(nearby)).theta
         assert found.tolist() == [EPS * one for one in bound]
     ours, nearby = recorded([2.0] * 21, v=[1.0, 3.0]), recorded([2.5] * 21, v=[1.25, 3.0])
     expected = 0.25 * np.array([10, 20]) * 2 * EPS / 0.5 + 64 * EPS * np.array([1.0, 3.0])
-    assert np.allclose(Growth.of(ours, nearby).state["v"], expected, rtol=1e-12, atol=0)
+    state = runs.Growth.of(ours, nearby).state["v"]
+    assert np.allclose(state, expected, rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("alike", [False, True])
@@ -129,51 +138,18 @@ def test_at_a_kink_the_sides_part_and_the_rectifier_is_named(alike, monkeypatch)
     training = sepals("rmsprop", hidden="relu", steps=60)
     with monkeypatch.context() as patch:
         if alike:
-            patch.setattr("parity_tests.compare.runs.columns", lambda tensor: np.zeros((5, 8)))
-        met = kink(training, 5)
-    parting = located(training, met)
+            patch.setattr(runs, "columns", lambda tensor: np.zeros((5, 8)))
+        met = runs.kink(training, 5)
+    parting = runs.located(training, met)
     assert (parting.quantity, parting.step, parting.layer) == ("rectifier of Z1", met.step, 1)
     assert (parting.unit, parting.place) == (met.unit, (met.unit, met.example))
     assert parting.ours == 0 < parting.theirs < 1e-14
     assert parting.error > 1e10
-    assert located(replace(training, steps=met.step - 1), met) is located(training) is None
-    ours, theirs = record(training, edits=met.ours), record_theirs(training, edits=met.theirs)
+    before = replace(training, steps=met.step - 1)
+    assert runs.located(before, met) is runs.located(training) is None
+    ours, theirs = (
+        runs.record(training, edits=met.ours),
+        runs.record_theirs(training, edits=met.theirs),
+    )
     apart = np.abs(ours.theta - theirs.theta).max(axis=1)
     assert apart[: met.step].max() < 1e-13 < 1e-9 < apart[met.step :].min()
-
-
-OURS = "contradicts ours" if WIDE else ""
-
-
-def test_another_order_of_examples_leaves_the_bound():
-    training, other = (sepals("adam", steps=100, seed=seed) for seed in (0, 1))
-    assert breach(run_both(training, replace(training, orders=other.orders))).startswith("step 1: ")
-
-
-def test_a_late_difference_is_named_where_it_comes_up():
-    """One entry moved by 1e-10 after step 200: that step and that entry, and whose it is."""
-    training = sepals("rmsprop", steps=300)
-    both = run_both(training)
-
-    def nudge(parameters):
-        parameters["W2"][1, 3] += 1e-10
-
-    theirs = both._replace(theirs=record_theirs(training, edits={200: nudge}))
-    ours = both._replace(ours=record(training, edits={200: nudge}))
-    for wrong, guilty in ((theirs, THEIRS), (ours, OURS)):
-        assert re.match(rf"step 200: W2\[1, 3\] .*{guilty}$", breach(wrong))
-    assert_inside(both)
-
-
-def test_the_steps_are_taken_on_these_mini_batches():
-    """The mini-batch of a step is the one that the training loops take; the last is short."""
-    training = sepals("adam", steps=40)
-    walked = [
-        batch
-        for order in training.orders
-        for batch in mini_batches(training.X, training.Y, order, training.batch_size)
-    ]
-    for step, (X, Y) in enumerate(walked, start=1):
-        assert np.array_equal(training.X[:, training.batch(step)], X)
-        assert np.array_equal(training.Y[:, training.batch(step)], Y)
-    assert {len(training.batch(step)) for step in range(1, 40)} == {8, 6}
