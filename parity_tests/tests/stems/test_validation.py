@@ -152,7 +152,7 @@ KINDS = (
     (_validation.Function(), (len,), {"a function": 3}),
     (_validation.Optional(_validation.Whole(2)), (None, 2), {"at least 2": 1}),
     (FLOATS("n m"), (ARRAY,), {
-        "got float 1.0": 1.0, r"\(n, m\), got \(3,\)": ARRAY[0], "at least one entry": ARRAY[:, :0]}),
+        "got float 1.0": 1.0, r"\(n, m\), got \(3,\)": ARRAY[0], "one entry": ARRAY[:, :0]}),
     (FLOATS("3 m"), (np.ones((3, 1)),), {r"\(3, m\), got": ARRAY}),
     (FLOATS("n"), (ARRAY[0],), {r"\(n,\), got": ARRAY}),
     (FLOATS(""), (1, 1.5, np.float32(1)), {r"\(\), got": ARRAY}),
