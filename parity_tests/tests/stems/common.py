@@ -1,7 +1,5 @@
 """Questions that tests of several stems ask: of either side, of a refusal, of draws."""
 
-from __future__ import annotations
-
 import importlib
 from dataclasses import fields
 

@@ -1,7 +1,5 @@
 """Augmentation beside its rows: the draws' distributions and generators, directions, refusals."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -32,7 +30,6 @@ def seeded(side):
 
 
 def drawn(side, name, source=None, m=DRAWS, **options):
-    """Return draws of a side in our layout, from its generator or from one of seed 2."""
     given = {CHOICES[name]: DISTRIBUTIONS[name][0], "m": m}
     given["rng" if side is ours else "generator"] = source or seeded(side)
     found = getattr(side, f"draw_{name}")(**given, **options)
@@ -42,7 +39,6 @@ def drawn(side, name, source=None, m=DRAWS, **options):
 @SIDES
 @NAMES
 def test_draws_are_uniform(side, name):
-    """Row and column of a move are unrelated, and so are neighbours."""
     found = np.atleast_2d(drawn(side, name))
     for numbers in (*found, found.T.ravel()):
         assert_drawn_from(DISTRIBUTIONS[name][1], numbers)
@@ -103,7 +99,7 @@ def test_torchs_draws_are_where_the_generator_is(name):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 def test_rotations_of_any_precision(dtype, rng):
-    """An angle of 0 is the identity, to the last bit and in a copy; SciPy turns alike."""
+    """An angle of 0 is the identity to the last bit, in a copy; SciPy turns alike."""
     images = rng.standard_normal((5, 8, 3, 4)).astype(dtype)
     still = ours.rotate(images, np.zeros(4, dtype))
     assert still.dtype == dtype

@@ -1,7 +1,5 @@
 """Batch norm beside its rows: choices, the graph, and one example that torch refuses."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

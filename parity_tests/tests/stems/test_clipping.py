@@ -1,7 +1,5 @@
 """Clipping beside its rows: norms that no plain sum of squares has, epsilon, torch_ref."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
@@ -24,10 +22,7 @@ def row_of(values, dtype=np.float64):
 @DTYPES
 @pytest.mark.parametrize("share", [-0.9, -0.6, 0.0, 0.6, 0.9])
 def test_squares_out_of_range(dtype, share, rng):
-    """Entries near either end of the floats have a norm, and are clipped to the limit.
-
-    torch's norm of them is infinite or 0.
-    """
+    """Entries near either end of the floats have a norm, where torch's is infinite or 0."""
     power = int(share * np.finfo(dtype).maxexp)
     plain = draw_gradients(rng)["gradients"].theta.astype(dtype)
     gradients = row_of(np.ldexp(plain, power), dtype)  # exact, and so is the norm's factor
@@ -55,10 +50,7 @@ def test_numbers_that_no_float_holds():
 
 
 def test_long_vectors_keep_their_digits():
-    """A million equal float32 squares, which a plain sum rounds one way each time.
-
-    Then one square just inside the floats, and 1e5 below them that together are 4e-12 of it.
-    """
+    """A plain sum rounds a million equal squares one way each time."""
     for value in np.float32([1.1, -1.1e30]):
         norm = ours.global_norm(row_of(np.full(1_000_000, value), np.float32))
         assert_close(norm, 1000 * np.abs(value), "norm")
@@ -69,11 +61,7 @@ def test_long_vectors_keep_their_digits():
 
 @DTYPES
 def test_ordinary_norms_are_the_plain_root(dtype, rng):
-    """Until squares leave the floats a norm is the root of their sum, to the last bit.
-
-    The squares sum to 1, or to the number before it, times a power of 4: the ends of the range are
-    met exactly. Scaled by the largest entry first, these vectors lose their last bit.
-    """
+    """Scaled by the largest entry first, these vectors would lose their last bit."""
     info, one = np.finfo(dtype), dtype(1)
 
     def scaled_first(theta):

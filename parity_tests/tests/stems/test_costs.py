@@ -1,7 +1,5 @@
 """Costs beside their rows: where the taught forms and torch's part, and a threshold's dtype."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
@@ -13,7 +11,7 @@ from torch_ref import costs as theirs
 
 @pytest.mark.filterwarnings("ignore:divide by zero")
 def test_the_taught_form_diverges_where_the_logits_do_not():
-    """At A = 0 for a label 1 the taught cost is infinite; torch clamps the log at -100."""
+    """At A = 0 for a label 1 torch clamps the log at -100."""
     Z, Y = np.array([[-800.0, 2.0]]), np.array([[1.0, 1.0]])
     tail = np.log1p(np.exp(-2.0))
     A = np.array([[0.0, np.exp(-tail)]])

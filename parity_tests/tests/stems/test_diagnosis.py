@@ -1,7 +1,5 @@
 """Diagnosis beside its rows: fits and sizes, plain results, the recipe."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
@@ -9,14 +7,12 @@ import torch
 
 from parity_tests import TRAINING, assert_close
 from parity_tests.compare.bridge import rows
-from parity_tests.compare.functions import draw_until
 from parity_tests.compare.training import TRAINING as LOOPS
 from parity_tests.compare.training import Run, evaluate_dev
+from parity_tests.rows import SIDES as NAMES
 from parity_tests.tests.stems.common import refused, sides
+from parity_tests.twins.training import TRAIN
 from scratch import diagnosis as ours
-from scratch.initializers import initialize
-from scratch.mini_batches import draw_order, draw_orders
-from scratch.network import Network
 from torch_ref import diagnosis as theirs
 
 SIDES = sides("diagnosis")
@@ -48,13 +44,10 @@ def test_a_fit_returns_two_numbers_for_each_size(side):
 
 @SIDES
 def test_the_default_tolerance_and_plain_results(side):
-    """Two percent, no Bayes error; NumPy's numbers in, numbers and booleans of Python out."""
-    for errors, name in (
-        ((0.0, 0.0201), "high variance"),
-        ((0.0, 0.0199), "neither"),
-        ((0.0201, 0.0), "high bias"),
-    ):
-        assert side.diagnose(*errors).name == name
+    """Two percent, no Bayes error; NumPy's numbers in, Python's out."""
+    assert side.diagnose(0.0, 0.0201).name == "high variance"
+    assert side.diagnose(0.0, 0.0199).name == "neither"
+    assert side.diagnose(0.0201, 0.0).name == "high bias"
     found = side.diagnose(*map(np.float64, (0.1, 0.2, 0.05)), tolerance=np.float64(0.01))
     assert [type(one) for one in found] == [float, float, bool, bool, str, tuple]
     assert json.loads(json.dumps(found._asdict()))["high_bias"] is True
@@ -70,52 +63,29 @@ def test_the_basic_recipe():
     assert ours.REMEDIES["neither"] == ()
 
 
-SIZES, EPOCHS = [5, 20, 60], 15
-
-
-def draw_problem(rng):
-    """Draw noisy train and dev data, an order, and a run of each size on its first examples."""
-    network = Network(layer_sizes=(2, 8, 1), hidden="tanh")
-    parameters = initialize(network.layer_sizes, "xavier", rng)
-
-    def draw(m):
-        X = rng.standard_normal((2, m))
-        return X, (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, m)) > 0).astype(float)
-
-    data, dev, order = draw(60), draw(80), draw_order(60, rng)
-    given = {"network": network, "parameters": parameters, "dev": dev, "batch_size": 20}
-    given |= {"optimizer": ("adam", {"learning_rate": 0.1}), "epochs": EPOCHS}
-    runs = {}
-    for size in SIZES:
-        X, Y = (one[:, order[:size]] for one in data)
-        runs[size] = Run(X=X, Y=Y, orders=draw_orders(size, EPOCHS, rng), **given)
-    return data, order, runs
-
-
-def curves_of(side, data, order, runs):
-    """Return the curves of one training on growing parts of the data."""
-    name = "scratch" if side is ours else "torch_ref"
-
-    def fit(X, Y):
-        arguments = runs[len(X) if side is theirs else X.shape[1]].arguments(name)
-        LOOPS[name].train(**{**arguments, "X": X, "Y": Y})
-        tests = ({**arguments, "dev": one} for one in ((X, Y), arguments["dev"]))
-        return tuple(float(evaluate_dev(name, one)[0]) for one in tests)
-
-    given = data if side is ours else map(rows, data)
-    return side.learning_curves(fit, *given, SIZES, order)
-
-
-def test_curves_of_trainings_agree(rng):
+def test_curves_of_trainings_agree():
     """Trained on growing parts of one order, train and dev costs agree and close the gap."""
-    found = []
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2, 140))
+    Y = (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, 140)) > 0).astype(float)
+    data = {"X": X[:, :60], "Y": Y[:, :60], "dev": (X[:, 60:], Y[:, 60:]), "m": 60}
+    choices = {"layer_sizes": (2, 8, 1), "output": "sigmoid", "epochs": 15, "l1": 0.0, "l2": 0.0}
+    run, found = Run(**TRAIN.case(optimizer="adam", **choices, **data)), []
+    for name, side in zip(NAMES, (ours, theirs), strict=True):
+        arguments = run.arguments(name)
 
-    def closes_the_gap(*problem):
-        found[:] = [curves_of(ours, *problem)]
-        gaps = found[0].dev - found[0].train
-        return gaps[0] > 2 * gaps[-1] > 0
+        def fit(X, Y, name=name):
+            size = max(X.shape)
+            orders = [order[order < size] for order in run.orders]
+            given = {**run.arguments(name), "X": X, "Y": Y, "orders": orders}
+            LOOPS[name].train(**given)
+            tests = ({**given, "dev": one} for one in ((X, Y), given["dev"]))
+            return tuple(float(evaluate_dev(name, one)[0]) for one in tests)
 
-    problem = draw_until(closes_the_gap, lambda: draw_problem(rng))
-    (mine,), other = found, curves_of(theirs, *problem)
+        data = arguments["X"], arguments["Y"]
+        found.append(side.learning_curves(fit, *data, [5, 20, 60], np.arange(60)))
+    mine, other = found
+    gaps = mine.dev - mine.train
+    assert gaps[0] > 2 * gaps[-1] > 0
     assert_close(mine.train, other.train.numpy(), "train cost", budget=TRAINING)
     assert_close(mine.dev, other.dev.numpy(), "dev cost", budget=TRAINING)

@@ -1,7 +1,5 @@
 """Dropout beside its rows: the statistics of masks, their generators, and torch's module."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

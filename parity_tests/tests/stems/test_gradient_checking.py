@@ -1,7 +1,5 @@
 """Gradient checking beside its rows: the step that suits it, kinks, and refusals."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np
@@ -24,14 +22,12 @@ ONE_OR_TWO = pytest.mark.parametrize("two_sided", [True, False])
 
 
 def checks(parameters, X, Y, network):
-    """Return the checks of one network by both sides."""
     module = twin(network, parameters)
     mine = partial(ours.check_network, parameters, X, Y, network)
     return mine, partial(theirs.check_network, module, rows(X), rows(Y))
 
 
 def test_dropout_is_refused(rng):
-    """A network that drops units has no cost of its own; one that keeps them all is checked."""
     draw = partial(draw_smooth, rng, sizes=(4, 5, 6, 3))
     for check in checks(*draw(keep_probs=(1.0, 0.8))):
         refused(r"every keep_prob 1, got keep_probs \(1.0, 0.8\)", check)
@@ -53,7 +49,6 @@ def test_torch_judges_gradients_in_any_order():
 
 
 def slope_at(here, cost, dtype=np.float64, **choices):
-    """Return the quotient of a cost of one parameter."""
     parameters = Parameters({"W1": np.full((1, 1), here, dtype)})
     return ours.numerical_gradient(lambda one: cost(one.theta[0]), parameters, **choices).theta
 
@@ -177,7 +172,6 @@ REFUSED = (
 
 @pytest.mark.parametrize(("side", "change", "words"), REFUSED)
 def test_false_arguments_are_refused(side, change, words):
-    """Costs that are no function, steps that do not move, gradients of something else."""
     values = PARAMETERS if side is ours else tensors(PARAMETERS)
     given = {"cost": lambda one: 0.0 * one["b1"].sum() + 2.0, "epsilon": 1e-5}
     given |= {"parameters": values, "gradients": values}
@@ -189,7 +183,6 @@ def test_false_arguments_are_refused(side, change, words):
 
 
 def our_cost(X, Y, network, **penalties):
-    """Return our cost of a network as a function of parameters."""
     return lambda moved: cost_and_gradients(moved, X, Y, network, **penalties)[0]
 
 
@@ -223,10 +216,7 @@ def test_the_whole_hides_a_wrong_bias():
 
 
 def test_the_best_step_is_measured():
-    """Two-sided, 1e-5 gives about 1e-10, and the 1e-7 often taught about 1e-8.
-
-    Truncation is of second order, or of first: one-sided nothing gives better than 1e-9.
-    """
+    """Truncation is of second order, or of first from one side, where nothing beats 1e-9."""
     drawn = [draw_smooth(np.random.default_rng(seed), sizes=(3, 4, 3), m=10) for seed in range(3)]
     two, one = (
         np.median([

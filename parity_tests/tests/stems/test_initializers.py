@@ -1,7 +1,5 @@
 """Initializers beside their rows: the distributions that both sides draw from."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

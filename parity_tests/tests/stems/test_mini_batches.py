@@ -1,7 +1,5 @@
 """Mini-batches beside their rows: fair draws, and batches that are copies."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.stats import randint

@@ -1,7 +1,5 @@
 """Moving averages beside their rows: a filter of SciPy, the seasons, draws of either side."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.signal

@@ -1,9 +1,6 @@
 """Networks beside their rows: misfits, choices, torch's own layers."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -14,18 +11,10 @@ from parity_tests.compare.bridge import masks_to_torch, rows, twin
 from parity_tests.compare.witnesses import cast
 from parity_tests.tests.stems.common import refused
 from parity_tests.twins.network import LEARNING, PASSES
+from scratch import network as ours
 from scratch._checks import check_masks
 from scratch.batch_norm import BatchNorm, running_averages
 from scratch.initializers import initialize
-from scratch.network import (
-    Network,
-    cost_and_gradients,
-    layer_norms,
-    network_backward,
-    network_forward,
-    outputs,
-    predict,
-)
 from torch_ref import network as theirs
 from torch_ref.initializers import initialize as initialize_theirs
 
@@ -33,7 +22,6 @@ from torch_ref.initializers import initialize as initialize_theirs
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 @pytest.mark.parametrize("kind", ["dropout", "dropout and batch norm"])
 def test_a_step_of_training_is_the_definition_in_every_precision(kind, dtype):
-    """It sums in another order."""
     case = LEARNING.case(dtype, **PASSES[kind], l1=0.1, l2=0.3, shared=20)
     values, names = LEARNING.run("scratch", case), [*case["parameters"]]
     # before a later normalization a beta has no gradient but round-off
@@ -45,7 +33,7 @@ def test_a_step_of_training_is_the_definition_in_every_precision(kind, dtype):
     assert_close(*vectors, "gradients", budget=GRADIENT)
 
 
-SHAPE, PLAIN = (2, 4, 5, 3), Network(layer_sizes=(2, 4, 5, 3), output="softmax")
+SHAPE, PLAIN = (2, 4, 5, 3), ours.Network(layer_sizes=(2, 4, 5, 3), output="softmax")
 NETWORK = replace(PLAIN, keep_probs=(0.5, 0.8), batch_norm=BatchNorm())
 TANH = replace(PLAIN, output="tanh")
 X, Y = np.ones((2, 6)), np.eye(3)[:, [0, 1, 2, 0, 1, 2]]
@@ -75,9 +63,9 @@ MISFITS = (
 @pytest.mark.parametrize("change", MISFITS)
 def test_misfits_are_refused(change):
     case = {**PASS, "Y": Y, **change}
-    refused("", cost_and_gradients, **case)
+    refused("", ours.cost_and_gradients, **case)
     if change.keys() <= PASS.keys() - {"network"}:
-        refused("", network_forward, **{**PASS, **change})
+        refused("", ours.network_forward, **{**PASS, **change})
     if "parameters" in change:
         return
     module = twin(case.pop("network"), case.pop("parameters"))
@@ -91,7 +79,7 @@ def test_misfits_are_refused(change):
 def test_masks_that_fit_are_taken():
     """Those that keep nothing or are rounded too; in a training values are left to the draws."""
     for mask in (D2, 0 * D2, D2 * (1 + 9e-7)):
-        cost_and_gradients(**{**PASS, "Y": Y, "masks": {"D1": D1, "D2": mask}})
+        ours.cost_and_gradients(**{**PASS, "Y": Y, "masks": {"D1": D1, "D2": mask}})
     check_masks(NETWORK, {"D1": D1, "D2": np.ones((5, 6))}, 6, X.dtype, values=False)
 
 
@@ -111,94 +99,74 @@ BAD_AVERAGES = (
 
 @pytest.mark.parametrize("bad", BAD_AVERAGES)
 def test_running_averages_are_asked_for_where_they_are_needed(bad):
-    for function in (outputs, predict):
+    for function in (ours.outputs, ours.predict):
         refused("", function, X, PARAMETERS, NETWORK, bad)
         for good in (with_value("variance2", 0.0), with_value("mean2", -7.0)):
             function(X, PARAMETERS, NETWORK, good)
 
 
-@pytest.mark.parametrize("network", [PLAIN, Network(layer_sizes=(2, 3), batch_norm=BatchNorm())])
-def test_running_averages_are_refused_where_there_are_none(network):
-    """Without batch norm, and with it but without a hidden layer."""
-    parameters = initialize(network.layer_sizes, "he", np.random.default_rng(0))
-    outputs(X, parameters, network)
-    words = "running averages for normalized hidden layers"
-    refused(words, outputs, X, parameters, network, running_averages(SHAPE))
+def test_running_averages_are_refused_where_there_are_none():
+    for network in (PLAIN, ours.Network(layer_sizes=(2, 3), batch_norm=BatchNorm())):
+        given = X, initialize(network.layer_sizes, "he", np.random.default_rng(0)), network
+        ours.outputs(*given)
+        words = "running averages for normalized hidden layers"
+        refused(words, ours.outputs, *given, running_averages(SHAPE))
 
 
-@pytest.mark.parametrize("sizes", [(2, 4, 5, 3), (2, 3)], ids=str)
-def test_an_upstream_gradient_fits_the_output(sizes):
-    parameters = initialize(sizes, "he", np.random.default_rng(0))
-    _, cache = network_forward(X, parameters, Network(layer_sizes=sizes, output="softmax"))
+def test_an_upstream_gradient_fits_the_output():
+    _, cache = ours.network_forward(X, OTHER, PLAIN)
     for wrong in ((2, 6), (4, 6), (3, 5), (3, 7)):
-        refused("dA of shape", network_backward, np.ones(wrong), cache)
-    refused("dA of dtype", network_backward, np.ones((3, 6), "f4"), cache)
+        refused("dA of shape", ours.network_backward, np.ones(wrong), cache)
+    refused("dA of dtype", ours.network_backward, np.ones((3, 6), "f4"), cache)
     # X first, then as theta lies
-    assert list(network_backward(np.ones((3, 6)), cache)) == ["X", *parameters]
+    assert list(ours.network_backward(np.ones((3, 6)), cache)) == ["X", *OTHER]
 
 
 def test_choices_name_the_activation_of_each_layer():
-    """A network has a gradient, and makes its own layers."""
-    for make in (Network, theirs.Network):
+    """A network has a gradient, and makes its own layers; without a threshold none predicts."""
+    for make in (ours.Network, theirs.Network):
         refused("output", make, layer_sizes=SHAPE, output="hardmax")
         refused("batch_norm", make, layer_sizes=SHAPE, batch_norm=torch.nn.BatchNorm1d(4))
-    network = Network(layer_sizes=[4, 3, 2], hidden="tanh")
+    network = ours.Network(layer_sizes=[4, 3, 2], hidden="tanh")
     assert network.layer_sizes == (4, 3, 2)
     assert [network.activation(l) for l in (1, network.depth)] == ["tanh", "sigmoid"]
     for l in (0, 3, 1.0):
         refused("l", network.activation, l)
-
-
-def test_an_output_without_a_threshold_predicts_nothing():
     words = "one of sigmoid, softmax, got 'tanh'"
-    refused(words, predict, X, OTHER, TANH)
+    refused(words, ours.predict, X, OTHER, TANH)
     refused(words, theirs.predict, rows(X), twin(TANH, OTHER))
-
-
-def test_penalties_are_left_out_unless_said():
-    plain, said = (
-        cost_and_gradients(OTHER, X, Y, PLAIN, **one) for one in ({}, {"l1": 0.0, "l2": 0.0})
-    )
-    assert plain[0] == said[0]
-    assert np.array_equal(plain[1].theta, said[1].theta)
-    assert layer_norms(OTHER, X, Y, PLAIN) == layer_norms(OTHER, X, Y, PLAIN, l2=0.0)
 
 
 def test_torchs_own_batch_norm_will_do(rng):
     """`nn.BatchNorm1d` itself makes the layers; the passes leave no trace in its buffers."""
-    choices = {"layer_sizes": (5, 8, 3), "output": "softmax", "batch_norm": torch.nn.BatchNorm1d}
-    module = theirs.Network(**choices)
+    choices = {"layer_sizes": (2, 8, 3), "output": "softmax", "batch_norm": torch.nn.BatchNorm1d}
+    module, inputs = theirs.Network(**choices), rows(rng.standard_normal((2, 6)))
     initialize_theirs(module, "xavier", torch.Generator().manual_seed(1))
     before = {name: one.clone() for name, one in module.named_buffers()}
-    inputs, labels = rows(rng.standard_normal((5, 9))), rows(np.eye(3)[:, [0, 1, 2] * 3])
     for function in (theirs.cost_and_gradients, theirs.layer_norms):
-        function(module, inputs, labels)
+        function(module, inputs, rows(Y))
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        theirs.cost_and_gradients(module, inputs[:1], labels[:1])
+        theirs.cost_and_gradients(module, inputs[:1], rows(Y)[:1])
     assert all(torch.equal(before[name], one) for name, one in module.named_buffers())
     assert module.training
 
 
 def test_data_of_another_width_are_told_the_right_one():
-    sides = (
-        partial(cost_and_gradients, OTHER),
-        partial(theirs.cost_and_gradients, twin(PLAIN, OTHER)),
-    )
-    for wrong, ours, other in (
+    for wrong, words, other in (
         ((np.ones((5, 6)), Y), r"X .* n_x = 2, got", r"X .*\(m, 2\), got"),
         ((X, np.ones((1, 6))), r"Y .* n_y = 3, got", r"Y .*\(m, 3\), got"),
     ):
-        refused(ours, sides[0], *wrong, PLAIN)
-        refused(other, sides[1], *map(rows, wrong))
+        refused(words, ours.cost_and_gradients, OTHER, *wrong, PLAIN)
+        refused(other, theirs.cost_and_gradients, twin(PLAIN, OTHER), *map(rows, wrong))
 
 
 def test_norms_of_vanishing_activations_do_not_underflow(rng):
     """In float32 the squares of 1e-26 are 0, the norm is not."""
     sizes = (20,) * 20 + (1,)
-    network = Network(layer_sizes=sizes, hidden="tanh", output="sigmoid")
+    network = ours.Network(layer_sizes=sizes, hidden="tanh", output="sigmoid")
     data = rng.standard_normal((20, 30)).astype("f4"), np.ones((1, 30), "f4")
     parameters = initialize(sizes, "small_normal", rng, np.float32)
-    mine = layer_norms(parameters, *data, network).activations
-    other = theirs.layer_norms(twin(network, parameters), *map(rows, data)).activations
-    assert 0 < mine["A19"] < 1e-20
-    assert abs(mine["A19"] / other["A19"] - 1) < 1e-4
+    mine = ours.layer_norms(parameters, *data, network).activations["A19"]
+    other = theirs.layer_norms(twin(network, parameters), *map(rows, data)).activations["A19"]
+    assert 0 < mine < 1e-20
+    assert abs(mine / other - 1) < 1e-4

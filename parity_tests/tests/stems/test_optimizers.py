@@ -1,7 +1,5 @@
 """Optimizers beside their rows: misfits, blocks, and the promises of torch_ref alone."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np
@@ -21,30 +19,30 @@ LAYER = Parameters({"W1": np.ones((2, 2)), "b1": np.ones((2, 1))})
 STATE = Adam().init(LAYER)
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"parameters": {}}, "Parameters, got dict"),
-        ({"gradients": []}, "Parameters, got list"),
-        ({"gradients": Parameters({"W1": np.ones((1, 2))})}, "gradients like"),
-        ({"gradients": cast(LAYER, np.float32)}, "dtype float64, got float32"),
-        ({"state": None}, "state to be AdamState"),
-        ({"state": STATE._replace(v=np.zeros(7))}, "state.v of shape"),
-        ({"state": STATE._replace(s=np.zeros(5))}, "state.s of shape"),
-        ({"state": STATE._replace(s=STATE.v.astype("f4"))}, "state.s of shape"),
-    ],
+# fmt: off
+#: strangers among the arguments of an update, and how they are called.
+STRANGERS = (
+    ({"parameters": {}}, "Parameters, got dict"), ({"gradients": []}, "Parameters, got list"),
+    ({"gradients": Parameters({"W1": np.ones((1, 2))})}, "gradients like"),
+    ({"gradients": cast(LAYER, np.float32)}, "dtype float64, got float32"),
+    ({"state": None}, "state to be AdamState"),
+    ({"state": STATE._replace(v=np.zeros(7))}, "state.v of shape"),
+    ({"state": STATE._replace(s=np.zeros(5))}, "state.s of shape"),
+    ({"state": STATE._replace(s=STATE.v.astype("f4"))}, "state.s of shape"),
 )
+# fmt: on
+
+
+@pytest.mark.parametrize(("changed", "words"), STRANGERS)
 def test_an_update_names_the_stranger(changed, words):
     right = {"parameters": LAYER, "gradients": LAYER, "state": STATE}
     refused(words, Adam().update, **{**right, **changed})
 
 
-@pytest.mark.parametrize(
-    ("size", "lengths"), [(1, [1]), (32768, [32768]), (32769, [32768, 1]), (98304, [32768] * 3)]
-)
-def test_blocks(size, lengths):
+@pytest.mark.parametrize("lengths", [[1], [32768], [32768, 1], [32768] * 3], ids=str)
+def test_blocks(lengths):
     """Matching pieces of 2^15 entries, views of the vectors, beside a buffer of their own."""
-    vectors = np.arange(size, dtype="f4"), -np.arange(size, dtype="f4")
+    vectors = np.arange(sum(lengths), dtype="f4"), -np.arange(sum(lengths), dtype="f4")
     pieces = list(blocks(*vectors))
     assert [[len(one) for one in piece] for piece in pieces] == [[length] * 3 for length in lengths]
     for i, vector in enumerate(vectors):
@@ -55,7 +53,6 @@ def test_blocks(size, lengths):
 
 
 def held(value, gradient=None):
-    """Return a float64 tensor, and its gradient if there is one."""
     tensor = torch.tensor(value, dtype=torch.float64, requires_grad=True)
     tensor.grad = None if gradient is None else torch.tensor(gradient, dtype=torch.float64)
     return tensor
@@ -95,15 +92,13 @@ def test_torchs_count_in_float32_stands_still():
         assert theirs.adam_state(optimizer)["t"] == taken
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
-        partial(theirs.rmsprop, learning_rate=0.1, epsilon_inside_root=True),
-        partial(theirs.adam, learning_rate=0.1, bias_correction=False),
-    ],
-)
-def test_rules_torch_lacks_take_a_closure_and_weight_decay(rule):
+OURS_ALONE = {"epsilon_inside_root": theirs.rmsprop, "bias_correction": theirs.adam}
+
+
+@pytest.mark.parametrize("choice", OURS_ALONE)
+def test_rules_torch_lacks_take_a_closure_and_weight_decay(choice):
     """As torch's own do: the closure's loss is returned, decay added to g, no gradient no step."""
+    rule = partial(OURS_ALONE[choice], learning_rate=0.1, **{choice: choice.startswith("eps")})
     w, still, plain = held([3.0]), held([1.0]), held([3.0], [2 * (3.0 - 5) + 0.5 * 3.0])
     optimizer = rule([{"params": [w, still], "weight_decay": 0.5}])
 

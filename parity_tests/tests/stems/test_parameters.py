@@ -1,7 +1,5 @@
 """Parameters beside their rows: refusals, and names that can only be written to."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

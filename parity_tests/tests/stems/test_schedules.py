@@ -1,7 +1,5 @@
 """Schedules beside their rows: tables on paper, groups and restarts of torch's, refusals."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 
@@ -20,7 +18,6 @@ NAMES = pytest.mark.parametrize("name", SCHEDULES)
 
 
 def made(name, alpha_0=0.2, **choices):
-    """Return our schedule from 0.2 on, or from its own rates."""
     rates = {"learning_rate": alpha_0} if name != "manual" else {}
     return ours.SCHEDULES[name](**{**SCHEDULES[name], **rates, **choices})
 
@@ -68,7 +65,6 @@ def test_every_group_follows():
 
 
 def begun(name, rule="momentum", tensors=None, **choices):
-    """Return torch's schedule of an optimizer."""
     tensors = tensors or [torch.ones(1, requires_grad=True)]
     optimizer = their_optimizers.OPTIMIZERS[rule](tensors, learning_rate=0.2)
     given = {key: one for key, one in SCHEDULES[name].items() if key != "learning_rate"}
@@ -110,21 +106,16 @@ def test_a_rate_never_reaches_zero():
 
 
 @NAMES
-def test_bad_counts_are_refused(name):
+def test_counts_without_a_rate_are_refused(name):
     least = 1 if name in ("inverse_square_root", "manual") else 0
     for bad in (least - 1, 1.0, None, True):
         refused("t", made(name), bad)
     assert made(name)(least) > 0
-
-
-def test_a_count_without_a_rate_is_refused():
     refused("t to be at most 2, got 3", made("manual", rates=(0.1, 0.2)), 3)
     refused("t to be at most 1, got 2", walked, begun("manual", rates=(0.1,)), 2)
 
 
 class Scheduled:
-    """An optimizer of ours whose learning rate follows a schedule, step by step."""
-
     def __init__(self, rule, schedule):
         self.init, self.rule, self.schedule, self.t = rule.init, rule, schedule, 0
 
@@ -136,8 +127,6 @@ class Scheduled:
 @pytest.mark.parametrize("rule", ["momentum", "adam"])
 @NAMES
 def test_optimizers_follow(name, rule, device, rng):
-    """Parameters and state take the same path under every schedule."""
-
     def following(tensors):
         scheduler = begun(name, rule, tensors)
         scheduler.optimizer.register_step_post_hook(lambda *_: scheduler.step())

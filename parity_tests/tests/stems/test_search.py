@@ -1,7 +1,5 @@
 """Search beside its rows: distributions, ranges, promises of zoom and panda, worker processes."""
 
-from __future__ import annotations
-
 import inspect
 import math
 import signal
@@ -34,14 +32,13 @@ def turned(side, u):
 
 
 def source(side, seed=0):
-    """Return a generator of a side, by the name of its argument."""
     if side is ours:
         return {"rng": np.random.default_rng(seed)}
     return {"generator": torch.Generator().manual_seed(seed)}
 
 
 def rates(side):
-    """Return the lecture's space: a learning rate and a beta, both on logarithms."""
+    """Return the lecture's space."""
     return {
         "learning_rate": side.LogUniform(low=1e-5, high=1.0),
         "beta": side.OneMinusLogUniform(low=0.9, high=0.999),
@@ -57,10 +54,7 @@ def ends(narrowed):
 
 @pytest.mark.parity("draw_points", "sample_points")
 def test_draws_have_the_distribution_they_name():
-    """Both sides' draws pass against SciPy's, axis by axis, and the axes are independent.
-
-    The same draws on the other side are the same points.
-    """
+    """The same draws on the other side are the same points."""
     mine, other = (table(s.draw_points(space(s), 3000, **source(s))) for s in (ours, theirs))
     for points in (mine, other):
         for values, (name, distribution) in zip(points.T, WITNESSES.items(), strict=True):
@@ -102,10 +96,7 @@ OUTSIDE = {
 @SIDES
 @pytest.mark.parametrize("name", RANGES)
 def test_bad_ranges_and_draws_are_refused(side, name):
-    """Ends that are no numbers, outside the domain or swapped; draws outside the unit interval.
-
-    A number that float64 tells from 0, 1 or infinity may be none in float32.
-    """
+    """A number that float64 tells from 0, 1 or infinity may be none in float32."""
     whole, (outside, narrow) = {"low": RANGES[name][0], "high": RANGES[name][1]}, OUTSIDE[name]
     for bad in [{"high": one} for one in ("0.1", None, True, math.nan, 10**400)] + outside:
         refused(f"{next(iter(bad))} ", side.SCALES[name], **{**whole, **bad})
@@ -135,7 +126,6 @@ def test_the_ends_of_a_scale_are_plain_numbers(side):
 
 
 def test_a_scale_brings_both_ways():
-    """Without its inverse, or with it alone, an axis makes no scale."""
     ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
     for some in ({}, {"to_axis": ways["to_axis"]}, {"from_axis": ways["from_axis"]}):
         with pytest.raises(TypeError, match="abstract"):
@@ -201,7 +191,6 @@ def test_halfway_between_near_values_stays_between_them(side, rng):
 
 @SIDES
 def test_zoom_and_best_refuse_trials_that_are_none(side):
-    """Outside the space, without its names, too few, of no cost or of NaN alone."""
     inside, zoom = side.Trial(POINT, 0.5), partial(side.zoom, rates(side))
     far = side.Trial({**POINT, "learning_rate": 2.0}, 0.5)
     refused("keep to be at most 1 trials, got 2", zoom, [inside], 2)
@@ -312,10 +301,7 @@ def started(path, text, monkeypatch):
 @SIDES
 @pytest.mark.parametrize("path", [None, "<stdin>", __file__])
 def test_processes_want_what_they_can_be_given(side, path, monkeypatch):
-    """A function or a class that no other process could find is refused before any is started.
-
-    They find those of the file that was started.
-    """
+    """They find functions and classes of the file that was started, none of a session."""
     session = started(path, "def cost(point): return 0.5\nclass Choice: pass", monkeypatch)
     monkeypatch.setattr(side, "ProcessPoolExecutor", None)
     lost = "" if path == __file__ else "of an interactive session"
@@ -377,10 +363,7 @@ def cost(point):
 
 @pytest.mark.parametrize("ends_in", [KeyboardInterrupt, RuntimeError])
 def test_processes_give_what_one_gives(ends_in, tmp_path, monkeypatch):
-    """To the last bit, in order though the first ends last; cut short, the rest never begins.
-
-    A function of the script that was started is found.
-    """
+    """In order though the first ends last; cut short, the rest never begins."""
     script, event = tmp_path / "script.py", tmp_path / "event"
     script.write_text(SCRIPT)
     cost = started(script, SCRIPT, monkeypatch).cost

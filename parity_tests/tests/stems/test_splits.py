@@ -1,7 +1,5 @@
 """Splits beside their rows: torch's own split, refusals, copies, ratios as fractions."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np
@@ -31,7 +29,6 @@ def test_torchs_own_split_cuts_alike(rng):
 
 @SIDES
 def test_parts_are_copies_and_none_is_empty(side):
-    """Writing to a part leaves the order, and the data, as they were."""
     turned = np.copy if side is ours else rows
     order, X = np.arange(6), turned(np.ones((2, 6)))
     given = order.copy() if side is ours else torch.from_numpy(order.copy())
@@ -56,10 +53,7 @@ def test_sorted_classes_are_split_in_proportion():
 
 
 def test_a_ratio_stands_for_a_fraction_of_a_billion():
-    """Next to 1/2 is 1/2 + 1/(2 10^9): nearer to 1/2 is a half, and a tie.
-
-    Ratios that miss 1 by less than 1e-9 are divided by their sum, which 10^10 examples show.
-    """
+    """Nearer to 1/2 is a half; ratios are divided by their sum, which 10^10 examples show."""
     for distance, expected in ((1.5e-10, (1, 0)), (2.4e-10, (1, 0)), (2.6e-10, (0, 1))):
         assert ours.sizes(1, (0.5 - distance, 0.5 + distance)) == expected
     for sign in (1, -1):
@@ -70,6 +64,5 @@ def test_a_ratio_stands_for_a_fraction_of_a_billion():
 
 @SIDES
 def test_sizes_are_plain_numbers(side):
-    """Whatever numbers came, a report or a file gets Python's own; the sum is taken as it is."""
     assert {type(one) for one in side.sizes(np.int16(20_000), (0.6, 0.4))} == {int}
     refused("that sum to 1, got", side.sizes, 8, (np.float16(0.5), np.float16(0.501)))

@@ -1,7 +1,5 @@
 """Training beside its rows: a long run, callbacks, interruptions, streams, refusals."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np
@@ -15,16 +13,13 @@ from parity_tests.compare.training import TRAINING as MODULES
 from parity_tests.compare.training import Run, evaluate_dev, reached
 from parity_tests.tests.stems.common import refused
 from parity_tests.twins.training import CHOICES, EVALUATE, FEATURES, NORM, TRAIN
+from scratch import dropout, initializers, mini_batches, schedules
 from scratch import training as ours
-from scratch.dropout import mask_stream
-from scratch.initializers import initialize
-from scratch.mini_batches import draw_orders
 from scratch.network import Network
 from scratch.optimizers import GradientDescent
-from scratch.schedules import Constant, InverseTime
+from torch_ref import optimizers as their_optimizers
+from torch_ref import schedules as their_schedules
 from torch_ref import training as theirs
-from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
-from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 
 SIDES = pytest.mark.parametrize("side", MODULES)
 
@@ -34,7 +29,6 @@ def draw(feature="plain", **settings):
 
 
 def begun(side, feature="plain", **settings):
-    """Return what a side's `train` takes for a run that is drawn as the row does."""
     return draw(feature, **settings).arguments(side)
 
 
@@ -58,14 +52,13 @@ PHASES = [{"adam": 10}, {"momentum": 10}, {"rmsprop": 10}, {"momentum": 5, "rmsp
 
 
 def draw_phases(phases, rng):
-    """Draw a run of each phase on a thousand digits, with a schedule, dropout and batch norm."""
     digits = load_digits()
     X = columns(torch.from_numpy(digits.data[:1000] / 16))
     sizes, keep_probs = (64, 32, 16, 10), (0.9, 0.8)
     choices = {"hidden": "tanh", "output": "softmax", "keep_probs": keep_probs, "batch_norm": NORM}
     given = {
         "network": Network(layer_sizes=sizes, **choices),
-        "parameters": initialize(sizes, "xavier", rng, batch_norm=True),
+        "parameters": initializers.initialize(sizes, "xavier", rng, batch_norm=True),
         "X": X,
         "Y": np.eye(10)[:, digits.target[:1000]],
         "schedule": ("exponential", {"rate": 0.998}),
@@ -73,9 +66,11 @@ def draw_phases(phases, rng):
     }
     for name, epochs in phases.items():
         stream = {"epochs": epochs, "batch_size": 50}
-        given["masks"] = [*mask_stream(sizes, keep_probs, 1000, rng=rng, **stream)]
+        given["masks"] = [*dropout.mask_stream(sizes, keep_probs, 1000, rng=rng, **stream)]
         rule = name, {"learning_rate": CHOICES[name]["learning_rate"]}
-        yield Run(optimizer=rule, orders=draw_orders(1000, epochs, rng), **given, **stream)
+        yield Run(
+            optimizer=rule, orders=mini_batches.draw_orders(1000, epochs, rng), **given, **stream
+        )
 
 
 def walk(side, runs, **left):
@@ -140,7 +135,7 @@ def test_any_object_with_init_and_update_is_an_optimizer():
     arguments = {**begun("scratch", l1=0.0), "optimizer": SignDescent()}
     history = ours.train(**arguments)
     assert history.costs[-1] < history.costs[0]
-    schedule = Constant(learning_rate=0.1)
+    schedule = schedules.Constant(learning_rate=0.1)
     refused("a dataclass with a learning_rate", ours.train, **arguments, schedule=schedule)
 
 
@@ -183,8 +178,8 @@ def test_what_one_side_alone_needs():
     arguments, other = begun("scratch", "both"), begun("torch_ref")
     for name, words in (("masks", "masks for keep_probs"), ("running", "running averages")):
         refused(words, ours.train, **{key: one for key, one in arguments.items() if key != name})
-    stranger = THEIR_OPTIMIZERS["adam"]([torch.ones(2, requires_grad=True)], learning_rate=0.1)
-    schedule = THEIR_SCHEDULES["constant"](stranger)
+    stranger = their_optimizers.adam([torch.ones(2, requires_grad=True)], learning_rate=0.1)
+    schedule = their_schedules.constant(stranger)
     refused("a schedule of the optimizer", theirs.train, **{**other, "schedule": schedule})
     words = "an optimizer of the module's parameters"
     refused(words, theirs.train, **{**other, "optimizer": stranger})
@@ -207,8 +202,8 @@ def test_a_second_run_under_the_same_schedule(per):
     run = replace(draw(epochs=3, batch_size=25), schedule_per=per)
     mine, other = run.arguments("scratch"), run.arguments("torch_ref")
     optimizer = torch.optim.SGD(other["module"].parameters(), lr=0.1)
-    schedule = THEIR_SCHEDULES["inverse_time"](optimizer, decay=1.0)
-    alpha, rates, counts = InverseTime(learning_rate=0.1, decay=1.0), [], []
+    schedule = their_schedules.inverse_time(optimizer, decay=1.0)
+    alpha, rates, counts = schedules.InverseTime(learning_rate=0.1, decay=1.0), [], []
     mine |= {"optimizer": GradientDescent(learning_rate=9.0)}
     mine |= {"schedule": lambda t: counts.append(t) or alpha(t)}
     other |= {"optimizer": optimizer, "schedule": schedule}
@@ -223,7 +218,6 @@ def test_a_second_run_under_the_same_schedule(per):
 
 
 def test_torch_draws_masks_of_its_own_where_none_are_handed_in():
-    """Without masks nn.Dropout draws from torch's global generator."""
     with torch.random.fork_rng():
         before = torch.get_rng_state()
         theirs.train(**{**begun("torch_ref", "dropout"), "masks": None})
@@ -244,14 +238,13 @@ def test_the_mode_is_as_it_was_and_training_trains():
 
 @SIDES
 def test_seconds_are_those_of_all_steps(side, monkeypatch):
-    """A clock that ticks once a look counts the steps of each epoch."""
+    """A clock ticks once a look."""
     ticks = iter(range(1000))
     monkeypatch.setattr(MODULES[side], "perf_counter", lambda: float(next(ticks)))
     assert MODULES[side].train(**begun(side)).seconds == [4.0] * 6
 
 
 def test_an_evaluation_asks_for_what_fits():
-    """Running averages, parameters, labels and data of one network and precision."""
     case, module = EVALUATE.case(norm=True), begun("torch_ref")["module"]
     running, X, Y = (case[name] for name in ("running", "X", "Y"))
     tanh = replace(case["network"], output="tanh")
