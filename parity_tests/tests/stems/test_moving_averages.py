@@ -49,10 +49,3 @@ def test_the_year_is_cold_at_new_year_and_warm_in_july(rng):
     for side, source in ((ours, rng), (theirs, torch.Generator().manual_seed(3))):
         years = np.array([np.asarray(side.draw_temperatures(source)) for _ in range(50)])
         assert_drawn_from(norm(scale=3), (years - still).ravel())
-
-
-def test_the_plain_average_starts_too_low_and_catches_up(rng):
-    x = ours.draw_temperatures(rng)
-    plain, corrected = (ours.moving_average(x, 0.98, correct) for correct in (False, True))
-    assert plain[:30].max() < x[:30].mean() < plain[180]
-    assert abs(plain[-1] / corrected[-1] - 1) < 0.98**365 * 1.01

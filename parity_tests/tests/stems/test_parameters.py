@@ -18,20 +18,18 @@ EMPTY, NETWORK = partial(Parameters.empty, {"W1": (1, 2)}), Network(layer_sizes=
 
 # fmt: off
 REFUSED = (
-    (Parameters, [ONES], "arrays to be a mapping"),
-    (Parameters, {}, "arrays to hold at least one name"),
-    (Parameters, {"W1": [1.0]}, "W1 to be a floating NumPy array"),
-    (Parameters, {"W1": ONES.astype(int)}, "W1 to be a floating NumPy array"),
-    (Parameters, {"W1": ONES.astype("f2")}, "W1 to be a floating NumPy array"),
+    (Parameters, [ONES], "arrays to be a mapping"), (Parameters, {}, "to hold at least one name"),
+    *((Parameters, {"W1": one}, "W1 to be a floating NumPy array")
+      for one in ([1.0], ONES.astype(int), ONES.astype("f2"))),
     (Parameters, {"W1": ONES, "b1": ONES[:, :0]}, "b1 to be finite and not empty"),
     (Parameters, {"W1": ONES, "b1": np.inf * ONES}, "b1 to be finite and not empty"),
     (Parameters, {"W1": ONES, "b1": ONES.astype("f4")}, "one dtype for all parameters"),
     (Parameters.empty, {}, "shapes to hold at least one name"),
     (EMPTY, "int64", "dtype to be a floating dtype"), (EMPTY, "float16", "dtype to be a floating"),
     (theirs.parameters, torch.nn.ReLU(), "module to have a linear layer"),
-    (partial(theirs.from_vector, module=NETWORK), VECTOR[:37], "N = 38"),
-    (partial(theirs.from_vector, module=Network(layer_sizes=(3, 5, 2))), VECTOR, "N = 32"),
-    (partial(theirs.from_vector, module=NETWORK), VECTOR.float(), "dtype"),
+    (partial(theirs.from_vector, VECTOR[:37]), NETWORK, "N = 38"),
+    (partial(theirs.from_vector, VECTOR), Network(layer_sizes=(3, 5, 2)), "N = 32"),
+    (partial(theirs.from_vector, VECTOR.float()), NETWORK, "dtype"),
 )
 # fmt: on
 
