@@ -55,10 +55,7 @@ def test_deviations_whose_squares_underflow_are_none(dtype, size, rng):
     assert_close(centred, columns(theirs.normalize(rows(X), other)), "theirs", gauge=dtype(size))
 
 
-@given(
-    st.lists(st.integers(-3, 3), min_size=2, max_size=60),
-    st.sampled_from([0.1, 1.0, -1e6, 3e-5]),
-)
+@given(st.lists(st.integers(-3, 3), min_size=2), st.sampled_from([0.1, 1.0, -1e6, 3e-5]))
 @example([-2] + 46 * [-1], 0.1)  # the rounded mean is further from the mean than most entries
 def test_features_a_few_ulp_wide(steps, value):
     """One entry off by one ULP is no constant: the variance is the one of the whole steps."""

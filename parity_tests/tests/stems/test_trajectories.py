@@ -130,9 +130,7 @@ def test_at_a_kink_the_sides_part_and_the_rectifier_is_named(alike, monkeypatch)
     assert parting.error > 1e10
     before = replace(training, steps=met.step - 1)
     assert runs.located(before, met) is runs.located(training) is None
-    ours, theirs = (
-        runs.record(training, edits=met.ours),
-        runs.record_theirs(training, edits=met.theirs),
-    )
+    ours = runs.record(training, edits=met.ours)
+    theirs = runs.record_theirs(training, edits=met.theirs)
     apart = np.abs(ours.theta - theirs.theta).max(axis=1)
     assert apart[: met.step].max() < 1e-13 < 1e-9 < apart[met.step :].min()
