@@ -6,6 +6,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import scipy.stats
+import torch
 
 from parity_tests.compare.budgets import ALARM, of_draws
 from parity_tests.rows import SIDES
@@ -24,6 +25,13 @@ def sides(stem):
     """Return the decorator that asks a test of both modules of a stem."""
     modules = [importlib.import_module(f"{side}.{stem}") for side in SIDES]
     return pytest.mark.parametrize("side", modules, ids=SIDES)
+
+
+def source(side, seed=0):
+    """Return a generator of a side, by the name of its argument."""
+    if side.__name__.startswith("scratch"):
+        return {"rng": np.random.default_rng(seed)}
+    return {"generator": torch.Generator().manual_seed(seed)}
 
 
 def refused(words, function, *arguments, **named):

@@ -8,7 +8,7 @@ from scipy.stats import bernoulli, randint, uniform
 from parity_tests import assert_close
 from parity_tests.compare.bridge import columns, images_to_torch, rows
 from parity_tests.compare.budgets import of_draws
-from parity_tests.tests.stems.common import assert_drawn_from, refused, sides
+from parity_tests.tests.stems.common import assert_drawn_from, refused, sides, source
 from parity_tests.twins.augmentation import CHOICES, sampling, turned_by_scipy
 from scratch import augmentation as ours
 from torch_ref import augmentation as theirs
@@ -26,11 +26,7 @@ NAMES = pytest.mark.parametrize("name", DISTRIBUTIONS)
 
 
 def drawn(side, name, m=DRAWS, **options):
-    given = {CHOICES[name]: DISTRIBUTIONS[name][0], "m": m}
-    if side is ours:
-        given["rng"] = np.random.default_rng(2)
-    else:
-        given["generator"] = torch.Generator().manual_seed(2)
+    given = {CHOICES[name]: DISTRIBUTIONS[name][0], "m": m, **source(side, 2)}
     found = getattr(side, f"draw_{name}")(**given, **options)
     return columns(found) if side is theirs and found.ndim == 2 else np.asarray(found)
 

@@ -45,9 +45,6 @@ def test_torch_judges_gradients_in_any_order():
     assert found.difference < 1e-9
 
 
-# --- the step -------------------------------------------------------------------------------------
-
-
 def slope_at(here, cost, dtype=np.float64, **choices):
     parameters = Parameters({"W1": np.full((1, 1), here, dtype)})
     return ours.numerical_gradient(lambda one: cost(one.theta[0]), parameters, **choices).theta
@@ -76,9 +73,6 @@ def test_the_step_is_the_one_taken(two_sided):
     choices = {"epsilon": np.float64(1e-3), "two_sided": two_sided}
     slope = slope_at(1.1, lambda theta: theta, np.float32, **choices)
     assert (slope, slope.dtype) == (1, np.float32)
-
-
-# --- kinks ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("where", ["near", "at", "far"])
@@ -129,9 +123,6 @@ def test_every_step_across_a_kink_is_counted(sign):
             ours.check_network(parameters, X, Y, network, epsilon=1e-5, two_sided=two_sided)
 
 
-# --- refusals -------------------------------------------------------------------------------------
-
-
 ONE = torch.ones(1, 1, dtype=torch.float64)
 TURNED, POISONED = Parameters({"W1": np.ones((3, 2)), "b1": np.ones((2, 1))}), PARAMETERS.copy()
 POISONED["b1"][0] = np.nan
@@ -165,9 +156,6 @@ def test_false_arguments_are_refused(side, name, false, words):
         given["cost"] = lambda one: next(looks)
     with np.errstate(over="ignore"):
         refused(words, side.gradient_check, **given)
-
-
-# --- how far it can be trusted --------------------------------------------------------------------
 
 
 @pytest.mark.parity("numerical_gradient")

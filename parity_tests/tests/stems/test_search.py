@@ -15,7 +15,7 @@ import torch
 from parity_tests import assert_close
 from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import of_draws
-from parity_tests.tests.stems.common import assert_drawn_from, refused, sides
+from parity_tests.tests.stems.common import assert_drawn_from, refused, sides, source
 from parity_tests.twins._search_runs import RANGES, babysit, make, space, table, trials_of
 from parity_tests.twins.search import WITNESSES
 from scratch import search as ours
@@ -31,12 +31,6 @@ def turned(side, u):
     return u if side is ours else rows(u) if u.ndim == 2 else torch.from_numpy(u)
 
 
-def source(side, seed=0):
-    if side is ours:
-        return {"rng": np.random.default_rng(seed)}
-    return {"generator": torch.Generator().manual_seed(seed)}
-
-
 def rates(side):
     """Return the lecture's space."""
     return {
@@ -47,9 +41,6 @@ def rates(side):
 
 def ends(narrowed):
     return np.array([[scale.low, scale.high] for scale in narrowed.values()], float)
-
-
-# --- scales ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parity("draw_points", "sample_points")
@@ -119,10 +110,9 @@ def test_the_ends_of_a_scale_are_plain_numbers(side):
     scale = side.Uniform(low=1, high=np.float32(2.5))
     assert [type(end) for end in (scale.low, scale.high)] == [float, float]
     assert side.Integers(low=-(2**53), high=np.int64(2**53)).high == 2**53
-    U = np.array([[0.5], [0.5], [0.5], [0.999]])
-    (point,) = side.sample_points(space(side), turned(side, U))
-    assert list(point) == list(RANGES)
-    assert [type(value) for value in point.values()] == [float, float, float, int]
+    (point,) = side.sample_points(space(side), turned(side, np.full((4, 1), 0.999)))
+    kinds = [(name, type(value)) for name, value in point.items()]
+    assert kinds == [(name, int if name == "integers" else float) for name in RANGES]
 
 
 def test_a_scale_brings_both_ways():
@@ -132,9 +122,6 @@ def test_a_scale_brings_both_ways():
             type("Own", (ours.Scale,), some)(low=0.0, high=1.0)
     u = np.array([0.0, 0.5])
     assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
-
-
-# --- points ---------------------------------------------------------------------------------------
 
 
 @SIDES
@@ -203,9 +190,6 @@ def test_zoom_and_best_refuse_trials_that_are_none(side):
             refused(r"trials\[1\]\.cost to", call, [inside, side.Trial(POINT, cost)])
 
 
-# --- one model ------------------------------------------------------------------------------------
-
-
 def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
     """Rates and moments return with the weights, also where the round ends in an error."""
     module = torch.nn.Linear(2, 1)
@@ -262,9 +246,6 @@ def test_panda_and_caviar_refuse_costs_that_are_none(side):
     assert result.rounds[0].point == {"rate": 0.0}
     (trial,) = theirs.caviar(lambda point: torch.tensor(0.5), [{}])
     assert type(trial.cost) is float
-
-
-# --- many models ----------------------------------------------------------------------------------
 
 
 @SIDES
