@@ -35,7 +35,7 @@ def drawn(side, name, m=DRAWS, **options):
 @NAMES
 def test_draws_are_uniform(side, name):
     found = np.atleast_2d(drawn(side, name))
-    for numbers in (*found, found.T.ravel()):
+    for numbers in (*found, found.ravel("F")):
         assert_drawn_from(DISTRIBUTIONS[name][1], numbers)
 
 

@@ -18,8 +18,8 @@ def test_masks_are_what_they_say(keep_prob, rng):
     for side, source in ((ours, rng), (theirs, torch.Generator().manual_seed(3))):
         masks = [np.asarray(side.draw_mask((6, 5), keep_prob, source)) for _ in range(1500)]
         kept = (np.array(masks) == 1 / keep_prob) + 0.0
-        # along either axis, and one unit from mask to mask
-        for draws in (kept.ravel(), kept.swapaxes(1, 2).ravel(), *kept.reshape(1500, 30).T):
+        units = [kept[:, n, m] for n, m in np.ndindex(6, 5)]  # each from mask to mask
+        for draws in (kept.ravel(), *(kept[..., m].ravel() for m in range(5)), *units):
             assert_drawn_from(bernoulli(keep_prob), draws)
 
 
