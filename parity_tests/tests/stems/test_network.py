@@ -97,20 +97,17 @@ BAD_AVERAGES = (
 # fmt: on
 
 
-@pytest.mark.parametrize("bad", BAD_AVERAGES)
-def test_running_averages_are_asked_for_where_they_are_needed(bad):
-    for function in (ours.outputs, ours.predict):
+@pytest.mark.parametrize("function", [ours.outputs, ours.predict])
+def test_running_averages_are_asked_for_where_they_are_needed(function):
+    """Not without batch norm, nor with it but without a hidden layer."""
+    for bad in BAD_AVERAGES:
         refused("", function, X, PARAMETERS, NETWORK, bad)
-        for good in (with_value("variance2", 0.0), with_value("mean2", -7.0)):
-            function(X, PARAMETERS, NETWORK, good)
-
-
-def test_running_averages_are_refused_where_there_are_none():
-    for network in (PLAIN, ours.Network(layer_sizes=(2, 3), batch_norm=BatchNorm())):
+    for good in (with_value("variance2", 0.0), with_value("mean2", -7.0)):
+        function(X, PARAMETERS, NETWORK, good)
+    for network in (PLAIN, replace(PLAIN, layer_sizes=(2, 3), batch_norm=BatchNorm())):
         given = X, initialize(network.layer_sizes, "he", np.random.default_rng(0)), network
-        ours.outputs(*given)
-        words = "running averages for normalized hidden layers"
-        refused(words, ours.outputs, *given, running_averages(SHAPE))
+        function(*given)
+        refused("running averages for normalized", function, *given, running_averages(SHAPE))
 
 
 def test_an_upstream_gradient_fits_the_output():

@@ -1,7 +1,6 @@
 """Schedules beside their rows: tables on paper, groups and restarts of torch's, refusals."""
 
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -49,26 +48,25 @@ def test_table(table):
     assert_close(np.array([schedule(t) for t in values]), np.array([*values.values()]), table)
 
 
-def test_every_group_follows():
-    """Groups keep the ratio of their rates, unless the rates are given in figures."""
-    tensors = [torch.ones(1, requires_grad=True) for _ in range(2)]
-    for factory, expected in (
-        (partial(theirs.inverse_time, decay=1.0), [0.1, 0.2]),
-        (partial(theirs.manual, rates=(0.3, 0.1)), [0.3, 0.3]),
-        (partial(theirs.piecewise_constant, rates=((1, 0.3),)), [0.3, 0.3]),
-    ):
-        groups = [{"params": [tensors[0]]}, {"params": [tensors[1]], "lr": 0.4}]
-        optimizer = their_optimizers.gradient_descent(groups, learning_rate=0.2)
-        factory(optimizer)
-        rates = np.array([group["lr"] for group in optimizer.param_groups])
-        assert_close(rates, np.array(expected), "rates of the groups")
-
-
 def begun(name, rule="momentum", tensors=None, **choices):
     tensors = tensors or [torch.ones(1, requires_grad=True)]
     optimizer = their_optimizers.OPTIMIZERS[rule](tensors, learning_rate=0.2)
     given = {key: one for key, one in SCHEDULES[name].items() if key != "learning_rate"}
     return theirs.SCHEDULES[name](optimizer, **{**given, **choices})
+
+
+def test_every_group_follows():
+    """Groups keep the ratio of their rates, unless the rates are given in figures."""
+    tensors = [torch.ones(1, requires_grad=True) for _ in range(2)]
+    for name, choices, expected in (
+        ("inverse_time", {"decay": 1.0}, [0.1, 0.2]),
+        ("manual", {"rates": (0.3, 0.1)}, [0.3, 0.3]),
+        ("piecewise_constant", {"rates": ((1, 0.3),)}, [0.3, 0.3]),
+    ):
+        groups = [{"params": [tensors[0]]}, {"params": [tensors[1]], "lr": 0.4}]
+        optimizer = begun(name, "gradient_descent", groups, **choices).optimizer
+        rates = np.array([group["lr"] for group in optimizer.param_groups])
+        assert_close(rates, np.array(expected), "rates of the groups")
 
 
 def walked(scheduler, steps):
