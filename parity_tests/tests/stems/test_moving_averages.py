@@ -47,5 +47,5 @@ def test_the_year_is_cold_at_new_year_and_warm_in_july(rng):
     assert_close(still.mean(), np.float64(11), "mean of the year")
     assert_close(np.array([still.max(), still.min()]).round(3), np.array([19.0, 3.0]), "range")
     for side, source in ((ours, rng), (theirs, torch.Generator().manual_seed(3))):
-        years = np.array([np.asarray(side.draw_temperatures(source)) for _ in range(50)])
+        years = np.array([np.asarray(side.draw_temperatures(source)) for _ in range(200)])
         assert_drawn_from(norm(scale=3), (years - still).ravel())
