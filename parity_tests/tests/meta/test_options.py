@@ -95,7 +95,7 @@ def suite(pytester, monkeypatch):
     """Return a function that runs the suite above in this process, with its own ledger."""
     folder = pytester.mkdir("parity_tests")
     (folder / "test_linear.py").write_text(SUITE)
-    conftest = "from parity_tests.conftest import *\nfrom parity_tests.conftest import _claims\n"
+    conftest = "from parity_tests.conftest import *\n"
     (folder / "conftest.py").write_text(conftest)
     for name in ("concept", "case", "device"):
         monkeypatch.setattr(LEDGER, name, getattr(LEDGER, name))
