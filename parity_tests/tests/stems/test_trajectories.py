@@ -14,7 +14,7 @@ from parity_tests.compare.runs import EPS, assert_inside, run_both, sepals
 from scratch.optimizers import OPTIMIZERS
 
 #: steps of a walk: a thousand, and ten thousand in the profile `deep`.
-STEPS = 20 * settings().max_examples
+STEPS = max(1000, 20 * settings().max_examples)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
