@@ -110,13 +110,15 @@ def test_running_averages_are_asked_for_where_they_are_needed(function):
         refused("running averages for normalized", function, *given, running_averages(SHAPE))
 
 
-def test_an_upstream_gradient_fits_the_output():
-    _, cache = ours.network_forward(X, OTHER, PLAIN)
+@pytest.mark.parametrize("sizes", [SHAPE, (2, 3)], ids=str)
+def test_an_upstream_gradient_fits_the_output(sizes):
+    parameters = initialize(sizes, "he", np.random.default_rng(0))
+    _, cache = ours.network_forward(X, parameters, replace(PLAIN, layer_sizes=sizes))
     for wrong in ((2, 6), (4, 6), (3, 5), (3, 7)):
         refused("dA of shape", ours.network_backward, np.ones(wrong), cache)
     refused("dA of dtype", ours.network_backward, np.ones((3, 6), "f4"), cache)
     # X first, then as theta lies
-    assert list(ours.network_backward(np.ones((3, 6)), cache)) == ["X", *OTHER]
+    assert list(ours.network_backward(np.ones((3, 6)), cache)) == ["X", *parameters]
 
 
 def test_choices_name_the_activation_of_each_layer():
