@@ -1,7 +1,5 @@
 """Activations beside their rows: SciPy as another witness, and the table of torch's modules."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.special

@@ -1,27 +1,21 @@
 """Diagnosis beside its rows: fits and sizes, plain results, the recipe."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np
-import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
-from parity_tests.compare.bridge import rows, twin
-from parity_tests.compare.functions import draw_until
+from parity_tests.compare.bridge import rows
+from parity_tests.compare.training import TRAINING as LOOPS
+from parity_tests.compare.training import Run, evaluate_dev
+from parity_tests.rows import SIDES as NAMES
+from parity_tests.tests.stems.common import refused, sides
+from parity_tests.twins.training import TRAIN
 from scratch import diagnosis as ours
-from scratch.initializers import initialize
-from scratch.mini_batches import draw_order, draw_orders
-from scratch.network import Network
-from scratch.optimizers import Adam
-from scratch.training import evaluate, train
 from torch_ref import diagnosis as theirs
-from torch_ref import training as their_training
-from torch_ref.optimizers import adam
 
-SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+SIDES = sides("diagnosis")
 DATA, LABELS = np.array([[0.5, -1.0, 2.0, 0.1]]), np.array([[0.0, 1.0, 1.0, 0.0]])
 
 
@@ -34,8 +28,7 @@ def curves(side, found, sizes):
 def test_a_fit_returns_two_numbers_for_each_size(side):
     """Sizes come in any sequence, and are returned as an array of their own."""
     for bad in (0.5, (0.5,), (0.5, None), [0.5, 0.5], (0.5, 0.5, 0.5)):
-        with pytest.raises(TypeError, match="expected fit to return two real numbers"):
-            curves(side, bad, [2])
+        refused("fit to return two real numbers", curves, side, bad, [2])
     given = np.array([2, 4])
     others = [torch.tensor([2, 4])] if side is theirs else []
     for sizes in (given, [np.int32(2), 4], range(2, 5, 2), given.astype("u1"), *others):
@@ -51,7 +44,7 @@ def test_a_fit_returns_two_numbers_for_each_size(side):
 
 @SIDES
 def test_the_default_tolerance_and_plain_results(side):
-    """Two percent, no Bayes error; NumPy's numbers in, numbers and booleans of Python out."""
+    """Two percent, no Bayes error; NumPy's numbers in, Python's out."""
     assert side.diagnose(0.0, 0.0201).name == "high variance"
     assert side.diagnose(0.0, 0.0199).name == "neither"
     assert side.diagnose(0.0201, 0.0).name == "high bias"
@@ -60,63 +53,29 @@ def test_the_default_tolerance_and_plain_results(side):
     assert json.loads(json.dumps(found._asdict()))["high_bias"] is True
 
 
-def test_the_basic_recipe():
-    """Bias first, then variance; remedies are named once; without a problem there is none."""
-    assert ours.REMEDIES == theirs.REMEDIES
-    bias, variance = ("bigger network", "train longer"), ("more data", "regularization")
-    assert ours.REMEDIES["high bias and high variance"][:4] == bias + variance
-    assert ours.REMEDIES["high bias"][:2] == bias
-    assert ours.REMEDIES["high variance"][:2] == variance
-    assert ours.REMEDIES["neither"] == ()
-
-
-SIZES = [5, 20, 60]
-
-
-RUN = {"epochs": 15, "batch_size": 20}
-
-
-def draw_problem(rng):
-    """Draw a network's initial parameters, noisy train and dev data, and an epoch's orders."""
-    network = Network(layer_sizes=(2, 8, 1), hidden="tanh")
-    parameters = initialize(network.layer_sizes, "xavier", rng)
-
-    def draw(m):
-        X = rng.standard_normal((2, m))
-        return X, (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, m)) > 0).astype(float)
-
-    orders = {size: draw_orders(size, RUN["epochs"], rng) for size in SIZES}
-    return network, parameters, draw(60), draw(80), orders, draw_order(60, rng)
-
-
-def our_curves(network, parameters, data, dev, orders, order):
-    """Return our curves of the same training from the same initial parameters."""
-
-    def fit(X, Y):
-        reached = parameters.copy()
-        given = {"optimizer": Adam(learning_rate=0.1), "orders": orders[X.shape[1]]}
-        train(network, reached, X, Y, **given, **RUN)
-        return evaluate(reached, X, Y, network)[0], evaluate(reached, *dev, network)[0]
-
-    return ours.learning_curves(fit, *data, SIZES, order)
-
-
-def test_curves_of_trainings_agree(rng):
+def test_curves_of_trainings_agree():
     """Trained on growing parts of one order, train and dev costs agree and close the gap."""
-    problem = draw_until(
-        lambda *drawn: (gaps := np.subtract(*our_curves(*drawn)[:0:-1]))[0] > 2 * gaps[-1] > 0,
-        lambda: draw_problem(rng),
-    )
-    network, parameters, data, dev, orders, order = problem
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((2, 140))
+    Y = (X[:1] * X[1:] + 0.8 * rng.standard_normal((1, 140)) > 0).astype(float)
+    data = {"X": X[:, :60], "Y": Y[:, :60], "dev": (X[:, 60:], Y[:, 60:]), "m": 60}
+    choices = {"layer_sizes": (2, 8, 1), "output": "sigmoid", "epochs": 15, "l1": 0.0, "l2": 0.0}
+    run, found = Run(**TRAIN.case(optimizer="adam", **choices, **data)), []
+    for name, side in zip(NAMES, (ours, theirs), strict=True):
+        arguments = run.arguments(name)
 
-    def fit(X, Y):
-        module = twin(network, parameters)
-        optimizer = adam(module.parameters(), learning_rate=0.1)
-        their_training.train(module, X, Y, optimizer=optimizer, orders=orders[len(X)], **RUN)
-        tests = (X, Y), tuple(map(rows, dev))
-        return tuple(their_training.evaluate(module, *one)[0] for one in tests)
+        def fit(X, Y, name=name):
+            size = max(X.shape)
+            orders = [order[order < size] for order in run.orders]
+            given = {**run.arguments(name), "X": X, "Y": Y, "orders": orders}
+            LOOPS[name].train(**given)
+            tests = ({**given, "dev": one} for one in ((X, Y), given["dev"]))
+            return tuple(float(evaluate_dev(name, one)[0]) for one in tests)
 
-    mine = our_curves(*problem)
-    other = theirs.learning_curves(fit, *map(rows, data), SIZES, order)
+        data = arguments["X"], arguments["Y"]
+        found.append(side.learning_curves(fit, *data, [5, 20, 60], np.arange(60)))
+    mine, other = found
+    gaps = mine.dev - mine.train
+    assert gaps[0] > 2 * gaps[-1] > 0
     assert_close(mine.train, other.train.numpy(), "train cost", budget=TRAINING)
     assert_close(mine.dev, other.dev.numpy(), "dev cost", budget=TRAINING)

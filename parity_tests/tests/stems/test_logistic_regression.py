@@ -1,7 +1,5 @@
 """Logistic regression beside its rows: b as a Python number, and the promise of descent."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,14 +1,13 @@
 """Moving averages beside their rows: a filter of SciPy, the seasons, draws of either side."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import scipy.signal
-import scipy.stats
 import torch
+from scipy.stats import norm
 
 from parity_tests import assert_close
+from parity_tests.tests.stems.common import assert_drawn_from
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
 
@@ -48,30 +47,5 @@ def test_the_year_is_cold_at_new_year_and_warm_in_july(rng):
     assert_close(still.mean(), np.float64(11), "mean of the year")
     assert_close(np.array([still.max(), still.min()]).round(3), np.array([19.0, 3.0]), "range")
     for side, source in ((ours, rng), (theirs, torch.Generator().manual_seed(3))):
-        drawn = np.asarray(side.draw_temperatures(source, 20_000))
-        deviations = (drawn - ours.temperatures(np.zeros(20_000))) / 3
-        assert scipy.stats.kstest(deviations, "norm").pvalue > 1e-3
-        years = [np.asarray(side.draw_temperatures(source)) for _ in range(2)]
-        assert len(years[0]) == 365
-        assert not np.array_equal(*years)
-
-
-def test_deviations_are_normal_with_three_degrees(rng):
-    """On both sides, each draw another year of 365 days unless said otherwise."""
-    generator = torch.Generator().manual_seed(3)
-    for drawn in (
-        ours.draw_temperatures(rng, 20_000),
-        theirs.draw_temperatures(generator, 20_000).numpy(),
-    ):
-        deviations = (drawn - ours.temperatures(np.zeros(20_000))) / 3
-        assert scipy.stats.kstest(deviations, "norm").pvalue > 1e-3
-    years = ours.draw_temperatures(rng), ours.draw_temperatures(rng)
-    assert len(years[0]) == len(theirs.draw_temperatures(generator)) == 365
-    assert not np.array_equal(*years)
-
-
-def test_the_plain_average_starts_too_low_and_catches_up(rng):
-    x = ours.draw_temperatures(rng)
-    plain, corrected = (ours.moving_average(x, 0.98, correct) for correct in (False, True))
-    assert plain[:30].max() < x[:30].mean() < plain[180]
-    assert abs(plain[-1] / corrected[-1] - 1) < 0.98**365 * 1.01
+        years = np.array([np.asarray(side.draw_temperatures(source)) for _ in range(200)])
+        assert_drawn_from(norm(scale=3), (years - still).ravel())

@@ -1,16 +1,11 @@
 """Search beside its rows: distributions, ranges, promises of zoom and panda, worker processes."""
 
-from __future__ import annotations
-
-import importlib
 import inspect
 import math
-import shutil
 import signal
 import sys
 import types
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,14 +14,15 @@ import torch
 
 from parity_tests import assert_close
 from parity_tests.compare.bridge import rows
-from parity_tests.compare.budgets import ALARM, of_draws
+from parity_tests.compare.budgets import of_draws
+from parity_tests.tests.stems.common import assert_drawn_from, refused, sides, source
 from parity_tests.twins._search_runs import RANGES, babysit, make, space, table, trials_of
 from parity_tests.twins.search import WITNESSES
 from scratch import search as ours
 from scratch._validation import unchecked
 from torch_ref import search as theirs
 
-SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+SIDES = sides("search")
 POINT = {"learning_rate": 0.1, "beta": 0.9}
 
 
@@ -36,7 +32,7 @@ def turned(side, u):
 
 
 def rates(side):
-    """Return the lecture's space: a learning rate and a beta, both on logarithms."""
+    """Return the lecture's space."""
     return {
         "learning_rate": side.LogUniform(low=1e-5, high=1.0),
         "beta": side.OneMinusLogUniform(low=0.9, high=0.999),
@@ -47,78 +43,66 @@ def ends(narrowed):
     return np.array([[scale.low, scale.high] for scale in narrowed.values()], float)
 
 
-# --- scales ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parity("draw_points", "sample_points")
-def test_draws_have_the_distribution_they_name(rng):
-    """Both sides' draws pass against scipy's, axis by axis, and the axes are independent."""
-    n, seed = 3000, int(rng.integers(2**31))
-    mine = table(ours.draw_points(space(ours), n, np.random.default_rng(seed)))
-    other = table(theirs.draw_points(space(theirs), n, torch.Generator().manual_seed(seed)))
+def test_draws_have_the_distribution_they_name():
+    """The same draws on the other side are the same points."""
+    mine, other = (table(s.draw_points(space(s), 3000, **source(s))) for s in (ours, theirs))
     for points in (mine, other):
-        for values, (name, witness) in zip(rows(points).numpy(), WITNESSES.items(), strict=True):
-            if name == "integers":
-                counts = np.bincount(values.astype(int) + 2, minlength=7)
-                assert scipy.stats.chisquare(counts).pvalue > ALARM
-            else:
-                values = 1 - values if name.startswith("one") else values
-                assert scipy.stats.kstest(values, witness.cdf).pvalue > ALARM
+        for i, (name, distribution) in enumerate(WITNESSES.items()):
+            values = points[:, i]
+            assert_drawn_from(distribution, 1 - values if name.startswith("one") else values)
         correlations = scipy.stats.spearmanr(points).statistic - np.eye(4)
-        assert np.abs(correlations).max() < of_draws(n).relative
-    # the same draws on the other side are the same points
-    U = np.random.default_rng(seed).random((4, n))
+        assert np.abs(correlations).max() < of_draws(3000).relative
+    U = np.random.default_rng(0).random((4, 3000))
     shared = table(theirs.sample_points(space(theirs), rows(U)))
     assert_close(mine, shared, "points", gauge=np.maximum(np.abs(shared), 1e-300))
-    assert not np.array_equal(mine, other)
 
 
 @SIDES
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_largest_draw_is_the_largest_value(side, dtype):
     """No draw below 1 rounds to the number after the last, however long the range."""
-    u = np.array([0, np.nextafter(dtype(1), dtype(0))], dtype)
+    u = turned(side, np.array([0, np.nextafter(dtype(1), dtype(0))], dtype))
     for name, range_ in RANGES.items():
-        values = np.asarray(make(side, name).sample(turned(side, u)))
+        values = np.asarray(make(side, name).sample(u))
         assert values.dtype == (np.int64 if name == "integers" else dtype)
         assert_close(values.astype(dtype), np.array(range_, dtype), "ends")
         assert (values <= dtype(range_[1])).all()
     for count in (1, 2, 49, 2**24 - 1, 2**24 + 3, 2**40 + 1, 2**53):
-        _, value = side.Integers(low=1, high=count).sample(turned(side, u))
+        _, value = side.Integers(low=1, high=count).sample(u)
         assert count * (1 - 2 * np.finfo(dtype).eps) <= value <= count
         assert value == count or count >= 2**20
+
+
+# fmt: off
+#: ends outside of a scale's domain, and ends that are outside of it in float32 alone.
+OUTSIDE = {
+    "uniform": ([{"high": math.inf}], [{"low": -1e39}]),
+    "log_uniform": ([{"low": 0.0}, {"low": -1.0}], [{"low": 1e-46}, {"high": 1e39}]),
+    "one_minus_log_uniform": ([{"high": 1.0}, {"low": -0.1}], [{"high": 1 - 1e-9}]),
+    "integers": ([{"low": -(2**53) - 1}, {"high": 2**53 + 1}, {"high": 2.0}], []),
+}
+# fmt: on
 
 
 @SIDES
 @pytest.mark.parametrize("name", RANGES)
 def test_bad_ranges_and_draws_are_refused(side, name):
-    """Ends that are no numbers, outside the domain or swapped; draws outside the unit interval.
-
-    A number that float64 tells from 0, 1 or infinity may be none in float32.
-    """
-    low, high = RANGES[name]
-    outside, narrow = {
-        "uniform": ([{"high": math.inf}], {"low": -1e39}),
-        "log_uniform": ([{"low": 0.0}, {"low": -1.0}], {"low": 1e-46}),
-        "one_minus_log_uniform": ([{"high": 1.0}, {"low": -0.1}], {"high": 1 - 1e-9}),
-        "integers": ([{"low": -(2**53) - 1}, {"high": 2**53 + 1}, {"high": 2.0}], {}),
-    }[name]
+    """A number that float64 tells from 0, 1 or infinity may be none in float32."""
+    whole, (outside, narrow) = {"low": RANGES[name][0], "high": RANGES[name][1]}, OUTSIDE[name]
     for bad in [{"high": one} for one in ("0.1", None, True, math.nan, 10**400)] + outside:
-        with pytest.raises((TypeError, ValueError), match=f"expected {next(iter(bad))} "):
-            side.SCALES[name](**{"low": low, "high": high, **bad})
+        refused(f"{next(iter(bad))} ", side.SCALES[name], **{**whole, **bad})
     swapped = (2**53, 2**53 - 1) if name == "integers" else (math.nextafter(0.5, 1.0), 0.5)
-    with pytest.raises(ValueError, match="expected low <= high"):
-        make(side, name, swapped)
+    refused("low <= high", make, side, name, swapped)
     for draws in ([1.0], [-0.1], [0.5, math.nan], []):
-        with pytest.raises(ValueError, match="expected u"):
-            make(side, name).sample(turned(side, np.array(draws, float)))
-    with pytest.raises(TypeError, match="expected u to be a floating"):
-        make(side, name).sample([0.5])
-    if narrow:
-        scale, u = side.SCALES[name](**{"low": low, "high": high, **narrow}), np.array([0.0, 0.9])
-        assert np.isfinite(np.asarray(scale.sample(turned(side, u)))).all()
-        with pytest.raises(ValueError, match=r"expected (low|high) as (torch\.)?float32"):
-            scale.sample(turned(side, u.astype(np.float32)))
+        refused("u", make(side, name).sample, turned(side, np.array(draws, float)))
+    refused("u to be a floating", make(side, name).sample, [0.5])
+    for end in narrow:
+        scale, u = side.SCALES[name](**{**whole, **end}), np.array([0.0, 0.3, 0.9])
+        values = np.asarray(scale.sample(turned(side, u)))
+        assert np.isfinite(values).all()
+        assert (values < max(1, 2 * scale.high)).all()
+        refused(r"(low|high) as (torch\.)?float32", scale.sample, turned(side, u.astype("f4")))
 
 
 @SIDES
@@ -127,13 +111,35 @@ def test_the_ends_of_a_scale_are_plain_numbers(side):
     scale = side.Uniform(low=1, high=np.float32(2.5))
     assert [type(end) for end in (scale.low, scale.high)] == [float, float]
     assert side.Integers(low=-(2**53), high=np.int64(2**53)).high == 2**53
-    U = np.array([[0.5], [0.5], [0.5], [0.999]])
-    (point,) = side.sample_points(space(side), turned(side, U))
-    assert list(point) == list(RANGES)
-    assert [type(value) for value in point.values()] == [float, float, float, int]
+    (point,) = side.sample_points(space(side), turned(side, np.full((4, 1), 0.999)))
+    kinds = [(name, type(value)) for name, value in point.items()]
+    assert kinds == [(name, int if name == "integers" else float) for name in RANGES]
 
 
-# --- points ---------------------------------------------------------------------------------------
+def test_a_scale_brings_both_ways():
+    ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
+    for some in ({}, {"to_axis": ways["to_axis"]}, {"from_axis": ways["from_axis"]}):
+        with pytest.raises(TypeError, match="abstract"):
+            type("Own", (ours.Scale,), some)(low=0.0, high=1.0)
+    u = np.array([0.0, 0.5])
+    assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
+
+
+@SIDES
+def test_random_points_try_more_values_than_a_grid(side):
+    """25 points: a grid tries 5 learning rates, random points 25; a draw too few is refused."""
+    grid = side.grid_points(rates(side), 5)
+    drawn = side.draw_points(rates(side), 25, **source(side))
+    for name in POINT:
+        assert [len({one[name] for one in points}) for points in (grid, drawn)] == [5, 25]
+    logs = np.log10(table(grid)[:, 0])
+    assert_close(logs, np.repeat([-4.5, -3.5, -2.5, -1.5, -0.5], 5), "decades")
+    for count in (1, 2, 3, 10, 49, 98):  # no quantile falls between two numbers
+        whole = {"n": side.Integers(low=1, high=count)}
+        assert [one["n"] for one in side.grid_points(whole, count)] == [*range(1, count + 1)]
+    for k in (1, 3):
+        draws = turned(side, np.full((k, 3), 0.5))
+        refused("U .* with k = 2 scales", side.sample_points, rates(side), draws)
 
 
 @SIDES
@@ -153,47 +159,36 @@ def test_zoom_goes_halfway_on_the_scales_own_axis(side):
 
 
 @SIDES
-@pytest.mark.parametrize(
-    ("name", "start", "step"),
-    [
+def test_halfway_between_near_values_stays_between_them(side, rng):
+    """The axis is coarser than the values there: round-off may lead halfway past either end."""
+    for name, start, step in (
         ("log_uniform", 1e-300, 1e-13),
         ("log_uniform", 0.5, 0),
         ("one_minus_log_uniform", 1e-15, 0.2),
-    ],
-)
-def test_halfway_between_near_values_stays_between_them(side, name, start, step, rng):
-    """The axis is coarser than the values there: round-off may lead halfway past either end."""
-    for first, second, third in 1 + rng.random((60, 3)):
-        low = start * first
-        middle = max(low * (1 + step * second), math.nextafter(low, math.inf))
-        high = max(middle * (1 + step * third), math.nextafter(middle, math.inf))
-        points = [{"x": value} for value in (low, middle, high)]
-        tried = trials_of(side, points, [1.0, 0.0, 1.0])
-        narrowed = side.zoom({"x": make(side, name, (low, high))}, tried, 1)["x"]
-        assert low <= narrowed.low <= middle <= narrowed.high <= high
+    ):
+        for first, *growths in 1 + rng.random((60, 3)):
+            values = [start * first]
+            for growth in growths:
+                grown = values[-1] * (1 + step * growth)
+                values.append(max(grown, math.nextafter(values[-1], math.inf)))
+            low, middle, high = values
+            tried = trials_of(side, [{"x": value} for value in values], [1.0, 0.0, 1.0])
+            narrowed = side.zoom({"x": make(side, name, (low, high))}, tried, 1)["x"]
+            assert low <= narrowed.low <= middle <= narrowed.high <= high
 
 
 @SIDES
 def test_zoom_and_best_refuse_trials_that_are_none(side):
-    """Outside the space, without its names, too few, of no cost or of NaN alone."""
-    inside, given = side.Trial(POINT, 0.5), rates(side)
-    for trial, keep, message in (
-        (inside, 2, "keep to be at most 1 trials, got 2"),
-        (side.Trial({**POINT, "learning_rate": 2.0}, 0.5), 1, r"learning_rate in \[1e-05, 1.0\]"),
-        (side.Trial({"beta": 0.9}, 0.5), 1, "points with learning_rate, beta"),
-    ):
-        with pytest.raises(ValueError, match=f"expected {message}"):
-            side.zoom(given, [trial], keep)
-    for call in (side.best, lambda tried: side.zoom(given, tried, 1)):
-        with pytest.raises(ValueError, match="got NaN for all"):
-            call([side.Trial(POINT, math.nan)])
-        for point, cost in ((POINT, "x"), (POINT, None), (POINT, True), (POINT, 1j), ([], 0.5)):
-            field = "cost" if point else "point"
-            with pytest.raises(TypeError, match=rf"expected trials\[1\]\.{field} to"):
-                call([inside, side.Trial(point, cost)])
-
-
-# --- one model ------------------------------------------------------------------------------------
+    inside, zoom = side.Trial(POINT, 0.5), partial(side.zoom, rates(side))
+    far = side.Trial({**POINT, "learning_rate": 2.0}, 0.5)
+    refused("keep to be at most 1 trials, got 2", zoom, [inside], 2)
+    refused(r"learning_rate in \[1e-05, 1.0\]", zoom, [far], 1)
+    refused("points with learning_rate, beta", zoom, [side.Trial({"beta": 0.9}, 0.5)], 1)
+    for call in (side.best, partial(zoom, keep=1)):
+        refused("got NaN for all", call, [side.Trial(POINT, math.nan)])
+        refused(r"trials\[1\]\.point to", call, [inside, side.Trial([], 0.5)])
+        for cost in ("x", None, True, 1j):
+            refused(r"trials\[1\]\.cost to", call, [inside, side.Trial(POINT, cost)])
 
 
 def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
@@ -219,20 +214,34 @@ def test_torchs_optimizer_is_rolled_back_and_so_is_a_broken_round():
     assert optimizer.state[module.weight]["step"] == 1
 
 
+def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
+    """Arrays inside of the state are copied with it; the caller's state is not handed out."""
+
+    def train_for(state, point):
+        state["W"] += point["step"]
+        return state, abs(3.0 - state["W"][0])
+
+    state, changes = {"W": np.zeros(2)}, [{"step": step} for step in (1.0, 5.0, 1.5)]
+    assert ours.panda(train_for, state, {"step": 0.0}, changes).state["W"].tolist() == [2.5, 2.5]
+    nothing = ours.panda(lambda state, point: (state, math.nan), state, {}, [{}, {}])
+    assert not np.shares_memory(nothing.state["W"], state["W"])
+    assert_close(nothing.state["W"], np.zeros(2), "state", expect_zero=True)
+
+
 @SIDES
 def test_panda_and_caviar_refuse_costs_that_are_none(side):
     """A misspelt name is not quietly added; results and their rounds share no point."""
     model = {"n": 0} if side is ours else torch.nn.Linear(1, 1)
-    with pytest.raises(ValueError, match=r"expected changes of rate, got \{'rat': 1.0\}"):
-        side.panda(lambda model, point: 0.0, model, {"rate": 0.1}, [{"rat": 1.0}])
+    changes = [{"rat": 1.0}]
+    words = r"changes of rate, got \{'rat': 1.0\}"
+    refused(words, side.panda, lambda model, point: 0.0, model, {"rate": 0.1}, changes)
     for bad in (None, "0.5", True, 1j, torch.tensor([0.5])):
-        with pytest.raises(TypeError, match="expected the cost to be a real number"):
-            babysit(side, [bad])
+        refused("the cost to be a real number", babysit, side, [bad])
         with pytest.raises(RuntimeError, match=r"at \{'beta': 0.9\}: .*expected the cost to be a"):
             side.caviar(lambda point, bad=bad: bad, [{"beta": 0.9}])
     for bad in (0.5, (0.5,), (1, 2, 3), [{}, 0.5]):
-        with pytest.raises(TypeError, match=r"expected train_for to return \(state, cost\), got"):
-            ours.panda(lambda state, point, bad=bad: bad, {}, {}, [{}])
+        train_for = lambda state, point, bad=bad: bad  # noqa: E731
+        refused(r"train_for to return \(state, cost\), got", ours.panda, train_for, {}, {}, [{}])
     result, _ = babysit(side, [1.0])
     result.point["rate"] = 7.0
     assert result.rounds[0].point == {"rate": 0.0}
@@ -240,14 +249,9 @@ def test_panda_and_caviar_refuse_costs_that_are_none(side):
     assert type(trial.cost) is float
 
 
-# --- many models ----------------------------------------------------------------------------------
-
-
 @SIDES
-@pytest.mark.parametrize(
-    ("error", "expected"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError("x"), RuntimeError)]
-)
-def test_caviar_keeps_what_was_finished(side, error, expected):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("x")], ids=repr)
+def test_caviar_keeps_what_was_finished(side, error):
     """An interruption and a failure end the search; trials handed in have all before."""
     points, finished = [{"n": float(n)} for n in range(5)], []
 
@@ -257,40 +261,45 @@ def test_caviar_keeps_what_was_finished(side, error, expected):
         point["n"] = -1.0  # its own copy
         return 0.5
 
-    with pytest.raises(expected) as caught:
+    with pytest.raises((KeyboardInterrupt, RuntimeError)) as caught:
         side.caviar(objective, points, trials=finished)
     assert finished == [({"n": float(n)}, 0.5) for n in range(3)]
     assert points == [{"n": float(n)} for n in range(5)]
-    if expected is RuntimeError:
+    assert error in (caught.value, caught.value.__cause__)
+    if isinstance(error, OSError):
         assert str(caught.value) == "the objective failed at {'n': 3.0}: OSError('x')"
-        assert caught.value.__cause__ is error
+
+
+def started(path, text, monkeypatch):
+    """Return the module of a program, run from a file if there is a path."""
+    main = types.ModuleType("__main__")
+    exec(text, main.__dict__)
+    if path:
+        main.__file__ = str(path)
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    return main
 
 
 @SIDES
 @pytest.mark.parametrize("path", [None, "<stdin>", __file__])
 def test_processes_want_what_they_can_be_given(side, path, monkeypatch):
-    """A function or a class that no other process could find is refused before any is started.
-
-    They find those of the file that was started.
-    """
-    session = types.ModuleType("__main__")
-    exec("def cost(point): return 0.5\nclass Choice: pass", session.__dict__)
-    if path:
-        session.__file__ = path
-    monkeypatch.setitem(sys.modules, "__main__", session)
+    """They find functions and classes of the file that was started, none of a session."""
+    session = started(path, "def cost(point): return 0.5\nclass Choice: pass", monkeypatch)
     monkeypatch.setattr(side, "ProcessPoolExecutor", None)
-    lost = "NoneType" if path == __file__ else "of an interactive session"
-    for objective, points, message in (
-        (lambda point: 0.0, [POINT], "expected objective to be a function of a module"),
-        (math.fsum, [POINT, {"hidden": lambda Z: Z}], r"expected points\[1\] to hold values"),
-        (session.cost, [POINT], lost),
-        (partial(pow, session.cost), [POINT], lost),
-        (math.fsum, [{"choice": session.Choice()}], lost),
+    lost = "" if path == __file__ else "of an interactive session"
+    alone, hidden = lambda point: 0.5, [POINT, {"hidden": lambda Z: Z}]
+    processes = partial(side.caviar, workers=2)
+    refused("objective to be a function of a module", processes, alone, [POINT])
+    refused(r"points\[1\] to hold values", processes, math.fsum, hidden)
+    for objective, point in (
+        (session.cost, POINT),
+        (partial(pow, session.cost), POINT),
+        (math.fsum, {"choice": session.Choice()}),
     ):
-        with pytest.raises(TypeError, match=message):
-            side.caviar(objective, points, workers=2)
+        with pytest.raises(TypeError, match=lost or "NoneType"):
+            processes(objective, [point])
     for workers in (1, np.uint8(1)):  # this process: nothing is pickled
-        assert side.caviar(lambda point: 0.5, [POINT], workers=workers) == [(POINT, 0.5)]
+        assert side.caviar(alone, [POINT], workers=workers) == [(POINT, 0.5)]
 
 
 @SIDES
@@ -315,127 +324,49 @@ def test_no_more_processes_than_points(side, workers, points, monkeypatch):
 def test_both_sides_have_the_same_pool():
     """The processes of one side in the next test prove the other's as well."""
     for name in ("_try", "_try_in_processes", "_die_of_interrupts", "_check_picklable"):
-        mine, other = (inspect.getsource(getattr(side, name)) for side in (ours, theirs))
-        assert mine == other
+        assert inspect.getsource(getattr(ours, name)) == inspect.getsource(getattr(theirs, name))
     mine, other = (inspect.getsource(unchecked(side.caviar)) for side in (ours, theirs))
     assert mine.split('"""')[2] == other.split('"""')[2]
 
 
-@pytest.fixture
-def cost(tmp_path, monkeypatch):
-    """Return an objective that worker processes import in no time."""
-    shutil.copy(Path(__file__).with_name("worker_functions.py"), tmp_path)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module("worker_functions").waiting_cost
-    del sys.modules["worker_functions"]
+#: a script of the standard library alone, for workers to be there at once.
+SCRIPT = """
+import math, time
+from pathlib import Path
+
+def cost(point):
+    began = time.monotonic()
+    while not Path(point["waits_for"]).exists() and time.monotonic() < began + 120:
+        time.sleep(0.001)
+    time.sleep(point["sleeps"])
+    return math.sin(point["rate"])
+"""
 
 
 @pytest.mark.parametrize("ends_in", [KeyboardInterrupt, RuntimeError])
-def test_processes_give_what_one_gives(ends_in, cost, tmp_path):
-    """To the last bit, in order though the first ends last; cut short, the rest never begins."""
-    now, two_seen, three_seen, cut = (tmp_path / name for name in ("now", "two", "three", "cut"))
-    now.touch()
-    work = [
-        {"waits_for": str(event), "then_sleeps": 0, "rate": rate}
-        for event, rate in ((two_seen, 0.5), (now, 0.8), (now, 0.9))
-    ]
-    last = {"waits_for": str(three_seen), "then_sleeps": 0, "fails_after": str(cut)}
-    rest = {"waits_for": str(cut), "then_sleeps": 0.05, "rate": 0.1}
-    points = [*work, last if ends_in is RuntimeError else rest, *[rest] * 60]
+def test_processes_give_what_one_gives(ends_in, tmp_path, monkeypatch):
+    """In order though the first ends last; cut short, the rest never begins."""
+    script, event = tmp_path / "script.py", tmp_path / "event"
+    script.write_text(SCRIPT)
+    cost = started(script, SCRIPT, monkeypatch).cost
+    work = [{"waits_for": str(script), "sleeps": 0, "rate": rate} for rate in (0.5, 0.8, 0.9)]
+    work[0]["waits_for"] = str(event)
+    rest = {**work[1], "sleeps": 0.05}
+    fails = {**work[1], "rate": "x"}
+    points = [*work, rest if ends_in is KeyboardInterrupt else fails, *[rest] * 60]
     seen, finished = [], []
 
     def watch(trial):
         seen.append(trial)
         if len(seen) == 2:
-            two_seen.touch()
-        if len(seen) == 3:
-            three_seen.touch()
-            if ends_in is KeyboardInterrupt:
-                cut.touch()
-                raise ends_in
+            event.touch()
+        if len(seen) == 4 and ends_in is KeyboardInterrupt:
+            raise ends_in
 
     with pytest.raises(ends_in) as caught:
         ours.caviar(cost, points, workers=2, on_result=watch, trials=finished)
     assert finished[:3] == ours.caviar(cost, work)
-    assert seen[2] == finished[0]
+    assert seen[:2] == finished[1:3]
     assert len(seen) < len(finished) < 30  # trials that ran at the end are kept too
     if ends_in is RuntimeError:
-        assert f"failed at {last}: FloatingPointError" in str(caught.value)
-
-
-def test_processes_find_what_a_script_defines(tmp_path, monkeypatch):
-    """A function of the file that was started is one of a module."""
-    script = tmp_path / "script.py"
-    script.write_text("def cost(point): return -point['n']")
-    main = types.ModuleType("__main__")
-    main.__file__ = str(script)
-    exec(script.read_text(), main.__dict__)
-    monkeypatch.setitem(sys.modules, "__main__", main)
-    costs = [one.cost for one in ours.caviar(main.cost, [{"n": 1}, {"n": 2}], workers=2)]
-    assert costs == [-1, -2]
-
-
-def test_a_state_trained_in_place_is_rolled_back_to_the_bottom():
-    """Arrays inside of the state are copied with it; the caller's state is not handed out."""
-
-    def train_for(state, point):
-        state["W"] += point["step"]
-        return state, abs(3.0 - state["W"][0])
-
-    state, changes = {"W": np.zeros(2)}, [{"step": step} for step in (1.0, 5.0, 1.5)]
-    result = ours.panda(train_for, state, {"step": 0.0}, changes)
-    assert [one.kept for one in result.rounds] == [True, False, True]
-    assert result.state["W"].tolist() == [2.5, 2.5]
-    nothing = ours.panda(lambda state, point: (state, math.nan), state, {}, [{}, {}])
-    assert not np.shares_memory(nothing.state["W"], state["W"])
-    assert_close(nothing.state["W"], state["W"], "state", expect_zero=True)
-
-
-def test_a_scale_brings_both_ways():
-    """Without its inverse, or with it alone, an axis makes no scale."""
-    ways = {name: vars(ours.Uniform)[name] for name in ("to_axis", "from_axis")}
-    for some in ({}, {"to_axis": ways["to_axis"]}, {"from_axis": ways["from_axis"]}):
-        with pytest.raises(TypeError, match="abstract"):
-            type("Own", (ours.Scale,), some)(low=0.0, high=1.0)
-    u = np.array([0.0, 0.5])
-    assert type("Own", (ours.Scale,), ways)(low=0.0, high=1.0).sample(u).tolist() == [0, 0.5]
-
-
-@SIDES
-@pytest.mark.parametrize(
-    ("name", "end"),
-    [
-        ("log_uniform", {"low": 1e-46}),
-        ("log_uniform", {"high": 1e39}),
-        ("one_minus_log_uniform", {"high": 1 - 1e-9}),
-        ("uniform", {"low": -1e39}),
-    ],
-    ids=str,
-)
-def test_ends_are_inside_the_domain_in_the_draws_dtype_too(side, name, end):
-    """A number that float64 tells from 0, 1 or infinity may be none in float32: refused."""
-    low, high = RANGES[name]
-    scale, u = side.SCALES[name](**{"low": low, "high": high, **end}), np.array([0.0, 0.3, 0.9])
-    values = np.asarray(scale.sample(turned(side, u)))
-    assert np.isfinite(values).all()
-    assert (values < max(1, 2 * scale.high)).all()
-    with pytest.raises(ValueError, match=r"expected (low|high) as (torch\.)?float32"):
-        scale.sample(turned(side, u.astype(np.float32)))
-
-
-@SIDES
-def test_random_points_try_more_values_than_a_grid(side, rng):
-    """25 points: a grid tries 5 learning rates, random points 25; a draw too few is refused."""
-    grid = side.grid_points(rates(side), 5)
-    draws = {"rng": rng} if side is ours else {"generator": torch.Generator().manual_seed(0)}
-    drawn = side.draw_points(rates(side), 25, **draws)
-    for name in POINT:
-        assert [len({one[name] for one in points}) for points in (grid, drawn)] == [5, 25]
-    logs = np.log10(table(grid)[:, 0])
-    assert_close(logs, np.repeat([-4.5, -3.5, -2.5, -1.5, -0.5], 5), "decades")
-    for count in (1, 2, 3, 10, 49, 98):  # no quantile falls between two numbers
-        whole = {"n": side.Integers(low=1, high=count)}
-        assert [one["n"] for one in side.grid_points(whole, count)] == [*range(1, count + 1)]
-    for k in (1, 3):
-        with pytest.raises(ValueError, match=r"expected U .* with k = 2 scales"):
-            side.sample_points(rates(side), turned(side, np.full((k, 3), 0.5)))
+        assert f"failed at {fails}: TypeError" in str(caught.value)

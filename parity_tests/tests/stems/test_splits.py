@@ -1,69 +1,47 @@
 """Splits beside their rows: torch's own split, refusals, copies, ratios as fractions."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np
-import pytest
 import torch
 
 from parity_tests import assert_close
-from parity_tests.compare.bridge import columns, rows
+from parity_tests.compare.bridge import rows
+from parity_tests.tests.stems.common import refused, sides
 from scratch import splits as ours
-from torch_ref import splits as theirs
 from torch_ref.mini_batches import draw_order
 
-SIDES = pytest.mark.parametrize("side", [ours, theirs], ids=["scratch", "torch_ref"])
+SIDES = sides("splits")
 
 
-def test_torchs_own_split_cuts_alike(rng):
-    """The third witness: random_split by its own draw and our sizes, and Subset."""
+def test_torchs_own_split_cuts_alike():
+    """The third witness: random_split by its own draw and our sizes."""
     ratios = (0.6, 0.2, 0.2)
-    order = draw_order(53, torch.Generator().manual_seed(3)).numpy()
-    subsets = torch.utils.data.random_split(
-        range(53), ours.sizes(53, ratios), torch.Generator().manual_seed(3)
-    )
-    for part, subset in zip(ours.split(order, ratios), subsets, strict=True):
+    seeded = torch.Generator().manual_seed
+    parts = ours.split(draw_order(53, seeded(3)).numpy(), ratios)
+    subsets = torch.utils.data.random_split(range(53), ours.sizes(53, ratios), seeded(3))
+    for part, subset in zip(parts, subsets, strict=True):
         assert_close(part + 1.0, np.array(subset.indices) + 1.0, "indices")
-    X, indices = rng.standard_normal((3, 8)), [5, 0, 5, 7]
-    taken = torch.stack(list(torch.utils.data.Subset(rows(X), indices)))
-    assert np.array_equal(ours.take(X, np.array(indices)), columns(taken))
 
 
 @SIDES
 def test_parts_are_copies_and_none_is_empty(side):
-    """Writing to a part leaves the order, and the data, as they were."""
-    order, X = np.arange(6), np.ones((2, 6)) if side is ours else torch.ones(6, 2)
+    turned = np.copy if side is ours else rows
+    order, X = np.arange(6), turned(np.ones((2, 6)))
     given = order.copy() if side is ours else torch.from_numpy(order.copy())
     folds = [one for pair in side.k_fold(given, 2) for one in pair]
     for part in (*side.split(given, (0.5, 0.5)), *folds, side.take(X, order)):
         part[:] = -1
     assert np.array_equal(np.asarray(given), order)
     assert (X == 1).all()
-    two, ratios = np.arange(2), (0.4, 0.3, 0.3)
-    Y = np.ones((1, 2)) if side is ours else torch.ones(2, 1)
-    for cut in (lambda: side.split(two, ratios), lambda: side.stratified_split(Y, two, ratios)):
-        with pytest.raises(ValueError, match=r"every part, got .1, 1, 0. of m = 2$"):
-            cut()
-    with pytest.raises(ValueError, match="expected k to be at most m = 2, got 3"):
-        side.k_fold(two, 3)
-
-
-def test_sorted_classes_are_split_in_proportion():
-    """A plain split of data sorted by class leaves train without two of the three classes."""
-    classes, order, ratios = np.repeat([0, 1, 2], [60, 20, 20]), np.arange(100), (0.6, 0.2, 0.2)
-    assert [set(classes[part]) for part in ours.split(order, ratios)] == [{0}, {1}, {2}]
-    parts = ours.stratified_split(np.eye(3)[:, classes], order, ratios)
-    counts = [np.bincount(classes[part]).tolist() for part in parts]
-    assert counts == [[36, 12, 12], [12, 4, 4], [12, 4, 4]]
+    two, ratios, empty = np.arange(2), (0.4, 0.3, 0.3), "every part, got .1, 1, 0. of m = 2$"
+    refused(empty, side.split, two, ratios)
+    refused(empty, side.stratified_split, turned(np.ones((1, 2))), two, ratios)
+    refused("k to be at most m = 2, got 3", side.k_fold, two, 3)
 
 
 def test_a_ratio_stands_for_a_fraction_of_a_billion():
-    """Next to 1/2 is 1/2 + 1/(2 10^9): nearer to 1/2 is a half, and a tie.
-
-    Ratios that miss 1 by less than 1e-9 are divided by their sum, which 10^10 examples show.
-    """
+    """Nearer to 1/2 is a half; ratios are divided by their sum, which 10^10 examples show."""
     for distance, expected in ((1.5e-10, (1, 0)), (2.4e-10, (1, 0)), (2.6e-10, (0, 1))):
         assert ours.sizes(1, (0.5 - distance, 0.5 + distance)) == expected
     for sign in (1, -1):
@@ -74,7 +52,5 @@ def test_a_ratio_stands_for_a_fraction_of_a_billion():
 
 @SIDES
 def test_sizes_are_plain_numbers(side):
-    """Whatever numbers came, a report or a file gets Python's own; the sum is taken as it is."""
     assert {type(one) for one in side.sizes(np.int16(20_000), (0.6, 0.4))} == {int}
-    with pytest.raises(ValueError, match="that sum to 1, got"):
-        side.sizes(8, (np.float16(0.5), np.float16(0.501)))
+    refused("that sum to 1, got", side.sizes, 8, (np.float16(0.5), np.float16(0.501)))

@@ -1,7 +1,5 @@
 """Thousands of steps: both sides inside a growth bound that knows nothing of torch."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 
@@ -9,26 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from parity_tests.compare import runs
 from parity_tests.compare.budgets import WIDE
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.runs import (
-    EPS,
-    RATES,
-    Growth,
-    Recorded,
-    assert_inside,
-    kink,
-    located,
-    record,
-    record_theirs,
-    run_both,
-    sepals,
-)
-from scratch.mini_batches import mini_batches
+from parity_tests.compare.runs import EPS, assert_inside, run_both, sepals
 from scratch.optimizers import OPTIMIZERS
 
 #: steps of a walk: a thousand, and ten thousand in the profile `deep`.
-STEPS = 20 * settings().max_examples
+STEPS = max(1000, 20 * settings().max_examples)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -45,15 +31,16 @@ def test_a_long_walk(name):
 
 #: choices that are not quite those of the other side.
 WRONG = [
-    *((name, {"learning_rate": 1 + 1e-12}) for name in OPTIMIZERS),
+    *((name, {"learning_rate": (1 + 1e-12) * rate}) for name, rate in runs.RATES.items()),
     ("momentum", {"beta": 0.9 + 1e-10}),
     ("rmsprop", {"epsilon": 1.1e-8}),
     ("adam", {"epsilon_inside_root": True}),
     ("adam", {"beta2": 0.9990001}),
 ]
 
-#: end of a message that blames torch, where longdouble has more digits than both.
+#: ends of messages that blame a side, where longdouble has more digits than both.
 THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
+OURS = "contradicts ours" if WIDE else ""
 
 
 def breach(both):
@@ -66,11 +53,24 @@ def breach(both):
 def test_a_small_difference_leaves_the_bound(name, changed):
     """It is named at one of the first steps, and the longdouble run of ours contradicts torch's."""
     training = sepals(name, steps=20)
-    other = {**training.optimizer[1], **changed}
-    if "learning_rate" in changed:
-        other["learning_rate"] *= RATES[name]
-    said = breach(run_both(training, replace(training, optimizer=(name, other))))
+    optimizer = name, {**training.optimizer[1], **changed}
+    said = breach(run_both(training, replace(training, optimizer=optimizer)))
     assert re.match(rf"step [1-3]: [Wb][12]\[\d, \d\] differs: ours .*{THEIRS}$", said)
+
+
+def test_a_late_difference_is_named_where_it_comes_up():
+    """One entry moved by 1e-10 after step 200: that step and that entry, and whose it is."""
+    training = sepals("rmsprop", steps=300)
+    both = run_both(training)
+
+    def nudge(parameters):
+        parameters["W2"][1, 3] += 1e-10
+
+    theirs = both._replace(theirs=runs.record_theirs(training, edit=(200, nudge)))
+    ours = both._replace(ours=runs.record(training, edit=(200, nudge)))
+    for wrong, guilty in ((theirs, THEIRS), (ours, OURS)):
+        assert re.match(rf"step 200: W2\[1, 3\] .*{guilty}$", breach(wrong))
+    assert_inside(both)
 
 
 def test_state_and_numbers_are_held_too():
@@ -87,10 +87,7 @@ def test_state_and_numbers_are_held_too():
 
 
 def test_a_chaotic_training_proves_nothing():
-    """RMSprop at a hundred times the rate: our own runs part, the bound drowns the parameters.
-
-    That is refused, though torch happens to stay inside.
-    """
+    """At a hundred times the rate our own runs part; torch happens to stay inside."""
     both = run_both(sepals("rmsprop", steps=400, learning_rate=0.3))
     assert (both.apart <= both.bound.theta).all()
     assert "proves nothing" in breach(both)
@@ -98,15 +95,11 @@ def test_a_chaotic_training_proves_nothing():
 
 def recorded(thetas, **state):
     columns = {name: np.array(value, float)[:, None] for name, value in state.items()}
-    return Recorded(np.array(thetas, float)[:, None], columns)
+    return runs.Recorded(np.array(thetas, float)[:, None], columns)
 
 
 def test_the_bound_is_its_formula():
-    """Local errors add up where nothing grows, and are multiplied where the distance is.
-
-    What shrinks again is not taken off, and a step's own update is worth 64 eps of itself. The
-    state may be apart by as many runs' distances, and by 64 eps of its own size.
-    """
+    """Local errors add up where nothing grows; what shrinks again is not taken off."""
     still = np.full(5, 2.0)
     for ours, nearby, bound in (
         (still, still + 0.5, [0, 2, 4, 6, 8]),
@@ -114,60 +107,26 @@ def test_the_bound_is_its_formula():
         (still, [2.5, 2.5, 3.0, 2.1, 2.0], [0, 2, 6, 8, 10]),
         ([1.0, 2.0, 2.0], [1.5, 2.5, 2.5], [0, 2 + 64, 4 + 64]),
     ):
-        found = Growth.of(recorded(ours), recorded(nearby)).theta
+        found = runs.Growth.of(recorded(ours), recorded(nearby)).theta
         assert found.tolist() == [EPS * one for one in bound]
     ours, nearby = recorded([2.0] * 21, v=[1.0, 3.0]), recorded([2.5] * 21, v=[1.25, 3.0])
     expected = 0.25 * np.array([10, 20]) * 2 * EPS / 0.5 + 64 * EPS * np.array([1.0, 3.0])
-    assert np.allclose(Growth.of(ours, nearby).state["v"], expected, rtol=1e-12, atol=0)
+    state = runs.Growth.of(ours, nearby).state["v"]
+    assert np.allclose(state, expected, rtol=1e-12, atol=0)
 
 
 def test_at_a_kink_the_sides_part_and_the_rectifier_is_named():
     """Z is 0 here and round-off above 0 there, and its unit learns there."""
     training = sepals("rmsprop", hidden="relu", steps=60)
-    met = kink(training, 5)
-    parting = located(training, met)
+    met = runs.kink(training, 5)
+    parting = runs.located(training, met)
     assert (parting.quantity, parting.step, parting.layer) == ("rectifier of Z1", met.step, 1)
     assert (parting.unit, parting.place) == (met.unit, (met.unit, met.example))
     assert parting.ours == 0 < parting.theirs < 1e-14
     assert parting.error > 1e10
-    assert located(replace(training, steps=met.step - 1), met) is located(training) is None
-    ours, theirs = record(training, edit=met.ours), record_theirs(training, edit=met.theirs)
+    before = replace(training, steps=met.step - 1)
+    assert runs.located(before, met) is runs.located(training) is None
+    ours = runs.record(training, edit=met.ours)
+    theirs = runs.record_theirs(training, edit=met.theirs)
     apart = np.abs(ours.theta - theirs.theta).max(axis=1)
     assert apart[: met.step].max() < 1e-13 < 1e-9 < apart[met.step :].min()
-
-
-OURS = "contradicts ours" if WIDE else ""
-
-
-def test_another_order_of_examples_leaves_the_bound():
-    training, other = (sepals("adam", steps=100, seed=seed) for seed in (0, 1))
-    assert breach(run_both(training, replace(training, orders=other.orders))).startswith("step 1: ")
-
-
-def test_a_late_difference_is_named_where_it_comes_up():
-    """One entry moved by 1e-10 after step 200: that step and that entry, and whose it is."""
-    training = sepals("rmsprop", steps=300)
-    both = run_both(training)
-
-    def nudge(parameters):
-        parameters["W2"][1, 3] += 1e-10
-
-    theirs = both._replace(theirs=record_theirs(training, edit=(200, nudge)))
-    ours = both._replace(ours=record(training, edit=(200, nudge)))
-    for wrong, guilty in ((theirs, THEIRS), (ours, OURS)):
-        assert re.match(rf"step 200: W2\[1, 3\] .*{guilty}$", breach(wrong))
-    assert_inside(both)
-
-
-def test_the_steps_are_taken_on_these_mini_batches():
-    """The mini-batch of a step is the one that the training loops take; the last is short."""
-    training = sepals("adam", steps=40)
-    walked = [
-        batch
-        for order in training.orders
-        for batch in mini_batches(training.X, training.Y, order, training.batch_size)
-    ]
-    for step, (X, Y) in enumerate(walked, start=1):
-        assert np.array_equal(training.X[:, training.batch(step)], X)
-        assert np.array_equal(training.Y[:, training.batch(step)], Y)
-    assert {len(training.batch(step)) for step in range(1, 40)} == {8, 6}
