@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import random
 import re
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,53 +12,44 @@ import pytest
 import torch
 
 from parity_tests import checks
-from parity_tests.checks import agrees, agrees_in_float32, walks_alike
-from parity_tests.compare.bridge import columns, rows
+from parity_tests.checks import agrees, agrees_in_float32
 from parity_tests.compare.budgets import FORWARD
-from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.compare.side_effects import assert_pure
 from parity_tests.mistakes import Mistake, change
-from parity_tests.optimizer_rows import OptimizerTwin
-from parity_tests.rows import FunctionTwin, Pair, PairTwin, Relation
-from parity_tests.tests.meta.lies import ADAM, INSIDE, Lying
-from parity_tests.tests.meta.lies import backward as slope
-from parity_tests.tests.meta.lies import forward as tanh
+from parity_tests.rows import Pair
+from parity_tests.tests.meta.lies import EPS, Lying
 from parity_tests.twins import all_twins, twin
 from scratch.linear import linear_backward, linear_forward
-from torch_ref import optimizers as theirs
+from scratch.optimizers import Adam
 
 pytestmark = pytest.mark.usefixtures("unrecorded")
 
-
-def draw(rng, m=4, scale=1.0):
-    return {"x": scale * rng.standard_normal((3, m))}
+ROW, RELU, LAYER = twin("tanh"), twin("relu-at-0"), twin("linear")
 
 
-def draw_walk(rng, learning_rate=0.01):
-    gradients = rng.standard_normal((9, 6)) * 10.0 ** rng.uniform(-9, 0, 6)
-    return {"start": rng.standard_normal(6), "gradients": gradients, "learning_rate": learning_rate}
+def forward(Z):
+    return np.tanh(Z), np.tanh(Z)
 
 
-def doubled(run, **case):
-    """Hold tanh(2 x) to its formula of tanh(x)."""
-    one, two = (run("tanh", x=factor * case["x"])["output"] for factor in (1, 2))
-    return {"A": two}, {"A": 2 * one / (1 + one**2)}
+def backward(dA, A):
+    return {"Z": dA * (1 - A**2)}
 
 
-DOUBLED = Relation(name="tanh 2x", holds=doubled, broken_by="a sigmoid")
-SIGMOID = Mistake(name="a sigmoid", values=lambda x: {"output": 1 / (1 + np.exp(-x))}, margin=0.1)
-SAME = change("scratch.linear", "- W @ A_prev + b", "+ b + W @ A_prev")
-NOTHING = Mistake(name="no", change=SAME)
-TEXT = {"formula": "A = tanh Z", "source": ""}
-TYPED = {"torch": "torch.tanh", "typed": lambda text, x: {"output": columns(eval(text)(rows(x)))}}
-TANH = {"draw": draw, "theirs": torch.tanh, "mistakes": (SIGMOID,)}
-PLAIN = FunctionTwin(name="tanh", **TEXT, **TYPED, **TANH, ours=lambda x: tanh(x)[0])
-PAIR = PairTwin(name="pair", **TEXT, **TANH, ours=Pair(tanh, slope))
-KINKED = replace(PAIR, smooth=lambda **_: False)
-MAKERS = {"ours": lambda learning_rate: ADAM, "theirs": theirs.adam, "state": theirs.adam_state}
-WALK = OptimizerTwin(name="walk", **TEXT, **MAKERS, draw=draw_walk)
-LAYER, EXACT = twin("linear"), {"exact": True, "theirs": lambda x: x.tanh()}
-MODIFIED, WRONG_GRADIENT = "x: the input was modified in place", "gradient of x differs"
+def tanh(forward=forward, backward=backward, **fields):
+    return replace(ROW, ours=Pair(forward, backward), **fields)
+
+
+def tanh_of(function, **fields):
+    return tanh(lambda Z: (function(Z), np.tanh(Z)), **fields)
+
+
+def adam(spoil=lambda *_: None, since=1, **wrong):
+    """Return Adam's row, spoilt from one of its twenty steps on."""
+    return replace(twin("adam"), ours=lambda **c: Lying(Adam(**{**c, **wrong}), spoil, since))
+
+
+def calling(name, **given):
+    return replace(ROW, calls=lambda **_: [(f"{__name__}.{name}", given)])
 
 
 def modifying(x):
@@ -74,105 +63,92 @@ def lax(A_prev, W, b):
 lax.__validation__ = linear_forward.__validation__
 
 
-def calling(name, **given):
-    return replace(PLAIN, calls=lambda **_: [(f"{__name__}.{name}", given)])
+def draws_last(m):
+    yield m
+    yield np.random.default_rng().random(m)
 
 
-def spoilt(x):
-    return np.tanh(x), np.multiply(x, 2, out=x)
+def counting(x, seen=[0]):  # noqa: B006
+    seen[0] += 1
+    return seen[0]
 
-
-def ours(function, **fields):
-    return replace(PLAIN, ours=function, **fields)
-
-
-def pair(backward=lambda d, a: {"x": d}, forward=tanh, row=PAIR):
-    return replace(row, ours=Pair(forward, backward))
-
-
-def bent(bend, **choices):
-    rule = Lying(ADAM, bend, **choices)
-    return replace(WALK, ours=lambda **_: copy.deepcopy(rule))
-
-
-def related(check, row=PLAIN, **changes):
-    return partial(check, row, replace(DOUBLED, **changes))
-
-
-INSIDE_THE_ROOT = replace(WALK, ours=lambda **_: INSIDE)
-WIDER = ours(lambda x: np.tanh(x.astype(float)))
-BY_MEMORY = ours(lambda x: np.tanh(x.ravel("K")).reshape(x.shape))
-HALF = ours(lambda x: np.tanh(x).astype("f2").astype(x.dtype))
-RIGHT = replace(SIGMOID, values=lambda x: {"output": np.tanh(x)})
 
 # fmt: off
-#: a check of a wrong row, and a pattern.
+KINK, LOOSE = {"smooth": lambda **_: False}, replace(FORWARD, eps=2.0**60)
+DEEP, WITHOUT_SLOPE = {"cache": ("name", {"A": np.ones(1)})}, lambda dA, A: {"Z": dA}
+IN_PLACE, MODIFIED = lambda Z: (np.tanh(Z, out=Z), Z), "Z: the input was modified in place"
+RELATION = ROW.relations[0]
+UNBROKEN = replace(RELATION, broken_by=lambda honest, **case: honest(**case))
+HALVES = replace(RELATION, holds=lambda run, Z, upstream: ({"A": Z}, {"B": Z}))
+RIGHT = Mistake(name="it", values=lambda Z, upstream: {"output": np.tanh(Z)}, margin=0.1)
+SAME = Mistake(name="it", change=change("scratch.linear", "- W @ A_prev + b", "+ b + W @ A_prev"))
+ZEROS, VACUOUS = {"draw": lambda rng: {"Z": np.zeros((3, 4))}}, "^output, gradient of Z drown"
+#: pattern, check and its arguments: a wrong row, or a function and what it is called with.
 LIES = {
-    "gradient": (partial(agrees, pair()), WRONG_GRADIENT),
-    "gradient on a kink": (partial(agrees, pair(row=KINKED)), WRONG_GRADIENT),
-    "names": (partial(agrees, pair(lambda d, a: {}, row=KINKED)), "ours gives"),
-    "input on a kink": (partial(agrees, pair(forward=spoilt, row=KINKED)), MODIFIED),
-    "input in float32": (partial(agrees_in_float32, ours(lambda x: spoilt(x)[1])), MODIFIED),
-    "an ulp": (partial(agrees, ours(lambda x: np.tanh(x) * (1 + 2.0**-52), **EXACT)), "t differs"),
-    "another name": (partial(agrees, ours(lambda x: {"y": np.tanh(x)})), "ours gives"),
-    "a rule": (partial(agrees, INSIDE_THE_ROOT), "theta after each step differs"),
-    "v": (partial(agrees, bent(lambda p, g, s: s.v.fill(0), since=9)), "v after each step"),
-    "its gradients": (partial(agrees, bent(lambda p, g, s: g.theta.fill(0))), "s were modified"),
-    "half precision": (partial(agrees_in_float32, HALF), "twice torch's"),
-    "witnesses": (partial(checks.three_witnesses_agree, pair()), "contradicts ours"),
-    "a walk": (partial(walks_alike, INSIDE_THE_ROOT), "step 1: theta differs"),
-    "a claim": (partial(checks.proves_its_names, replace(PLAIN, proves=("relu",))), "never called"),
-    "no claim": (partial(checks.proves_its_names, PLAIN), "claims nothing"),
+    "gradient on a kink": (
+        "gradient of Z differs", agrees, tanh(backward=WITHOUT_SLOPE, **KINK)),
+    "names": ("ours gives", agrees, tanh(backward=lambda dA, A: {}, **KINK)),
+    "input on a kink": (MODIFIED, agrees, tanh(IN_PLACE, **KINK)),
+    "input in float32": (MODIFIED, agrees_in_float32, tanh(IN_PLACE)),
+    "an ulp": ("output differs", agrees, replace(RELU, exact=True, ours=Pair(
+        lambda Z: (np.maximum(Z, 0) * (1 + EPS), Z), lambda dA, Z: {"Z": dA * (Z > 0)}))),
+    "v": ("v after each step", agrees, adam(lambda p, g, s: s.v.fill(0), 20)),
+    "its gradients": ("gradients were modified", agrees, adam(lambda p, g, s: g.theta.fill(0))),
+    "half precision": (
+        "twice torch's", agrees_in_float32, tanh_of(lambda Z: np.tanh(Z.astype("f2")) + 0 * Z)),
+    "loose": (VACUOUS, agrees, replace(ROW, budget=LOOSE, gradient_budget=LOOSE, **KINK)),
+    "zeros in float32": (VACUOUS, agrees_in_float32, replace(RELU, **ZEROS)),
+    "witnesses": ("contradicts ours", checks.three_witnesses_agree, tanh(backward=WITHOUT_SLOPE)),
+    "a walk": ("step 1: theta differs", checks.walks_alike, adam(epsilon_inside_root=True)),
+    "a claim": ("never called", checks.proves_its_names, replace(ROW, proves=("relu",))),
+    "no claim": ("claims nothing", checks.proves_its_names, replace(ROW, proves=())),
     "a promotion": (
-        partial(checks.keeps_the_dtype, WIDER, np.float32), "is float64 where the case"),
+        "is float64 where the case", checks.keeps_the_dtype,
+        tanh_of(lambda Z: np.tanh(Z.astype(float))), np.float32),
     "an argument": (
-        partial(checks.leaves_no_trace, calling("modifying", x=np.ones(3))), r"modified \['x'\]"),
-    "no validation": (
-        partial(checks.refuses, calling("lax", **LAYER.arguments(LAYER.case()))),
-        "lax.*gives .*, expected .*Error"),
-    "memory": (partial(checks.takes_any_layout, BY_MEMORY, "in columns"), "output differs"),
+        r"modified \['x'\]", checks.leaves_no_trace, calling("modifying", x=np.ones(3))),
+    "no validation": ("is not validated", checks.refuses, calling("modifying", x=np.ones(3))),
+    "an idle validation": (
+        "lax.*gives .*, expected .*Error", checks.refuses,
+        calling("lax", **LAYER.arguments(LAYER.case()))),
+    "memory": (
+        "output differs", checks.takes_any_layout,
+        tanh_of(lambda Z: np.tanh(Z.ravel("K")).reshape(Z.shape)), "in columns"),
     "a gauge": (
-        partial(checks.gauges_bound_something, replace(PLAIN, gauges=lambda x: {"output": 1e3})),
-        "the gauge of output is"),
+        "the gauge of output is", checks.gauges_bound_something,
+        replace(ROW, gauges=lambda *_: {"output": 1e3})),
     "not linear": (
-        partial(checks.backward_is_linear, pair(lambda d, a: {"x": np.abs(d)})), "x differs"),
-    "no relation": (related(checks.holds, ours(lambda x: x)), "A differs"),
-    "half a relation": (
-        related(checks.holds, holds=lambda run, x: ({"A": x}, {"B": x})), r"\['A'\] against"),
-    "an unbroken relation": (
-        related(checks.is_broken, broken_by=lambda honest, **case: honest(**case)),
-        "holds for the scratch run that should break it"),
+        "Z differs", checks.backward_is_linear, tanh(backward=lambda dA, A: {"Z": np.abs(dA)})),
+    "half a relation": (r"\['A'\] against \['B'\]", checks.holds, ROW, HALVES),
+    "an unbroken relation": ("holds for the scratch run that", checks.is_broken, ROW, UNBROKEN),
     "a wrong text": (
-        partial(checks.is_right_as_typed, replace(PLAIN, torch="torch.sigmoid")), "as typed dif"),
-    "wrong beside it": (
-        partial(checks.is_right_as_typed, ours(lambda x: 1.1 * np.tanh(x))), "output differs"),
-    "no mistake": (partial(checks.is_off, PLAIN, RIGHT), "only, expected at l"),
-    "no effect": (partial(checks.is_seen, LAYER, NOTHING), "no check of the row notices 'no'"),
-}
-LOOSE = {"budget": replace(FORWARD, eps=2.0**60)}
-ZEROS = replace(PLAIN, draw=partial(draw, scale=0.0))
-VACUOUS = {
-    "a function": partial(agrees, replace(PLAIN, **LOOSE)),
-    "a pair": partial(agrees, replace(KINKED, **LOOSE, gradient_budget=LOOSE["budget"])),
-    "a rule": partial(agrees, replace(WALK, **LOOSE)),
-    "zeros": partial(agrees, ZEROS),
-    "zeros in float32": partial(agrees_in_float32, ZEROS),
+        "as typed differs", checks.is_right_as_typed, replace(ROW, torch="torch.sigmoid")),
+    "no mistake": ("only, expected at l", checks.is_off, ROW, RIGHT),
+    "no effect": ("no check of the row notices 'it'", checks.is_seen, LAYER, SAME),
+    "an array deep inside": ("modified", assert_pure, lambda cache: cache[1]["A"].fill(2), DEEP),
+    "the sign of a zero": (
+        "modified", assert_pure, lambda Z: np.negative(Z, out=Z).sum(), {"Z": np.zeros(2)}),
+    "a module": (
+        "modified", assert_pure, lambda m: m.bias.data.mul_(1.1), {"m": torch.nn.Linear(2, 2)}),
+    "its mode": ("modified", assert_pure, lambda m: m.eval() and 1, {"m": torch.nn.Linear(2, 2)}),
+    "numpy": (
+        "numpy.random was drawn", assert_pure, lambda m: 0 * np.random.rand(m), {"m": 2}),  # noqa: NPY002
+    "torch": ("torch was drawn", assert_pure, lambda m: 0 * torch.rand(m), {"m": 2}),
+    "python": ("random was drawn", assert_pure, lambda m: 0 * random.random(), {"m": 2}),
+    "a generator nobody handed in": ("another result", assert_pure, draws_last, {"m": 2}),
+    "a memory of the last call": ("another result", assert_pure, counting, {"x": np.ones(2)}),
+    "nothing overwritten": (
+        r"modified \[\], expected \['Z'\]", assert_pure, lambda Z: Z + 1, {"Z": 1}, frozenset("Z")),
+    "a riddle": ("can be looked into, got object", assert_pure, lambda Z: 1, {"Z": object()}),
 }
 # fmt: on
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_a_wrong_row_fails(name, monkeypatch):
-    check, says = LIES[name]
-    monkeypatch.setitem(all_twins(), "tanh", check.args[0])  # relations ask for rows by name
-    with pytest.raises(AssertionError, match=says):
-        check()
-
-
-@pytest.mark.parametrize("name", VACUOUS)
-def test_a_case_that_proves_nothing_says_so(name):
-    with pytest.raises(ProvesNothingError):
-        VACUOUS[name]()
+def test_a_lie_is_seen(name):
+    says, check, *arguments = LIES[name]
+    with pytest.raises((AssertionError, TypeError), match=says):
+        check(*arguments)
 
 
 def test_a_failure_can_be_typed_again(monkeypatch):
@@ -188,50 +164,6 @@ def test_a_failure_can_be_typed_again(monkeypatch):
     with pytest.raises(AssertionError) as again:
         exec(line, {})
     assert str(again.value) == text
-
-
-def _draws_last(m):
-    yield m
-    yield np.random.default_rng().random(m)
-
-
-def counting(x, seen=[0]):  # noqa: B006
-    seen[0] += 1
-    return seen[0]
-
-
-def module():
-    return {"module": torch.nn.Linear(2, 2)}
-
-
-# fmt: off
-#: function, arguments, pattern; the last names what should be overwritten, and is not.
-SIDE_EFFECTS = {
-    "an array deep inside": (
-        lambda cache: cache[1]["A"].fill(1e-300), {"cache": ("name", {"A": np.ones(1)})}, "modif"),
-    "the sign of a zero": (lambda Z: np.negative(Z, out=Z).sum(), {"Z": np.zeros(2)}, "modified"),
-    "a module": (lambda module: module.bias.data.mul_(1.1), module(), "modified"),
-    "its mode": (lambda module: module.eval() and None, module(), "modified"),
-    "numpy": (lambda m: 0 * np.random.rand(m), {"m": 2}, "numpy.random was drawn"),  # noqa: NPY002
-    "torch": (lambda m: 0 * torch.rand(m), {"m": 2}, "torch was drawn"),
-    "python": (lambda m: 0 * random.random(), {"m": 2}, "random was drawn"),
-    "a generator nobody handed in": (_draws_last, {"m": 2}, "another result"),
-    "a memory of the last call": (counting, {"x": np.ones(2)}, "another result"),
-    "nothing": (lambda Z: Z.sum(), {"Z": np.ones(2)}, "modified", frozenset({"Z"})),
-}
-# fmt: on
-
-
-@pytest.mark.parametrize("effect", SIDE_EFFECTS)
-def test_a_side_effect_is_seen(effect):
-    function, example, message, *overwritten = SIDE_EFFECTS[effect]
-    with pytest.raises(AssertionError, match=message):
-        assert_pure(function, example, *overwritten)
-
-
-def test_a_value_that_cannot_be_looked_into_is_refused():
-    with pytest.raises(TypeError, match="expected a value that can be looked into, got object"):
-        assert_pure(lambda Z: 1, {"Z": object()})
 
 
 def test_every_mistake_has_a_name_of_its_own_and_fits_its_module():
