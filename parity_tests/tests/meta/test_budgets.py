@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-import parity_tests
 from parity_tests import FORWARD, GRADIENT, STEP, Budget, assert_close, measure
 from parity_tests.compare import budgets
 from parity_tests.compare.budgets import ALARM, BUDGETS, of_draws
-from parity_tests.compare.functions import assert_no_worse
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import hold_both
-from parity_tests.compare.quantities import Quantity, agree
+from parity_tests.tests.meta import lies
 
-HOUSE, META = Path(parity_tests.__file__).parent, Path(__file__).parent
+pytestmark = pytest.mark.usefixtures("unrecorded")
+
 EPS = 2.0**-52
 
 #: the largest bounds that are promised, in eps or as they are.
@@ -40,6 +39,8 @@ def test_bounds_are_as_small_as_promised_and_have_reasons():
         assert len(one.reason.split()) >= 5, one.name
         assert (one.eps > 0) != (one.relative > 0), one.name
     assert [one.kind for one in (FORWARD, GRADIENT, STEP)] == ["forward", "gradient", "step"]
+    assert FORWARD.in_eps(1e-7) == FORWARD.in_eps(1e-16) == 16
+    assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
 
 
 @pytest.mark.parametrize("bound", [np.inf, np.nan, -1.0])
@@ -49,14 +50,10 @@ def test_a_bound_that_binds_nothing_is_refused(bound, field):
         Budget(name="lie", **{field: bound})
 
 
-def test_a_budget_in_eps_is_the_same_in_every_dtype():
-    assert FORWARD.in_eps(1e-7) == FORWARD.in_eps(1e-16) == 16
-    assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
-
-
 def test_no_bound_is_made_elsewhere():
     """But for those that are lies."""
-    files = [one for one in HOUSE.rglob("*.py") if META not in one.parents]
+    meta, house = Path(__file__).parent, Path(budgets.__file__).parents[1]
+    files = [one for one in house.rglob("*.py") if meta not in one.parents]
     made = {one.name for one in files if re.search(r"\bBudget\(", one.read_text())}
     assert made == {"budgets.py"}
 
@@ -110,25 +107,20 @@ def test_the_ruler_names_the_place_and_its_ulps():
 @pytest.mark.parametrize(("gauge", "most"), [(None, 1 / 10), (1.0, 1 / 100), (50.0, 1 / 5000)])
 def test_the_edge_of_what_proves_something(gauge, most):
     """A reference ten times its tolerance, or a hundred times that of a gauge, and no smaller."""
-    reference = np.array([1.0, -0.01])
-    with LEDGER.unrecorded():
-        inside, outside = (Budget(name="edge", relative=one * most) for one in (0.999, 1.001))
-        assert_close(reference, reference, "values", budget=inside, gauge=gauge)
-        with pytest.raises(AssertionError, match=r"drowns in its tolerance .*: the case proves"):
-            assert_close(reference, reference, "values", budget=outside, gauge=gauge)
+    inside, outside = (Budget(name="edge", relative=one * most) for one in (0.999, 1.001))
+    right = np.array([1.0, -0.01])
+    assert_close(right, right, "values", budget=inside, gauge=gauge)
+    with pytest.raises(AssertionError, match=r"drowns in its tolerance .*: the case proves"):
+        assert_close(right, right, "values", budget=outside, gauge=gauge)
 
 
 def test_comparisons_are_recorded_unless_they_drown():
     """Those that fail too."""
-    one, tiny = np.ones(2), np.full(2, 1e-15)
-    with LEDGER.unrecorded():
-        begun = len(LEDGER.entries)
-        agree({"proof": Quantity(one, one), "drowned": Quantity(tiny, 0 * one, one)})
+    begun = len(LEDGER.entries)
+    lies.beside(lies.ZERO + 1e-15, lies.ZERO, lies.ONE)(None)
+    for wrong in (lies.close(2 * lies.ONE, lies.ONE), lies.off_in_float32(300, 100)):
         with pytest.raises(AssertionError):
-            assert_close(2 * one, one, "wrong")
-        single = one.astype("f4")
-        with pytest.raises(AssertionError):
-            assert_no_worse(2 * single, single, one, "narrow", None, budgets.FLOAT32_FLOOR, "step")
-        found = [(one.quantity, one.share > 1, one.kind) for one in LEDGER.entries[begun:]]
-    assert found[0] == ("proof", False, "forward")
-    assert found[1:] == [("wrong", True, "forward"), ("narrow", True, "step")]
+            wrong(np.random.default_rng(0))
+    found = [(one.quantity, one.share > 1, one.kind) for one in LEDGER.entries[begun:]]
+    kinds = ("proof", False, "forward"), ("values", True, "forward"), ("output", True, "forward")
+    assert found == [*kinds]

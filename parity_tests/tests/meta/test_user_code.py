@@ -12,11 +12,12 @@ from torch import nn
 
 import parity_tests
 from parity_tests import assert_parity, assert_same_trajectory
-from parity_tests.tests.meta.lies import GD, NORM, SGD, backward, batch_norm, draw, forward, shaped
+from parity_tests.compare.budgets import WIDE
+from parity_tests.compare.fingerprints import unmodified
+from parity_tests.compare.side_effects import globals_untouched
+from parity_tests.tests.meta import lies
 
-X = {"x": np.arange(1.0, 5.0)}
-SWAPPED = X["x"].astype(np.dtype(float).newbyteorder())
-MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
+pytestmark = pytest.mark.usefixtures("unrecorded")
 
 #: modules whose examples are run.
 DOCUMENTED = (
@@ -25,23 +26,19 @@ DOCUMENTED = (
     *("scratch.training", "scratch.network", "scratch.optimizers"),
     *("torch_ref.training", "torch_ref.network", "torch_ref.optimizers"),
 )
-
-
-pytestmark = pytest.mark.usefixtures("unrecorded")
-
-
-PRELU = {"theirs": nn.PReLU()}
+X, PRELU = np.arange(1.0, 5.0), nn.PReLU()
+SWAPPED = X.astype(np.dtype(float).newbyteorder())
 # fmt: off
 #: wrong arguments of `assert_parity`, and the message.
 WRONG = {
-    "a number for ours": ({"ours": 3}, "ours to be a function, got int"),
+    "nothing for ours": ({"ours": None}, "ours to be a function, got NoneType"),
     "a mapping for gauges": ({"gauges": {}}, "gauges to be a function, got dict"),
-    "a list": ({"inputs": [X["x"]]}, "a mapping of names to arrays, got list"),
-    "a mask": ({"inputs": {"x": MASKED}}, "a NumPy array, got MaskedArray"),
+    "a list": ({"inputs": [X]}, "a mapping of names to arrays, got list"),
+    "a mask": ({"inputs": {"x": lies.MASKED}}, "a NumPy array, got MaskedArray"),
     "integers": ({"inputs": {"x": np.arange(3)}}, "got int64: what has no gradient goes into con"),
     "foreign bytes": ({"inputs": {"x": SWAPPED}}, "x in the byte order of this machine, got"),
-    "two dtypes": ({"inputs": {**X, "y": np.ones(2, "f4")}}, "one dtype for all inputs, got"),
-    "NaN": ({"inputs": {"x": np.array([1.0, np.nan])}}, "x to be finite and not empty, got"),
+    "two dtypes": ({"inputs": {"x": X, "y": np.ones(2, "f4")}}, "one dtype for all inputs, got"),
+    "NaN": ({"inputs": {"x": X * np.nan}}, "x to be finite and not empty, got"),
     "a list of constants": ({"constants": [1]}, "constants to be a mapping of names, got list"),
     "a constant input": ({"constants": {"x": 1}}, r"\['x'\] in inputs or in constants, got both"),
     "a budget in words": ({"budget": "16"}, "budget to be a Budget or a number of eps, got str"),
@@ -54,85 +51,76 @@ WRONG = {
     "an unknown layout": ({"layout": "rows"}, "layout to be one of 'as it is', 'columns' or the"),
     "names of a function": ({"names": {"x": "weight"}}, "names only beside a module"),
     "names that lead nowhere": (
-        {**PRELU, "names": {"x": "bias"}}, r"from \['x'\] to \['weight'\], got 'x': 'bias'"),
+        {"theirs": PRELU, "names": {"x": "bias"}}, r"from \['x'\] to \['weight'\], got 'x': 'bias"),
     "another shape": (
-        {**PRELU, "names": {"x": "weight"}}, r"x of shape \(1,\), as weight .*, got \(4,\)"),
+        {"theirs": PRELU, "names": {"x": "weight"}}, r"x of shape \(1,\), as weight .*, got \(4,"),
     "a tuple": ({"ours": lambda x: (x, x)}, "ours to return one array, got a tuple"),
     "no cache": ({"backward": lambda d, _: {"x": d}}, r"ours to return \(output, .*ndarray"),
     "nameless gradients": (
-        {"ours": forward, "backward": lambda d, _: d}, "backward to return a .*, got ndarray"),
+        {"ours": lies.forward, "backward": lambda d, _: d}, "backward to return a .*, got ndarray"),
     "several tensors": ({"theirs": lambda x: (x, x)}, "theirs to return one tensor, got tuple"),
-    "a ufunc of one more": ({"constants": {"k": X["x"]}}, "1 inputs and constants for tanh, got"),
+    "a ufunc of one more": ({"constants": {"k": X}}, "1 inputs and constants for tanh, got"),
 }
-
 #: wrong arguments of `assert_same_trajectory`, and the message.
 WRONG_WALKS = {
     "no rule": ({"ours": None}, "ours to have init and update, got NoneType"),
     "no maker": ({"theirs": "SGD"}, "theirs to be a function, got str"),
     "no optimizer": ({"theirs": lambda tensors: None}, "an optimizer with a step, got NoneType"),
     "a class": ({"theirs": lambda tensors: torch.optim.SGD}, "with a step, got the class SGD"),
-    "half a seed": ({"rng": 0.5}, "rng to be a generator or a seed, got float"),
     "half a group": ({"groups": 1.5}, "groups to be a whole number from 1, got 1.5"),
+}
+ASKED = {
+    assert_parity: (WRONG, {"ours": np.tanh, "theirs": torch.tanh, "inputs": {"x": X}}),
+    assert_same_trajectory: (WRONG_WALKS, {
+        "ours": lies.GD, "theirs": lies.SGD, "parameters": {"W1": np.ones((2, 3))}, "rng": 0}),
 }
 # fmt: on
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_a_comparison_is_refused(name):
-    wrong, says = WRONG[name]
+@pytest.mark.parametrize(
+    ("compare", "name"), [(one, name) for one, (wrong, _) in ASKED.items() for name in wrong]
+)
+def test_wrong_arguments_are_refused(compare, name):
+    table, right = ASKED[compare]
+    wrong, says = table[name]
     with pytest.raises((TypeError, ValueError), match=f"expected .*{says}"):
-        assert_parity(**{"ours": np.tanh, "theirs": torch.tanh, "inputs": X, **wrong})
-
-
-@pytest.mark.parametrize("name", WRONG_WALKS)
-def test_a_trajectory_is_refused(name):
-    wrong, says = WRONG_WALKS[name]
-    right = {"ours": GD, "theirs": SGD, "parameters": {"W1": np.ones((2, 3))}, "rng": 0}
-    with pytest.raises((TypeError, ValueError), match=f"expected .*{says}"):
-        assert_same_trajectory(**(right | wrong))
+        compare(**right | wrong)
 
 
 def test_a_seed_is_one_draw(rng):
     """The same upstream gradient for a seed; the global generators stay where they are."""
-    drawn, x = [], draw(rng)
-    states = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
+    drawn, x = [], lies.draw(rng)
 
     def keeping(d, a):
         drawn.extend([d] if d.dtype == np.float64 else [])
-        return backward(d, a)
+        return lies.backward(d, a)
 
-    for seed in (0, 0, 1, np.random.default_rng(1)):
-        assert_parity(forward, torch.tanh, x, backward=keeping, rng=seed, differences=False)
-    first, same, other, last = drawn
-    assert np.array_equal(first, same)
-    assert np.array_equal(other, last)
-    assert not np.array_equal(first, other)
-    assert np.array_equal(states[0], np.random.get_state()[1])  # noqa: NPY002
-    assert torch.equal(states[1], torch.get_rng_state())
+    with globals_untouched():
+        for seed in (0, 0, 1, np.random.default_rng(1)):
+            assert_parity(lies.forward, torch.tanh, x, backward=keeping, rng=seed)
+    first, same, other, last = (one.tolist() for one in drawn)
+    assert first == same != other == last
 
 
-def insisting(x):
-    return np.tanh(np.asarray(x, np.float64))
+# fmt: off
+NARROW = {
+    "it turns longdouble into float64": lambda x: np.tanh(np.asarray(x, np.float64)),
+    "it rounds to float64 inside": lambda x: np.tanh(x.astype(np.float64)).astype(x.dtype),
+}
+# fmt: on
 
 
-def rounding(x):
-    return np.tanh(x.astype(np.float64)).astype(x.dtype)
-
-
-@pytest.mark.skipif(not parity_tests.compare.budgets.WIDE, reason="longdouble is no wider here")
-@pytest.mark.parametrize(
-    ("ours", "reason"),
-    [(insisting, "it turns longdouble into float64"), (rounding, "it rounds to float64 inside")],
-)
-def test_a_missing_witness_is_said(ours, reason, rng):
+@pytest.mark.skipif(not WIDE, reason="longdouble is no wider here")
+@pytest.mark.parametrize("reason", NARROW)
+def test_a_missing_witness_is_said(reason, rng):
     """Where it passes, and on the failure; differences in float64 find who is wrong."""
-    pair, x = (lambda x: (ours(x), x)), draw(rng)
-    slope = lambda d, x: {"x": d * (1 - np.tanh(x) ** 2)}  # noqa: E731
+    ours, x = NARROW[reason], lies.draw(rng)
+    pair, slope = (lambda x: (ours(x), x)), lambda d, x: {"x": d * (1 - np.tanh(x) ** 2)}
     found = assert_parity(pair, torch.tanh, x, backward=slope)
     assert found.witness == f"witness: differences in float64, as {reason}"
     with pytest.raises(AssertionError, match="contradicts ours") as caught:
         assert_parity(pair, torch.tanh, x, backward=lambda d, x: {"x": 1.001 * slope(d, x)["x"]})
-    if ours is insisting:
+    if "turns" in reason:
         assert caught.value.__notes__ == [found.witness]
         with pytest.raises(AssertionError, match="output differs") as caught:
             assert_parity(lambda x: 1.1 * ours(x), torch.tanh, x)
@@ -140,13 +128,9 @@ def test_a_missing_witness_is_said(ours, reason, rng):
 
 
 def test_a_module_stays_as_it_was():
-    module = nn.BatchNorm1d(3)
-    before = {name: one.clone() for name, one in module.state_dict().items()}
-    inputs = shaped(**NORM)(np.random.default_rng(0))
-    assert [*assert_parity(batch_norm, module, inputs).errors] == ["output"]
-    for name, one in module.state_dict().items():
-        assert torch.equal(one, before[name])
-        assert one.dtype == before[name].dtype
+    module, inputs = nn.BatchNorm1d(3), lies.shaped(**lies.NORM)(np.random.default_rng(0))
+    with unmodified({"module": module}):
+        assert [*assert_parity(lies.batch_norm, module, inputs).errors] == ["output"]
 
 
 def test_the_package_offers_its_names():
