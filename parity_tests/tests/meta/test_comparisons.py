@@ -1,4 +1,4 @@
-"""The third witness: how sharply it sees, where it looks, and machines without a wider dtype."""
+"""Lies are caught and explained, right code passes; how sharply the third witness sees."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from parity_tests.compare.witnesses import Difference, widened
 from parity_tests.tests.meta import lies
 
 pytestmark = pytest.mark.usefixtures("unrecorded")
+
+LIES = lies.LIES | (lies.WIDE_LIES if WIDE else {})
+
+
+@pytest.mark.parametrize("name", lies.HONEST)
+def test_right_code_passes(name, rng):
+    lies.HONEST[name](rng)
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_a_lie_is_caught(name, rng):
+    tell, says = LIES[name]
+    with pytest.raises(AssertionError, match=says):
+        tell(rng)
 
 
 @pytest.mark.parametrize("dtype", [np.longdouble, np.float64])
