@@ -66,23 +66,19 @@ def moved(size, unit):
     return lambda *values: values[-1] + 1e-6 * torch.eye(size, dtype=torch.float64)[unit]
 
 
-def in_state(ours, other):
-    s = other.optimizer.state[linear(other, 2).weight]["exp_avg_sq"]
-    other.optimizer.register_step_post_hook(lambda *_: s[4, 0].mul_(1.00001))
-
-
-def in_our_rule(ours, other):
-    ours.optimizer = Adam(**RATES | {"learning_rate": 0.0500001})
+def in_state(_, run):
+    s = run.optimizer.state[linear(run, 2).weight]["exp_avg_sq"]
+    run.optimizer.register_step_post_hook(lambda *_: s[4, 0].mul_(1.00001))
 
 
 # fmt: off
-#: a plant in either run, the quantity that parts first, and its unit.
+#: a plant in our run or the other, the quantity that parts first, and its unit.
 PLANTS = {
     "a hidden Z": (lambda _, run: linear(run, 2).register_forward_hook(moved(5, 3)), "Z2", 3),
     "a gradient": (
         lambda _, run: linear(run, 1).bias.register_hook(moved(6, 2)), "gradient of b1", 2),
     "a moment": (in_state, "s of W2", 4),
-    "our learning rate": (in_our_rule, "W1", None),
+    "our rate": (lambda run, _: setattr(run, "optimizer", Adam(learning_rate=0.06)), "W1", None),
 }
 # fmt: on
 
@@ -111,22 +107,18 @@ def test_a_planted_mistake_is_found_where_it_is(plant, rng):
 
 def test_masks_reach_both_sides(rng):
     ours, other, batches = draw_case(rng, keep_probs=(0.5, 0.5))
-    flipped = lambda X, Y, masks: other.step(X, Y, {**masks, "D2": masks["D2"][:, ::-1].copy()})  # noqa: E731
+    flipped = lambda X, Y, masks: other.step(X, Y, {**masks, "D2": 2 - masks["D2"]})  # noqa: E731
     assert locate(ours, SimpleNamespace(step=flipped), batches).quantity == "A2"
 
 
 def test_a_module_of_ones_own(rng):
     """Any module of linear layers, with its cost; activations may overwrite."""
-    network = Network(layer_sizes=(3, 4, 1), hidden="relu", output="sigmoid")
-    parameters = initialize(network.layer_sizes, "xavier", rng)
-    module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 1)).double()
-    vector = nn.utils.parameters_to_vector(twin(network, parameters).parameters())
-    nn.utils.vector_to_parameters(vector, module.parameters())
-    cost = nn.functional.binary_cross_entropy_with_logits
-    optimizer = adam(module.parameters(), **RATES)
-    ours = ScratchRun(network, parameters, Adam(**RATES))
+    ours, other, batches = draw_case(rng, hidden="relu")
+    module, ours.penalties = other.module.logits, {}
+    for part in module:
+        part.inplace = True
+    optimizer, cost = adam(module.parameters(), **RATES), nn.functional.cross_entropy
     other = TorchRun(module, optimizer, cost=lambda module, X, Y: cost(module(X), Y))
-    batches = [(rng.standard_normal((3, 9)), rng.integers(0, 2, (1, 9)) * 1.0) for _ in range(5)]
     assert locate(ours, other, batches) is None
     with pytest.raises(ValueError, match="expected no masks for Sequential"):
         other.step(*batches[0], {"D1": np.ones((4, 9))})
