@@ -26,65 +26,66 @@ DOCUMENTED = (
     *("scratch.training", "scratch.network", "scratch.optimizers"),
     *("torch_ref.training", "torch_ref.network", "torch_ref.optimizers"),
 )
-X, PRELU = np.arange(1.0, 5.0), nn.PReLU()
-SWAPPED = X.astype(np.dtype(float).newbyteorder())
+X = np.arange(1.0, 5.0)
+INPUTS, SWAPPED = {"x": X}, X.astype(np.dtype(float).newbyteorder())
+
+
+def asked(ours=np.tanh, theirs=torch.tanh, inputs=INPUTS, **choices):
+    return lambda: assert_parity(ours, theirs, inputs, **choices)
+
+
+def named(**names):
+    return asked(theirs=nn.PReLU(), names=names)
+
+
+def walked(ours=lies.GD, theirs=lies.SGD, **choices):
+    return lambda: assert_same_trajectory(ours, theirs, {"W1": np.ones((2, 3))}, 0, **choices)
+
+
 # fmt: off
-#: wrong arguments of `assert_parity`, and the message.
+#: a comparison that is asked wrongly, and the message after "expected".
 WRONG = {
-    "nothing for ours": ({"ours": None}, "ours to be a function, got NoneType"),
-    "a mapping for gauges": ({"gauges": {}}, "gauges to be a function, got dict"),
-    "a list": ({"inputs": [X]}, "a mapping of names to arrays, got list"),
-    "a mask": ({"inputs": {"x": lies.MASKED}}, "a NumPy array, got MaskedArray"),
-    "integers": ({"inputs": {"x": np.arange(3)}}, "got int64: what has no gradient goes into con"),
-    "foreign bytes": ({"inputs": {"x": SWAPPED}}, "x in the byte order of this machine, got"),
-    "two dtypes": ({"inputs": {"x": X, "y": np.ones(2, "f4")}}, "one dtype for all inputs, got"),
-    "NaN": ({"inputs": {"x": X * np.nan}}, "x to be finite and not empty, got"),
-    "a list of constants": ({"constants": [1]}, "constants to be a mapping of names, got list"),
-    "a constant input": ({"constants": {"x": 1}}, r"\['x'\] in inputs or in constants, got both"),
-    "a budget in words": ({"budget": "16"}, "budget to be a Budget or a number of eps, got str"),
-    "a budget of 0": ({"gradient_budget": 0}, "a number of eps above 0, got 0"),
-    "an infinite budget": ({"budget": np.inf}, "a number of eps above 0, got inf"),
-    "no entries": ({"witnessed": 0}, "witnessed to be a whole number from 1, got 0"),
-    "a seed in words": ({"rng": "0"}, "rng to be a generator or a seed, got str"),
-    "a device elsewhere": ({"device": "tpu9"}, "a device that is here, got 'tpu9'"),
-    "a device without numbers": ({"device": "meta"}, "a device that holds numbers, got 'meta'$"),
-    "an unknown layout": ({"layout": "rows"}, "layout to be one of 'as it is', 'columns' or the"),
-    "names of a function": ({"names": {"x": "weight"}}, "names only beside a module"),
-    "names that lead nowhere": (
-        {"theirs": PRELU, "names": {"x": "bias"}}, r"from \['x'\] to \['weight'\], got 'x': 'bias"),
-    "another shape": (
-        {"theirs": PRELU, "names": {"x": "weight"}}, r"x of shape \(1,\), as weight .*, got \(4,"),
-    "a tuple": ({"ours": lambda x: (x, x)}, "ours to return one array, got a tuple"),
-    "no cache": ({"backward": lambda d, _: {"x": d}}, r"ours to return \(output, .*ndarray"),
+    "nothing for ours": (asked(None), "ours to be a function, got NoneType"),
+    "a mapping for gauges": (asked(gauges={}), "gauges to be a function, got dict"),
+    "a list": (asked(inputs=[X]), "a mapping of names to arrays, got list"),
+    "a mask": (asked(inputs={"x": lies.MASKED}), "a NumPy array, got MaskedArray"),
+    "integers": (asked(inputs={"x": np.arange(3)}), "got int64: what has no gradient goes into c"),
+    "foreign bytes": (asked(inputs={"x": SWAPPED}), "x in the byte order of this machine, got"),
+    "two dtypes": (asked(inputs={**INPUTS, "y": np.ones(2, "f4")}), "one dtype for all inputs, g"),
+    "NaN": (asked(inputs={"x": X * np.nan}), "x to be finite and not empty, got"),
+    "a list of constants": (asked(constants=[1]), "constants to be a mapping of names, got list"),
+    "a constant input": (asked(constants={"x": 1}), r"\['x'\] in inputs or in constants, got both"),
+    "a budget in words": (asked(budget="16"), "budget to be a Budget or a number of eps, got str"),
+    "a budget of 0": (asked(gradient_budget=0), "a number of eps above 0, got 0"),
+    "an infinite budget": (asked(budget=np.inf), "a number of eps above 0, got inf"),
+    "no entries": (asked(witnessed=0), "witnessed to be a whole number from 1, got 0"),
+    "a seed in words": (asked(rng="0"), "rng to be a generator or a seed, got str"),
+    "a device elsewhere": (asked(device="tpu9"), "a device that is here, got 'tpu9'"),
+    "a device without numbers": (asked(device="meta"), "a device that holds numbers, got 'meta'$"),
+    "an unknown layout": (asked(layout="rows"), "layout to be one of 'as it is', 'columns' or the"),
+    "names of a function": (asked(names={"x": "weight"}), "names only beside a module"),
+    "names that lead nowhere": (named(x="bias"), r"from \['x'\] to \['weight'\], got 'x': 'bias'"),
+    "another shape": (named(x="weight"), r"x of shape \(1,\), as weight .*, got \(4,\)"),
+    "a tuple": (asked(lambda x: (x, x)), "ours to return one array, got a tuple"),
+    "no cache": (asked(backward=lambda d, _: {"x": d}), r"ours to return \(output, .*ndarray"),
     "nameless gradients": (
-        {"ours": lies.forward, "backward": lambda d, _: d}, "backward to return a .*, got ndarray"),
-    "several tensors": ({"theirs": lambda x: (x, x)}, "theirs to return one tensor, got tuple"),
-    "a ufunc of one more": ({"constants": {"k": X}}, "1 inputs and constants for tanh, got"),
-}
-#: wrong arguments of `assert_same_trajectory`, and the message.
-WRONG_WALKS = {
-    "no rule": ({"ours": None}, "ours to have init and update, got NoneType"),
-    "no maker": ({"theirs": "SGD"}, "theirs to be a function, got str"),
-    "no optimizer": ({"theirs": lambda tensors: None}, "an optimizer with a step, got NoneType"),
-    "a class": ({"theirs": lambda tensors: torch.optim.SGD}, "with a step, got the class SGD"),
-    "half a group": ({"groups": 1.5}, "groups to be a whole number from 1, got 1.5"),
-}
-ASKED = {
-    assert_parity: (WRONG, {"ours": np.tanh, "theirs": torch.tanh, "inputs": {"x": X}}),
-    assert_same_trajectory: (WRONG_WALKS, {
-        "ours": lies.GD, "theirs": lies.SGD, "parameters": {"W1": np.ones((2, 3))}, "rng": 0}),
+        asked(lies.forward, backward=lambda d, _: d), "backward to return a .*, got ndarray"),
+    "several tensors": (asked(theirs=lambda x: (x, x)), "theirs to return one tensor, got tuple"),
+    "a ufunc of one more": (asked(constants={"k": X}), "1 inputs and constants for tanh, got"),
+    "no rule": (walked(None), "ours to have init and update, got NoneType"),
+    "no maker": (walked(theirs="SGD"), "theirs to be a function, got str"),
+    "no optimizer": (walked(theirs=len), "an optimizer with a step, got int"),
+    "a class": (walked(theirs=lambda _: torch.optim.SGD), "with a step, got the class SGD"),
+    "half a group": (walked(groups=1.5), "groups to be a whole number from 1, got 1.5"),
 }
 # fmt: on
 
 
-@pytest.mark.parametrize(
-    ("compare", "name"), [(one, name) for one, (wrong, _) in ASKED.items() for name in wrong]
-)
-def test_wrong_arguments_are_refused(compare, name):
-    table, right = ASKED[compare]
-    wrong, says = table[name]
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_are_refused(name):
+    ask, says = WRONG[name]
     with pytest.raises((TypeError, ValueError), match=f"expected .*{says}"):
-        compare(**right | wrong)
+        ask()
 
 
 def test_a_seed_is_one_draw(rng):
