@@ -1,15 +1,23 @@
-"""Lies are caught and explained, right code passes; how sharply the third witness sees."""
+"""Lies are caught, right code passes; how errors are measured, bounded, witnessed and recorded."""
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from pathlib import Path
+
 import numpy as np
 import pytest
+import scipy.stats
 
-from parity_tests import STEP
-from parity_tests.compare.budgets import FINITE_DIFFERENCE, FLOAT64_DIFFERENCE, WIDE, WIDEST
+from parity_tests.compare import budgets
+from parity_tests.compare.budgets import BUDGETS, WIDE, WIDEST, Budget
+from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
+from parity_tests.compare.measurement import hold_both, measure
 from parity_tests.compare.witnesses import Difference, widened
 from parity_tests.tests.meta import lies
+from parity_tests.tests.meta.lies import EPS
 
 pytestmark = pytest.mark.usefixtures("unrecorded")
 
@@ -28,13 +36,150 @@ def test_a_lie_is_caught(name, rng):
         tell(rng)
 
 
+#: the largest bounds that are promised, in eps or as they are.
+PROMISED = {
+    **{"FORWARD": 16, "GRADIENT": 64, "STEP": 64, "HIDDEN_ROUNDING": 16},
+    **{"FLOAT32_FLOOR": 4, "FLOAT32_STEP": 4, "FLOAT32_NETWORK": 16},
+    **{"FINITE_DIFFERENCE": 1e-10, "FLOAT64_DIFFERENCE": 1e-7},
+}
+
+
+def test_bounds_are_as_small_as_promised_and_have_reasons():
+    for name, bound in PROMISED.items():
+        budget = getattr(budgets, name)
+        assert (budget.eps or budget.relative) <= bound, name
+        assert budget.beside(3.0).eps == 6 + budget.eps
+    assert len({one.name for one in BUDGETS}) == len(BUDGETS) >= 10
+    for one in BUDGETS:
+        assert len(one.reason.split()) >= 5, one.name
+        assert (one.eps > 0) != (one.relative > 0), one.name
+    kinds = [getattr(budgets, one.upper()).kind for one in ("forward", "gradient", "step")]
+    assert kinds == ["forward", "gradient", "step"]
+    assert budgets.FORWARD.in_eps(1e-7) == budgets.FORWARD.in_eps(1e-16) == 16
+    assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
+
+
+@pytest.mark.parametrize("bound", [np.inf, np.nan, -1.0])
+@pytest.mark.parametrize("field", ["eps", "relative"])
+def test_a_bound_that_binds_nothing_is_refused(bound, field):
+    with pytest.raises(ValueError, match=f"expected {field} of 'lie' to be from 0, got {bound}"):
+        Budget(name="lie", **{field: bound})
+
+
+def test_no_bound_is_made_elsewhere():
+    """But for those that are lies."""
+    meta, house = Path(__file__).parent, Path(budgets.__file__).parents[1]
+    files = [one for one in house.rglob("*.py") if meta not in one.parents]
+    made = {one.name for one in files if re.search(r"\bBudget\(", one.read_text())}
+    assert made == {"budgets.py"}
+
+
+@pytest.mark.parametrize("draws", [100, 60_000])
+def test_statistics_of_draws_fail_as_rarely_as_they_say(draws):
+    bound = budgets.of_draws(draws, 1e-4).relative * np.sqrt(draws)
+    assert bound == pytest.approx(scipy.stats.norm.isf(0.5e-4), rel=1e-9)
+    assert budgets.of_draws(draws) == budgets.of_draws(draws, budgets.ALARM)
+
+
+def test_a_matrix_product_is_gauged_by_its_terms():
+    W, A_prev, b = np.array([[3.0, -4.0]]), np.array([[2.0], [1.5]]), np.array([[-0.5]])
+    found = linear_gauges({"A_prev": A_prev, "W": W, "b": b}, np.array([[-2.0]]))
+    expected = {"output": [[12.5]], "A_prev": [[6.0], [8.0]], "W": [[4.0, 3.0]], "b": [[2.0]]}
+    assert {name: gauge.tolist() for name, gauge in found.items()} == expected
+
+
+# fmt: off
+#: ours, theirs, gauge, and the error in eps of float64.
+RULER = {
+    "over the largest of theirs": ([8.0, 0.5 + 16 * EPS], [8.0, 0.5], None, 2.0),
+    "over theirs, not ours": ([3.0], [1.0], None, 2 / EPS),
+    "over a gauge": ([8.0, 0.5 + 16 * EPS], [8.0, 0.5], [1.0, 4.0], 4.0),
+    "of either sign": ([-1.0 - 4 * EPS], [-1.0], None, 4.0),
+    "none": ([1.0, 0.0], [1.0, 0.0], [1.0, 0.0], 0.0),
+    "of nothing": ([1.0, 1e-300], [1.0, 0.0], [1.0, 0.0], np.inf),
+    "of NaN": ([np.nan, 1.0], [1.0, 1.0], None, np.inf),
+    "from NaN": ([1.0, 1.0], [np.nan, 1.0], None, np.inf),
+    "from infinity": ([np.inf, 1.0], [np.inf, 1.0], None, np.inf),
+    "over a gauge of NaN": ([1.0, 1.0], [1.0, 1.0], [1.0, np.nan], np.inf),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", RULER)
+def test_the_ruler(name):
+    ours, theirs, gauge, error = RULER[name]
+    assert measure(np.array(ours), np.array(theirs), gauge).error == error
+
+
+def test_the_ruler_names_the_place_and_its_ulps():
+    found = measure(np.array([[8.0, 0.5 + 16 * EPS]]), np.array([[8.0, 0.5]]))
+    assert (found.place, found.ulp) == ((0, 1), 32)
+    single = measure(np.float32([1 + 2.0**-23]), np.float32([1.0]))
+    assert (single.error, single.ulp) == (1.0, 1.0)
+    truth = hold_both(np.array([3.0]), np.array([2.0]), np.array([1.0], np.longdouble))
+    assert (truth.ours.error, truth.theirs.error) == (1 / EPS, 0.5 / EPS)  # over theirs
+
+
+@pytest.mark.parametrize(("gauge", "most"), [(None, 1 / 10), (1.0, 1 / 100), (50.0, 1 / 5000)])
+def test_the_edge_of_what_proves_something(gauge, most):
+    """A reference ten times its tolerance, or a hundred times that of a gauge, and no smaller."""
+    inside, outside = (
+        lies.close(lies.ONE, lies.ONE, budget=Budget(name="edge", relative=one * most), gauge=gauge)
+        for one in (0.999, 1.001)
+    )
+    inside(None)
+    with pytest.raises(AssertionError, match=r"drowns in its tolerance .*: the case proves"):
+        outside(None)
+
+
+def recorded(tell, rng):
+    begun = len(LEDGER.entries)
+    with suppress(AssertionError):
+        tell(rng)
+    return LEDGER.entries[begun:]
+
+
+THREE, OUTPUT = ["ours", "theirs", *["ours in longdouble"] * WIDE], [("output", "forward")]
+PAIR = [*OUTPUT, ("gradient of x", "gradient")]
+DIFFERENCES = [(f"gradient of x, {side}", "other") for side in THREE]
+# fmt: off
+#: a comparison, the quantities that are recorded and their kinds, and how many of them failed.
+RECORDED = {
+    "a pair": (lies.told(), [*PAIR, *DIFFERENCES], 0),
+    "a pair in float32": (lies.told(inputs=lies.draw32), PAIR, 0),
+    "a rule": (lies.adam(), [(f"{one} over 50 steps", "step") for one in ("theta", "v", "s")], 0),
+    "a failure": (lies.close(2 * lies.ONE, lies.ONE), [("values", "forward")], 1),
+    "a failure in float32": (lies.off_in_float32(300, 100), OUTPUT, 1),
+    "none of what drowns": (
+        lies.beside(lies.ZERO + 1e-15, lies.ZERO, lies.ONE), [("proof", "forward")], 0),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_every_comparison_is_recorded_with_both_distances(name, rng):
+    """Each from the wider run, or from torch in float64."""
+    tell, quantities, failed = RECORDED[name]
+    found = recorded(tell, rng)
+    assert [(one.quantity, one.kind) for one in found] == quantities
+    assert sum(one.share > 1 for one in found) == failed
+    for one in found:
+        if one.dtype == "float32":
+            assert (one.budget, one.error) == (2 * one.theirs_error + 4, one.ours_error)
+        elif name in ("a pair", "a rule") and one.kind != "other" and WIDE:
+            assert one.budget == {"forward": 16, "gradient": 64, "step": 64}[one.kind]
+            assert 0 < one.ours_error < 64
+            assert 0 < one.theirs_error < 64
+
+
 @pytest.mark.parametrize("dtype", [np.longdouble, np.float64])
 def test_differences_see_as_many_digits_as_they_say(dtype, rng):
     x, upstream = rng.standard_normal((2, 3, 4))
     difference = Difference(lies.forward, {"x": x}, {}, upstream, "x", dtype)
     exact = upstream[1, 2] * (1 - np.tanh(x.astype(WIDEST)[1, 2]) ** 2)
     best, bar = difference.refined((1, 2))
-    budget = FINITE_DIFFERENCE if dtype is np.longdouble and WIDE else FLOAT64_DIFFERENCE
+    wide = dtype is np.longdouble and WIDE
+    budget = budgets.FINITE_DIFFERENCE if wide else budgets.FLOAT64_DIFFERENCE
     assert difference.budget == budget
     for found in (difference((1, 2)), best):
         assert abs(found - exact) < budget.relative / 10 * np.abs(upstream).max()
@@ -52,30 +197,6 @@ def test_as_many_entries_are_witnessed_as_were_asked_for(asked, held, monkeypatc
         lies.told(inputs=lies.shaped(x=(5, 4)), **asked)(rng)
         assert len(places) - begun == len({*places[begun:]}) == held
     assert {*places} == {*np.ndindex(5, 4)}
-
-
-def recorded(tell, rng):
-    begun = len(LEDGER.entries)
-    tell(rng)
-    return LEDGER.entries[begun:]
-
-
-def test_every_comparison_shows_both_distances(rng):
-    """Outputs, gradients and paths, each from the wider run or from torch in float64."""
-    wide, narrow = (recorded(lies.told(inputs=one), rng) for one in (lies.draw, lies.draw32))
-    expected = [("output", "forward"), ("gradient of x", "gradient")]
-    assert [(one.quantity, one.kind) for one in narrow] == expected
-    sides = ["ours", "theirs", *["ours in longdouble"] * WIDE]
-    expected += [(f"gradient of x, {side}", "other") for side in sides]
-    assert [(one.quantity, one.kind) for one in wide] == expected
-    for one in narrow:
-        assert (one.budget, one.error) == (2 * one.theirs_error + 4, one.ours_error)
-    path = recorded(lies.adam(), rng)
-    assert {one.quantity.split()[0] for one in path} == {"theta", "v", "s"}
-    assert {(one.budget, one.kind) for one in path} == {(STEP.eps, "step")}
-    for one in [*narrow, *(wide[:2] + path) * WIDE]:
-        assert 0 < one.ours_error < 64
-        assert 0 < one.theirs_error < 64
 
 
 def test_a_machine_without_a_wider_dtype_is_served(monkeypatch, rng):
