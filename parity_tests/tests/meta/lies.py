@@ -33,15 +33,15 @@ def shaped(dtype=np.float64, **shapes):
     return lambda rng: {n: rng.standard_normal(one).astype(dtype) for n, one in shapes.items()}
 
 
-draw, draw32 = shaped(x=(3, 4)), shaped("f4", x=(3, 4))
+draw, draw32 = shaped(Z=(3, 4)), shaped("f4", Z=(3, 4))
 
 
 # --- pairs that claim to be tanh and its derivative
 def pair(output=np.copy, slope=np.copy):
     """Return forward and backward, right but for a change of the output or the gradient."""
     return (
-        lambda x: (output(np.tanh(x)), np.tanh(x)),
-        lambda d, a: {"x": slope(d * (1 - a**2))},
+        lambda Z: (output(np.tanh(Z)), np.tanh(Z)),
+        lambda dA, A: {"Z": slope(dA * (1 - A**2))},
     )
 
 
@@ -86,7 +86,7 @@ ENTRIES["twins in float32"] = partial(twins, inputs=draw32)
 
 # fmt: off
 ALIKE, MODIFIED = "ours is .* of shape .*, theirs", ": the input was modified"
-UPSTREAM, GRADIENT = f"^the upstream gradient{MODIFIED}", "gradient of x differs"
+UPSTREAM, GRADIENT = f"^the upstream gradient{MODIFIED}", "gradient of Z differs"
 
 #: pair and pattern; each is told to every comparison of pairs.
 PAIRS = {
@@ -95,16 +95,16 @@ PAIRS = {
     "output float16": (pair(lambda a: a.astype("f2")), f"output: {ALIKE}"),
     "output a list": (pair(lambda a: a.tolist()), "output: ours is list"),
     "output NaN at one entry": (pair(with_nan), "output differs"),
-    "input modified": ((lambda x: (np.sin(x, out=x)[1:], 0), backward), f"^x{MODIFIED}"),
+    "input modified": ((lambda Z: (np.sin(Z, out=Z)[1:], 0), backward), f"^Z{MODIFIED}"),
     "input modified by the gradient": (
-        (lambda x: (np.tanh(x), x), lambda d, x: {"x": np.sin(x, out=x)}), f"^x{MODIFIED}"),
-    "upstream modified": ((forward, lambda d, a: {"x": np.multiply(d, a, out=d)}), UPSTREAM),
+        (lambda Z: (np.tanh(Z), Z), lambda dA, Z: {"Z": np.sin(Z, out=Z)}), f"^Z{MODIFIED}"),
+    "upstream modified": ((forward, lambda dA, A: {"Z": np.sin(A, out=dA)}), UPSTREAM),
     "gradient scaled": (pair(slope=times(1.001)), GRADIENT),
-    "gradient missing": ((forward, lambda d, a: {}), r"gradients for \[\], expected"),
-    "gradient extra": ((forward, lambda d, a: {"x": d, "y": d}), r"\['x', 'y'\], expected"),
-    "gradient a vector": (pair(slope=np.ravel), f"gradient of x: {ALIKE}"),
+    "gradient missing": ((forward, lambda dA, A: {}), r"gradients for \[\], expected"),
+    "gradient extra": ((forward, lambda dA, A: {"Z": A, "y": A}), r"\['Z', 'y'\], expected"),
+    "gradient a vector": (pair(slope=np.ravel), f"gradient of Z: {ALIKE}"),
     "gradient NaN at one entry": (pair(slope=with_nan), GRADIENT),
-    "gradient without upstream": ((forward, lambda d, a: {"x": 1 - a**2}), GRADIENT),
+    "gradient without upstream": ((forward, lambda dA, A: {"Z": 1 - A**2}), GRADIENT),
 }
 
 
@@ -117,7 +117,7 @@ def off_in_float32(ours, torchs):
 HERE, STEEP = times(OFF, "f8"), {"slope": times(1.01)}
 NO_WITNESS, WORSE = "gives float64 .*: it is no witness", ".*twice torch's, float32 floor.* ours$"
 FUNCTIONS = {
-    "our gradient": (told(**STEEP), r"x differs at \(\d, \d\).*contradicts ours"),
+    "our gradient": (told(**STEEP), r"Z differs at \(\d, \d\).*contradicts ours"),
     "torch's gradient": (told(reference=bent(slope=1.01)), f"{GRADIENT}.*contradicts theirs"),
     "both gradients": (told(**STEEP, reference=bent(slope=1.01)), "ts both, our backward is not"),
     "nobody": (told(slope=times(1 + 1e-13), **NARROW), "witness cannot tell which is wrong$"),
@@ -126,7 +126,7 @@ FUNCTIONS = {
     "a gauge of NaN": (told(inputs=draw32, gauges=lambda *_: {"output": np.nan}), NOTHING),
     "no digits": (told(reference=lambda x: x + 1e8 - 1e8, inputs=draw32), NOTHING),
     "an input without effect": (
-        twins(lambda x, y: forward(x), backward, lambda x, y: torch.tanh(x), shaped(x=2, y=2)),
+        twins(lambda Z, y: forward(Z), backward, lambda Z, y: torch.tanh(Z), shaped(Z=2, y=2)),
         rf"depend on \['y'\]: the case {NOTHING}"),
 }
 #: told only where longdouble is wider than float64.
@@ -301,11 +301,11 @@ PRODUCT = (
     nn.Sequential(nn.Linear(3, 4, bias=False)), shaped(X=(5, 3), W1=(4, 3)))
 USERS = {
     "40 eps, 20 allowed": (parity(*ROOTS, budget=20), r"allowed 20 \(your budget\)"),
-    "wide for narrow": (parity(lambda x: np.tanh(x.astype(float)), inputs=draw32), ALIKE),
+    "wide for narrow": (parity(lambda Z: np.tanh(Z.astype(float)), inputs=draw32), ALIKE),
     "a budget without end": (parity(budget=1e16), NOTHING),
     "a kink": (parity(*RELU), "central difference"),
     "a constant spoilt": (
-        parity(lambda x, sizes, **_: sizes.append(1) or x, **SHIFTED), f"^sizes{MODIFIED}"),
+        parity(lambda Z, sizes, **_: sizes.append(1) or Z, **SHIFTED), f"^sizes{MODIFIED}"),
 }
 LIES = {**FUNCTIONS, **ARRAYS, **RULES, **USERS} | {
     f"{name}, told to {entry}": (tell(*wrong), says)
@@ -327,7 +327,7 @@ HONEST = {
     "a read-only view": parity(inputs=lambda _: {"x": np.broadcast_to(NEAR, (3, 2))}),
     "a mapping of one's own": parity(inputs=lambda rng: UserDict(draw(rng))),
     "a ufunc": parity(np.arctan2, None, torch.arctan2, constants={"other": np.array(2.0)}),
-    "constants of any kind": parity(lambda x, **_: np.tanh(x + 0.5), **SHIFTED),
+    "constants of any kind": parity(lambda Z, **_: np.tanh(Z + 0.5), **SHIFTED),
     "a kink without differences": parity(*RELU, differences=False),
     "40 eps, 100 allowed": parity(*ROOTS, budget=np.int64(100)),
 }

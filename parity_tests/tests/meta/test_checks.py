@@ -17,7 +17,7 @@ from parity_tests.compare.budgets import FORWARD
 from parity_tests.compare.side_effects import assert_pure
 from parity_tests.mistakes import Mistake, change
 from parity_tests.rows import Pair
-from parity_tests.tests.meta.lies import EPS, Lying
+from parity_tests.tests.meta import lies
 from parity_tests.twins import all_twins, twin
 from scratch.linear import linear_backward, linear_forward
 from scratch.optimizers import Adam
@@ -27,25 +27,13 @@ pytestmark = pytest.mark.usefixtures("unrecorded")
 ROW, RELU, LAYER = twin("tanh"), twin("relu-at-0"), twin("linear")
 
 
-def forward(Z):
-    return np.tanh(Z), np.tanh(Z)
-
-
-def backward(dA, A):
-    return {"Z": dA * (1 - A**2)}
-
-
-def tanh(forward=forward, backward=backward, **fields):
-    return replace(ROW, ours=Pair(forward, backward), **fields)
-
-
-def tanh_of(function, **fields):
-    return tanh(lambda Z: (function(Z), np.tanh(Z)), **fields)
+def tanh(output=np.copy, slope=np.copy, **fields):
+    return replace(ROW, ours=Pair(*lies.pair(output, slope)), **fields)
 
 
 def adam(spoil=lambda *_: None, since=1, **wrong):
     """Return Adam's row, spoilt from one of its twenty steps on."""
-    return replace(twin("adam"), ours=lambda **c: Lying(Adam(**{**c, **wrong}), spoil, since))
+    return replace(twin("adam"), ours=lambda **c: lies.Lying(Adam(**{**c, **wrong}), spoil, since))
 
 
 def calling(name, **given):
@@ -75,8 +63,9 @@ def counting(x, seen=[0]):  # noqa: B006
 
 # fmt: off
 KINK, LOOSE = {"smooth": lambda **_: False}, replace(FORWARD, eps=2.0**60)
-DEEP, WITHOUT_SLOPE = {"cache": ("name", {"A": np.ones(1)})}, lambda dA, A: {"Z": dA}
-IN_PLACE, MODIFIED = lambda Z: (np.tanh(Z, out=Z), Z), "Z: the input was modified in place"
+DEEP, STEEP = {"cache": ("name", {"A": np.ones(1)})}, {"slope": lies.times(2)}
+MODIFYING = replace(ROW, ours=Pair(lambda Z: (np.tanh(Z, out=Z), Z), lies.backward), **KINK)
+GRADIENTLESS = replace(ROW, ours=Pair(lies.forward, lambda dA, A: {}), **KINK)
 RELATION = ROW.relations[0]
 UNBROKEN = replace(RELATION, broken_by=lambda honest, **case: honest(**case))
 HALVES = replace(RELATION, holds=lambda run, Z, upstream: ({"A": Z}, {"B": Z}))
@@ -85,26 +74,24 @@ SAME = Mistake(name="it", change=change("scratch.linear", "- W @ A_prev + b", "+
 ZEROS, VACUOUS = {"draw": lambda rng: {"Z": np.zeros((3, 4))}}, "^output, gradient of Z drown"
 #: pattern, check and its arguments: a wrong row, or a function and what it is called with.
 LIES = {
-    "gradient on a kink": (
-        "gradient of Z differs", agrees, tanh(backward=WITHOUT_SLOPE, **KINK)),
-    "names": ("ours gives", agrees, tanh(backward=lambda dA, A: {}, **KINK)),
-    "input on a kink": (MODIFIED, agrees, tanh(IN_PLACE, **KINK)),
-    "input in float32": (MODIFIED, agrees_in_float32, tanh(IN_PLACE)),
+    "gradient on a kink": ("gradient of Z differs", agrees, tanh(**STEEP, **KINK)),
+    "names": ("ours gives", agrees, GRADIENTLESS),
+    "input on a kink": ("Z: the input was modified in place", agrees, MODIFYING),
+    "input in float32": ("Z: the input was modified in place", agrees_in_float32, MODIFYING),
     "an ulp": ("output differs", agrees, replace(RELU, exact=True, ours=Pair(
-        lambda Z: (np.maximum(Z, 0) * (1 + EPS), Z), lambda dA, Z: {"Z": dA * (Z > 0)}))),
+        lambda Z: (np.maximum(Z, 0) * (1 + lies.EPS), Z), lambda dA, Z: {"Z": dA * (Z > 0)}))),
     "v": ("v after each step", agrees, adam(lambda p, g, s: s.v.fill(0), 20)),
     "its gradients": ("gradients were modified", agrees, adam(lambda p, g, s: g.theta.fill(0))),
     "half precision": (
-        "twice torch's", agrees_in_float32, tanh_of(lambda Z: np.tanh(Z.astype("f2")) + 0 * Z)),
+        "twice torch's", agrees_in_float32, tanh(lambda A: A.astype("f2").astype(A.dtype))),
     "loose": (VACUOUS, agrees, replace(ROW, budget=LOOSE, gradient_budget=LOOSE, **KINK)),
     "zeros in float32": (VACUOUS, agrees_in_float32, replace(RELU, **ZEROS)),
-    "witnesses": ("contradicts ours", checks.three_witnesses_agree, tanh(backward=WITHOUT_SLOPE)),
+    "witnesses": ("contradicts ours", checks.three_witnesses_agree, tanh(**STEEP)),
     "a walk": ("step 1: theta differs", checks.walks_alike, adam(epsilon_inside_root=True)),
     "a claim": ("never called", checks.proves_its_names, replace(ROW, proves=("relu",))),
     "no claim": ("claims nothing", checks.proves_its_names, replace(ROW, proves=())),
     "a promotion": (
-        "is float64 where the case", checks.keeps_the_dtype,
-        tanh_of(lambda Z: np.tanh(Z.astype(float))), np.float32),
+        "is float64 where", checks.keeps_the_dtype, tanh(lambda A: A.astype(float)), np.float32),
     "an argument": (
         r"modified \['x'\]", checks.leaves_no_trace, calling("modifying", x=np.ones(3))),
     "no validation": ("is not validated", checks.refuses, calling("modifying", x=np.ones(3))),
@@ -113,12 +100,11 @@ LIES = {
         calling("lax", **LAYER.arguments(LAYER.case()))),
     "memory": (
         "output differs", checks.takes_any_layout,
-        tanh_of(lambda Z: np.tanh(Z.ravel("K")).reshape(Z.shape)), "in columns"),
+        tanh(lambda A: A.ravel("K").reshape(A.shape)), "in columns"),
     "a gauge": (
         "the gauge of output is", checks.gauges_bound_something,
         replace(ROW, gauges=lambda *_: {"output": 1e3})),
-    "not linear": (
-        "Z differs", checks.backward_is_linear, tanh(backward=lambda dA, A: {"Z": np.abs(dA)})),
+    "not linear": ("Z differs", checks.backward_is_linear, tanh(slope=np.abs)),
     "half a relation": (r"\['A'\] against \['B'\]", checks.holds, ROW, HALVES),
     "an unbroken relation": ("holds for the scratch run that", checks.is_broken, ROW, UNBROKEN),
     "a wrong text": (

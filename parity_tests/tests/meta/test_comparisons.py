@@ -140,8 +140,8 @@ def recorded(tell, rng):
 
 
 THREE, OUTPUT = ["ours", "theirs", *["ours in longdouble"] * WIDE], [("output", "forward")]
-PAIR = [*OUTPUT, ("gradient of x", "gradient")]
-DIFFERENCES = [(f"gradient of x, {side}", "other") for side in THREE]
+PAIR = [*OUTPUT, ("gradient of Z", "gradient")]
+DIFFERENCES = [(f"gradient of Z, {side}", "other") for side in THREE]
 # fmt: off
 #: a comparison, the quantities that are recorded and their kinds, and how many of them failed.
 RECORDED = {
@@ -175,7 +175,7 @@ def test_every_comparison_is_recorded_with_both_distances(name, rng):
 @pytest.mark.parametrize("dtype", [np.longdouble, np.float64])
 def test_differences_see_as_many_digits_as_they_say(dtype, rng):
     x, upstream = rng.standard_normal((2, 3, 4))
-    difference = Difference(lies.forward, {"x": x}, {}, upstream, "x", dtype)
+    difference = Difference(lies.forward, {"Z": x}, {}, upstream, "Z", dtype)
     exact = upstream[1, 2] * (1 - np.tanh(x.astype(WIDEST)[1, 2]) ** 2)
     best, bar = difference.refined((1, 2))
     wide = dtype is np.longdouble and WIDE
@@ -194,7 +194,7 @@ def test_as_many_entries_are_witnessed_as_were_asked_for(asked, held, monkeypatc
     monkeypatch.setattr(Difference, "__call__", noted)
     for _ in range(20):
         begun = len(places)
-        lies.told(inputs=lies.shaped(x=(5, 4)), **asked)(rng)
+        lies.told(inputs=lies.shaped(Z=(5, 4)), **asked)(rng)
         assert len(places) - begun == len({*places[begun:]}) == held
     assert {*places} == {*np.ndindex(5, 4)}
 

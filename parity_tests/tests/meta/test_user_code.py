@@ -27,7 +27,7 @@ DOCUMENTED = (
     *("torch_ref.training", "torch_ref.network", "torch_ref.optimizers"),
 )
 X = np.arange(1.0, 5.0)
-INPUTS, SWAPPED = {"x": X}, X.astype(np.dtype(float).newbyteorder())
+INPUTS, SWAPPED = {"Z": X}, X.astype(np.dtype(float).newbyteorder())
 
 
 def asked(ours=np.tanh, theirs=torch.tanh, inputs=INPUTS, **choices):
@@ -48,13 +48,13 @@ WRONG = {
     "nothing for ours": (asked(None), "ours to be a function, got NoneType"),
     "a mapping for gauges": (asked(gauges={}), "gauges to be a function, got dict"),
     "a list": (asked(inputs=[X]), "a mapping of names to arrays, got list"),
-    "a mask": (asked(inputs={"x": lies.MASKED}), "a NumPy array, got MaskedArray"),
-    "integers": (asked(inputs={"x": np.arange(3)}), "got int64: what has no gradient goes into c"),
-    "foreign bytes": (asked(inputs={"x": SWAPPED}), "x in the byte order of this machine, got"),
+    "a mask": (asked(inputs={"Z": lies.MASKED}), "a NumPy array, got MaskedArray"),
+    "integers": (asked(inputs={"Z": np.arange(3)}), "got int64: what has no gradient goes into c"),
+    "foreign bytes": (asked(inputs={"Z": SWAPPED}), "Z in the byte order of this machine, got"),
     "two dtypes": (asked(inputs={**INPUTS, "y": np.ones(2, "f4")}), "one dtype for all inputs, g"),
-    "NaN": (asked(inputs={"x": X * np.nan}), "x to be finite and not empty, got"),
+    "NaN": (asked(inputs={"Z": X * np.nan}), "Z to be finite and not empty, got"),
     "a list of constants": (asked(constants=[1]), "constants to be a mapping of names, got list"),
-    "a constant input": (asked(constants={"x": 1}), r"\['x'\] in inputs or in constants, got both"),
+    "a constant input": (asked(constants={"Z": 1}), r"\['Z'\] in inputs or in constants, got both"),
     "a budget in words": (asked(budget="16"), "budget to be a Budget or a number of eps, got str"),
     "a budget of 0": (asked(gradient_budget=0), "a number of eps above 0, got 0"),
     "an infinite budget": (asked(budget=np.inf), "a number of eps above 0, got inf"),
@@ -63,11 +63,11 @@ WRONG = {
     "a device elsewhere": (asked(device="tpu9"), "a device that is here, got 'tpu9'"),
     "a device without numbers": (asked(device="meta"), "a device that holds numbers, got 'meta'$"),
     "an unknown layout": (asked(layout="rows"), "layout to be one of 'as it is', 'columns' or the"),
-    "names of a function": (asked(names={"x": "weight"}), "names only beside a module"),
-    "names that lead nowhere": (named(x="bias"), r"from \['x'\] to \['weight'\], got 'x': 'bias'"),
-    "another shape": (named(x="weight"), r"x of shape \(1,\), as weight .*, got \(4,\)"),
-    "a tuple": (asked(lambda x: (x, x)), "ours to return one array, got a tuple"),
-    "no cache": (asked(backward=lambda d, _: {"x": d}), r"ours to return \(output, .*ndarray"),
+    "names of a function": (asked(names={"Z": "weight"}), "names only beside a module"),
+    "names that lead nowhere": (named(Z="bias"), r"from \['Z'\] to \['weight'\], got 'Z': 'bias'"),
+    "another shape": (named(Z="weight"), r"Z of shape \(1,\), as weight .*, got \(4,\)"),
+    "a tuple": (asked(lambda Z: (Z, Z)), "ours to return one array, got a tuple"),
+    "no cache": (asked(backward=lambda d, _: {"Z": d}), r"ours to return \(output, .*ndarray"),
     "nameless gradients": (
         asked(lies.forward, backward=lambda d, _: d), "backward to return a .*, got ndarray"),
     "several tensors": (asked(theirs=lambda x: (x, x)), "theirs to return one tensor, got tuple"),
@@ -103,28 +103,26 @@ def test_a_seed_is_one_draw(rng):
     assert first == same != other == last
 
 
-# fmt: off
 NARROW = {
-    "it turns longdouble into float64": lambda x: np.tanh(np.asarray(x, np.float64)),
-    "it rounds to float64 inside": lambda x: np.tanh(x.astype(np.float64)).astype(x.dtype),
+    "it turns longdouble into float64": lambda A: A.astype(float),
+    "it rounds to float64 inside": lambda A: A.astype(float).astype(A.dtype),
 }
-# fmt: on
 
 
 @pytest.mark.skipif(not WIDE, reason="longdouble is no wider here")
 @pytest.mark.parametrize("reason", NARROW)
 def test_a_missing_witness_is_said(reason, rng):
     """Where it passes, and on the failure; differences in float64 find who is wrong."""
-    ours, x = NARROW[reason], lies.draw(rng)
-    pair, slope = (lambda x: (ours(x), x)), lambda d, x: {"x": d * (1 - np.tanh(x) ** 2)}
-    found = assert_parity(pair, torch.tanh, x, backward=slope)
+    forward, backward = lies.pair(NARROW[reason])
+    steep, Z = lies.pair(slope=lies.times(1.001))[1], lies.draw(rng)
+    found = assert_parity(forward, torch.tanh, Z, backward=backward)
     assert found.witness == f"witness: differences in float64, as {reason}"
     with pytest.raises(AssertionError, match="contradicts ours") as caught:
-        assert_parity(pair, torch.tanh, x, backward=lambda d, x: {"x": 1.001 * slope(d, x)["x"]})
+        assert_parity(forward, torch.tanh, Z, backward=steep)
     if "turns" in reason:
         assert caught.value.__notes__ == [found.witness]
         with pytest.raises(AssertionError, match="output differs") as caught:
-            assert_parity(lambda x: 1.1 * ours(x), torch.tanh, x)
+            assert_parity(lambda Z: 1.1 * forward(Z)[0], torch.tanh, Z)
         assert caught.value.__notes__ == [f"no third witness: {reason}"]
 
 
