@@ -36,9 +36,8 @@ def shaped(dtype=np.float64, **shapes):
 draw, draw32 = shaped(Z=(3, 4)), shaped("f4", Z=(3, 4))
 
 
-# --- pairs that claim to be tanh and its derivative
 def pair(output=np.copy, slope=np.copy):
-    """Return forward and backward, right but for a change of the output or the gradient."""
+    """Return tanh and its backward, right but for a change of the output or the gradient."""
     return (
         lambda Z: (output(np.tanh(Z)), np.tanh(Z)),
         lambda dA, A: {"Z": slope(dA * (1 - A**2))},
@@ -84,71 +83,11 @@ def parity(ours=np.tanh, backward=None, theirs=torch.tanh, inputs=draw, **choice
 ENTRIES = {"twins": twins, "twins without longdouble": partial(twins, **NARROW), "parity": parity}
 ENTRIES["twins in float32"] = partial(twins, inputs=draw32)
 
-# fmt: off
-ALIKE, MODIFIED = "ours is .* of shape .*, theirs", ": the input was modified"
-UPSTREAM, GRADIENT = f"^the upstream gradient{MODIFIED}", "gradient of Z differs"
 
-#: pair and pattern; each is told to every comparison of pairs.
-PAIRS = {
-    "output scaled": (pair(times(1.00001)), "output differs"),
-    "output transposed": (pair(np.transpose), f"output: {ALIKE}"),
-    "output float16": (pair(lambda a: a.astype("f2")), f"output: {ALIKE}"),
-    "output a list": (pair(lambda a: a.tolist()), "output: ours is list"),
-    "output NaN at one entry": (pair(with_nan), "output differs"),
-    "input modified": ((lambda Z: (np.sin(Z, out=Z)[1:], 0), backward), f"^Z{MODIFIED}"),
-    "input modified by the gradient": (
-        (lambda Z: (np.tanh(Z), Z), lambda dA, Z: {"Z": np.sin(Z, out=Z)}), f"^Z{MODIFIED}"),
-    "upstream modified": ((forward, lambda dA, A: {"Z": np.sin(A, out=dA)}), UPSTREAM),
-    "gradient scaled": (pair(slope=times(1.001)), GRADIENT),
-    "gradient missing": ((forward, lambda dA, A: {}), r"gradients for \[\], expected"),
-    "gradient extra": ((forward, lambda dA, A: {"Z": A, "y": A}), r"\['Z', 'y'\], expected"),
-    "gradient a vector": (pair(slope=np.ravel), f"gradient of Z: {ALIKE}"),
-    "gradient NaN at one entry": (pair(slope=with_nan), GRADIENT),
-    "gradient without upstream": ((forward, lambda dA, A: {"Z": 1 - A**2}), GRADIENT),
-}
-
-
-# --- who is guilty
 def off_in_float32(ours, torchs):
+    """Tell outputs that are so many eps off on either side."""
     reference = bent(1 + torchs * EPS32, dtype=torch.float32)
     return told(times(1 + ours * EPS32), reference=reference, inputs=draw32)
-
-
-HERE, STEEP = times(OFF, "f8"), {"slope": times(1.01)}
-NO_WITNESS, WORSE = "gives float64 .*: it is no witness", ".*twice torch's, float32 floor.* ours$"
-FUNCTIONS = {
-    "our gradient": (told(**STEEP), r"Z differs at \(\d, \d\).*contradicts ours"),
-    "torch's gradient": (told(reference=bent(slope=1.01)), f"{GRADIENT}.*contradicts theirs"),
-    "both gradients": (told(**STEEP, reference=bent(slope=1.01)), "ts both, our backward is not"),
-    "nobody": (told(slope=times(1 + 1e-13), **NARROW), "witness cannot tell which is wrong$"),
-    "thrice torch's error": (off_in_float32(300, 100), f"^output differs {WORSE}"),
-    "a gauge of nothing": (told(gauges=lambda *_: {"y": 1}), r"\['y'\], expected some of"),
-    "a gauge of NaN": (told(inputs=draw32, gauges=lambda *_: {"output": np.nan}), NOTHING),
-    "no digits": (told(reference=lambda x: x + 1e8 - 1e8, inputs=draw32), NOTHING),
-    "an input without effect": (
-        twins(lambda Z, y: forward(Z), backward, lambda Z, y: torch.tanh(Z), shaped(Z=2, y=2)),
-        rf"depend on \['y'\]: the case {NOTHING}"),
-}
-#: told only where longdouble is wider than float64.
-WIDE_LIES = {
-    "torch's output": (told(reference=bent(OFF)), "output differs.* theirs, unless our formula "),
-    "another formula": (told(times(1.5)), "agrees with ours, no rounding .* is not theirs$"),
-    "both outputs": (told(HERE, reference=bent(OFF)), "both sides have .*contradicts both"),
-    "both, apart": (told(times(2 - OFF, "f8"), reference=bent(OFF)), "differs.*contradicts both"),
-    "our output in float64": (told(HERE), "run gives .*: the third.*contradicts ours"),
-    "our longdouble gradient": (told(slope=times(1.01, LONG)), "our backward in longdouble is no"),
-    "the same by little": (told(slope=times(OFF, LONG)), "the longdouble run of our backward"),
-    "a float64 output": (told(lambda a: a.astype(float)), NO_WITNESS),
-    "a float64 gradient": (told(slope=lambda g: g.astype(float)), NO_WITNESS),
-    "rounded": (told(lambda a: a.astype(float).astype(a.dtype)), "something inside is rounded to"),
-    "no longdouble": (told(scipy.special.erf), r"takes no longdouble .*widest=np\.float64"),
-}
-
-# --- arrays
-ONE, ZERO, THIRD = np.ones(2), np.zeros(2), np.array([1.0, 2.0], WIDEST) / 3
-NEAR, FAR = THIRD.astype(float), THIRD.astype(float) * (1 + 40 * EPS)
-MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
-PERCENT = Budget(name="percent", relative=0.0099)
 
 
 def close(ours, reference, **choices):
@@ -159,38 +98,6 @@ def beside(*wrong, **choices):
     return lambda rng: agree({"proof": Quantity(ONE, ONE), "wrong": Quantity(*wrong, **choices)})
 
 
-ARRAYS = {
-    "17 eps": (close(ONE * (1 + 17 * EPS), ONE), r"17 eps units \(17 ULP\), allowed 16 "),
-    "zeros": (close(ZERO, ZERO), NOTHING),
-    "a gauge beyond the value": (close(ZERO + 1e-16, ZERO + 1e-16, gauge=1.0), NOTHING),
-    "an infinite reference": (close(ONE * np.inf, ONE * np.inf), "is not finite"),
-    "five for zero": (close(ONE * 5, ONE * 5, expect_zero=True), "not zero as expected"),
-    "eps for zero": (close(ZERO + EPS, ZERO, expect_zero=True, gauge=1.0), "values differs"),
-    "whole numbers": (close(np.ones(2, int), ONE), "no floats"),
-    "nothing": (close(np.ones(0), np.ones(0)), "no floats"),
-    "a mask": (close(MASKED, ONE), "no floats"),
-    "a scalar for an array": (close(np.float64(1), ONE), f"values: {ALIKE}"),
-    "wider, of another shape": (close(ONE, ONE, wider=np.ones((2, 1), LONG)), "run is of shape"),
-    "wider, but narrower": (close(ONE, ONE, wider=np.ones(2, "f4")), "float32, ours float64"),
-    "always": (lambda rng: functions.assert_switches(ZERO == 0, "Z"), "Z is True everywhere: it"),
-    "useless draws": (
-        lambda rng: functions.draw_until(functions.switches, lambda: (ZERO,)), "no draw in a thou"),
-    "beyond its tolerance": (beside(ZERO + 1e-12, ZERO, ONE), "wrong differs"),
-    "one of many NaN": (beside(ONE, ONE * np.nan), "wrong: the reference is not finite"),
-    "one gauge infinite": (beside(ONE, ONE, ONE * np.inf), "gauge of wrong: .* not finite"),
-    "the size of ours": (beside(ONE * 1.00995, ONE, budget=PERCENT), "wrong differs"),
-    "all drowned": (lambda rng: agree({"a": Quantity(ZERO, ZERO)}), "a drown in their tolerances"),
-    "an ulp for equal": (lambda rng: assert_equal(ONE * (1 + EPS), ONE, "a"), "a differs: ours"),
-}
-WIDE_LIES |= {
-    "both 40 eps off": (close(FAR, FAR, wider=THIRD), "both sides have .* contradicts both"),
-    "24 eps": (close(NEAR * (1 + 12 * EPS), NEAR * (1 + 24 * EPS), wider=THIRD), "s theirs"),
-    "drowned": (beside(ZERO, ZERO, ONE, wider=np.array([0, 4e-15], LONG)), "contradicts both"),
-}
-# fmt: on
-
-
-# --- rules
 class Lying:
     """A rule that spoils what an honest one has done, from one step on, in one dtype if given."""
 
@@ -253,39 +160,19 @@ def never_learning(dtype):
     return walk(Lying(GD, lambda p, g, s: p["b1"].fill(1)), draw=lambda rng: start)
 
 
-# fmt: off
-HALF = Lying(ADAM, lambda p, g, s: np.copyto(s.v, s.v.astype("f2")))
-SPOILT = Lying(GD, lambda p, g, s: g.theta.fill(1))
-TINY = {"rule": GradientDescent(learning_rate=1e-30), "make": partial(SGD, lr=1e-30)}
-RULES = {
-    "adam without **t": (adam(Lying(ADAM, lambda p, g, s: s.t.fill(0))), "t is "),
-    "rmsprop for adam": (adam(RMSprop(**RATE)), "our state has no v"),
-    "gradients modified": (walk(SPOILT), "^step 1: the gradients were modified"),
-    "v in half precision": (adam(HALF, draw_network32), rf"^step \d+: {WORSE}"),
-    "thrice torch's error in steps": (steps_in_float32(300, 100), "^step 1: theta differs"),
-    "a reference without digits": (steps_in_float32(0, 2**22), NOTHING),
-    "b1 never learns": (never_learning("f8"), "^step 1: theta differs"),
-    "b1 never learns in float32": (never_learning("f4"), "^step 1: theta differs"),
-    "nothing moves": (walk(**TINY), "no parameter moved"),
-    "five entries": (walk(GD, draw=lambda rng: {"W1": ONE}), "leave no room .* proves nothing"),
-    "a state held to nothing": (adam(state=lambda _: {}), r"\['s', 't', 'v'\] is held"),
-    "a state without names": (adam(NAMELESS), "no NamedTuple"),
-}
-WIDE_LIES |= {
-    "a drift of our rule": (drifting(31), "^step 31: v differs .* theirs, unless our rule"),
-    "a drift of ours": (drifting(31, "f8"), r"^step 31: v differs at \(\d+,\): .* ours"),
-    "a drift in longdouble": (drifting(31, LONG), "^step 31: v: our rule in longdouble "),
-    "v in float64": (adam(FLOAT64_ALONE), "it is no witness"),
-}
-# fmt: on
-
-
-# --- code of other people
 def batch_norm(x, weight, bias):
     return weight * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5) + bias
 
 
 # fmt: off
+ONE, ZERO, THIRD = np.ones(2), np.zeros(2), np.array([1.0, 2.0], WIDEST) / 3
+NEAR, FAR = THIRD.astype(float), THIRD.astype(float) * (1 + 40 * EPS)
+MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
+PERCENT = Budget(name="percent", relative=0.0099)
+HERE, STEEP = times(OFF, "f8"), {"slope": times(1.01)}
+HALF = Lying(ADAM, lambda p, g, s: np.copyto(s.v, s.v.astype("f2")))
+SPOILT = Lying(GD, lambda p, g, s: g.theta.fill(1))
+TINY = {"rule": GradientDescent(learning_rate=1e-30), "make": partial(SGD, lr=1e-30)}
 NORM = {"x": (8, 3), "weight": 3, "bias": 3}
 LAYER = linear_forward, linear_backward, linear, shaped(A_prev=(3, 5), W=(4, 3), b=(4, 1))
 ROOTS = lambda x: np.sqrt(x) * (1 + 40 * EPS), None, torch.sqrt, lambda _: {"x": ONE * 2}
@@ -299,19 +186,101 @@ SHIFTED = {"theirs": lambda x, **_: torch.tanh(x + 0.5), "constants": CONSTANTS}
 PRODUCT = (
     lambda X, W1: (X @ W1.T, (W1, X)), lambda d, cache: {"X": d @ cache[0], "W1": d.T @ cache[1]},
     nn.Sequential(nn.Linear(3, 4, bias=False)), shaped(X=(5, 3), W1=(4, 3)))
-USERS = {
-    "40 eps, 20 allowed": (parity(*ROOTS, budget=20), r"allowed 20 \(your budget\)"),
-    "wide for narrow": (parity(lambda Z: np.tanh(Z.astype(float)), inputs=draw32), ALIKE),
-    "a budget without end": (parity(budget=1e16), NOTHING),
-    "a kink": (parity(*RELU), "central difference"),
-    "a constant spoilt": (
-        parity(lambda Z, sizes, **_: sizes.append(1) or Z, **SHIFTED), f"^sizes{MODIFIED}"),
-}
-LIES = {**FUNCTIONS, **ARRAYS, **RULES, **USERS} | {
-    f"{name}, told to {entry}": (tell(*wrong), says)
-    for name, (wrong, says) in PAIRS.items() for entry, tell in ENTRIES.items()
-}
 
+ALIKE, MODIFIED = "ours is .* of shape .*, theirs", ": the input was modified"
+UPSTREAM, GRADIENT = f"^the upstream gradient{MODIFIED}", "gradient of Z differs"
+NO_WITNESS, WORSE = "gives float64 .*: it is no witness", ".*twice torch's, float32 floor.* ours$"
+#: each is told to every comparison of pairs.
+PAIRS = [
+    ("output differs", pair(times(1.00001))),
+    (f"output: {ALIKE}", pair(np.transpose)),
+    (f"output: {ALIKE}", pair(lambda a: a.astype("f2"))),
+    ("output: ours is list", pair(lambda a: a.tolist())),
+    ("output differs", pair(with_nan)),
+    (f"^Z{MODIFIED}", (lambda Z: (np.sin(Z, out=Z)[1:], 0), backward)),
+    (f"^Z{MODIFIED}", (lambda Z: (np.tanh(Z), Z), lambda dA, Z: {"Z": np.sin(Z, out=Z)})),
+    (UPSTREAM, (forward, lambda dA, A: {"Z": np.sin(A, out=dA)})),
+    (GRADIENT, pair(slope=times(1.001))),
+    (r"gradients for \[\], expected", (forward, lambda dA, A: {})),
+    (r"\['Z', 'y'\], expected", (forward, lambda dA, A: {"Z": A, "y": A})),
+    (f"gradient of Z: {ALIKE}", pair(slope=np.ravel)),
+    (GRADIENT, pair(slope=with_nan)),
+    (GRADIENT, (forward, lambda dA, A: {"Z": 1 - A**2})),
+]
+LIES = [(says, tell(*wrong)) for says, wrong in PAIRS for tell in ENTRIES.values()] + [
+    # who is guilty
+    (r"Z differs at \(\d, \d\).*contradicts ours", told(**STEEP)),
+    (f"{GRADIENT}.*contradicts theirs", told(reference=bent(slope=1.01))),
+    ("ts both, our backward is not", told(**STEEP, reference=bent(slope=1.01))),
+    ("witness cannot tell which is wrong$", told(slope=times(1 + 1e-13), **NARROW)),
+    (f"^output differs {WORSE}", off_in_float32(300, 100)),
+    (r"\['y'\], expected some of", told(gauges=lambda *_: {"y": 1})),
+    (NOTHING, told(inputs=draw32, gauges=lambda *_: {"output": np.nan})),
+    (NOTHING, told(reference=lambda x: x + 1e8 - 1e8, inputs=draw32)),
+    (rf"depend on \['y'\]: the case {NOTHING}",
+     twins(lambda Z, y: forward(Z), backward, lambda Z, y: torch.tanh(Z), shaped(Z=2, y=2))),
+    # arrays
+    (r"17 eps units \(17 ULP\), allowed 16 ", close(ONE * (1 + 17 * EPS), ONE)),
+    (NOTHING, close(ZERO, ZERO)),
+    (NOTHING, close(ZERO + 1e-16, ZERO + 1e-16, gauge=1.0)),
+    ("is not finite", close(ONE * np.inf, ONE * np.inf)),
+    ("not zero as expected", close(ONE * 5, ONE * 5, expect_zero=True)),
+    ("values differs", close(ZERO + EPS, ZERO, expect_zero=True, gauge=1.0)),
+    ("no floats", close(np.ones(2, int), ONE)),
+    ("no floats", close(np.ones(0), np.ones(0))),
+    ("no floats", close(MASKED, ONE)),
+    (f"values: {ALIKE}", close(np.float64(1), ONE)),
+    ("run is of shape", close(ONE, ONE, wider=np.ones((2, 1), LONG))),
+    ("float32, ours float64", close(ONE, ONE, wider=np.ones(2, "f4"))),
+    ("Z is True everywhere: it", lambda rng: functions.assert_switches(ZERO == 0, "Z")),
+    ("no draw in a thou", lambda rng: functions.draw_until(functions.switches, lambda: (ZERO,))),
+    ("wrong differs", beside(ZERO + 1e-12, ZERO, ONE)),
+    ("wrong: the reference is not finite", beside(ONE, ONE * np.nan)),
+    ("gauge of wrong: .* not finite", beside(ONE, ONE, ONE * np.inf)),
+    ("wrong differs", beside(ONE * 1.00995, ONE, budget=PERCENT)),
+    ("a drown in their tolerances", lambda rng: agree({"a": Quantity(ZERO, ZERO)})),
+    ("a differs: ours", lambda rng: assert_equal(ONE * (1 + EPS), ONE, "a")),
+    # rules
+    ("t is ", adam(Lying(ADAM, lambda p, g, s: s.t.fill(0)))),
+    ("our state has no v", adam(RMSprop(**RATE))),
+    ("^step 1: the gradients were modified", walk(SPOILT)),
+    (rf"^step \d+: {WORSE}", adam(HALF, draw_network32)),
+    ("^step 1: theta differs", steps_in_float32(300, 100)),
+    (NOTHING, steps_in_float32(0, 2**22)),
+    ("^step 1: theta differs", never_learning("f8")),
+    ("^step 1: theta differs", never_learning("f4")),
+    ("no parameter moved", walk(**TINY)),
+    ("leave no room .* proves nothing", walk(GD, draw=lambda rng: {"W1": ONE})),
+    (r"\['s', 't', 'v'\] is held", adam(state=lambda _: {})),
+    ("no NamedTuple", adam(NAMELESS)),
+    # code of other people
+    (r"allowed 20 \(your budget\)", parity(*ROOTS, budget=20)),
+    (ALIKE, parity(lambda Z: np.tanh(Z.astype(float)), inputs=draw32)),
+    (NOTHING, parity(budget=1e16)),
+    ("central difference", parity(*RELU)),
+    (f"^sizes{MODIFIED}", parity(lambda Z, sizes, **_: sizes.append(1) or Z, **SHIFTED)),
+]
+#: told only where longdouble is wider than float64.
+WIDE_LIES = [
+    ("output differs.* theirs, unless our formula ", told(reference=bent(OFF))),
+    ("agrees with ours, no rounding .* is not theirs$", told(times(1.5))),
+    ("both sides have .*contradicts both", told(HERE, reference=bent(OFF))),
+    ("differs.*contradicts both", told(times(2 - OFF, "f8"), reference=bent(OFF))),
+    ("run gives .*: the third.*contradicts ours", told(HERE)),
+    ("our backward in longdouble is no", told(slope=times(1.01, LONG))),
+    ("the longdouble run of our backward", told(slope=times(OFF, LONG))),
+    (NO_WITNESS, told(lambda a: a.astype(float))),
+    (NO_WITNESS, told(slope=lambda g: g.astype(float))),
+    ("something inside is rounded to", told(lambda a: a.astype(float).astype(a.dtype))),
+    (r"takes no longdouble .*widest=np\.float64", told(scipy.special.erf)),
+    ("both sides have .* contradicts both", close(FAR, FAR, wider=THIRD)),
+    ("s theirs", close(NEAR * (1 + 12 * EPS), NEAR * (1 + 24 * EPS), wider=THIRD)),
+    ("contradicts both", beside(ZERO, ZERO, ONE, wider=np.array([0, 4e-15], LONG))),
+    ("^step 31: v differs .* theirs, unless our rule", drifting(31)),
+    (r"^step 31: v differs at \(\d+,\): .* ours", drifting(31, "f8")),
+    ("^step 31: v: our rule in longdouble ", drifting(31, LONG)),
+    ("it is no witness", adam(FLOAT64_ALONE)),
+]
 HONEST = {
     **{f"tanh by {name}": entry(forward, backward) for name, entry in ENTRIES.items()},
     "one and a half times torch's error": off_in_float32(150, 100),
