@@ -1,20 +1,28 @@
-"""Lies are caught, right code passes; how errors are measured, bounded, witnessed and recorded."""
+"""Comparisons: lies are caught, wrong arguments refused, right code passes, and all is recorded."""
 
 from __future__ import annotations
 
+import importlib
 import re
 from contextlib import suppress
+from doctest import testmod as doctest_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.stats
+import torch
+from torch import nn
 
+import parity_tests
+from parity_tests import Budget, assert_parity, assert_same_trajectory, measure
 from parity_tests.compare import budgets
-from parity_tests.compare.budgets import BUDGETS, WIDE, WIDEST, Budget
+from parity_tests.compare.budgets import BUDGETS, WIDE, WIDEST
+from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.gauges import linear_gauges
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import hold_both, measure
+from parity_tests.compare.measurement import hold_both
+from parity_tests.compare.side_effects import globals_untouched
 from parity_tests.compare.witnesses import Difference, widened
 from parity_tests.tests.meta import lies
 from parity_tests.tests.meta.lies import EPS
@@ -33,6 +41,66 @@ def test_right_code_passes(name, rng):
 def test_a_lie_is_caught(says, tell, rng):
     with pytest.raises(AssertionError, match=says):
         tell(rng)
+
+
+X = np.arange(1.0, 5.0)
+INPUTS, SWAPPED = {"Z": X}, X.astype(np.dtype(float).newbyteorder())
+
+
+def asked(ours=np.tanh, theirs=torch.tanh, inputs=INPUTS, **choices):
+    return lambda: assert_parity(ours, theirs, inputs, **choices)
+
+
+def named(**names):
+    return asked(theirs=nn.PReLU(), names=names)
+
+
+def walked(ours=lies.GD, theirs=lies.SGD, **choices):
+    return lambda: assert_same_trajectory(ours, theirs, {"W1": np.ones((2, 3))}, 0, **choices)
+
+
+# fmt: off
+#: messages, after "expected", and the comparisons that are asked wrongly.
+WRONG = {
+    "ours to be a function, got NoneType": asked(None),
+    "gauges to be a function, got dict": asked(gauges={}),
+    "a mapping of names to arrays, got list": asked(inputs=[X]),
+    "a NumPy array, got MaskedArray": asked(inputs={"Z": lies.MASKED}),
+    "got int64: what has no gradient goes into constants": asked(inputs={"Z": np.arange(3)}),
+    "Z in the byte order of this machine, got": asked(inputs={"Z": SWAPPED}),
+    "one dtype for all inputs, got": asked(inputs={**INPUTS, "y": np.ones(2, "f4")}),
+    "Z to be finite and not empty, got": asked(inputs={"Z": X * np.nan}),
+    "constants to be a mapping of names, got list": asked(constants=[1]),
+    r"\['Z'\] in inputs or in constants, got both": asked(constants={"Z": 1}),
+    "budget to be a Budget or a number of eps, got str": asked(budget="16"),
+    "a number of eps above 0, got 0": asked(gradient_budget=0),
+    "a number of eps above 0, got inf": asked(budget=np.inf),
+    "witnessed to be a whole number from 1, got 0": asked(witnessed=0),
+    "rng to be a generator or a seed, got str": asked(rng="0"),
+    "a device that is here, got 'tpu9'": asked(device="tpu9"),
+    "a device that holds numbers, got 'meta'$": asked(device="meta"),
+    "layout to be one of 'as it is', 'columns' or": asked(layout="rows"),
+    "names only beside a module": asked(names={"Z": "weight"}),
+    r"from \['Z'\] to \['weight'\], got 'Z': 'bias'": named(Z="bias"),
+    r"Z of shape \(1,\), as weight .*, got \(4,\)": named(Z="weight"),
+    "ours to return one array, got a tuple": asked(lambda Z: (Z, Z)),
+    r"ours to return \(output, .*ndarray": asked(backward=lambda d, _: {"Z": d}),
+    "backward to return a .*, got ndarray": asked(lies.forward, backward=lambda d, _: d),
+    "theirs to return one tensor, got tuple": asked(theirs=lambda x: (x, x)),
+    "1 inputs and constants for tanh, got": asked(constants={"k": X}),
+    "ours to have init and update, got NoneType": walked(None),
+    "theirs to be a function, got str": walked(theirs="SGD"),
+    "an optimizer with a step, got int": walked(theirs=len),
+    "with a step, got the class SGD": walked(theirs=lambda _: torch.optim.SGD),
+    "groups to be a whole number from 1, got 1.5": walked(groups=1.5),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("says", WRONG)
+def test_wrong_arguments_are_refused(says):
+    with pytest.raises((TypeError, ValueError), match=f"expected .*{says}"):
+        WRONG[says]()
 
 
 #: the largest bounds that are promised, in eps or as they are.
@@ -138,34 +206,32 @@ def recorded(tell, rng):
     return LEDGER.entries[begun:]
 
 
-THREE, OUTPUT = ["ours", "theirs", *["ours in longdouble"] * WIDE], [("output", "forward")]
-PAIR = [*OUTPUT, ("gradient of Z", "gradient")]
-DIFFERENCES = [(f"gradient of Z, {side}", "other") for side in THREE]
 # fmt: off
+OUTPUT, DROWNED = ("output", "forward"), (lies.ZERO + 1e-15, lies.ZERO, lies.ONE)
+PAIR = [OUTPUT, ("gradient of Z", "gradient")]
 #: a comparison, the quantities that are recorded and their kinds, and how many of them failed.
 RECORDED = {
-    "a pair": (lies.told(), [*PAIR, *DIFFERENCES], 0),
+    "a pair": (lies.told(), PAIR, 0),
     "a pair in float32": (lies.told(inputs=lies.draw32), PAIR, 0),
-    "a rule": (lies.adam(), [(f"{one} over 50 steps", "step") for one in ("theta", "v", "s")], 0),
+    "a rule": (lies.adam(), [(f"{one} over 50 steps", "step") for one in ("theta", *"vs")], 0),
     "a failure": (lies.close(2 * lies.ONE, lies.ONE), [("values", "forward")], 1),
-    "a failure in float32": (lies.off_in_float32(300, 100), OUTPUT, 1),
-    "none of what drowns": (
-        lies.beside(lies.ZERO + 1e-15, lies.ZERO, lies.ONE), [("proof", "forward")], 0),
+    "a failure in float32": (lies.off_in_float32(300, 100), [OUTPUT], 1),
+    "none of what drowns": (lies.beside(*DROWNED), [("proof", "forward")], 0),
 }
 # fmt: on
 
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_every_comparison_is_recorded_with_both_distances(name, rng):
-    """Each from the wider run, or from torch in float64."""
+    """Each from the wider run, or from torch in float64; differences are of another kind."""
     tell, quantities, failed = RECORDED[name]
-    found = recorded(tell, rng)
+    found = [one for one in recorded(tell, rng) if one.kind != "other"]
     assert [(one.quantity, one.kind) for one in found] == quantities
     assert sum(one.share > 1 for one in found) == failed
     for one in found:
         if one.dtype == "float32":
             assert (one.budget, one.error) == (2 * one.theirs_error + 4, one.ours_error)
-        elif name in ("a pair", "a rule") and one.kind != "other" and WIDE:
+        elif name in ("a pair", "a rule") and WIDE:
             assert one.budget == {"forward": 16, "gradient": 64, "step": 64}[one.kind]
             assert 0 < one.ours_error < 64
             assert 0 < one.theirs_error < 64
@@ -213,11 +279,78 @@ def test_a_third_of_the_gradients_is_tiny_and_a_sixth_zero(groups, rng):
     """In each group and at every step, always at the same entries."""
     drawn = []
     keeping = lies.Lying(lies.GD, lambda p, g, s: drawn.append(g.theta.copy()))
-    draw = lambda rng: {"W1": np.ones((6, 9))}  # noqa: E731
-    lies.walk(keeping, draw=draw, steps=40, groups=groups, widest=np.float64)(rng)
+    choices = {"steps": 40, "groups": groups, "widest": np.float64}
+    lies.walk(keeping, draw=lambda rng: {"W1": np.ones((6, 9))}, **choices)(rng)
     sizes = np.abs(drawn).reshape(40, groups, -1)
-    largest, entries = sizes.max(axis=0), sizes.shape[2]
-    assert ((sizes > 0).all(axis=0) == (largest > 0)).all()
-    for low, high, share in ((0, 1e-300, 6), (1e-9, 1e-7, 3), (0.1, 10, 2)):
-        inside = (low <= largest) & (largest < high)
-        assert inside.sum(axis=1).tolist() == [entries // share] * groups
+    kinds, sixth = np.digitize(sizes.max(axis=0), [1e-9, 1e-7, 0.1]), sizes.shape[2] // 6
+    assert ((sizes > 0) == (kinds > 0)).all()
+    assert [np.bincount(one).tolist() for one in kinds] == [
+        [sixth, 2 * sixth, 0, 3 * sixth]
+    ] * groups
+
+
+def test_a_seed_is_one_draw(rng):
+    """The same upstream gradient for a seed; the global generators stay where they are."""
+    drawn, x = [], lies.draw(rng)
+
+    def keeping(d, a):
+        drawn.extend([d] if d.dtype == np.float64 else [])
+        return lies.backward(d, a)
+
+    with globals_untouched():
+        for seed in (0, 0, 1, np.random.default_rng(1)):
+            assert_parity(lies.forward, torch.tanh, x, backward=keeping, rng=seed)
+    first, same, other, last = (one.tolist() for one in drawn)
+    assert first == same != other == last
+
+
+NARROW = {
+    "it turns longdouble into float64": lambda A: A.astype(float),
+    "it rounds to float64 inside": lambda A: A.astype(float).astype(A.dtype),
+}
+
+
+@pytest.mark.skipif(not WIDE, reason="longdouble is no wider here")
+@pytest.mark.parametrize("reason", NARROW)
+def test_a_missing_witness_is_said(reason, rng):
+    """Where it passes, and on the failure; differences in float64 find who is wrong."""
+    forward, backward = lies.pair(NARROW[reason])
+    steep, Z = lies.pair(slope=lies.times(1.001))[1], lies.draw(rng)
+    found = assert_parity(forward, torch.tanh, Z, backward=backward)
+    assert found.witness == f"witness: differences in float64, as {reason}"
+    with pytest.raises(AssertionError, match="contradicts ours") as caught:
+        assert_parity(forward, torch.tanh, Z, backward=steep)
+    if "turns" in reason:
+        assert caught.value.__notes__ == [found.witness]
+        with pytest.raises(AssertionError, match="output differs") as caught:
+            assert_parity(lambda Z: 1.1 * forward(Z)[0], torch.tanh, Z)
+        assert caught.value.__notes__ == [f"no third witness: {reason}"]
+
+
+def test_a_module_stays_as_it_was():
+    module, inputs = nn.BatchNorm1d(3), lies.shaped(**lies.NORM)(np.random.default_rng(0))
+    with unmodified({"module": module}):
+        assert [*assert_parity(lies.batch_norm, module, inputs).errors] == ["output"]
+
+
+def test_the_package_offers_its_names():
+    """Without torch until one of them is used."""
+    assert set(parity_tests.__all__) == set(dir(parity_tests))
+    assert all(getattr(parity_tests, name) is not None for name in parity_tests.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'assert_parities'"):
+        _ = parity_tests.assert_parities
+
+
+#: modules whose examples are run.
+DOCUMENTED = (
+    *("parity_tests.user_code", "parity_tests.compare.functions", "parity_tests.compare.locate"),
+    *("parity_tests.compare.measurement", "parity_tests.compare.optimizers"),
+    *("scratch.training", "scratch.network", "scratch.optimizers"),
+    *("torch_ref.training", "torch_ref.network", "torch_ref.optimizers"),
+)
+
+
+@pytest.mark.parametrize("module", DOCUMENTED)
+def test_the_examples_of_the_documentation_run(module):
+    found = doctest_module(importlib.import_module(module))
+    assert (found.failed, found.attempted > 1) == (0, True)
