@@ -157,7 +157,7 @@ SWITCHED = [
     ({"gradient of W2": [[1.0, 2.0]]}, 1.0, "gradient of W2", (0, 1)),  # another layer
 ]
 GRADIENTS = {**BIG, "gradient of W1": [[1.0]]}
-#: what is said of a side that shows other things than these gradients, or of choices.
+#: messages, a side that shows other things than these gradients, and choices.
 REFUSED = {
     "expected quantities in common": ([{"A1": [[1.0]]}], {}),
     "expected Z1 of one shape": ([{"Z1": [[1.0]]}], {}),
