@@ -167,6 +167,7 @@ def batch_norm(x, weight, bias):
 ONE, ZERO, THIRD = np.ones(2), np.zeros(2), np.array([1.0, 2.0], WIDEST) / 3
 NEAR, FAR = THIRD.astype(float), THIRD.astype(float) * (1 + 40 * EPS)
 MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
+PRELU, SWAPPED = {"theirs": nn.PReLU()}, ONE.astype(np.dtype(float).newbyteorder())
 PERCENT = Budget(name="percent", relative=0.0099)
 HERE, STEEP = times(OFF, "f8"), {"slope": times(1.01)}
 HALF = Lying(ADAM, lambda p, g, s: np.copyto(s.v, s.v.astype("f2")))
@@ -189,6 +190,40 @@ PRODUCT = (
 ALIKE, MODIFIED = "ours is .* of shape .*, theirs", ": the input was modified"
 UPSTREAM, GRADIENT = f"^the upstream gradient{MODIFIED}", "gradient of Z differs"
 NO_WITNESS, WORSE = "gives float64 .*: it is no witness", ".*twice torch's, float32 floor.* ours$"
+#: messages after "expected", and what is asked wrongly.
+REFUSED = {
+    "ours to be a function, got NoneType": parity(None),
+    "gauges to be a function, got dict": parity(gauges={}),
+    "a mapping of names to arrays, got list": parity(inputs=lambda _: [ONE]),
+    "a NumPy array, got MaskedArray": parity(inputs=lambda _: {"Z": MASKED}),
+    "got int64: what has no gradient goes into con": parity(inputs=lambda _: {"Z": np.arange(3)}),
+    "Z in the byte order of this machine, got": parity(inputs=lambda _: {"Z": SWAPPED}),
+    "one dtype for all inputs, got": parity(inputs=lambda _: {"Z": ONE, "y": ONE.astype("f4")}),
+    "Z to be finite and not empty, got": parity(inputs=lambda _: {"Z": ONE * np.nan}),
+    "constants to be a mapping of names, got list": parity(constants=[1]),
+    r"\['Z'\] in inputs or in constants, got both": parity(constants={"Z": 1}),
+    "budget to be a Budget or a number of eps, got str": parity(budget="16"),
+    "a number of eps above 0, got 0": parity(gradient_budget=0),
+    "a number of eps above 0, got inf": parity(budget=np.inf),
+    "witnessed to be a whole number from 1, got 0": parity(witnessed=0),
+    "rng to be a generator or a seed, got str": parity(rng="0"),
+    "a device that is here, got 'tpu9'": parity(device="tpu9"),
+    "a device that holds numbers, got 'meta'$": parity(device="meta"),
+    "layout to be one of 'as it is', 'columns' or": parity(layout="rows"),
+    "names only beside a module": parity(names={"Z": "weight"}),
+    r"from \['Z'\] to \['weight'\], got 'Z': 'bias'": parity(**PRELU, names={"Z": "bias"}),
+    r"Z of shape \(1,\), as weight .*, got \(3, 4\)": parity(**PRELU, names={"Z": "weight"}),
+    "ours to return one array, got a tuple": parity(lambda Z: (Z, Z)),
+    r"ours to return \(output, .*ndarray": parity(np.tanh, lambda dA, _: {"Z": dA}),
+    "backward to return a .*, got ndarray": parity(forward, lambda dA, _: dA),
+    "theirs to return one tensor, got tuple": parity(theirs=lambda x: (x, x)),
+    "1 inputs and constants for tanh, got": parity(constants={"k": ONE}),
+    "ours to have init and update, got NoneType": walk(None),
+    "theirs to be a function, got str": walk(GD, "SGD"),
+    "an optimizer with a step, got int": walk(GD, len),
+    "with a step, got the class SGD": walk(GD, lambda _: torch.optim.SGD),
+    "groups to be a whole number from 1, got 1.5": walk(GD, groups=1.5),
+}
 #: each is told to every comparison of pairs.
 PAIRS = [
     ("output differs", pair(times(1.00001))),
@@ -206,7 +241,9 @@ PAIRS = [
     (GRADIENT, pair(slope=with_nan)),
     (GRADIENT, (forward, lambda dA, A: {"Z": 1 - A**2})),
 ]
-LIES = [(says, tell(*wrong)) for says, wrong in PAIRS for tell in ENTRIES] + [
+LIES = [
+    *((f"^expected .*{says}", tell) for says, tell in REFUSED.items()),
+    *((says, tell(*wrong)) for says, wrong in PAIRS for tell in ENTRIES),
     # who is guilty
     (r"Z differs at \(\d, \d\).*contradicts ours", told(**STEEP)),
     (f"{GRADIENT}.*contradicts theirs", told(reference=bent(slope=1.01))),
