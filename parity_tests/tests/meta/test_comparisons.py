@@ -60,8 +60,6 @@ def test_bounds_are_as_small_as_promised_and_have_reasons():
     for one in BUDGETS:
         assert len(one.reason.split()) >= 5, one.name
         assert (one.eps > 0) != (one.relative > 0), one.name
-    kinds = [getattr(budgets, one.upper()).kind for one in ("forward", "gradient", "step")]
-    assert kinds == ["forward", "gradient", "step"]
     assert budgets.FORWARD.in_eps(1e-7) == budgets.FORWARD.in_eps(1e-16) == 16
     assert Budget(name="relative", relative=1e-10).in_eps(1e-16) == pytest.approx(1e6)
 
@@ -224,9 +222,8 @@ def test_a_third_of_the_gradients_is_tiny_and_a_sixth_zero(groups, rng):
     sizes = np.abs(drawn).reshape(40, groups, -1)
     kinds, sixth = np.digitize(sizes.max(axis=0), [1e-9, 1e-7, 0.1]), sizes.shape[2] // 6
     assert ((sizes > 0) == (kinds > 0)).all()
-    assert [np.bincount(one).tolist() for one in kinds] == [
-        [sixth, 2 * sixth, 0, 3 * sixth]
-    ] * groups
+    for one in kinds:
+        assert np.bincount(one).tolist() == [sixth, 2 * sixth, 0, 3 * sixth]
 
 
 def test_a_seed_is_one_draw(rng):
