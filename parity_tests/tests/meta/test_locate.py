@@ -32,8 +32,7 @@ def draw_case(rng, **choices):
     batches = []
     for _ in range(5):
         X, Y = rng.standard_normal((4, 9)), np.eye(3)[:, rng.integers(0, 3, 9)]
-        masks = draw_masks(network.layer_sizes, network.keep_probs, 9, rng)
-        batches.append((X, Y, masks) if masks else (X, Y))
+        batches.append((X, Y, draw_masks(network.layer_sizes, network.keep_probs, 9, rng) or None))
     return ours, other, batches
 
 
@@ -120,7 +119,7 @@ def test_a_module_of_ones_own(rng):
     other = TorchRun(module, optimizer, cost=lambda module, X, Y: cost(module(X), Y))
     assert locate(ours, other, batches) is None
     with pytest.raises(ValueError, match="expected no masks for Sequential"):
-        other.step(*batches[0], {"D1": np.ones((4, 9))})
+        other.step(*batches[0][:2], {"D1": np.ones((4, 9))})
     with pytest.raises(TypeError, match="expected a cost for Sequential, got none"):
         TorchRun(module, optimizer)
 
