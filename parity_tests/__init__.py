@@ -2,7 +2,7 @@
 
 `assert_close` compares two arrays, `assert_twins` a forward and backward pair with a differentiable
 torch function, `assert_same_trajectory` two optimizers step by step, and `assert_parity` code that
-is not this project's: `parity_tests.user_code` has an example of each. Errors are counted in eps.
+is not this project's; their docstrings have examples. Errors are counted in eps.
 `locate` names the first step, layer, unit and quantity at which two trainings part.
 """
 
@@ -30,26 +30,13 @@ if TYPE_CHECKING:
     from parity_tests.compare.locate import Parting, Run, ScratchRun, TorchRun, locate
     from parity_tests.user_code import Parity, assert_parity
 
+# fmt: off
 __all__ = [
-    "FINITE_DIFFERENCE",
-    "FORWARD",
-    "GRADIENT",
-    "STEP",
-    "TRAINING",
-    "Budget",
-    "Parity",
-    "Parting",
-    "Run",
-    "ScratchRun",
-    "TorchRun",
-    "assert_close",
-    "assert_parity",
-    "assert_same_trajectory",
-    "assert_switches",
-    "assert_twins",
-    "locate",
-    "measure",
+    "FINITE_DIFFERENCE", "FORWARD", "GRADIENT", "STEP", "TRAINING", "Budget", "Parity", "Parting",
+    "Run", "ScratchRun", "TorchRun", "assert_close", "assert_parity", "assert_same_trajectory",
+    "assert_switches", "assert_twins", "locate", "measure",
 ]
+# fmt: on
 #: where the public names are, in the order they are looked for.
 _HOMES = ("compare.budgets", "compare.functions", "compare.locate", "user_code")
 

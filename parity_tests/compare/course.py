@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -95,33 +92,6 @@ def draw_data(
 
 def layers_of(case: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one for name, one in case.items() if name[0] in "Wb" and name[1:].isdigit()}
-
-
-def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-    """Return what yields the first call of each public function of a module in a run of a case."""
-
-    def calls(**case: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        found: dict[str, dict[str, Any]] = {}
-
-        def recorder(name: str) -> Callable[..., Any]:
-            function = getattr(module, name)
-
-            def record(*args: Any, **kwargs: Any) -> Any:
-                bound = inspect.signature(function).bind(*args, **kwargs)
-                bound.apply_defaults()
-                found.setdefault(name, dict(bound.arguments))
-                return function(*args, **kwargs)
-
-            record.__wrapped__ = function.__wrapped__  # type: ignore[attr-defined]
-            return record
-
-        with ExitStack() as patched:
-            for name in module.__all__:
-                patched.enter_context(mock.patch.object(module, name, recorder(name)))
-            run(**case)
-        yield from ((f"{module.__name__}.{name}", given) for name, given in found.items())
-
-    return calls
 
 
 # --- torch's side ---------------------------------------------------------------------------------

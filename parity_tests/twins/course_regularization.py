@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from parity_tests.compare.budgets import FLOAT32_NETWORK
-from parity_tests.compare.course import calls_made, draw_data, torch_cost
+from parity_tests.compare.course import draw_data, torch_cost
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
@@ -85,7 +85,7 @@ TWINS = (
         draw=partial(draw, m=12, lambd=0.7), cases={**CASES, **STRENGTHS},
         edges={"exact ties": {"kind": "grid"}, "no penalty": {"lambd": 0.0},
                "two outputs": {"sizes": (4, 5, 3, 2)}},
-        calls=calls_made(ours, with_and_without)),
+        ),
 
     PairTwin(name="regularization.l2", ours=Pair(decayed, pulled_back),
         theirs=lambda *layers, X, **given: torch_cost(X, *layers, **given),

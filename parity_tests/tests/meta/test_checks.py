@@ -8,6 +8,7 @@ import random
 import re
 from dataclasses import replace
 from itertools import count
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -38,8 +39,9 @@ def adam(spoil=lambda *_: None, since=1, **wrong):
     return replace(twin("adam"), ours=lambda **c: lies.Lying(Adam(**{**c, **wrong}), spoil, since))
 
 
-def calling(path, **given):
-    return replace(ROW, calls=lambda **_: [(path, given)])
+def calling(check, function, given):
+    with mock.patch.object(checks, "calls_of", return_value={"it": (function, given)}):
+        check(ROW)
 
 
 def lax(A_prev, W, b):
@@ -55,7 +57,7 @@ DEEP, STEEP = {"cache": ("name", {"A": np.ones(1)})}, {"slope": lies.times(2)}
 MODIFYING = replace(ROW, ours=Pair(lambda Z: (np.tanh(Z, out=Z), Z), lies.backward), **KINK)
 GRADIENTLESS = replace(ROW, ours=Pair(lies.forward, lambda dA, A: {}), **KINK)
 CALLS, DRAWS_LAST = count(), lambda m: (np.random.default_rng().random(m) for _ in "once")
-PUT = calling("numpy.put", a=np.ones(3), ind=0, v=2)
+PUT = lambda a: np.put(a, 0, 2), {"a": np.ones(3)}
 AN_ULP_MORE = Pair(
     lambda Z: (np.maximum(Z, 0) * (1 + lies.EPS), Z), lambda dA, Z: {"Z": dA * (Z > 0)})
 RELATION = ROW.relations[0]
@@ -81,10 +83,9 @@ LIES = [
     ("never called", checks.proves_its_names, replace(ROW, proves=("relu",))),
     ("claims nothing", checks.proves_its_names, replace(ROW, proves=())),
     ("is float64 where", checks.keeps_the_dtype, tanh(lambda A: A.astype(float)), np.float32),
-    (r"modified \['a'\]", checks.leaves_no_trace, PUT),
-    ("is not validated", checks.refuses, PUT),
-    ("lax.*gives .*, expected .*Error", checks.refuses,
-        calling(f"{__name__}.lax", **LAYER.arguments(LAYER.case()))),
+    (r"modified \['a'\]", calling, checks.leaves_no_trace, *PUT),
+    ("is not validated", calling, checks.refuses, *PUT),
+    ("gives .*, expected .*Error", calling, checks.refuses, lax, LAYER.arguments(LAYER.case())),
     ("output differs", checks.takes_any_layout,
         tanh(lambda A: A.ravel("K").reshape(A.shape)), "in columns"),
     ("the gauge of output is", checks.gauges_bound_something,
@@ -104,7 +105,6 @@ LIES = [
     ("random was drawn", assert_pure, lambda m: 0 * random.random(), {"m": 2}),
     ("another result", assert_pure, DRAWS_LAST, {"m": 2}),
     ("another result", assert_pure, lambda m: next(CALLS), {"m": 2}),
-    (r"modified \[\], expected \['Z'\]", assert_pure, lambda Z: Z + 1, {"Z": 1}, frozenset("Z")),
     ("can be looked into, got object", assert_pure, lambda Z: 1, {"Z": object()}),
 ]
 # fmt: on

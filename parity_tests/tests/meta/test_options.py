@@ -90,7 +90,7 @@ def suite(pytester, monkeypatch):
     """Return a function that runs pytest in this process, on the suite above unless one leaves."""
     folder = pytester.mkdir("parity_tests")
     (folder / "test_toy.py").write_text(SUITE)
-    conftest = "from parity_tests.conftest import *\nfrom parity_tests.conftest import _claims\n"
+    conftest = "from parity_tests.conftest import *\n"
     (folder / "conftest.py").write_text(conftest)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
 
@@ -190,9 +190,9 @@ def test_a_report_that_cannot_be_written_in_the_end_is_an_error(suite, monkeypat
 
 
 def test_profiles(monkeypatch):
-    """`dev` draws anew, `ci` does not, `deep` draws ten times as many; CI in the environment."""
+    """`dev` draws anew, `ci` does not, `deep` draws twenty times as many; CI in the environment."""
     dev, ci, deep = (settings.get_profile(name) for name in ("dev", "ci", "deep"))
-    assert dev.max_examples == ci.max_examples == deep.max_examples / 10 == profiles.EXAMPLES
+    assert dev.max_examples == ci.max_examples == deep.max_examples / 20 == profiles.EXAMPLES
     assert (dev.derandomize, ci.derandomize, deep.derandomize) == (False, True, False)
     monkeypatch.setattr(profiles, "settings", Mock())
     for variable, expected in (("", "dev"), ("true", "ci")):
