@@ -20,14 +20,11 @@ if TYPE_CHECKING:
         TRAINING,
         Budget,
     )
-    from parity_tests.compare.functions import (
-        assert_close,
-        assert_same_trajectory,
-        assert_switches,
-        assert_twins,
-        measure,
-    )
+    from parity_tests.compare.functions import assert_switches, assert_twins
     from parity_tests.compare.locate import Parting, Run, ScratchRun, TorchRun, locate
+    from parity_tests.compare.measurement import measure
+    from parity_tests.compare.optimizers import assert_same_trajectory
+    from parity_tests.compare.quantities import assert_close
     from parity_tests.user_code import Parity, assert_parity
 
 # fmt: off
@@ -38,7 +35,10 @@ __all__ = [
 ]
 # fmt: on
 #: where the public names are, in the order they are looked for.
-_HOMES = ("compare.budgets", "compare.functions", "compare.locate", "user_code")
+_HOMES = (
+    *("compare.budgets", "compare.measurement", "compare.quantities", "compare.functions"),
+    *("compare.optimizers", "compare.locate", "user_code"),
+)
 
 
 if not TYPE_CHECKING:

@@ -19,11 +19,11 @@ import numpy as np
 
 from parity_tests.bad_values import bad_values, lengths_of
 from parity_tests.compare.budgets import GRADIENT
-from parity_tests.compare.fingerprints import fingerprints
-from parity_tests.compare.functions import assert_close, assert_same_trajectory
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
-from parity_tests.compare.side_effects import assert_pure, walked
+from parity_tests.compare.optimizers import assert_same_trajectory
+from parity_tests.compare.quantities import assert_close
+from parity_tests.compare.side_effects import assert_pure, fingerprints, walked
 from parity_tests.drawing import LAYOUTS
 from parity_tests.findings import examine, refute
 from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN

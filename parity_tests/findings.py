@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from parity_tests.compare.functions import assert_close
 from parity_tests.compare.ledger import environment
 from parity_tests.compare.measurement import MARGIN, measure
+from parity_tests.compare.quantities import assert_close
 from parity_tests.mistakes import Mistake
 from parity_tests.rows import Twin
 from parity_tests.twins import all_twins

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, Budget
-from parity_tests.compare.fingerprints import unmodified
-from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
+from parity_tests.compare.functions import assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
-from parity_tests.compare.quantities import Quantity, agree, assert_equal
+from parity_tests.compare.quantities import Quantity, agree, assert_equal, assert_no_worse
+from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
 from parity_tests.mistakes import Mistake, Values
@@ -262,8 +262,7 @@ class PairTwin(Twin):
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
         given = self.inputs(case), self.fixed(case), np.asarray(case["upstream"])
-        output, gradients = pull_back(function, *given, device, self.bridge)
-        return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
+        return pull_back(function, *given, device, self.bridge)
 
     def witness(self, case: Case, rng: np.random.Generator, device: str, **choices: Any) -> None:
         """Hold output and gradients to each other by three witnesses, all of which must prove."""

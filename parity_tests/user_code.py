@@ -16,10 +16,11 @@ import torch
 from parity_tests.compare import budgets, validation
 from parity_tests.compare.bridge import Bridge
 from parity_tests.compare.budgets import Budget
-from parity_tests.compare.functions import Gauges, assert_twins
+from parity_tests.compare.functions import Backward, Gauges, assert_twins
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.witnesses import cast
+from scratch._validation import validated
 
 
 class Parity(NamedTuple):
@@ -29,12 +30,13 @@ class Parity(NamedTuple):
     witness: str
 
 
+@validated(**validation.PARITY)
 def assert_parity(
     ours: Callable[..., Any],
     theirs: Callable[..., torch.Tensor],
     inputs: Mapping[str, Array],
     *,
-    backward: validation.Backward | None = None,
+    backward: Backward | None = None,
     constants: Mapping[str, Any] | None = None,
     budget: Budget | float = budgets.FORWARD,
     gradient_budget: Budget | float = budgets.GRADIENT,
@@ -104,26 +106,25 @@ def assert_parity(
         >>> parity.witness
         'witness: your function in longdouble'
     """
-    validation.refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
-    inputs = validation.check_inputs(inputs)
-    constants = validation.check_constants(constants, inputs)
-    generator, bridge = validation.check_rng(rng), validation.check_layout(layout)
+    inputs, constants = dict(inputs), dict(constants or {})
+    if both := sorted(inputs.keys() & constants.keys()):
+        raise ValueError(f"expected {both} in inputs or in constants, got both")
+    generator, bridge = np.random.default_rng(rng), validation.as_bridge(layout)
     choices: dict[str, Any] = {
         "constants": constants,
-        "forward_budget": validation.check_budget("budget", budget, "forward"),
-        "gradient_budget": validation.check_budget("gradient_budget", gradient_budget, "gradient"),
-        "float32_floor": validation.check_budget("float32_floor", float32_floor, "other"),
+        "forward_budget": validation.as_budget("budget", budget, "forward"),
+        "gradient_budget": validation.as_budget("gradient_budget", gradient_budget, "gradient"),
+        "float32_floor": validation.as_budget("float32_floor", float32_floor, "other"),
         "gauges": gauges,
         "differences": differences,
-        "witnessed": validation.check_whole("witnessed", witnessed),
-        "device": validation.check_device(device),
+        "witnessed": witnessed,
+        "device": device,
         "bridge": bridge,
     }
-    reference = validation.as_function(theirs, inputs, names, bridge, device)
     forward = validation.with_cache(ours, expected=backward is not None)
-    pulled = validation.with_names(backward) if backward else None
-    pair = forward, pulled, validation.one_tensor(reference), inputs, generator
-    hindrance = _hindrance(forward, pulled, inputs, constants)
+    reference = validation.as_function(theirs, inputs, names, bridge, device)
+    pair = forward, backward, reference, inputs, generator
+    hindrance = _hindrance(forward, backward, inputs, constants)
     recorded, state = len(LEDGER.entries), generator.bit_generator.state
     if not hindrance:
         try:
@@ -159,7 +160,7 @@ def _hindrance(
     wider = copy.deepcopy(cast({**inputs, **constants}, np.longdouble))
     try:
         output, cache = forward(**wider)
-        gradients = backward(np.ones_like(output)[()], cache) if backward else {}
+        gradients = dict(backward(np.ones_like(output)[()], cache)) if backward else {}
     except Exception as error:  # whatever a function makes of a dtype that it does not know
         return f"it takes no longdouble ({type(error).__name__}: {error})"
     for dtype in [np.asarray(one).dtype for one in (output, *gradients.values())]:

@@ -1,7 +1,7 @@
 """Profiles of hypothesis, and the line that says how many examples a run has drawn.
 
-`dev` draws anew each time, `ci` the same examples each time, `deep` twenty times as many. This module
-is a plugin of pytest, which conftest registers. Cases that are turned away too often fail by
+`dev` draws anew each time, `ci` the same examples each time, `deep` twenty times as many. This
+module is a plugin of pytest, which conftest registers. Cases that are turned away too often fail by
 hypothesis' own health check.
 """
 
