@@ -39,7 +39,7 @@ MEMORY = 12 << 30
 #: tests that start processes or read sources, in which the code would be unchanged, or that want
 #: the health checks that forks leave out.
 UNCHANGED = (
-    "parity_tests/tests/meta/test_options.py::test_a_vacuous_property_fails_and_two_bugs_are_one_failure",
+    "parity_tests/tests/meta/test_options.py::test_a_run[a vacuous property]",
     "parity_tests/tests/stems/test_search.py::test_processes_give_what_one_gives",
     "parity_tests/tests/scripts/test_training.py::test_by_hand_in_a_process_alone",
     f"{TWINS}::test_mistake_is_seen",

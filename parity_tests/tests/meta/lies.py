@@ -1,26 +1,28 @@
 """Lies: wrong code and misuse of every comparison, each with a pattern of what must be said of it.
 
-`HONEST` is right code of many shapes, which must pass. Whatever is told is told to a generator.
+`HONEST` is right code of shapes that no row has. Whatever is told is told to a generator.
 """
 
 from __future__ import annotations
 
-from collections import UserDict, namedtuple
+from collections import UserDict
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import scipy.special
 import torch
 from torch import nn
 
-from parity_tests import Budget, assert_close, assert_parity, assert_switches, assert_twins
+import parity_tests
+from parity_tests.compare import functions
 from parity_tests.compare.bridge import BY_NAME
-from parity_tests.compare.budgets import WIDEST
-from parity_tests.compare.functions import draw_until, switches
-from parity_tests.compare.optimizers import assert_same_trajectory
+from parity_tests.compare.budgets import WIDEST, Budget
 from parity_tests.compare.quantities import Quantity, agree, assert_equal
+from parity_tests.compare.witnesses import cast
+from parity_tests.user_code import assert_parity
 from scratch.linear import linear_backward, linear_forward
-from scratch.optimizers import Adam, GradientDescent, RMSprop
+from scratch.optimizers import Adam, AdamState, GradientDescent, RMSprop
 from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
 
@@ -32,365 +34,308 @@ def shaped(dtype=np.float64, **shapes):
     return lambda rng: {n: rng.standard_normal(one).astype(dtype) for n, one in shapes.items()}
 
 
-draw, draw32 = shaped(x=(3, 4)), shaped("f4", x=(3, 4))
+draw, draw32 = shaped(Z=(3, 4)), shaped("f4", Z=(3, 4))
 
 
-# --- pairs that claim to be tanh and its derivative
-def forward(x):
-    return np.tanh(x), np.tanh(x)
+def pair(output=np.copy, slope=np.copy):
+    """Return tanh and its backward, right but for a change of the output or the gradient."""
+    return (
+        lambda Z: (output(np.tanh(Z)), np.tanh(Z)),
+        lambda dA, A: {"Z": slope(dA * (1 - A**2))},
+    )
 
 
-def backward(d, a):
-    return {"x": d * (1 - a**2)}
+forward, backward = pair()
 
 
-def output(change):
-    return lambda x: (change(np.tanh(x)), np.tanh(x))
+def bent(output=1.0, slope=1.0, dtype=None):
+    """Return torch's tanh, its values and slope times a factor, in one dtype if one is given."""
 
+    def reference(x):
+        right = torch.tanh(x)
+        value, honest = right.detach(), dtype not in (None, x.dtype)
+        return right if honest else output * value + slope * (right - value)
 
-def slope(change):
-    return lambda d, a: {"x": change(d * (1 - a**2))}
+    return reference
 
 
 def times(factor, dtype=None):
-    """Return a change that multiplies values, of one dtype alone where it is given."""
-    return lambda a: a * a.dtype.type(factor) if dtype in (None, a.dtype) else a
+    """Return a change that multiplies values, of one dtype alone if one is given."""
+    return lambda a: a * factor if dtype in (None, a.dtype) else a
 
 
 def with_nan(values):
     return np.where(np.arange(values.size).reshape(values.shape) == 1, np.nan, values)
 
 
-ALIKE, MODIFIED = "ours is .* of shape .*, theirs", "^x: the input was modified in place"
-UPSTREAM, GRADIENT = "^the upstream gradient: the input was modified", "gradient of x differs"
-
-# fmt: off
-#: forward, backward, pattern; each is told to every comparison of pairs.
-PAIRS = {
-    "output scaled": (output(times(1.00001)), backward, "output differs"),
-    "output transposed": (output(lambda a: a.T), backward, f"output: {ALIKE}"),
-    "output float16": (output(lambda a: a.astype("f2")), backward, f"output: {ALIKE}"),
-    "output a list": (output(lambda a: a.tolist()), backward, "output: ours is list"),
-    "output NaN at one entry": (output(with_nan), backward, "output differs"),
-    "input modified, output short": (lambda x: (np.sin(x, out=x)[1:], 0), backward, MODIFIED),
-    "gradient modifies x": (
-        lambda x: (np.tanh(x), x), lambda d, x: {"x": np.sin(x, out=x)}, MODIFIED),
-    "gradient modifies d": (forward, lambda d, a: {"x": np.multiply(d, 1 - a**2, out=d)}, UPSTREAM),
-    "gradient scaled": (forward, slope(times(1.001)), GRADIENT),
-    "gradient missing": (forward, lambda d, a: {}, r"gradients for \[\], expected"),
-    "gradient extra": (forward, lambda d, a: {"x": d * (1 - a**2), "y": d}, r"\['x', 'y'\], exp"),
-    "gradient a vector": (forward, slope(np.ravel), f"gradient of x: {ALIKE}"),
-    "gradient NaN at one entry": (forward, slope(with_nan), GRADIENT),
-    "gradient without upstream": (forward, lambda d, a: {"x": 1 - a**2}, GRADIENT),
-}
-# fmt: on
-
-
 def twins(f, b, reference=torch.tanh, inputs=draw, **choices):
-    return lambda rng: assert_twins(f, b, reference, inputs(rng), rng, **choices)
+    return lambda rng: parity_tests.assert_twins(f, b, reference, inputs(rng), rng, **choices)
 
 
-def parity(ours=np.tanh, theirs=torch.tanh, inputs=draw, **choices):
-    return lambda rng: assert_parity(ours, theirs, inputs(rng), **choices)
+def told(output=np.copy, slope=np.copy, **choices):
+    return twins(*pair(output, slope), **choices)
 
 
-#: the comparisons that a pair is told to, by forward and backward.
-ENTRIES = {
-    "twins": twins,
-    "twins in float32": partial(twins, inputs=draw32),
-    "twins without longdouble": partial(twins, **NARROW),
-    "parity": lambda f, b: parity(f, backward=b),
-    "parity in float32": lambda f, b: parity(f, inputs=draw32, backward=b),
-    "parity of the output": lambda f, b: parity(lambda x: f(x)[0]),
-    "parity of the output in float32": lambda f, b: parity(lambda x: f(x)[0], inputs=draw32),
-}
+def parity(ours=np.tanh, backward=None, theirs=torch.tanh, inputs=draw, **choices):
+    return lambda rng: assert_parity(ours, theirs, inputs(rng), backward=backward, **choices)
 
 
-# --- who is guilty
-def outputs(change=np.copy, factor=1.0, dtype=torch.float64, **choices):
-    """Tell an output that is changed, and torch's of one dtype times a factor."""
-    reference = lambda x: torch.tanh(x) * (factor if x.dtype == dtype else 1)  # noqa: E731
-    return twins(output(change), backward, reference, **choices)
+#: comparisons of pairs.
+ENTRIES = twins, parity, partial(twins, **NARROW), partial(twins, inputs=draw32)
 
 
-def slopes(change=np.copy, factor=1.0, **choices):
-    def bent(x):
-        right = torch.tanh(x)
-        return right.detach() + factor * (right - right.detach())
-
-    return twins(forward, slope(change), bent, **choices)
-
-
-def outputs_in_float32(ours, torchs):
-    return outputs(times(1 + ours * EPS32), 1 + torchs * EPS32, torch.float32, inputs=draw32)
-
-
-# fmt: off
-FUNCTIONS = {
-    "our gradient": (slopes(times(1.01)), r"x differs at \(\d, \d\).*contradicts ours"),
-    "torch's gradient": (slopes(factor=1.01), f"{GRADIENT}.*contradicts theirs"),
-    "both gradients": (slopes(times(1.01), 1.01), "contradicts both$"),
-    "nobody": (slopes(times(1 + 1e-13), **NARROW), "witness cannot tell which is wrong$"),
-    "thrice the error of torch's output": (
-        outputs_in_float32(300, 100),
-        "^output differs .*twice torch's, float32 floor.*contradicts ours$"),
-    "a gauge of nothing": (slopes(gauges=lambda *_: {"y": 1}), r"\['y'\], expected some of"),
-    "a gauge of NaN": (outputs(inputs=draw32, gauges=lambda *_: {"output": np.nan}), NOTHING),
-    "round-off for a reference": (
-        twins(forward, backward, lambda x: x + 1e8 - 1e8, draw32), NOTHING),
-    "an input without effect": (
-        twins(lambda x, y: forward(x), backward, lambda x, y: torch.tanh(x), shaped(x=2, y=2)),
-        rf"depend on \['y'\]: the case {NOTHING}"),
-}
-NO_WITNESS = "the longdouble run .*is float64 .*: it is no witness"
-ANOTHER = "contradicts theirs, unless our formula itself is another"
-ROUNDED = outputs(lambda a: a.astype(float).astype(a.dtype))
-
-#: told only where longdouble is wider than float64.
-WIDE_LIES = {
-    "torch's output": (outputs(factor=OFF), f"output differs.*{ANOTHER}$"),
-    "another formula": (outputs(times(1.5)), "agrees with ours, no rounding .* is not theirs$"),
-    "both outputs": (outputs(times(OFF, "f8"), OFF), "both sides have .*contradicts both"),
-    "both outputs, apart": (outputs(times(1 - 2e-12, "f8"), OFF), "differs.*contradicts both"),
-    "our output in float64": (outputs(times(OFF, "f8")), "run gives .*: the third.*ts ours"),
-    "our gradient in longdouble": (slopes(times(1.01, LONG)), "our backward in longdouble is not"),
-    "our gradient there, by little": (slopes(times(OFF, LONG)), "the longdouble run of our backwa"),
-    "a float64 output": (outputs(lambda a: a.astype(float)), NO_WITNESS),
-    "a float64 gradient": (slopes(lambda g: g.astype(float)), NO_WITNESS),
-    "an output rounded": (ROUNDED, "something inside is rounded to float64"),
-    "no longdouble": (outputs(scipy.special.erf), r"takes no longdouble .*widest=np\.float64"),
-}
-
-
-# --- arrays
-ONE, ZERO, THIRD = np.ones(2), np.zeros(2), np.array([1.0, 2.0], WIDEST) / 3
-NEAR, FAR = THIRD.astype(float), THIRD.astype(float) * (1 + 40 * EPS)
-MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
-PERCENT = Budget(name="percent", relative=0.0099)
+def off_in_float32(ours, torchs):
+    """Tell outputs that are so many eps off on either side."""
+    reference = bent(1 + torchs * EPS32, dtype=torch.float32)
+    return told(times(1 + ours * EPS32), reference=reference, inputs=draw32)
 
 
 def close(ours, reference, **choices):
-    return lambda rng: assert_close(ours, reference, "values", **choices)
+    return lambda rng: parity_tests.assert_close(ours, reference, "values", **choices)
 
 
 def beside(*wrong, **choices):
     return lambda rng: agree({"proof": Quantity(ONE, ONE), "wrong": Quantity(*wrong, **choices)})
 
 
-ARRAYS = {
-    "17 eps": (close(ONE * (1 + 17 * EPS), ONE), r"17 eps units \(17 ULP\), allowed 16 "),
-    "zeros": (close(ZERO, ZERO), NOTHING),
-    "a gauge beyond the value": (close(ZERO + 1e-16, ZERO + 1e-16, gauge=1.0), NOTHING),
-    "an infinite reference": (close(ONE * np.inf, ONE * np.inf), "is not finite"),
-    "NaN": (close(with_nan(ONE), ONE), "values differs"),
-    "five for zero": (close(ONE * 5, ONE * 5, expect_zero=True), "not zero as expected"),
-    "eps for zero": (close(ZERO + EPS, ZERO, expect_zero=True, gauge=1.0), "values differs"),
-    "whole numbers": (close(np.ones(2, int), ONE), "no floats"),
-    "nothing": (close(np.ones(0), np.ones(0)), "no floats"),
-    "a mask": (close(MASKED, ONE), "no floats"),
-    "a scalar for an array": (close(np.float64(1), ONE), f"values: {ALIKE}"),
-    "another dtype": (close(ONE.astype("f4"), ONE), f"values: {ALIKE}"),
-    "wider, of another shape": (close(ONE, ONE, wider=np.ones((2, 1), LONG)), r"is .*\(2, 1\), o"),
-    "wider, but narrower": (close(ONE, ONE, wider=np.ones(2, "f4")), "run is float32 "),
-    "always": (lambda rng: assert_switches(ZERO == 0, "Z"), "Z is True everywhere: it proves"),
-    "useless draws": (lambda rng: draw_until(switches, lambda: (ZERO,)), "no draw in a thousand"),
-    "beyond its tolerance": (beside(ZERO + 1e-12, ZERO, ONE), "wrong differs"),
-    "drowned NaN": (beside(ZERO * np.nan, ZERO, ONE), "wrong differs"),
-    "one of many NaN": (beside(ONE, ONE * np.nan), "wrong: the reference is not finite"),
-    "one gauge infinite": (beside(ONE, ONE, ONE * np.inf), "gauge of wrong: .* not finite"),
-    "the size of ours": (beside(ONE * 1.00995, ONE, budget=PERCENT), "wrong differs"),
-    "all drowned": (lambda rng: agree({"a": Quantity(ZERO, ZERO)}), "a drown in their tolerances"),
-    "an ulp for equal": (lambda rng: assert_equal(ONE * (1 + EPS), ONE, "a"), "a differs: ours"),
-}
-WIDE_LIES |= {
-    "both 40 eps off": (close(FAR, FAR, wider=THIRD), "both sides have .* contradicts both"),
-    "theirs 24 eps off": (
-        close(NEAR * (1 + 12 * EPS), NEAR * (1 + 24 * EPS), wider=THIRD),
-        "theirs has .* contradicts theirs"),
-    "drowned, off in longdouble": (
-        beside(ZERO, ZERO, ONE, wider=np.array([0, 4e-15], LONG)), "contradicts both"),
-}
-# fmt: on
-
-
-# --- rules that claim to be Adam
 class Lying:
-    """A rule that bends its arguments around an honest one's steps, from one step on."""
+    """A rule that spoils what an honest one has done, from one step on, in one dtype if given."""
 
-    def __init__(self, honest, after=None, *, before=None, since=1, dtype=None):
-        self.honest, self.after, self.before = honest, after, before
-        self.since, self.dtype, self.t, self.init = since, dtype, 0, honest.init
+    def __init__(self, honest, spoil, since=1, dtype=None):
+        self.honest, self.spoil, self.init = honest, spoil, honest.init
+        self.since, self.dtype, self.t = since, dtype, 0
 
     def update(self, parameters, gradients, state):
         self.t += 1
-        lies = self.dtype in (None, parameters.theta.dtype) and self.since <= self.t
-        given = gradients.copy()
-        if lies and self.before:
-            self.before(parameters, given, state)
-        self.honest.update(parameters, given, state)
-        if lies and self.after:
-            self.after(parameters, gradients, state)
+        self.honest.update(parameters, gradients, state)
+        if self.dtype in (None, parameters.theta.dtype) and self.since <= self.t:
+            self.spoil(parameters, gradients, state)
 
 
-Velocity, Hiding = namedtuple("Velocity", "v"), namedtuple("Hiding", "v hidden")
+class Narrow(AdamState):
+    """Adam's state, shown in float64 alone."""
+
+    def _asdict(self):
+        return cast(super()._asdict(), np.float64)
 
 
-class Plain:
-    """Momentum as somebody else writes it, with any state whose first array is v."""
-
-    def __init__(self, start=lambda theta: Velocity(0 * theta)):
-        self.start = start
-
-    def init(self, parameters):
-        return self.start(parameters.theta)
-
-    def update(self, parameters, gradients, state):
-        state[0][:] = 0.9 * state[0] + gradients.theta
-        parameters.theta[:] -= 0.01 * state[0]
+RATE = {"learning_rate": 0.01}
+ADAM, GD = Adam(**RATE), GradientDescent(**RATE)
+FLOAT64_ALONE = SimpleNamespace(init=lambda p: Narrow(*ADAM.init(p)), update=ADAM.update)
+NAMELESS = SimpleNamespace(init=list, update=print)
+SGD, NETWORK = partial(torch.optim.SGD, lr=0.01), {"W1": (4, 3), "b1": (4, 1), "W2": (1, 4)}
+draw_network, draw_network32 = shaped(**NETWORK), shaped("f4", **NETWORK)
 
 
-def velocity(optimizer):
-    return {"v": torch.cat([one["momentum_buffer"].flatten() for one in optimizer.state.values()])}
+def walk(rule, make=SGD, draw=draw_network, steps=50, **choices):
+    named = {"steps": steps, **choices}
+    return lambda rng: parity_tests.assert_same_trajectory(rule, make, draw(rng), rng, **named)
 
 
-ADAM, GD = Adam(learning_rate=0.01), GradientDescent(learning_rate=0.01)
-INSIDE = Adam(learning_rate=0.01, epsilon_inside_root=True)
-SGD, MOMENTUM = partial(torch.optim.SGD, lr=0.01), partial(torch.optim.SGD, lr=0.01, momentum=0.9)
-NETWORK = {"W1": (4, 3), "b1": (4, 1), "W2": (1, 4), "b2": (1, 1)}
-draw_network, compare = shaped(**NETWORK), partial(assert_same_trajectory, steps=50)
-
-
-def walk(rule, make=SGD, draw=draw_network, **choices):
-    return lambda rng: compare(rule, make, draw(rng), rng, **choices)
-
-
-momentum = partial(walk, make=MOMENTUM, state=velocity)
-
-
-def adam(rule=ADAM, dtype=np.float64):
-    make = partial(theirs.adam, learning_rate=0.01)
-    return walk(rule, make, shaped(dtype, **NETWORK), state=theirs.adam_state)
+def adam(rule=ADAM, draw=draw_network, state=theirs.adam_state, **choices):
+    return walk(rule, partial(theirs.adam, **RATE), draw, state=state, **choices)
 
 
 def drifting(since, dtype=None):
-    """Tell a v that is multiplied in each step from one on, in one dtype where it is given."""
-    bend = lambda p, g, s: np.multiply(s.v, OFF, out=s.v)  # noqa: E731
-    return adam(Lying(ADAM, bend, since=since, dtype=dtype))
+    """Tell a v that is multiplied in each step from one on, in one dtype if one is given."""
+    return adam(Lying(ADAM, lambda p, g, s: np.multiply(s.v, OFF, out=s.v), since, dtype))
 
 
 def steps_in_float32(ours, torchs):
+    """Tell parameters that are so many eps more off after each step, on either side."""
+
     def make(tensors):
-        optimizer, narrow = SGD(tensors), tensors[0].dtype == torch.float32
-        bend = partial(torch._foreach_mul_, [one.data for one in tensors], 1 + torchs * EPS32)
-        optimizer.register_step_post_hook(lambda *_: bend() if narrow else None)
+        optimizer, off = SGD(tensors), torchs * EPS32 * (tensors[0].dtype == torch.float32)
+        bend = partial(torch._foreach_mul_, [one.data for one in tensors], 1 + off)
+        optimizer.register_step_post_hook(lambda *_: bend())
         return optimizer
 
-    def shift(p, g, s):
-        p.theta[:] *= np.float32(1 + ours * EPS32)
-
-    return walk(Lying(GD, shift), make, shaped("f4", **NETWORK))
+    shift = lambda p, g, s: np.multiply(p.theta, 1 + ours * EPS32, out=p.theta)  # noqa: E731
+    return walk(Lying(GD, shift), make, draw_network32)
 
 
 def never_learning(dtype):
     """Tell a rule whose b1 stays where it is, beside weights of 1e16, in which nothing is seen."""
     start = {"W1": np.full((4, 3), 1e16, dtype), "b1": np.ones((4, 1), dtype)}
-    return walk(Lying(GD, before=lambda p, g, s: g["b1"].fill(0)), draw=lambda rng: start)
+    return walk(Lying(GD, lambda p, g, s: p["b1"].fill(1)), draw=lambda rng: start)
 
 
-HALVED = r"^step \d+: .*twice torch's, float32 floor of opt.*ts ours$"
-# fmt: off
-RULES = {
-    "adam without **t": (adam(Lying(ADAM, before=lambda p, g, s: s.t.fill(0))), "t is "),
-    "epsilon inside of the root": (adam(INSIDE), "^step 1: theta differs"),
-    "v off by little": (drifting(1), r"^step \d: v differs"),
-    "rmsprop for adam": (adam(RMSprop(learning_rate=0.01)), "our state has no v"),
-    "gradients modified": (
-        walk(Lying(GD, lambda p, g, s: g.theta.fill(1))), "^step 1: the gradients were modified"),
-    "v in half precision": (
-        adam(Lying(ADAM, lambda p, g, s: np.copyto(s.v, s.v.astype("f2"))), "f4"), HALVED),
-    "thrice the error of torch's": (steps_in_float32(300, 100), "^step 1: theta differs"),
-    "a reference without digits": (steps_in_float32(0, 2**22), NOTHING),
-    "b1 never learns": (never_learning("f8"), "^step 1: theta differs"),
-    "b1 never learns in float32": (never_learning("f4"), "^step 1: theta differs"),
-    "nothing moves": (
-        walk(GradientDescent(learning_rate=1e-30), partial(SGD, lr=1e-30)), "no parameter moved"),
-    "five entries": (walk(GD, draw=lambda rng: {"W1": ONE}), "leave no room .* proves nothing"),
-    "a state held to nothing": (momentum(Plain(lambda t: Hiding(0 * t, t))), r"'hidden'\] is held"),
-    "a state without names": (momentum(Plain(lambda theta: [0 * theta])), "no NamedTuple"),
-}
-WIDE_LIES |= {
-    "a drift of our rule": (drifting(31), "^step 31: v differs .* theirs, unless our rule"),
-    "a drift of ours": (drifting(31, "f8"), r"^step 31: v differs at \(\d+,\): .* ours"),
-    "a drift in longdouble": (drifting(31, LONG), "^step 31: v: our rule in longdouble "),
-    "v in float64": (momentum(Plain(lambda t: Velocity(np.zeros(t.size)))), "it is no witness"),
-}
-# fmt: on
-
-
-# --- code of other people
 def batch_norm(x, weight, bias):
     return weight * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-5) + bias
 
 
-def kinked(**choices):
-    ties = np.array([0.0, -0.0, 1.0, -1.0])
-    pair = {"ours": lambda x: (np.maximum(x, 0), x), "backward": lambda d, x: {"x": d * (x > 0)}}
-    return parity(theirs=torch.relu, inputs=lambda rng: {"x": ties}, **pair, **choices)
-
-
-def with_constants(spoil=len):
-    def ours(x, **constants):
-        spoil(constants)
-        return np.tanh(x + constants["choices"]["shift"][0])
-
-    constants = {
-        "sizes": [np.zeros(2), np.zeros(3)],
-        "missing": np.array([1.0, np.nan]),
-        "choices": {"shift": np.array([0.5, -0.0]), "names": ["a"]},
-        "source": np.random.default_rng(0),
-    }
-    return parity(ours, lambda x, **_: torch.tanh(x + 0.5), constants=constants)
-
-
-roots = partial(parity, lambda x: np.sqrt(x) * (1 + 40 * EPS), torch.sqrt, lambda _: {"x": ONE * 2})
-NORM = {"x": (8, 3), "weight": 3, "bias": 3}
-LAYER = {"inputs": shaped(A_prev=(3, 5), W=(4, 3), b=(4, 1)), "backward": linear_backward}
-NET = nn.Sequential(nn.Linear(3, 4, bias=False))
 # fmt: off
-USERS = {
-    "40 eps, 20 allowed": (roots(budget=20), r"allowed 20 \(your budget\)"),
-    "wide for narrow": (parity(lambda x: np.tanh(x.astype(float)), inputs=draw32), ALIKE),
-    "a budget without end": (parity(budget=1e16), NOTHING),
-    "a gauge without end": (parity(gauges=lambda *_: {"output": 1e16}), NOTHING),
-    "a kink": (kinked(), "central difference"),
-    "a constant spoilt": (with_constants(lambda one: one["sizes"].append(1)), "^sizes: the input"),
-}
-LIES = {**FUNCTIONS, **ARRAYS, **RULES, **USERS}
+ONE, ZERO, THIRD = np.ones(2), np.zeros(2), np.array([1.0, 2.0], WIDEST) / 3
+NEAR, FAR = THIRD.astype(float), THIRD.astype(float) * (1 + 40 * EPS)
+MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
+PRELU, SWAPPED = {"theirs": nn.PReLU()}, ONE.astype(np.dtype(float).newbyteorder())
+PERCENT = Budget(name="percent", relative=0.0099)
+HERE, STEEP = times(OFF, "f8"), {"slope": times(1.01)}
+HALF = Lying(ADAM, lambda p, g, s: np.copyto(s.v, s.v.astype("f2")))
+SPOILT = Lying(GD, lambda p, g, s: g.theta.fill(1))
+TINY = {"rule": GradientDescent(learning_rate=1e-30), "make": partial(SGD, lr=1e-30)}
+NORM = {"x": (8, 3), "weight": 3, "bias": 3}
+LAYER = linear_forward, linear_backward, linear, shaped(A_prev=(3, 5), W=(4, 3), b=(4, 1))
+ROOTS = lambda x: np.sqrt(x) * (1 + 40 * EPS), None, torch.sqrt, lambda _: {"x": ONE * 2}
+RELU = (
+    lambda x: (np.maximum(x, 0), x), lambda d, x: {"x": d * (x > 0)}, torch.relu,
+    lambda _: {"x": np.array([0.0, -0.0, 1.0, -1.0])})
+CONSTANTS = {
+    "sizes": [np.zeros(2)], "choices": {"shift": np.array([0.5, -0.0]), "names": ["a"]},
+    "missing": np.array([np.nan]), "source": np.random.default_rng(0)}
+SHIFTED = {"theirs": lambda x, **_: torch.tanh(x + 0.5), "constants": CONSTANTS}
+PRODUCT = (
+    lambda X, W1: (X @ W1.T, (W1, X)), lambda d, cache: {"X": d @ cache[0], "W1": d.T @ cache[1]},
+    nn.Sequential(nn.Linear(3, 4, bias=False)), shaped(X=(5, 3), W1=(4, 3)))
 
+ALIKE, MODIFIED = "ours is .* of shape .*, theirs", ": the input was modified"
+UPSTREAM, GRADIENT = f"^the upstream gradient{MODIFIED}", "gradient of Z differs"
+NO_WITNESS = "the longdouble run .*is float64 .*: it is no witness"
+WORSE = ".*twice torch's, float32 floor.* ours$"
+#: messages after "expected", and what is asked wrongly.
+REFUSED = {
+    "ours to be a function, got NoneType": parity(None),
+    "gauges to be a function, got dict": parity(gauges={}),
+    "inputs to be Mapping, got list": parity(inputs=lambda _: [ONE]),
+    "a floating NumPy array, got MaskedArray": parity(inputs=lambda _: {"Z": MASKED}),
+    "got int64: what has no gradient": parity(inputs=lambda _: {"Z": np.arange(3)}),
+    "byte order of this machine, got": parity(inputs=lambda _: {"Z": SWAPPED}),
+    "y of dtype float64 like Z, got": parity(inputs=lambda _: {"Z": ONE, "y": ONE.astype("f4")}),
+    "Z to be finite, got NaN": parity(inputs=lambda _: {"Z": ONE * np.nan}),
+    "constants to be Mapping, got list": parity(constants=[1]),
+    r"\['Z'\] in inputs or in constants, got both": parity(constants={"Z": 1}),
+    "budget to be a Budget or a num.* got str": parity(budget="16"),
+    "a number of eps above 0, got int 0": parity(gradient_budget=0),
+    "a number of eps above 0, got float inf": parity(budget=np.inf),
+    "witnessed to be at least 1, got 0": parity(witnessed=0),
+    "rng to be Generator or int, got str": parity(rng="0"),
+    "that is here .*, got str 'tpu9'": parity(device="tpu9"),
+    "and holds numbers, got str 'meta'$": parity(device="meta"),
+    "layout to be one of 'as it is', 'columns' or": parity(layout="rows"),
+    "names only beside a module": parity(names={"Z": "weight"}),
+    r"from \['Z'\] to \['weight'\], got 'Z': 'bias'": parity(**PRELU, names={"Z": "bias"}),
+    r"Z of shape \(1,\), as weight .*, got \(3, 4\)": parity(**PRELU, names={"Z": "weight"}),
+    "ours to return one array: .*, got tuple": parity(lambda Z: (Z, Z)),
+    r"ours to return \(output, .*ndarray": parity(np.tanh, lambda dA, _: {"Z": dA}),
+    "backward to return a .*, got ndarray": parity(forward, lambda dA, _: dA),
+    "theirs to return one tensor, got tuple": parity(theirs=lambda x: (x, x)),
+    "1 inputs and constants for tanh, got": parity(constants={"k": ONE}),
+    "ours to have init and update, got NoneType": walk(None),
+    "theirs to be a function, got str": walk(GD, "SGD"),
+    "theirs to be Optimizer, got int": walk(GD, len),
+    "theirs to be Optimizer, got .*SGD": walk(GD, lambda _: torch.optim.SGD),
+    "groups to be a whole number, got float 1.5": walk(GD, groups=1.5),
+}
+#: each is told to every comparison of pairs.
+PAIRS = [
+    ("output differs", pair(times(1.00001))),
+    (f"output: {ALIKE}", pair(np.transpose)),
+    (f"output: {ALIKE}", pair(lambda a: a.astype("f2"))),
+    ("output: ours is list", pair(lambda a: a.tolist())),
+    ("output differs", pair(with_nan)),
+    (f"^Z{MODIFIED}", (lambda Z: (np.sin(Z, out=Z)[1:], 0), backward)),
+    (f"^Z{MODIFIED}", (lambda Z: (np.tanh(Z), Z), lambda dA, Z: {"Z": np.sin(Z, out=Z)})),
+    (UPSTREAM, (forward, lambda dA, A: {"Z": np.sin(A, out=dA)})),
+    (GRADIENT, pair(slope=times(1.001))),
+    (r"gradients for \[\], expected", (forward, lambda dA, A: {})),
+    (r"\['Z', 'y'\], expected", (forward, lambda dA, A: {"Z": A, "y": A})),
+    (f"gradient of Z: {ALIKE}", pair(slope=np.ravel)),
+    (GRADIENT, pair(slope=with_nan)),
+    (GRADIENT, (forward, lambda dA, A: {"Z": 1 - A**2})),
+]
+LIES = [
+    *((f"^expected .*{says}", tell) for says, tell in REFUSED.items()),
+    *((says, tell(*wrong)) for says, wrong in PAIRS for tell in ENTRIES),
+    # who is guilty
+    (r"Z differs at \(\d, \d\).*contradicts ours", told(**STEEP)),
+    (f"{GRADIENT}.*contradicts theirs", told(reference=bent(slope=1.01))),
+    ("contradicts both$", told(**STEEP, reference=bent(slope=1.01))),
+    ("witness cannot tell which is wrong$", told(slope=times(1 + 1e-13), **NARROW)),
+    (f"^output differs {WORSE}", off_in_float32(300, 100)),
+    (r"\['y'\], expected some of", told(gauges=lambda *_: {"y": 1})),
+    (NOTHING, told(inputs=draw32, gauges=lambda *_: {"output": np.nan})),
+    (NOTHING, told(reference=lambda x: x + 1e8 - 1e8, inputs=draw32)),
+    (rf"depend on \['y'\]: the case {NOTHING}",
+     twins(lambda Z, y: forward(Z), backward, lambda Z, y: torch.tanh(Z), shaped(Z=2, y=2))),
+    # arrays
+    (r"17 eps units \(17 ULP\), allowed 16 ", close(ONE * (1 + 17 * EPS), ONE)),
+    (NOTHING, close(ZERO, ZERO)),
+    (NOTHING, close(ZERO + 1e-16, ZERO + 1e-16, gauge=1.0)),
+    ("is not finite", close(ONE * np.inf, ONE * np.inf)),
+    ("not zero as expected", close(ONE * 5, ONE * 5, expect_zero=True)),
+    ("values differs", close(ZERO + EPS, ZERO, expect_zero=True, gauge=1.0)),
+    ("no floats", close(np.ones(2, int), ONE)),
+    ("no floats", close(np.ones(0), np.ones(0))),
+    ("no floats", close(MASKED, ONE)),
+    (f"values: {ALIKE}", close(np.float64(1), ONE)),
+    (r"is .*\(2, 1\), o", close(ONE, ONE, wider=np.ones((2, 1), LONG))),
+    ("run is float32 ", close(ONE, ONE, wider=np.ones(2, "f4"))),
+    ("Z is True everywhere", lambda rng: parity_tests.assert_switches(ZERO == 0, "Z")),
+    ("no draw in a", lambda rng: functions.draw_until(functions.switches, lambda: (ZERO,))),
+    ("wrong differs", beside(ZERO + 1e-12, ZERO, ONE)),
+    ("wrong: the reference is not finite", beside(ONE, ONE * np.nan)),
+    ("gauge of wrong: .* not finite", beside(ONE, ONE, ONE * np.inf)),
+    ("wrong differs", beside(ONE * 1.00995, ONE, budget=PERCENT)),
+    ("a drown in their tolerances", lambda rng: agree({"a": Quantity(ZERO, ZERO)})),
+    ("a differs: ours", lambda rng: assert_equal(ONE * (1 + EPS), ONE, "a")),
+    # rules
+    ("t is ", adam(Lying(ADAM, lambda p, g, s: s.t.fill(0)))),
+    ("our state has no v", adam(RMSprop(**RATE))),
+    ("^step 1: the gradients were modified", walk(SPOILT)),
+    (rf"^step \d+: {WORSE}", adam(HALF, draw_network32)),
+    ("^step 1: theta differs", steps_in_float32(300, 100)),
+    (NOTHING, steps_in_float32(0, 2**22)),
+    ("^step 1: theta differs", never_learning("f8")),
+    ("^step 1: theta differs", never_learning("f4")),
+    ("no parameter moved", walk(**TINY)),
+    ("leave no room .* proves nothing", walk(GD, draw=lambda rng: {"W1": ONE})),
+    (r"\['s', 't', 'v'\] is held", adam(state=lambda _: {})),
+    ("no NamedTuple", adam(NAMELESS)),
+    # code of other people
+    (r"allowed 20 \(your budget\)", parity(*ROOTS, budget=20)),
+    (ALIKE, parity(lambda Z: np.tanh(Z.astype(float)), inputs=draw32)),
+    (NOTHING, parity(budget=1e16)),
+    ("central difference", parity(*RELU)),
+    (f"^sizes{MODIFIED}", parity(lambda Z, sizes, **_: sizes.append(1) or Z, **SHIFTED)),
+]
+#: told only where longdouble is wider than float64.
+WIDE_LIES = [
+    ("contradicts theirs, unless our formula itself", told(reference=bent(OFF))),
+    ("agrees with ours, no rounding .* is not theirs$", told(times(1.5))),
+    ("both sides have .*contradicts both", told(HERE, reference=bent(OFF))),
+    ("differs.*contradicts both", told(times(2 - OFF, "f8"), reference=bent(OFF))),
+    ("run gives .*: the third.*contradicts ours", told(HERE)),
+    ("our backward in longdouble", told(slope=times(1.01, LONG))),
+    ("the longdouble run of our backward", told(slope=times(OFF, LONG))),
+    (NO_WITNESS, told(lambda a: a.astype(float))),
+    (NO_WITNESS, told(slope=lambda g: g.astype(float))),
+    ("something inside is rounded", told(lambda a: a.astype(float).astype(a.dtype))),
+    (r"takes no longdouble .*widest=np\.float64", told(scipy.special.erf)),
+    ("both sides have .* contradicts both", close(FAR, FAR, wider=THIRD)),
+    ("contradicts theirs", close(NEAR * (1 + 12 * EPS), NEAR * (1 + 24 * EPS), wider=THIRD)),
+    ("contradicts both", beside(ZERO, ZERO, ONE, wider=np.array([0, 4e-15], LONG))),
+    ("^step 31: v differs .* theirs, unless our rule", drifting(31)),
+    (r"^step 31: v differs at \(\d+,\): .* ours", drifting(31, "f8")),
+    ("^step 31: v: our rule in longdouble ", drifting(31, LONG)),
+    ("it is no witness", adam(FLOAT64_ALONE)),
+]
 HONEST = {
-    **{f"tanh by {name}": entry(forward, backward) for name, entry in ENTRIES.items()},
-    "one and a half times the error of torch's output": outputs_in_float32(150, 100),
+    **{f"tanh, {i}": tell(forward, backward) for i, tell in enumerate(ENTRIES)},
+    "one and a half times torch's error": off_in_float32(150, 100),
+    "the same in steps": steps_in_float32(150, 100),
     "sixteen eps": close(ONE * (1 + 16 * EPS), ONE),
-    "zero for zero": close(ZERO, ZERO, expect_zero=True),
     "a wider run": close(NEAR, NEAR, wider=lambda: THIRD),
-    "zeros beside a proof": beside(ZERO, ZERO),
-    "drowned beside a proof": beside(ZERO + 1e-15, ZERO, ONE),
-    "one and a half times the error of torch's": steps_in_float32(150, 100),
-    "tensors of any rank": momentum(Plain(), draw=shaped(kernel=(2, 3, 3), offset=12), groups=3),
-    "v in float64": momentum(Plain(lambda theta: Velocity(np.zeros(theta.size))), **NARROW),
-    "batch norm": parity(batch_norm, nn.BatchNorm1d(3), shaped(**NORM)),
-    "batch norm in float32": parity(batch_norm, nn.BatchNorm1d(3), shaped("f4", **NORM)),
-    "names": parity(
-        lambda X, W1: (X @ W1.T, (W1, X)), NET, shaped(X=(5, 3), W1=(4, 3)),
-        backward=lambda d, cache: {"X": d @ cache[0], "W1": d.T @ cache[1]},
-        names={"W1": "0.weight"}),
-    "columns": parity(linear_forward, linear, **LAYER, layout="columns"),
-    "a layout of one's own": parity(linear_forward, linear, **LAYER, layout=tuple(BY_NAME[:2])),
+    "tensors of any rank": adam(draw=shaped(kernel=(2, 3, 3), offset=12), groups=3),
+    "v in float64": adam(FLOAT64_ALONE, **NARROW),
+    "batch norm": parity(batch_norm, None, nn.BatchNorm1d(3), shaped("f4", **NORM)),
+    "names": parity(*PRODUCT, names={"W1": "0.weight"}),
+    "columns": parity(*LAYER, layout="columns"),
+    "a layout of one's own": parity(*LAYER, layout=tuple(BY_NAME[:2])),
     "a read-only view": parity(inputs=lambda _: {"x": np.broadcast_to(NEAR, (3, 2))}),
     "a mapping of one's own": parity(inputs=lambda rng: UserDict(draw(rng))),
-    "a ufunc of a constant": parity(np.arctan2, torch.arctan2, constants={"other": np.array(2.0)}),
-    "constants of any kind": with_constants(),
-    "a kink without differences": kinked(differences=False),
-    "40 eps, 100 allowed": roots(budget=np.int64(100)),
+    "a ufunc": parity(np.arctan2, None, torch.arctan2, constants={"other": np.array(2.0)}),
+    "constants of any kind": parity(lambda Z, **_: np.tanh(Z + 0.5), **SHIFTED),
+    "a kink without differences": parity(*RELU, differences=False),
+    "40 eps, 100 allowed": parity(*ROOTS, budget=np.int64(100)),
 }
 # fmt: on
