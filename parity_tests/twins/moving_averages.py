@@ -110,8 +110,7 @@ AVERAGE = FunctionTwin(
                 run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}),
             broken_by="without correction"),
         Relation(name="it is a sum of weights", holds=is_a_sum_of_weights,
-            broken_by="correction fed back", gauges=lambda x, beta, **_: {
-                "second average": (beta * abs(x[0]) + abs(x[1])) / (1 + beta)})),
+            broken_by="correction fed back")),
     mistakes=mistyped(as_typed,
         ("torch.optim.swa_utils", 0.1,
          "get_ema_avg_fn starts at the first value, and needs no correction",
