@@ -53,16 +53,10 @@ def trials_of(side: ModuleType, points: Sequence[Any], costs: Sequence[float]) -
     return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
 
 
-class Counter(torch.nn.Module):
-    """A model that counts its rounds."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("trained", torch.zeros((), dtype=torch.int64))
-
-
 def babysit(side: ModuleType, costs: Sequence[float], **choices: Any) -> tuple[Any, int]:
     """Run a panda whose rounds have these costs; return its result, and the model's rounds."""
+    counter = torch.nn.Module()
+    counter.register_buffer("trained", torch.zeros((), dtype=torch.int64))
 
     def train_for(model: Any, point: Any) -> Any:
         model.trained += 1
@@ -70,7 +64,7 @@ def babysit(side: ModuleType, costs: Sequence[float], **choices: Any) -> tuple[A
         return (model, cost) if side is ours else cost
 
     changes = [{"rate": float(n)} for n in range(len(costs))]
-    result = side.panda(train_for, Counter(), {"rate": -1.0}, changes, **choices)
+    result = side.panda(train_for, counter, {"rate": -1.0}, changes, **choices)
     return result, int((result.state if side is ours else result.module).trained)
 
 
@@ -91,27 +85,21 @@ def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
     """Hold every round to being kept where its cost is below all before; NaN never is."""
     lowest = np.fmin.accumulate([math.inf, *costs])
     kept = np.array(costs) < lowest[:-1]
-    expected = {
-        "kept": kept,
-        "trained": kept.sum(),
-        "rate": max(np.flatnonzero(kept), default=-1),
-        "best cost": lowest[-1],
-        "rounds seen": range(1, len(costs) + 1),
-    }
+    rounds, last = range(1, len(costs) + 1), max(np.flatnonzero(kept), default=-1)
+    expected = {"kept": kept, "trained": kept.sum(), "rate": last, "rounds seen": rounds}
+    expected["best cost"] = lowest[-1]
     for name, value in run("panda", costs=costs).items():
         assert np.array_equal(value, expected[name]), name
 
 
 EPOCHS, RATES = 4, ("learning_rate", "beta1")
 
+# fmt: off
 MODELS: Mapping[str, tuple[str, Ends]] = {
     "learning_rate": ("log_uniform", (1e-4, 1.0)),
-    "beta1": ("one_minus_log_uniform", (0.5, 0.99)),
-    "units": ("integers", (2, 9)),
-}
+    "beta1": ("one_minus_log_uniform", (0.5, 0.99)), "units": ("integers", (2, 9))}
 
 #: changes from round to round; the rate of 5 is taken back, and so is the last.
-# fmt: off
 CHANGES: Sequence[Mapping[str, float]] = [
     {}, {"learning_rate": 0.03}, {"learning_rate": 5.0}, {"beta1": 0.5},
     {"beta1": 0.95, "learning_rate": 0.01}, {"learning_rate": 2.0},

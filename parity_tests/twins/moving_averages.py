@@ -132,8 +132,7 @@ AVERAGE = FunctionTwin(
 WEIGHTS = FunctionTwin(
     name="weights_of_average",
     formula="(1 - beta) beta^k, the weight of the value k days ago",
-    source=UNDERSTOOD,
-    proves=("weights_of_average",),
+    source=UNDERSTOOD, proves=("weights_of_average",),
     ours=weights, theirs=weights_by_torch, bridge=None, wide=False,  # the weights are float64
     draw=lambda rng, beta=0.9, n=30: {"beta": beta, "n": n},
     cases={"beta": betas, "n": st.integers(1, 60)},
@@ -161,8 +160,7 @@ WINDOW = FunctionTwin(
 TEMPERATURES = FunctionTwin(
     name="temperatures",
     formula="11 - 8 cos(2 pi day / 365) + 3 noise, in degrees Celsius",
-    source=f"{TAUGHT}, a year in London; torch.cos",
-    proves=("temperatures",),
+    source=f"{TAUGHT}, a year in London; torch.cos", proves=("temperatures",),
     ours=ours.temperatures, theirs=theirs.temperatures, names=("temperatures",), float32=True,
     draw=lambda rng, days=365: {"noise": rng.standard_normal(days)},
     cases={"days": st.integers(1, 1000)}, edges={"one day": {"days": 1}},
@@ -172,8 +170,7 @@ TEMPERATURES = FunctionTwin(
 DRAWN = FunctionTwin(
     name="draw_temperatures",
     formula="temperatures of standard normal noise",
-    source=f"{TAUGHT}, a year in London; torch.randn",
-    proves=("draw_temperatures",),
+    source=f"{TAUGHT}, a year in London; torch.randn", proves=("draw_temperatures",),
     ours=lambda seed, days: ours.draw_temperatures(Replayed(seed), days),
     theirs=lambda seed, days: theirs.draw_temperatures(
         torch.Generator().manual_seed(seed), days),

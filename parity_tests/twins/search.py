@@ -18,8 +18,9 @@ from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import Replayed
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import Case, FunctionTwin, Relation
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins import _search_runs as runs
+from parity_tests.twins._relations import mistyped
 from parity_tests.twins._search_runs import RANGES, Ranges, make, space
 from scratch import search as ours
 from torch_ref import search as theirs
@@ -28,13 +29,13 @@ SCALES = 'Course 2, week 3, "Using an appropriate scale to pick hyperparameters"
 TUNING = 'Course 2, week 3, "Tuning process"; '
 PANDAS = 'Course 2, week 3, "Hyperparameters tuning in practice: pandas vs. caviar"; '
 
+# fmt: off
 #: SciPy's distribution of each scale's values, or of 1 - its values.
 WITNESSES: Mapping[str, Any] = {
-    "uniform": scipy.stats.uniform(-3, 8),
-    "log_uniform": scipy.stats.loguniform(1e-5, 1),
+    "uniform": scipy.stats.uniform(-3, 8), "log_uniform": scipy.stats.loguniform(1e-5, 1),
     "one_minus_log_uniform": scipy.stats.loguniform(0.001, 0.1),
-    "integers": scipy.stats.randint(-2, 5),
-}
+    "integers": scipy.stats.randint(-2, 5)}
+# fmt: on
 
 #: the largest float32 below 1.
 BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -82,6 +83,10 @@ def log_betas(side: ModuleType, u: Any) -> Any:
     return 1 - make(side, "one_minus_log_uniform").sample(u)
 
 
+def betas_by(text: str, u: Any) -> Values:
+    return {"1 - beta": evaluate(text, u=u)}
+
+
 def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int = 1) -> Case:
     """Draw points, costs of which some are NaN and some are equal, and how many to keep."""
     points = ours.sample_points(space(ours), np.minimum(rng.random((4, n)), 0.999))
@@ -99,16 +104,14 @@ def searched(side: ModuleType, points: Any, costs: Any, keep: int) -> Values:
     numbered = [{"n": n} for n in range(1, len(costs) + 1)]
     found = side.best(runs.trials_of(side, numbered, costs))
     two = {name: scales[name] for name in ("uniform", "integers")}
-    return {
-        "ends": np.array([[one.low, one.high] for one in narrowed.values()], float),
-        "winner": np.array([found.point["n"], found.cost], float),
-        "grid": runs.table(side.grid_points(two, keep)),
-    }
+    ends = np.array([[one.low, one.high] for one in narrowed.values()], float)
+    winner = np.array([found.point["n"], found.cost], float)
+    return {"ends": ends, "winner": winner, "grid": runs.table(side.grid_points(two, keep))}
 
 
-def search_gauges(points: Any, costs: Any, keep: int) -> Values:
+def search_gauges(**case: Any) -> Values:
     """Return the gauges: halfway may be near 0, and a power of a rounded place loses its size."""
-    gauge = np.abs(searched(ours, points, costs, keep)["ends"])
+    gauge = np.abs(searched(ours, **case)["ends"])
     gauge[0] = max(map(abs, RANGES["uniform"]))
     gauge[1] *= 1 + np.abs(np.log(gauge[1]))
     return {"ends": gauge}
@@ -174,19 +177,15 @@ TWINS = (
         source=SCALES, proves=("OneMinusLogUniform",), names=("1 - beta",),
         bridge=AS_IT_IS, budget=GRADIENT, weight=0.2,
         draw=lambda rng, n=20: {"u": rng.random(n)}, cases={"n": st.integers(1, 100)},
-        mistakes=(
-            Mistake(name="beta uniform", margin=0.1, why="nine of ten draws lie below 0.99",
-                values=lambda u: {"1 - beta": 0.1 - 0.099 * u}),
-            Mistake(name="beta itself on a log scale", margin=0.1,
-                why="from 0.9 to 0.999 beta is as good as uniform on it",
-                values=lambda u: {"1 - beta": 1 - 0.9 * (0.999 / 0.9) ** u}),
-        )),
+        mistakes=mistyped(betas_by,
+            ("beta uniform", 0.1, "nine of ten draws lie below 0.99", "0.1 - 0.099 * u"),
+            ("beta itself on a log scale", 0.1, "from 0.9 to 0.999 beta is all but uniform on it",
+             "1 - 0.9 * (0.999 / 0.9) ** u"))),
 
     both("coarse-to-fine", searched,
         formula="a grid; the trial of lowest cost; the box of the best, opened halfway to the next",
         source=TUNING + "torch.meshgrid, torch.distributions.transforms.Transform.inv",
-        proves=("grid_points", "zoom", "best"),
-        draw=draw_trials, gauges=search_gauges,
+        proves=("grid_points", "zoom", "best"), draw=draw_trials, gauges=search_gauges,
         cases={"n": st.integers(1, 15), "keep": st.integers(1, 15), "none": st.integers(0, 14)},
         edges={"one trial": {"n": 1}, "all": {"keep": 12}, "one number": {"n": 5, "none": 4}},
         relations=[Relation(
@@ -204,8 +203,7 @@ TWINS = (
         edges={
             "equal costs": {"costs": (3.0, 3.0, 3.5, 3.2)},
             "NaN": {"costs": (math.nan, 2.0, math.nan)},
-            "nothing kept": {"costs": (math.nan, math.inf)},
-        },
+            "nothing kept": {"costs": (math.nan, math.inf)}},
         relations=[Relation(name="a round is kept if it beats all before",
             holds=runs.keeps_what_beats_all_before,
             broken_by=lambda honest, costs: {
