@@ -18,7 +18,7 @@ from parity_tests.drawing import betas, draw, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.optimizer_rows import OptimizerTwin
 from parity_tests.rows import Case, FunctionTwin, Relation, Settings, evaluate
-from parity_tests.twins._relations import same_under, spoilt, taking
+from parity_tests.twins._relations import same_under, taking
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
 
@@ -88,19 +88,6 @@ def same_walk(title: str, name: str, other: str, into: Case, left: tuple[str, ..
     return Relation(name=title, holds=holds, broken_by=broken_by, budget=STEP)
 
 
-def entry_by_entry(name: str, run: Any, **case: Any) -> tuple[Values, Values]:
-    """Return the walk of reversed entries, and the reversed walk; and that of half of them."""
-    path, first, second = run(name, **case)["theta"], {}, {}
-    for how, kept in {"turned": slice(None, None, -1), "alone": slice(5)}.items():
-        part = {"start": case["start"][kept].copy(), "gradients": case["gradients"][:, kept].copy()}
-        first[how], second[how] = run(name, **{**case, **part})["theta"], path[:, kept]
-    return first, second
-
-
-def with_its_norm(gradients: Array, **_: Any) -> Case:
-    return {"gradients": gradients / np.maximum(1, np.linalg.norm(gradients, axis=1)[:, None])}
-
-
 def cast_to(dtype: Any, case: Case) -> dict[str, Any]:
     return {**case, **{key: case[key].astype(dtype) for key in ("start", "gradients")}}
 
@@ -133,13 +120,8 @@ def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
             "gradients": 2 * gradients, "learning_rate": learning_rate / 2}, keys=("theta",)),
         broken_by=taking(learning_rate=0.15), budget=STEP,
     )
-    return (
-        own,
-        Relation(name="every entry walks alone",
-            holds=partial(entry_by_entry, name), broken_by=taking(with_its_norm), budget=STEP),
-        Relation(name="a rate in float64 promotes nothing",
-            holds=partial(wide_rate, name), broken_by=promoted),
-    )
+    return own, Relation(name="a rate in float64 promotes nothing",
+        holds=partial(wide_rate, name), broken_by=promoted)
 # fmt: on
 
 
@@ -214,13 +196,6 @@ def descended(
         return {surface: ours.minimize(gradient, start, optimizer=make(), **steps)}
     begun = torch.from_numpy(start.copy())
     return {surface: theirs.minimize(cost, begun, optimizer=make, **steps)}
-
-
-def reaches_the_bottom(run: Any, **case: Any) -> None:
-    """Raise unless a path ends near 5; there gradients are round-off, whose quotients part."""
-    (path,) = run("minimize", **case).values()
-    if not (abs(path[-1, 0] - 5) < 0.05 and abs(path[1, 0] - 5) < 5):
-        raise AssertionError(f"the path ends at {path[-1, 0]} for 5")
 
 
 def leaves_a_quarter_less(run: Any, **case: Any) -> tuple[Values, Values]:
@@ -415,12 +390,9 @@ TWINS = (
             **{surface: {"surface": surface, "steps": 200} for surface in SURFACES},
             "the way to the bottom": {"learning_rate": 0.05},
             "a single step": {"steps": 1, "learning_rate": 0.1}},
-        relations=(
-            Relation(name="(w - 5)^2 leads to 5", holds=reaches_the_bottom,
-                broken_by=spoilt("(w - 5)^2", lambda path: 0.9 * path),
-                at={"learning_rate": 0.05, "steps": 300}),
-            Relation(name="at the rate 1/8 a step down (w - 5)^2 leaves three quarters",
-                holds=leaves_a_quarter_less, broken_by=taking(rule="momentum"),
-                at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20}))),
+        relations=(Relation(
+            name="at the rate 1/8 a step down (w - 5)^2 leaves three quarters of the way to 5",
+            holds=leaves_a_quarter_less, broken_by=taking(rule="momentum"),
+            at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20}),)),
 )
 # fmt: on

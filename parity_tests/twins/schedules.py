@@ -16,7 +16,7 @@ from torch.optim import lr_scheduler
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Relation, Settings, evaluate
-from parity_tests.twins._relations import mistyped, spoilt, taking
+from parity_tests.twins._relations import mistyped, taking
 from scratch import schedules as ours
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs
@@ -108,18 +108,10 @@ def same_rates(title: str, quantity: str, name: str, into: Case, other: str, as_
     return Relation(name=title, holds=holds, broken_by=taking(**broken))
 
 
-def never_rises(name: str, run: Any, **case: Any) -> None:
-    found = run(name, **case)["rates"]
-    if not ((found > 0).all() and (np.diff(found) <= 0).all()):
-        raise AssertionError(f"the rates rise: {found}")
-
-
 def schedule(name: str, formula: str, scheduler: str, make: Any, of_torch: Any, choices: Case,
     cases: Settings, edges: Mapping[str, Settings], relations: tuple[Relation, ...] = (),
-    wrong: tuple[Any, ...] = (), decays: bool = True, **rest: Any) -> FunctionTwin:
+    wrong: tuple[Any, ...] = (), **rest: Any) -> FunctionTwin:
     """Return the row of a schedule; `choices` are its example's, mistakes are typed."""
-    falls = Relation(name="it never rises", holds=partial(never_rises, name),
-        broken_by=spoilt("rates", lambda rates: rates[::-1]))
     return FunctionTwin(
         name=name, formula=formula, proves=(make.__name__,),
         source=f'Course 2, week 2, "Learning rate decay"; torch.optim.lr_scheduler.{scheduler}',
@@ -127,14 +119,14 @@ def schedule(name: str, formula: str, scheduler: str, make: Any, of_torch: Any, 
         weight=0.5, wide=False,  # a rate is a Python float
         draw=lambda rng, **settings: {**ASKED, **choices, **settings},
         cases={**CASES, **cases}, edges={**EDGES, **edges},
-        relations=(falls, *relations) if decays else relations, mistakes=mistyped(as_typed, *wrong),
+        relations=relations, mistakes=mistyped(as_typed, *wrong),
         **{"gauges": partial(rates, make), "typed": as_typed, **rest})  # each on its own scale
 
 
 TWINS = (
     schedule(
         "constant-rate", "alpha = alpha_0", "ConstantLR", ours.Constant, theirs.constant,
-        {}, {}, LATE, decays=False),
+        {}, {}, LATE),
     schedule(
         "inverse-time-decay", "alpha = alpha_0 / (1 + decay epoch)", "LambdaLR",
         ours.InverseTime, theirs.inverse_time, {"decay": 0.3}, {"decay": DECAYS},
@@ -216,7 +208,6 @@ TWINS = (
             "a step beyond 32 bits": {
                 **LATE["counts beyond 32 bits"],
                 "rates": ((2, 0.05), (2**31, 0.01), (2**31 + 1, 0.002))}},
-        decays=False,
         torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5); where rates halve, "
             "LambdaLR for any others",
         relations=(same_rates("it can be written down by hand", "a staircase by hand",
@@ -232,7 +223,7 @@ TWINS = (
         "manual", "alpha = rates[t - 1]", "LambdaLR", ours.Manual, theirs.manual,
         {"rates": tuple(0.1 + 0.05 * math.cos(t) for t in range(200))},
         {"rates": st.lists(ALPHAS, min_size=20, max_size=20).map(tuple)},
-        {"to the last rate": {"counts": 200, "rule": "momentum"}}, decays=False,
+        {"to the last rate": {"counts": 200, "rule": "momentum"}},
         wrong=(("from the second rate on", 0.01, "rates[t] counts from 0",
                 "torch_ref.schedules.manual(optimizer, rates=(*rates[1:], 1.0))"),)),
 )
