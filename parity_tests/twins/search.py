@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -13,21 +13,58 @@ import scipy.stats
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.bridge import AS_IT_IS, rows, to_torch
+from parity_tests import assert_switches
+from parity_tests.compare.bridge import AS_IT_IS, rows, to_torch, twin, unload
 from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import Replayed
-from parity_tests.mistakes import Mistake, Values
+from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
-from parity_tests.twins import _search_runs as runs
 from parity_tests.twins._relations import mistyped
-from parity_tests.twins._search_runs import RANGES, Ranges, make, space
 from scratch import search as ours
+from scratch.initializers import initialize
+from scratch.mini_batches import draw_orders
+from scratch.network import Network
+from scratch.optimizers import Adam
+from scratch.training import train
 from torch_ref import search as theirs
+from torch_ref import training as their_training
+from torch_ref.optimizers import adam
 
 SCALES = 'Course 2, week 3, "Using an appropriate scale to pick hyperparameters"'
 TUNING = 'Course 2, week 3, "Tuning process"; '
 PANDAS = 'Course 2, week 3, "Hyperparameters tuning in practice: pandas vs. caviar"; '
+
+Ends = tuple[float, float]
+Ranges = Mapping[str, Ends]
+
+#: ranges of each scale.
+RANGES: Ranges = {
+    "uniform": (-3.0, 5.0),
+    "log_uniform": (1e-5, 1.0),
+    "one_minus_log_uniform": (0.9, 0.999),
+    "integers": (-2, 4),
+}
+
+
+def make(side: ModuleType, name: str, ends: Ends | None = None) -> Any:
+    low, high = ends or RANGES[name]
+    return side.SCALES[name](low=low, high=high)
+
+
+def space(side: ModuleType, ranges: Ranges = RANGES) -> dict[str, Any]:
+    return {name: make(side, name, ends) for name, ends in ranges.items()}
+
+
+def table(points: Sequence[Mapping[str, Any]], dtype: Any = float) -> Array:
+    return np.array([list(point.values()) for point in points], dtype)
+
+
+def trials_of(side: ModuleType, points: Sequence[Any], costs: Sequence[float]) -> list[Any]:
+    return [side.Trial(point, cost) for point, cost in zip(points, costs, strict=True)]
+
+
+# --- scales, and trials of their points -----------------------------------------------------------
 
 # fmt: off
 #: SciPy's distribution of each scale's values, or of 1 - its values.
@@ -55,7 +92,7 @@ def sampled(side: ModuleType, u: Array, ranges: Ranges) -> Values:
     scales, U = space(side, ranges), np.stack([u] * len(ranges))
     fractions, draws = (u, U) if side is ours else (to_torch("u", u), rows(U))
     values = {n: np.asarray(one.sample(fractions), u.dtype) for n, one in scales.items()}
-    return {**values, "points": runs.table(side.sample_points(scales, draws), u.dtype)}
+    return {**values, "points": table(side.sample_points(scales, draws), u.dtype)}
 
 
 def sizes_of_values(u: Array, ranges: Ranges) -> Values:
@@ -98,15 +135,15 @@ def draw_trials(rng: np.random.Generator, n: int = 12, keep: int = 3, none: int 
 def searched(side: ModuleType, points: Any, costs: Any, keep: int) -> Values:
     """Return the zoomed ends of one side's scales, its best trial, and a grid of so many values."""
     scales = space(side)
-    narrowed = side.zoom(scales, runs.trials_of(side, points, costs), keep)
+    narrowed = side.zoom(scales, trials_of(side, points, costs), keep)
     assert [*narrowed] == [*scales]
     assert all(type(narrowed[name]) is type(scale) for name, scale in scales.items())
     numbered = [{"n": n} for n in range(1, len(costs) + 1)]
-    found = side.best(runs.trials_of(side, numbered, costs))
+    found = side.best(trials_of(side, numbered, costs))
     two = {name: scales[name] for name in ("uniform", "integers")}
     ends = np.array([[one.low, one.high] for one in narrowed.values()], float)
     winner = np.array([found.point["n"], found.cost], float)
-    return {"ends": ends, "winner": winner, "grid": runs.table(side.grid_points(two, keep))}
+    return {"ends": ends, "winner": winner, "grid": table(side.grid_points(two, keep))}
 
 
 def search_gauges(**case: Any) -> Values:
@@ -133,6 +170,124 @@ def holds_the_best(run: Any, points: Any, costs: Any, keep: int) -> tuple[Values
     return {"formula": values["grid"]}, {"formula": np.array(grid)}
 
 
+# --- one model babysat ----------------------------------------------------------------------------
+
+
+def babysit(side: ModuleType, costs: Sequence[float], **choices: Any) -> tuple[Any, int]:
+    """Run a panda whose rounds have these costs; return its result, and the model's rounds."""
+    counter = torch.nn.Module()
+    counter.register_buffer("trained", torch.zeros((), dtype=torch.int64))
+
+    def train_for(model: Any, point: Any) -> Any:
+        model.trained += 1
+        cost = costs[int(point["rate"])]
+        return (model, cost) if side is ours else cost
+
+    changes = [{"rate": float(n)} for n in range(len(costs))]
+    result = side.panda(train_for, counter, {"rate": -1.0}, changes, **choices)
+    return result, int((result.state if side is ours else result.module).trained)
+
+
+def babysat(side: ModuleType, costs: Sequence[float]) -> Values:
+    """Return the rounds that one side keeps, and where it stands after them."""
+    seen: list[Any] = []
+    result, trained = babysit(side, costs, on_result=seen.append)
+    return {
+        "kept": np.array([one.kept for one in result.rounds]),
+        "trained": trained,
+        "rate": result.point["rate"],
+        "best cost": result.cost,
+        "rounds seen": np.array([len(one.rounds) for one in seen]),
+    }
+
+
+def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
+    """Hold every round to being kept where its cost is below all before; NaN never is."""
+    lowest = np.fmin.accumulate([math.inf, *costs])
+    kept = np.array(costs) < lowest[:-1]
+    rounds, last = range(1, len(costs) + 1), max(np.flatnonzero(kept), default=-1)
+    expected = {"kept": kept, "trained": kept.sum(), "rate": last, "rounds seen": rounds}
+    expected["best cost"] = lowest[-1]
+    for name, value in run("panda", costs=costs).items():
+        assert np.array_equal(value, expected[name]), name
+
+
+# --- networks trained -----------------------------------------------------------------------------
+
+EPOCHS, RATES = 4, ("learning_rate", "beta1")
+
+# fmt: off
+MODELS: Mapping[str, tuple[str, Ends]] = {
+    "learning_rate": ("log_uniform", (1e-4, 1.0)),
+    "beta1": ("one_minus_log_uniform", (0.5, 0.99)), "units": ("integers", (2, 9))}
+
+#: changes from round to round; the rate of 5 is taken back, and so is the last.
+CHANGES: Sequence[Mapping[str, float]] = [
+    {}, {"learning_rate": 0.03}, {"learning_rate": 5.0}, {"beta1": 0.5},
+    {"beta1": 0.95, "learning_rate": 0.01}, {"learning_rate": 2.0},
+]
+# fmt: on
+
+
+@cache
+def problem() -> Any:
+    """Return train and dev data, X (2, m) and Y (1, m), and the choices of a training: one seed."""
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((2, 90))
+    Y = (X[:1] * X[1:] > 0).astype(float)
+    run = {"epochs": EPOCHS, "batch_size": 16, "orders": draw_orders(50, EPOCHS, rng)}
+    return (X[:, :50], Y[:, :50]), (X[:, 50:], Y[:, 50:]), run
+
+
+def started(side: ModuleType, units: int) -> Any:
+    """Return one side's model of so many hidden units, as one seed initializes it."""
+    network = Network(layer_sizes=(2, units, 1), hidden="tanh")
+    parameters = initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    return (network, parameters) if side is ours else twin(network, parameters)
+
+
+def dev_cost(side: ModuleType, model: Any, point: Mapping[str, Any]) -> float:
+    """Train a model in place by a few epochs of Adam and return its dev cost."""
+    (X, Y), dev, run = problem()
+    rates = {name: point[name] for name in RATES}
+    if side is ours:
+        given: Any = {"optimizer": Adam(**rates), "dev": dev, **run}
+        return train(model[0], model[1], X, Y, **given).dev_costs[-1]
+    given = {"optimizer": adam(model.parameters(), **rates), "dev": tuple(map(rows, dev))}
+    return their_training.train(model, rows(X), rows(Y), **given, **run).dev_costs[-1]
+
+
+def trained(side: ModuleType, u: Any, units: int) -> Values:
+    """Return the dev costs of one side's caviar and panda, the parameters at the end, the best."""
+    models = {name: make(side, *scale) for name, scale in MODELS.items()}
+    seen: list[Any] = []
+    points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
+
+    def objective(point: Any) -> float:
+        return dev_cost(side, started(side, point["units"]), point)
+
+    trials = side.caviar(objective, points, on_result=seen.append)
+    assert [trial.point for trial in trials] == points
+    assert seen == trials
+    model, point = started(side, units), dict(zip(RATES, (0.01, 0.9), strict=True))
+
+    def train_for(model: Any, point: Any) -> Any:
+        cost = dev_cost(side, model, point)
+        return (model, cost) if side is ours else cost
+
+    result = side.panda(train_for, model, point, CHANGES)
+    theta = result.state[1].theta if side is ours else unload(result.module).theta
+    if side is ours:  # trained copies of it
+        assert np.array_equal(model[1].theta, started(ours, units)[1].theta)
+    assert [*point.values()] == [0.01, 0.9]
+    assert_switches([one.kept for one in result.rounds], "kept")
+    return {
+        "dev costs": np.array([one.cost for one in (*trials, *result.rounds)]),
+        "theta": theta,
+        "best units": np.float64(side.best(trials).point["units"]),
+    }
+
+
 def both(name: str, run: Any, **rest: Any) -> FunctionTwin:
     rest = {"bridge": None, "wide": False, **rest}
     return FunctionTwin(name=name, ours=partial(run, ours), theirs=partial(run, theirs), **rest)
@@ -155,20 +310,20 @@ TWINS = (
             broken_by="the last whole number is never drawn",
             gauges=lambda **case: {
                 "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])})],
-        mistakes=[Mistake(name="the last whole number is never drawn", margin=0.1,
-            why="high - low counts one too few",
-            values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)})]),
+        mistakes=mistyped(lambda text, u, **_: {"integers": evaluate(text, u=u)},
+            ("the last whole number is never drawn", 0.1, "high - low counts one too few",
+             "-2 + u * 6 // 1"))),
 
     FunctionTwin(
         name="draw_points", formula="points at independent uniform draws, one for each scale",
         source=SCALES + "; torch.rand", proves=("draw_points",), names=("points",),
-        ours=lambda seed, n: runs.table(ours.draw_points(space(ours), n, Replayed(seed))),
-        theirs=lambda seed, n: runs.table(
+        ours=lambda seed, n: table(ours.draw_points(space(ours), n, Replayed(seed))),
+        theirs=lambda seed, n: table(
             theirs.draw_points(space(theirs), n, torch.Generator().manual_seed(seed))),
         bridge=None, wide=False, weight=0.1,
         draw=lambda rng, n=20: {"seed": int(rng.integers(2**31)), "n": n},
         cases={"n": st.integers(1, 30)},
-        gauges=lambda seed, n: {"points": np.abs(runs.table(
+        gauges=lambda seed, n: {"points": np.abs(table(
             ours.draw_points(space(ours), n, Replayed(seed))))}),
 
     both("beta-on-a-log-scale", log_betas, topic="data",
@@ -193,7 +348,7 @@ TWINS = (
             broken_by=lambda honest, **case: {
                 **honest(**case), "ends": np.array([*RANGES.values()], float)})]),
 
-    both("panda", runs.babysat,
+    both("panda", babysat,
         formula="a round is kept if its dev cost is below all before, else rolled back",
         source=PANDAS + "torch.nn.Module.load_state_dict", proves=("panda",),
         exact=True, weight=0.5,
@@ -205,12 +360,12 @@ TWINS = (
             "NaN": {"costs": (math.nan, 2.0, math.nan)},
             "nothing kept": {"costs": (math.nan, math.inf)}},
         relations=[Relation(name="a round is kept if it beats all before",
-            holds=runs.keeps_what_beats_all_before,
+            holds=keeps_what_beats_all_before,
             broken_by=lambda honest, costs: {
                 **honest(costs=costs), "kept": np.diff([math.inf, *costs]) < 0},
             at={"costs": (3.0, 1.0, 2.0, 1.5, 1.0, 0.5, math.nan)})]),
 
-    both("search-of-networks", runs.trained,
+    both("search-of-networks", trained,
         formula="networks trained at drawn points, and one babysat: dev costs, theta, the best",
         source=PANDAS + "torch.multiprocessing", proves=("caviar", "panda", "best"),
         budget=TRAINING, weight=0.05,
