@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,8 @@ from parity_tests import assert_switches
 from parity_tests.compare.bridge import AS_IT_IS, rows, to_torch, twin, unload
 from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
+from parity_tests.compare.training import TRAINING as SIDES
+from parity_tests.compare.training import Run
 from parity_tests.drawing import Replayed
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
@@ -25,11 +28,7 @@ from scratch import search as ours
 from scratch.initializers import initialize
 from scratch.mini_batches import draw_orders
 from scratch.network import Network
-from scratch.optimizers import Adam
-from scratch.training import train
 from torch_ref import search as theirs
-from torch_ref import training as their_training
-from torch_ref.optimizers import adam
 
 SCALES = 'Course 2, week 3, "Using an appropriate scale to pick hyperparameters"'
 TUNING = 'Course 2, week 3, "Tuning process"; '
@@ -214,8 +213,6 @@ def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
 
 # --- networks trained -----------------------------------------------------------------------------
 
-EPOCHS, RATES = 4, ("learning_rate", "beta1")
-
 # fmt: off
 MODELS: Mapping[str, tuple[str, Ends]] = {
     "learning_rate": ("log_uniform", (1e-4, 1.0)),
@@ -230,31 +227,28 @@ CHANGES: Sequence[Mapping[str, float]] = [
 
 
 @cache
-def problem() -> Any:
-    """Return train and dev data, X (2, m) and Y (1, m), and the choices of a training: one seed."""
+def run_of(units: int) -> Run:
+    """Return a training of so many hidden units; data, orders and weights are of one seed."""
     rng = np.random.default_rng(7)
-    X = rng.standard_normal((2, 90))
+    X, network = rng.standard_normal((2, 90)), Network(layer_sizes=(2, units, 1), hidden="tanh")
     Y = (X[:1] * X[1:] > 0).astype(float)
-    run = {"epochs": EPOCHS, "batch_size": 16, "orders": draw_orders(50, EPOCHS, rng)}
-    return (X[:, :50], Y[:, :50]), (X[:, 50:], Y[:, 50:]), run
+    parameters = initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    sets: Any = {"X": X[:, :50], "Y": Y[:, :50], "dev": (X[:, 50:], Y[:, 50:])}
+    stream: Any = {"epochs": 4, "batch_size": 16, "orders": draw_orders(50, 4, rng)}
+    return Run(network=network, parameters=parameters, optimizer=("adam", {}), **sets, **stream)
 
 
 def started(side: ModuleType, units: int) -> Any:
-    """Return one side's model of so many hidden units, as one seed initializes it."""
-    network = Network(layer_sizes=(2, units, 1), hidden="tanh")
-    parameters = initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
-    return (network, parameters) if side is ours else twin(network, parameters)
+    run = run_of(units)
+    return run.parameters.copy() if side is ours else twin(run.network, run.parameters)
 
 
-def dev_cost(side: ModuleType, model: Any, point: Mapping[str, Any]) -> float:
+def dev_cost(side: ModuleType, units: int, model: Any, point: Mapping[str, Any]) -> float:
     """Train a model in place by a few epochs of Adam and return its dev cost."""
-    (X, Y), dev, run = problem()
-    rates = {name: point[name] for name in RATES}
-    if side is ours:
-        given: Any = {"optimizer": Adam(**rates), "dev": dev, **run}
-        return train(model[0], model[1], X, Y, **given).dev_costs[-1]
-    given = {"optimizer": adam(model.parameters(), **rates), "dev": tuple(map(rows, dev))}
-    return their_training.train(model, rows(X), rows(Y), **given, **run).dev_costs[-1]
+    name, model_of = ("scratch", "parameters") if side is ours else ("torch_ref", "module")
+    rates = {name: one for name, one in point.items() if name != "units"}
+    given = replace(run_of(units), optimizer=("adam", rates)).arguments(name, **{model_of: model})
+    return float(SIDES[name].train(**given).dev_costs[-1])
 
 
 def trained(side: ModuleType, u: Any, units: int) -> Values:
@@ -264,26 +258,25 @@ def trained(side: ModuleType, u: Any, units: int) -> Values:
     points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
 
     def objective(point: Any) -> float:
-        return dev_cost(side, started(side, point["units"]), point)
+        return dev_cost(side, point["units"], started(side, point["units"]), point)
 
     trials = side.caviar(objective, points, on_result=seen.append)
     assert [trial.point for trial in trials] == points
     assert seen == trials
-    model, point = started(side, units), dict(zip(RATES, (0.01, 0.9), strict=True))
+    model, point = started(side, units), {"learning_rate": 0.01, "beta1": 0.9}
 
     def train_for(model: Any, point: Any) -> Any:
-        cost = dev_cost(side, model, point)
+        cost = dev_cost(side, units, model, point)
         return (model, cost) if side is ours else cost
 
     result = side.panda(train_for, model, point, CHANGES)
-    theta = result.state[1].theta if side is ours else unload(result.module).theta
     if side is ours:  # trained copies of it
-        assert np.array_equal(model[1].theta, started(ours, units)[1].theta)
+        assert np.array_equal(model.theta, run_of(units).parameters.theta)
     assert [*point.values()] == [0.01, 0.9]
     assert_switches([one.kept for one in result.rounds], "kept")
     return {
         "dev costs": np.array([one.cost for one in (*trials, *result.rounds)]),
-        "theta": theta,
+        "theta": result.state.theta if side is ours else unload(result.module).theta,
         "best units": np.float64(side.best(trials).point["units"]),
     }
 
