@@ -58,32 +58,18 @@ CASES: dict[str, st.SearchStrategy[Any]] = {
 Drawn = tuple[Network, Parameters, Array, dict[str, Array]]
 
 
-def draw_network(
-    rng: np.random.Generator,
-    layer_sizes: tuple[int, ...] = (5, 4, 3),
-    m: int = 9,
-    hidden: str = "tanh",
-    output: str = "sigmoid",
-    keep_probs: tuple[float, ...] = (),
-    epsilon: float | None = None,
-    kind: str = "normal",
-    weights: str = "normal",
-    scale: float = 1.0,
-    decided: bool = True,
-    on_logits: bool = False,
-    **norm: Any,
-) -> Drawn:
+def draw_network(rng: np.random.Generator, layer_sizes: tuple[int, ...] = (5, 4, 3), m: int = 9,
+    hidden: str = "tanh", output: str = "sigmoid", keep_probs: tuple[float, ...] = (),
+    epsilon: float | None = None, kind: str = "normal", weights: str = "normal",
+    scale: float = 1.0, decided: bool = True, on_logits: bool = False,
+    **norm: Any) -> Drawn:  # fmt: skip
     """Draw a network with biases that are not zero; `epsilon` is batch norm's, None without.
 
     Raises ProvesNothingError where round-off decides a kink; `on_logits`, the output has none.
     """
-    network = Network(
-        layer_sizes=layer_sizes,
-        hidden=hidden,
-        output=output,
-        keep_probs=keep_probs[: len(layer_sizes) - 2],
-        batch_norm=None if epsilon is None else BatchNorm(epsilon=epsilon, **norm),
-    )
+    choices: Any = {"layer_sizes": layer_sizes, "hidden": hidden, "output": output}
+    choices["batch_norm"] = None if epsilon is None else BatchNorm(epsilon=epsilon, **norm)
+    network = Network(keep_probs=keep_probs[: len(layer_sizes) - 2], **choices)
     parameters = Parameters.empty(network.shapes)
     for name, view in parameters.items():
         view[...] = draw(weights, view.shape, rng)
@@ -178,22 +164,11 @@ def their_output(
     return output
 
 
-def pass_gauges(arguments: Mapping[str, Any], upstream: Array) -> Mapping[str, Array]:
-    return gauges.network_gauges(arguments["network"], arguments, upstream, arguments["masks"])
-
-
 # --- the cost -------------------------------------------------------------------------------------
 
 
-def draw_learning(
-    rng: np.random.Generator,
-    l1: float = 0.0,
-    l2: float = 0.0,
-    shared: int = 0,
-    output: str = "softmax",
-    handed: bool = True,
-    **settings: Any,
-) -> Case:
+def draw_learning(rng: np.random.Generator, l1: float = 0.0, l2: float = 0.0, shared: int = 0,
+    output: str = "softmax", handed: bool = True, **settings: Any) -> Case:  # fmt: skip
     """Draw a pass of training with labels; `shared` examples share the penalties, or those of X."""
     if settings.get("unbiased"):
         settings["m"] = max(2, settings.get("m", 9))
@@ -217,19 +192,12 @@ def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choi
     return {**found, **(running or {})}
 
 
-def in_mixed_modes(module: theirs.Network) -> theirs.Network:
-    """Return a module that predicts but for its last layer, which trains."""
-    module.eval().logits[-1].train()
-    return module
-
-
 def as_module_case(
     parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **rest: Any
 ) -> Any:
     """Return a case as torch's functions take it."""
     handed = {"masks": masks_to_torch(masks) if masks else masks, **rest}
-    module = in_mixed_modes(twin(network, parameters))
-    return {"module": module, "X": rows(X), "Y": rows(Y), **handed}
+    return {"module": their_module(parameters, network), "X": rows(X), "Y": rows(Y), **handed}
 
 
 def their_learned(**case: Any) -> Values:
@@ -267,18 +235,11 @@ def learning_gauges(
     return found
 
 
-def norm_gauges(**case: Any) -> Values:
-    """Return the norms of the gauges of gradients; an activation's norm is its own."""
-    found = learning_gauges(**case)
-    return {name: np.linalg.norm(found[name]) for name in case["parameters"]}
-
-
 # --- prediction -----------------------------------------------------------------------------------
 
 
-def draw_prediction(
-    rng: np.random.Generator, output: str = "sigmoid", epsilon: float | None = 1e-3, **settings: Any
-) -> Case:
+def draw_prediction(rng: np.random.Generator, output: str = "sigmoid",
+    epsilon: float | None = 1e-3, **settings: Any) -> Case:  # fmt: skip
     """Draw what a network predicts from, and where round-off does not decide what it predicts."""
     settings |= {"output": output, "epsilon": epsilon}
     network, parameters, X, _ = draw_network(rng, decided=False, **settings)
@@ -301,8 +262,10 @@ def predicted(decided: Any, **case: Any) -> Values:
     return found
 
 
-def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
-    module = in_mixed_modes(twin(network, parameters))
+def their_module(parameters: Parameters, network: Network, running: Any = None) -> theirs.Network:
+    """Return a module that predicts but for its last layer, which trains: neither is put back."""
+    module = twin(network, parameters)
+    module.eval().logits[-1].train()
     return module if running is None else bridge.load(module, running)
 
 
@@ -314,7 +277,6 @@ def their_predicted(X: Array, decided: Any, **case: Any) -> Values:
     return found
 
 
-def prediction_gauges(
-    parameters: Any, X: Array, network: Network, running: Any, **_: Any
-) -> Values:
-    return {"outputs": gauges.prediction_gauge(network, {"X": X, **parameters}, running)}
+def prediction_gauges(X: Array, network: Network, running: Any, **case: Any) -> Values:
+    arguments = {"X": X, **case["parameters"]}
+    return {"outputs": gauges.prediction_gauge(network, arguments, running)}

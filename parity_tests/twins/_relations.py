@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from parity_tests.compare.quantities import assert_equal
-from parity_tests.mistakes import Values
+from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case
 
 Breaker = Callable[..., Values]
+
+
+def mistyped(
+    typed: Callable[..., Values], *table: tuple[str, float, str, str]
+) -> tuple[Mistake, ...]:
+    """Return mistakes by name, margin, reason and the text that is typed in place of the right."""
+    return tuple(
+        Mistake(name=name, margin=margin, why=why, values=partial(typed, text))
+        for name, margin, why, text in table
+    )
 
 
 def same_under(

@@ -15,6 +15,7 @@ from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import draw, kinds
 from parity_tests.mistakes import Values
 from parity_tests.rows import FunctionTwin, Relation
+from parity_tests.twins._relations import spoilt
 from scratch import mini_batches as ours
 from torch_ref import mini_batches as theirs
 
@@ -23,13 +24,13 @@ SOURCE = 'Course 2, week 2, "Mini-batch gradient descent"'
 
 def cut(side: Any, X: Array, Y: Array, order: Array, batch_size: int) -> Values:
     given = (X, Y) if side is ours else (rows(X), rows(Y))
-    found = list(side.mini_batches(*given, order, batch_size))
-    pairs = found if side is ours else [tuple(map(columns, pair)) for pair in found]
+    found = side.mini_batches(*given, order, batch_size)
+    Xs, Ys = zip(*(pair if side is ours else map(columns, pair) for pair in found), strict=True)
     pieces = [np.asarray(one, int) for one in side.partition(order, batch_size)]
     return {
-        "X": np.concatenate([one for one, _ in pairs], axis=1),
-        "Y": np.concatenate([one for _, one in pairs], axis=1),
-        "sizes": np.array([[one.shape[1], two.shape[1]] for one, two in pairs]),
+        "X": np.concatenate(Xs, axis=1),
+        "Y": np.concatenate(Ys, axis=1),
+        "sizes": np.array([[one.shape[1], two.shape[1]] for one, two in zip(Xs, Ys, strict=True)]),
         "indices": np.concatenate(pieces),
         "lengths of the pieces": np.array([len(one) for one in pieces]),
     }
@@ -39,14 +40,9 @@ def takes_each_once(run: Any, **case: Any) -> None:
     """Hold the batches to the examples in their order, and all sizes but the last to be full."""
     values, order, size = run("mini_batches", **case), case["order"], case["batch_size"]
     sizes = [min(size, len(order) - start) for start in range(0, len(order), size)]
-    assert_equal(values["X"], case["X"][:, order], "X")
-    assert_equal(values["Y"], case["Y"][:, order], "Y")
-    assert_equal(values["lengths of the pieces"], sizes, "lengths of the pieces")
-
-
-def without_the_short_one(honest: Any, **case: Any) -> Values:
-    values, kept = honest(**case), -(len(case["order"]) % case["batch_size"]) or None
-    return {**values, "X": values["X"][:, :kept]}
+    taken = {"X": case["X"][:, order], "Y": case["Y"][:, order], "lengths of the pieces": sizes}
+    for name, one in taken.items():
+        assert_equal(values[name], one, name)
 
 
 def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
@@ -66,18 +62,17 @@ def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
 
 
 def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
-    values = run("draw_orders", m=m, epochs=epochs, seed=seed)
-    assert_equal(values["sorted orders"], np.tile(np.arange(m) + 0.0, (2 * epochs, 1)), "examples")
-    assert_equal(values["distinct orders"], 3 * epochs, "distinct orders")
-    assert_equal(values["one by one"], True, "one by one")
+    orders = np.tile(np.arange(m) + 0.0, (2 * epochs, 1))
+    expected = {"sorted orders": orders, "distinct orders": 3 * epochs, "one by one": True}
+    for name, one in run("draw_orders", m=m, epochs=epochs, seed=seed).items():
+        assert_equal(one, expected[name], name)
 
 
 # fmt: off
 TWINS = (
     FunctionTwin(
         name="mini_batches", ours=partial(cut, ours), theirs=partial(cut, theirs),
-        formula="columns order[k s : (k + 1) s] of X and Y, the last batch short where s divides "
-            "no m",
+        formula="columns order[k s : (k + 1) s] of X and Y; the last batch may be short",
         source=SOURCE + "; torch.utils.data.BatchSampler", proves=("partition", "mini_batches"),
         bridge=None, exact=True,
         draw=lambda rng, m=10, batch_size=4, kind="normal", indices="int64": {
@@ -86,18 +81,13 @@ TWINS = (
         cases={"m": st.integers(1, 60), "batch_size": st.integers(1, 70), "kind": kinds,
                "indices": st.sampled_from(["int8", "uint8", "int16", "uint16", "int32", "int64"])},
         edges={
-            "the size divides m": {"batch_size": 5},
-            "a single batch": {"batch_size": 10},
-            "a size beyond m": {"batch_size": 99},
-            "one example at a time": {"batch_size": 1},
-            "one example": {"m": 1},
+            "the size divides m": {"batch_size": 5}, "a size beyond m": {"batch_size": 99},
+            "one example at a time": {"batch_size": 1}, "one example": {"m": 1},
             "all that int16 can count": {"m": 2**15, "indices": "int16", "batch_size": 1000},
             "all that uint16 can count": {"m": 2**16, "indices": "uint16", "batch_size": 1000},
-            "indices beyond 16 bits": {"m": 70_000, "indices": "int32", "batch_size": 4096},
-            "indices beyond 16 bits in 64": {"m": 70_000, "batch_size": 60_000},
-        },
+            "indices beyond 16 bits": {"m": 70_000, "batch_size": 60_000}},
         relations=[Relation(name="each example is taken once, in its order", holds=takes_each_once,
-            broken_by=without_the_short_one)]),
+            broken_by=spoilt("X", lambda X: X[:, :-2]))]),
 
     FunctionTwin(
         name="draw_orders", bridge=None, exact=True, weight=0.5,

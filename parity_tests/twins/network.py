@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from parity_tests.compare import gauges
 from parity_tests.compare.budgets import FLOAT32_NETWORK, FORWARD, GRADIENT
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.twins import _networks as networks
-from parity_tests.twins._networks import CASES, DIFFERENTIABLE, EPS
+from parity_tests.twins._networks import CASES, DIFFERENTIABLE
 from parity_tests.twins._relations import same_under, spoilt, taking
 from scratch import network as ours
 from scratch.batch_norm import BatchNorm
@@ -57,46 +59,17 @@ def turned(values: Values, axes: Mapping[str, int], by: int = 1) -> dict[str, An
 
 
 def shifted(X: Array, **_: Any) -> Case:
-    """Return X of which a millionth of the last example is taken away."""
     return {"X": X - 1e-6 * X[:, -1:]}
 
 
-def passes_nan_on(row: str, output: str, run: Any, **case: Any) -> None:
-    named = case["parameters"].copy() if "parameters" in case else {"W1": case["W1"].copy()}
-    named["W1"][0, 0] = np.nan
-    poisoned = {**case, **({"parameters": named} if "parameters" in case else named)}
+def passes_nan_on(run: Any, **case: Any) -> None:
+    poisoned = copy.deepcopy(case)
+    poisoned["W1"][0, 0] = np.nan
     for hidden in DIFFERENTIABLE:
-        network = replace(case["network"], hidden=hidden)
-        found = run(row, **{**poisoned, "network": network})[output]
+        poisoned["network"] = replace(case["network"], hidden=hidden)
+        found = run("network", **poisoned)["output"]
         if not np.isnan(found).all():
             raise AssertionError(f"a NaN before {hidden} ends as {found!r}")
-
-
-# --- a pass there and back ------------------------------------------------------------------------
-
-
-def is_its_layers(run: Any, **case: Any) -> tuple[Values, Values]:
-    whole, network, inputs, layers = run("network", **case), case["network"], case["X"], []
-    for l, sizes in enumerate(zip(network.layer_sizes, network.layer_sizes[1:], strict=False), 1):
-        alone = Network(layer_sizes=sizes, output=network.activation(l))
-        weights = {"W1": case[f"W{l}"], "b1": case[f"b{l}"]}
-        layers.append({"X": inputs, **weights, "network": alone, "masks": {}})
-        nothing = np.zeros((sizes[1], inputs.shape[1]))
-        inputs = run("network", **layers[-1], upstream=nothing)["output"]
-    chained, upstream = {"output": inputs}, case["upstream"]
-    for l, layer in reversed([*enumerate(layers, start=1)]):
-        pulled = run("network", **layer, upstream=upstream)
-        chained |= {f"gradient of {name}{l}": pulled[f"gradient of {name}1"] for name in "Wb"}
-        upstream = pulled["gradient of X"]
-    return whole, {**chained, "gradient of X": upstream}
-
-
-#: a layer times 8 is undone by the next.
-HANDED_ON = {"W1": 8.0, "b1": 8.0, "W2": 1 / 8}
-
-
-def scaled_back(results: Values) -> Values:
-    return {n: one * HANDED_ON.get(n.removeprefix("gradient of "), 1) for n, one in results.items()}
 
 
 # --- the cost -------------------------------------------------------------------------------------
@@ -104,9 +77,7 @@ def scaled_back(results: Values) -> Values:
 
 #: the axis of the first layer's units.
 UNITS = {"W1": 0, "b1": 0, "W2": 1}
-UNITS_OF_RESULTS = {
-    f"{name}{of}": axis for name, axis in UNITS.items() for of in ("", " of a step")
-}
+UNITS_OF_RESULTS = UNITS | {f"{name} of a step": axis for name, axis in UNITS.items()}
 
 
 def merges(run: Any, **case: Any) -> tuple[Values, Values]:
@@ -123,14 +94,6 @@ def as_a_whole_batch(honest: Any, **case: Any) -> Values:
     return {name: one * case["X"].shape[1] / 4 for name, one in honest(**case).items()}
 
 
-def masked(network: Network, parameters: Parameters, X: Array, **_: Any) -> Case:
-    """Return masks that drop nothing but double the first layer, and weights half as large."""
-    smaller, halved = parameters.copy(), replace(network, keep_probs=(0.5, 1.0))
-    smaller["W2"] /= 2
-    masks = {"D1": np.full((network.layer_sizes[1], X.shape[1]), 2.0)}
-    return {"network": halved, "masks": masks, "parameters": smaller}
-
-
 def scaled_twice(honest: Any, **case: Any) -> Values:
     """Return results in which dropout scales the gradient of W2 once more."""
     results = honest(**case)
@@ -143,13 +106,6 @@ def four_times(network: Network, parameters: Parameters, **_: Any) -> Case:
     scaled["W1"] *= 4
     wide = replace(network, batch_norm=replace(norm, epsilon=16 * norm.epsilon))
     return {"network": wide, "parameters": scaled}
-
-
-def is_orthogonal(run: Any, **case: Any) -> None:
-    W, dW = case["parameters"]["W1"], run("cost_and_gradients", **case)["W1"]
-    size = np.linalg.norm(W, axis=1) * np.linalg.norm(dW, axis=1)
-    if not (np.abs((W * dW).sum(axis=1)) <= GRADIENT.eps * EPS * size).all() or not size.all():
-        raise AssertionError(f"W dW sums to {(W * dW).sum(axis=1)}, of sizes {size}")
 
 
 # --- prediction -----------------------------------------------------------------------------------
@@ -177,25 +133,16 @@ NETWORK: PairTwin = PairTwin(
         "deep rectifiers": {"layer_sizes": (8, 16, 16, 16, 4), "hidden": "relu", "m": 12},
         "a rectified output": {"output": "relu", "hidden": "leaky_relu"},
         "softmax inside": {"output": "identity", "hidden": "softmax"}},
-    gauges=networks.pass_gauges, float32=False,
+    gauges=lambda case, upstream: gauges.network_gauges(
+        case["network"], case, upstream, case["masks"]), float32=False,
     relations=(
         Relation(name="permuting examples permutes the outputs and dX",
             holds=same_under("network",
                 lambda **case: turned(case, {"X": 1, "upstream": 1}),
                 partial(turned, axes={"output": 1, "gradient of X": 1}, by=-1)),
             broken_by=taking(shifted), gauges=lambda **case: NETWORK.sizes(case, {})),
-        Relation(name="a network is its layers one after the other, and back", holds=is_its_layers,
-            broken_by=spoilt("gradient of b2", lambda gradient: gradient / 10),
-            at={**LAYERS, "output": "softmax"}, gauges=lambda **case: NETWORK.sizes(case, {})),
-        Relation(name="between rectifiers a scale can be handed on",
-            holds=same_under("network",
-                lambda **case: {name: one * case[name] for name, one in HANDED_ON.items()},
-                scaled_back, exact=True),
-            broken_by=spoilt("gradient of W1", lambda gradient: gradient + 1e-12),
-            at={"hidden": "relu", "output": "softmax"}),
         Relation(name="a NaN inside is a NaN outside",
-            holds=partial(passes_nan_on, "network", "output"),
-            broken_by=spoilt("output", np.nan_to_num))),
+            holds=passes_nan_on, broken_by=spoilt("output", np.nan_to_num))),
 )
 
 LEARNING = FunctionTwin(
@@ -219,31 +166,18 @@ LEARNING = FunctionTwin(
         ["cost", "cost of a step", *(f"{n}{l}" for n in ("mean", "variance") for l in range(1, 6))],
         FORWARD),
     relations=(
-        Relation(name="permuting examples leaves cost and gradients",
-            holds=same_under("cost_and_gradients",
-                lambda **case: turned(case, {"X": 1, "Y": 1})),
-            broken_by=taking(shifted), at={**LAYERS, "l2": 0.3}),
         Relation(
             name="permuting the units of a layer leaves the cost and permutes the gradients",
             holds=same_under("cost_and_gradients",
                 lambda parameters, **_: {"parameters": Parameters(turned(parameters, UNITS))},
                 partial(turned, axes=UNITS_OF_RESULTS, by=-1)),
             broken_by=spoilt("W1", lambda dW: dW * (np.arange(len(dW)) < 5)[:, None]), at=LAYERS),
-        Relation(name="merged mini-batches, a short one among them, are the batch",
+        Relation(name="merged mini-batches in another order, the last one short, are the batch",
             holds=merges, broken_by=as_a_whole_batch,
             at={**LAYERS, "m": 10, "shared": 10, "l1": 0.1, "l2": 0.3}),
-        Relation(name="every example twice costs as much as once",
-            holds=same_under("cost_and_gradients", lambda X, Y, l1, l2, **_: {
-                "X": np.tile(X, 2), "Y": np.tile(Y, 2), "l1": 2 * l1, "l2": 2 * l2}),
-            broken_by=as_a_whole_batch,
-            at={**LAYERS, "l1": 0.1, "l2": 0.3}),
         Relation(name="keep_prob 1 is no dropout",
             holds=same_under("cost_and_gradients", lambda network, **_: {
                 "network": replace(network, keep_probs=(1.0, 1.0))}, exact=True),
-            broken_by=scaled_twice, at=LAYERS),
-        Relation(name="a mask that drops nothing scales the weights of the next layer",
-            holds=same_under("cost_and_gradients", masked, lambda results: {
-                **results, **{name: results[name] / 2 for name in ("W2", "W2 of a step")}}),
             broken_by=scaled_twice, at=LAYERS),
         Relation(name="a weight before batch norm has no scale but epsilon's",
             holds=same_under("cost_and_gradients", four_times,
@@ -251,10 +185,7 @@ LEARNING = FunctionTwin(
                 keys=("cost", "W1", "gamma1", "beta1", "W2", "b2")),
             broken_by=taking(lambda network, **_: {
                 "network": replace(network, batch_norm=BatchNorm(epsilon=1e-3))}),
-            at={"layer_sizes": (4, 6, 3), "epsilon": 1e-3}),
-        Relation(name="the gradient of a weight before batch norm is orthogonal to it",
-            holds=is_orthogonal, broken_by=spoilt("W1", lambda dW: dW + 1e-9),
-            at={"layer_sizes": (4, 6, 3), "epsilon": 1e-30})),
+            at={"layer_sizes": (4, 6, 3), "epsilon": 1e-3})),
 )
 
 IN_FLOAT32 = replace(
@@ -281,7 +212,9 @@ NORMS = FunctionTwin(
         "keep_probs": st.sampled_from([(), (0.8, 0.5), (1.0, 0.6)]),
         "epsilon": st.sampled_from([None, 1e-3]), "layer_sizes": st.just(WIDE)},
     edges={name: PASSES[name] for name in ("dropout", "batch norm", "dropout and batch norm")},
-    gauges=networks.norm_gauges,
+    gauges=lambda **case: {  # an activation's norm is its own
+        name: np.linalg.norm(one) for name, one in networks.learning_gauges(**case).items()
+        if name in case["parameters"]},
 )
 
 PREDICTION = FunctionTwin(
@@ -295,12 +228,8 @@ PREDICTION = FunctionTwin(
         **PASSES, "softmax": {"output": "softmax", "keep_probs": (0.5,)},
         "no prediction": {"output": "tanh", "epsilon": None}},
     gauges=networks.prediction_gauges,
-    relations=(
-        Relation(name="an example alone is answered as among others", holds=answers_alone,
-            broken_by=taking(shifted), budget=FORWARD),
-        Relation(name="a NaN inside is a NaN in the outputs",
-            holds=partial(passes_nan_on, "prediction", "outputs"),
-            broken_by=spoilt("outputs", np.nan_to_num))),
+    relations=(Relation(name="an example alone is answered as among others", holds=answers_alone,
+        broken_by=taking(shifted), budget=FORWARD),),
 )
 # fmt: on
 

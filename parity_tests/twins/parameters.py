@@ -24,21 +24,19 @@ from torch_ref import parameters as theirs
 
 CHECKING = 'Course 2, week 1, "Gradient checking"; torch.nn.utils.parameters_to_vector'
 
-SIZES: dict[str, st.SearchStrategy[Any]] = {"layer_sizes": layer_sizes, "normalized": st.booleans()}
+# fmt: off
+SIZES: dict[str, st.SearchStrategy[Any]] = {
+    "layer_sizes": layer_sizes, "epsilon": st.sampled_from([None, 1e-5])}
 EDGES: dict[str, dict[str, Any]] = {
-    "one weight": {"layer_sizes": (1, 1)},
-    "square weights": {"layer_sizes": (3, 3, 3)},
-    "batch norm": {"normalized": True},
-}
+    "one weight": {"layer_sizes": (1, 1)}, "square weights": {"layer_sizes": (3, 3, 3)},
+    "batch norm": {"epsilon": 1e-5}}
+# fmt: on
 
 
-def draw_parameters(
-    rng: np.random.Generator, layer_sizes: tuple[int, ...] = (5, 4, 3, 2), normalized: bool = False
-) -> Case:
+def draw_parameters(rng: np.random.Generator, layer_sizes: tuple[int, ...] = (5, 4, 3, 2),
+    epsilon: float | None = None) -> Case:  # fmt: skip
     """Draw parameters, biases too, and a vector as long as they are."""
-    epsilon = 1e-5 if normalized else None
-    network, parameters, _, _ = draw_network(rng, layer_sizes, epsilon=epsilon)
-    parameters.theta[:] = rng.standard_normal(parameters.theta.size)
+    network, parameters, _, _ = draw_network(rng, layer_sizes, epsilon=epsilon, decided=False)
     vector = rng.standard_normal(parameters.theta.size)
     return {"parameters": parameters, "vector": vector, "network": network}
 
@@ -67,9 +65,8 @@ CLONES: Mapping[str, Callable[[Any], Any]] = {
 }
 
 
-def draw_arrays(
-    rng: np.random.Generator, layout: str = "in rows", clone: str = "copy", **settings: Any
-) -> Case:
+def draw_arrays(rng: np.random.Generator, layout: str = "in rows", clone: str = "copy",
+    **settings: Any) -> Case:  # fmt: skip
     parameters = draw_parameters(rng, **settings)["parameters"]
     arrays = {name: LAYOUTS[layout](one) for name, one in parameters.items()}
     return {"arrays": arrays, "clone": clone}
@@ -83,8 +80,8 @@ def laid(arrays: Mapping[str, Array], clone: str) -> Values:
     other = CLONES[clone](parameters)
     other["W1"] = 3 * other["W1"]
     other.theta[:] -= 1
-    zeros = parameters.zeros_like().theta
-    return by_name(parameters, parameters.theta, other, other.theta, zeros)
+    thetas = parameters.theta, other.theta, parameters.zeros_like().theta
+    return by_name(parameters, other, *thetas)
 
 
 def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
@@ -93,38 +90,32 @@ def their_laid(arrays: Mapping[str, Array], clone: str) -> Values:
     others["W1"].mul_(3)
     for one in others.values():
         one.sub_(1)
-    theta, other = (
-        torch.nn.utils.parameters_to_vector(list(one.values())) for one in (tensors, others)
-    )
-    return by_name(tensors, theta, others, other, torch.zeros_like(theta))
+    vector = torch.nn.utils.parameters_to_vector
+    theta, other = (vector(list(one.values())) for one in (tensors, others))
+    return by_name(tensors, others, theta, other, torch.zeros_like(theta))
 
 
-def by_name(named: Values, theta: Any, copied: Values, copied_theta: Any, zeros: Any) -> Values:
+def by_name(named: Values, copied: Values, theta: Any, copied_theta: Any, zeros: Any) -> Values:
     copies = {f"{name} of the copy": one for name, one in copied.items()}
     return {**named, "theta": theta, **copies, "theta of the copy": copied_theta, "zeros": zeros}
 
 
 # fmt: off
-VECTORS = FunctionTwin(
-    name="to_vector and from_vector",
-    formula="theta = (W1 row by row, b1, W2, ...), and back",
-    source=CHECKING,
-    proves=("to_vector", "from_vector"),
-    ours=there_and_back, theirs=their_there_and_back, bridge=None, exact=True,
-    draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5,
-)
+TWINS = (
+    FunctionTwin(
+        name="to_vector and from_vector", formula="theta = (W1 row by row, b1, W2, ...), and back",
+        source=CHECKING, proves=("to_vector", "from_vector"),
+        ours=there_and_back, theirs=their_there_and_back, bridge=None, exact=True,
+        draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5),
 
-VIEWS = FunctionTwin(
-    name="parameters",
-    formula="theta holds W1, b1, W2, ... side by side, row by row, and each name is a view of it; "
-        "a copy has a theta of its own",
-    source=CHECKING,
-    proves=("Parameters",), ours=laid, theirs=their_laid, bridge=None, exact=True,
-    draw=draw_arrays, weight=0.5,
-    cases={**SIZES, "layout": st.sampled_from([*LAYOUTS]), "clone": st.sampled_from([*CLONES])},
-    edges={**EDGES, **{name: {"clone": name} for name in CLONES},
-           "in columns": {"layout": "in columns"}},
+    FunctionTwin(
+        name="parameters",
+        formula="theta holds W1, b1, W2, ... side by side, row by row, and each name is a view of "
+            "it; a copy has a theta of its own",
+        source=CHECKING, proves=("Parameters",), ours=laid, theirs=their_laid,
+        bridge=None, exact=True, draw=draw_arrays, weight=0.5,
+        cases={**SIZES, "layout": st.sampled_from([*LAYOUTS]), "clone": st.sampled_from([*CLONES])},
+        edges={**EDGES, **{name: {"clone": name} for name in CLONES},
+               "in columns": {"layout": "in columns"}}),
 )
 # fmt: on
-
-TWINS = (VECTORS, VIEWS)

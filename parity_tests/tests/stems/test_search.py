@@ -16,8 +16,7 @@ from parity_tests import assert_close
 from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import of_draws
 from parity_tests.tests.stems.common import assert_drawn_from, refused, sides, source
-from parity_tests.twins._search_runs import RANGES, babysit, make, space, table, trials_of
-from parity_tests.twins.search import WITNESSES
+from parity_tests.twins.search import RANGES, WITNESSES, babysit, make, space, table, trials_of
 from scratch import search as ours
 from scratch._validation import unchecked
 from torch_ref import search as theirs
