@@ -174,10 +174,10 @@ ACCURACIES: Sequence[Accuracy] = (
             "gradients": rng.standard_normal((1000, 60)).astype("f4"), "learning_rate": 0.01},
     ),
     Accuracy(
-        name="variance-far-from-zero", row="fit", quantity="variance",
+        name="variance-far-from-zero", row="input-normalization", quantity="variance",
         formula="1/m sum (X - mean)^2 of features 1e6 +- 1e-3", torch="X.var(dim=0, correction=0)",
         why="its running mean rounds at the size of X with each example; ours sums deviations",
-        draw=lambda rng: {"X": 1e6 + 1e-3 * rng.standard_normal((3, 300))},
+        draw=lambda rng: dict.fromkeys(("X", "dev"), 1e6 + 1e-3 * rng.standard_normal((3, 300))),
     ),
     Accuracy(
         name="softmax-of-many-classes-in-float32", row="softmax", worse="scratch",
