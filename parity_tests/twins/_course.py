@@ -29,6 +29,8 @@ APPLICATION = 'Course 1, week 4, "Deep neural network for image classification: 
 layer_sizes = st.lists(st.integers(1, 6), min_size=2, max_size=4).map(
     lambda sizes: (*sizes[:-1], min(3, sizes[-1]))
 )
+#: names of two digits, whose order is not that of the alphabet.
+ELEVEN_LAYERS = {"eleven layers": {"sizes": (3, *[4] * 10, 1)}}
 exactness = st.sampled_from(["normal", "normal", "grid"])
 
 
@@ -157,7 +159,7 @@ def walk(
         "gauges": gauges,
         "draw": partial(draw_walk, learning_rate=0.1),
         "cases": {**walks, **(cases or {})},
-        "edges": {"layers that do not fit together": {"loose": 2}},
+        "edges": {"layers that do not fit together": {"loose": 2}, **ELEVEN_LAYERS},
         **rest,
     }
     return row(module, name, walked, by_torch, **given)

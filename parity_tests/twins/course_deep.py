@@ -196,7 +196,7 @@ TWINS = (
 
     course.passing(ours, "L_model_backward", passed, names,
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
-        source=f"{STEP_BY_STEP}; torch.autograd.grad"),
+        source=f"{STEP_BY_STEP}; torch.autograd.grad", edges=course.ELEVEN_LAYERS),
 
     course.predicting(ours, predicted, "relu", True, source=f"{APPLICATION}; torch.gt",
         cases={"sizes": course.layer_sizes, "m": examples}),

@@ -18,7 +18,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
-from parity_tests.twins._course import layer_sizes, passing, row
+from parity_tests.twins._course import ELEVEN_LAYERS, layer_sizes, passing, row
 from scratch.course import gradient_checking as ours
 
 TAUGHT = 'Course 2, week 1, "Gradient checking"'
@@ -160,14 +160,14 @@ TWINS = (
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
         proves=("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector"),
         draw=lambda rng, sizes=(4, 7, 6, 1): networks.draw_layers(sizes, rng),
-        cases={"sizes": layer_sizes}, edges=DEPTHS),
+        cases={"sizes": layer_sizes}, edges=DEPTHS | ELEVEN_LAYERS),
 
     passing(ours, "network", passed, keys,
         formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), and its gradients, of any depth",
         source=f"{TAUGHT}, N-dimensional; torch.autograd.grad",
         proves=("forward_propagation_n", "backward_propagation_n"), draw=draw_labelled,
         cases={"sizes": layer_sizes, "m": examples, "flat": st.booleans()},
-        edges={**DEPTHS, "flat labels": {"flat": True}}),
+        edges={**DEPTHS, **ELEVEN_LAYERS, "flat labels": {"flat": True}}),
 
     row(ours, "gradient_check", checked, checked_by_torch, wide=False,
         formula="|approximation - gradient| / (|approximation| + |gradient|)",

@@ -112,7 +112,7 @@ TWINS = (
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),
         draw=partial(course.draw_walk, **ADAM), cases={"beta1": st.sampled_from([0.9, 0.5, 0.0])},
-        edges={"layers that do not fit together": {"loose": 2}, "its own rates": {
+        edges={"layers that do not fit together": {"loose": 2}, **course.ELEVEN_LAYERS, "its own rates": {
             "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
 
     course.walk(ours, "decay",
