@@ -9,10 +9,16 @@ import torch
 from hypothesis import strategies as st
 from torch.nn.utils import parameters_to_vector
 
-from parity_tests.compare import course as networks
 from parity_tests.compare.bridge import BY_NAME
 from parity_tests.compare.budgets import COURSE_DIFFERENCE
-from parity_tests.compare.course import Arrays, layers_of, torch_pass
+from parity_tests.compare.course import (
+    Arrays,
+    draw_data,
+    draw_layers,
+    layers_of,
+    pass_gauges,
+    torch_pass,
+)
 from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
@@ -59,15 +65,14 @@ def there_and_back(**parameters: Array) -> Values:
 
 
 def there_and_back_by_torch(**parameters: Array) -> Values:
-    tensors = networks.reference(parameters).parameters()
-    theta = parameters_to_vector(tensors).detach().numpy()[:, None]
+    theta = parameters_to_vector(map(torch.from_numpy, parameters.values())).numpy()[:, None]
     keys = [name for name, array in parameters.items() for _ in range(array.size)]
     return {"theta": theta, "keys": keys, "gradients": theta, **parameters}
 
 
 def draw_labelled(rng: np.random.Generator, flat: bool = False, **choices: Any) -> Case:
     """Draw a network and its labels, in one row or flat as the assignment has them."""
-    case = networks.draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
+    case = draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
     return {**case, "Y": case["Y"][0] if flat and len(case["Y"]) == 1 else case["Y"]}
 
 
@@ -95,7 +100,7 @@ def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
 def lost(X: Array, Y: Array, parameters: Arrays) -> Any:
     """Return the share of a gradient that differences of the cost at 1e-7 lose to round-off."""
     norm = np.sqrt(sum(np.square(one).sum() for one in gradients_of(X, Y, parameters).values()))
-    return np.finfo(float).eps * networks.pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
+    return np.finfo(float).eps * pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
 
 
 def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
@@ -159,8 +164,9 @@ TWINS = (
         formula="theta = W1 row by row, then b1, W2, ..., a column",
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
         proves=("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector"),
-        draw=lambda rng, sizes=(4, 7, 6, 1): networks.draw_layers(sizes, rng),
-        cases={"sizes": layer_sizes}, edges=DEPTHS | ELEVEN_LAYERS),
+        draw=lambda rng, sizes=(4, 7, 6, 1), loose=0: draw_layers(sizes, rng, loose=loose),
+        cases={"sizes": layer_sizes},
+        edges={**DEPTHS, **ELEVEN_LAYERS, "layers that do not fit together": {"loose": 2}}),
 
     passing(ours, "network", passed, keys,
         formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), and its gradients, of any depth",
