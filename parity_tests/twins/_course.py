@@ -11,16 +11,23 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare import course as networks
-from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAINING
-from parity_tests.compare.course import Arrays, draw_data, layers_of, torch_pass
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import torch_walk
+from parity_tests.compare.training import Run
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin
-from torch_ref.network import predict
+from parity_tests.twins import _course_networks as networks
+from parity_tests.twins._course_networks import (
+    Arrays,
+    draw_data,
+    layers_of,
+    notebook_order,
+    torch_pass,
+)
+from scratch.network import Network
+from scratch.parameters import Parameters
 
 STEP_BY_STEP = 'Course 1, week 4, "Building your deep neural network: step by step"'
 APPLICATION = 'Course 1, week 4, "Deep neural network for image classification: application"'
@@ -55,8 +62,7 @@ def passing(
 
     def found_by(look: Callable[..., Values], case: Case) -> Values:
         X, layers, keep_prob = case["X"], layers_of(case), case.get("keep_prob")
-        drawn = networks.notebook_masks(keep_prob, X, layers) if keep_prob else []
-        masks = [(one / keep_prob).astype(X.dtype) for one in drawn]
+        masks = networks.notebook_masks(keep_prob, X, layers) if keep_prob else []
         found = dict(look(X, case["Y"], layers, hidden, case.get("lambd", 0.0), masks))
         if look is torch_pass:
             found |= {f"D{l}": one > 0 for l, one in enumerate(masks, 1)}
@@ -194,15 +200,31 @@ def draw_training(
 
 
 def training(
-    module: Any, name: str, run: Any, factor: Any, make: Any, hidden: str = "relu", **rest: Any
+    module: Any, name: str, run: Any, factor: Any, rule: Any, hidden: str = "relu", **rest: Any
 ) -> FunctionTwin:
-    """Return the row of a training from a seed; `make(**choices)` is torch's rule."""
+    """Return the row of a training from a seed; `rule(**choices)` is an optimizer with choices.
+
+    With a size of mini-batches they are those of NumPy's permutations of the seeds 11, 12, ...
+    """
 
     def by_torch(
         data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0, **choices: Any
     ) -> Values:
-        start = networks.notebook_layers(sizes, seed, factor)
-        return networks.torch_training(start, data, make(**choices), epochs, hidden, size)
+        start, (X, Y) = networks.notebook_layers(sizes, seed, factor), data
+        m = X.shape[1]
+        if not epochs:
+            return start
+        trained = Run(
+            network=Network(layer_sizes=tuple(sizes), hidden=hidden),
+            parameters=Parameters(start),
+            X=X,
+            Y=Y.astype(float),
+            optimizer=rule(**choices),
+            epochs=epochs,
+            batch_size=size or m,
+            orders=[notebook_order(m, 11 + i) if size else np.arange(m) for i in range(epochs)],
+        ).quantities("torch_ref")
+        return {name: trained[name] for name in start}
 
     def gauges(**case: Any) -> Values:
         """Return the size of each parameter after it, and the round-off of steps that cancelled."""
@@ -218,7 +240,8 @@ def predicting(
     """Return the row of predictions, and of the line that a notebook prints of them."""
 
     def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
-        p = columns(predict(rows(X), networks.reference(parameters, hidden)))
+        A = torch.from_numpy(torch_pass(X, Y, parameters, hidden)[f"A{len(parameters) // 2}"])
+        p = (A > 0.5).numpy().astype(X.dtype)
         line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
         return {"prediction": p, "printed": line if printed else ""}
 

@@ -12,14 +12,6 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.course import (
-    Arrays,
-    calls_made,
-    draw_data,
-    layers_of,
-    pass_gauges,
-    torch_cost,
-)
 from parity_tests.compare.gauges import linear_gauges, network_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds, widths
@@ -27,9 +19,16 @@ from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins import _course as course
 from parity_tests.twins._course import APPLICATION, STEP_BY_STEP
+from parity_tests.twins._course_networks import (
+    Arrays,
+    calls_made,
+    draw_data,
+    layers_of,
+    pass_gauges,
+    torch_cost,
+)
 from scratch.course import deep as ours
 from scratch.network import Network as OurNetwork
-from torch_ref import optimizers as theirs
 from torch_ref.linear import linear
 
 
@@ -207,7 +206,7 @@ TWINS = (
         "W = randn / sqrt(n_prev) of seed 3, b = 0"),
 
     course.training(ours, "L_layer_model", trained, by_root_of_inputs,
-        lambda learning_rate: partial(theirs.gradient_descent, learning_rate=learning_rate),
+        lambda **choices: ("gradient_descent", choices),
         formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
         source=f"{APPLICATION}; torch.optim.SGD",
         draw=partial(course.draw_training, epochs=60, seed=3, learning_rate=0.1),

@@ -11,7 +11,13 @@ from torch.nn.utils import parameters_to_vector
 
 from parity_tests.compare.bridge import BY_NAME
 from parity_tests.compare.budgets import COURSE_DIFFERENCE
-from parity_tests.compare.course import (
+from parity_tests.compare.functions import draw_until
+from parity_tests.compare.measurement import Array
+from parity_tests.drawing import examples
+from parity_tests.mistakes import Values
+from parity_tests.rows import Case
+from parity_tests.twins._course import ELEVEN_LAYERS, layer_sizes, passing, row
+from parity_tests.twins._course_networks import (
     Arrays,
     draw_data,
     draw_layers,
@@ -19,12 +25,6 @@ from parity_tests.compare.course import (
     pass_gauges,
     torch_pass,
 )
-from parity_tests.compare.functions import draw_until
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import examples
-from parity_tests.mistakes import Values
-from parity_tests.rows import Case
-from parity_tests.twins._course import ELEVEN_LAYERS, layer_sizes, passing, row
 from scratch.course import gradient_checking as ours
 
 TAUGHT = 'Course 2, week 1, "Gradient checking"'

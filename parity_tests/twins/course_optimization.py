@@ -11,11 +11,11 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.course import Arrays, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
+from parity_tests.twins._course_networks import Arrays, notebook_order
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
@@ -35,8 +35,7 @@ def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
 
 
 def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
-    with numpy_seed(seed):
-        order = np.random.permutation(X.shape[1])  # noqa: NPY002
+    order = notebook_order(X.shape[1], seed)
     found = list(mini_batches(rows(X), rows(Y.astype(X.dtype)), order, size))
     inputs, labels = (torch.cat(each) for each in zip(*found, strict=True))
     sizes = [len(one) for one, _ in found]
@@ -60,18 +59,13 @@ def decaying(tensors: Any, learning_rate: float, decay_rate: float) -> torch.opt
 #: the defaults of the assignment's Adam.
 ADAM: Any = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
-#: torch's optimizers by the assignment's names, and the choices of each.
-RULES: Any = {
-    "gd": (theirs.gradient_descent, ("learning_rate",)),
-    "momentum": (theirs.momentum, ("learning_rate", "beta")),
-    "adam": (theirs.adam, tuple(ADAM)),
-}
+RULES = ("gd", "momentum", "adam")
 
 
-def rule(optimizer: str, learning_rate: float = 0.0007, **choices: float) -> Any:
-    make, names = RULES[optimizer]
-    given = {"learning_rate": learning_rate, **choices}
-    return partial(make, **{name: given[name] for name in names if name in given})
+def rule(optimizer: str, **choices: float) -> Any:
+    """Return the optimizer of a name of the assignment, whose rate is 0.0007 by default."""
+    name = "gradient_descent" if optimizer == "gd" else optimizer
+    return name, {"learning_rate": 0.0007, **choices}
 
 
 def trained(
@@ -112,8 +106,9 @@ TWINS = (
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),
         draw=partial(course.draw_walk, **ADAM), cases={"beta1": st.sampled_from([0.9, 0.5, 0.0])},
-        edges={"layers that do not fit together": {"loose": 2}, **course.ELEVEN_LAYERS, "its own rates": {
-            "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
+        edges={"layers that do not fit together": {"loose": 2}, **course.ELEVEN_LAYERS,
+               "its own rates": {
+                   "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
 
     course.walk(ours, "decay",
         lambda parameters, grads, memory, t, **rates: (
@@ -131,7 +126,7 @@ TWINS = (
         draw=partial(course.draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30,
                      optimizer="adam"),
         cases={"sizes": course.layer_sizes, "m": st.integers(2, 30), "size": st.integers(2, 16),
-               "epochs": st.integers(0, 10), "optimizer": st.sampled_from(list(RULES))},
+               "epochs": st.integers(0, 10), "optimizer": st.sampled_from(RULES)},
         edges={
             "gradient descent": {"optimizer": "gd"},
             "momentum": {"optimizer": "momentum"},

@@ -9,13 +9,12 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import BY_NAME, rows
-from parity_tests.compare.course import draw_data, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
+from parity_tests.twins._course_networks import draw_data, numpy_seed
 from scratch.course import planar as ours
-from torch_ref import optimizers as theirs
 
 TAUGHT = 'Course 1, week 3, "Planar data classification with one hidden layer"'
 
@@ -99,7 +98,7 @@ TWINS = (
     course.training(ours, "nn_model",
         lambda data, sizes, epochs: ours.nn_model(data[0], data[1], sizes[1], epochs),
         lambda randn, n_prev: randn * 0.01,
-        lambda: partial(theirs.gradient_descent, learning_rate=1.2), "tanh",
+        lambda: ("gradient_descent", {"learning_rate": 1.2}), "tanh",
         formula="W = 0.01 randn of seed 3, then theta = theta - 1.2 dtheta",
         source=f"{TAUGHT}; torch.optim.SGD",
         draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=100),

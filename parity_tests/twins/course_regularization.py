@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import strategies as st
 
 from parity_tests.compare.budgets import FLOAT32_NETWORK
-from parity_tests.compare.course import calls_made, draw_data, torch_cost
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Pair, PairTwin
 from parity_tests.twins._course import exactness, passing
+from parity_tests.twins._course_networks import calls_made, draw_data, torch_cost
 from parity_tests.twins.course_deep import cost_gauges
 from scratch.course import regularization as ours
 

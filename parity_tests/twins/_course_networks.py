@@ -1,4 +1,4 @@
-"""The course's networks on both sides: draws, torch's pass under the assignments' names, gauges."""
+"""Networks of the course for rows: draws, torch's pass under the assignments' names, gauges."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from parity_tests.compare.bridge import columns, load, rows, to_numpy, to_torch, unload
+from parity_tests.compare.bridge import columns, rows, to_numpy, to_torch
 from parity_tests.compare.gauges import network_gauges, product
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.witnesses import cast
-from scratch.network import Network as OurNetwork
+from scratch.network import Network
 from torch_ref.linear import linear
-from torch_ref.mini_batches import mini_batches
-from torch_ref.network import Network
 
 Arrays = dict[str, Array]
 
@@ -51,12 +49,16 @@ def notebook_layers(layer_sizes: Sequence[int], seed: int, factor: Any) -> Array
 
 
 def notebook_masks(keep_prob: float, X: Array, parameters: Mapping[str, Array]) -> list[Array]:
-    """Return D1, D2, ... of a notebook: rand < keep_prob of seed 1, hidden layers only."""
+    """Return D1 / keep_prob, D2 / keep_prob, ... of a notebook: rand < keep_prob of seed 1."""
+    heights = [len(parameters[f"W{l}"]) for l in range(1, len(parameters) // 2)]
     with numpy_seed(1):
-        return [
-            np.random.rand(len(parameters[f"W{l}"]), X.shape[1]) < keep_prob  # noqa: NPY002
-            for l in range(1, len(parameters) // 2)
-        ]
+        drawn = [np.random.rand(n, X.shape[1]) < keep_prob for n in heights]  # noqa: NPY002
+    return [(D / keep_prob).astype(X.dtype) for D in drawn]
+
+
+def notebook_order(m: int, seed: int) -> Array:
+    with numpy_seed(seed):
+        return np.random.permutation(m)  # noqa: NPY002
 
 
 # --- draws ----------------------------------------------------------------------------------------
@@ -127,29 +129,27 @@ def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Ite
 # --- torch's side ---------------------------------------------------------------------------------
 
 
-def _choices(parameters: Mapping[str, Array], hidden: str) -> dict[str, Any]:
-    """Return the choices of a network with these parameters and a sigmoid output."""
-    weights = [array for name, array in parameters.items() if name.startswith("W")]
-    sizes = (weights[0].shape[1], *(len(W) for W in weights))
-    return {"layer_sizes": sizes, "hidden": hidden, "output": "sigmoid"}
-
-
-def reference(parameters: Mapping[str, Array], hidden: str = "relu") -> Network:
-    """Return torch's network with these parameters and a sigmoid output."""
-    return load(Network(**_choices(parameters, hidden)), parameters)
-
-
 def torch_cost(
-    X: torch.Tensor, *layers: torch.Tensor, Y: torch.Tensor, lambd: float = 0.0
+    X: torch.Tensor,
+    *layers: torch.Tensor,
+    Y: torch.Tensor,
+    lambd: float = 0.0,
+    hidden: str = "relu",
+    masks: Sequence[torch.Tensor] = (),
+    inside: dict[str, torch.Tensor] | None = None,
 ) -> torch.Tensor:
-    """Return the cost of hidden layers of ReLU and a sigmoid on top, with its L2 penalty."""
-    A = X
-    for W, b in zip(layers[::2], layers[1::2], strict=True):
-        Z = linear(A, W, b)
-        A = torch.relu(Z)
-    penalty = sum(W.square().sum() for W in layers[::2])
-    cost = functional.binary_cross_entropy_with_logits(Z, Y.to(Z.dtype), reduction="sum")
-    return (cost + lambd / 2 * penalty) / len(X)
+    """Return the mean cost of a network with a sigmoid on top, and its L2 penalty.
+
+    Z, A before its mask, and the sum of the costs go `inside`.
+    """
+    inside, A = {} if inside is None else inside, X
+    for l, (W, b) in enumerate(zip(layers[::2], layers[1::2], strict=True), start=1):
+        Z = inside[f"Z{l}"] = linear(A, W, b)
+        A = inside[f"A{l}"] = getattr(torch, hidden if 2 * l < len(layers) else "sigmoid")(Z)
+        A = A * masks[l - 1] if l <= len(masks) else A
+    labels = Y.to(Z.dtype)
+    inside["total"] = functional.binary_cross_entropy_with_logits(Z, labels, reduction="sum")
+    return (inside["total"] + lambd / 2 * sum(W.square().sum() for W in layers[::2])) / len(X)
 
 
 def torch_pass(
@@ -166,25 +166,18 @@ def torch_pass(
     dA comes back through a mask, of 0 and 1 / keep_prob.
     """
     tensors = {name: to_torch(name, one).requires_grad_() for name, one in parameters.items()}
-    A, depth, found = rows(X).requires_grad_(), len(parameters) // 2, dict(parameters)
-    inner = {"A0": A}
-    for l in range(1, depth + 1):
-        Z = inner[f"Z{l}"] = linear(A, tensors[f"W{l}"], tensors[f"b{l}"])
-        A = getattr(torch, hidden if l < depth else "sigmoid")(Z)
-        if l < depth:
-            inner[f"A{l}"] = A
-        if l <= len(masks):
-            A = A * rows(masks[l - 1].astype(X.dtype))
-        found |= {f"Z{l}": columns(Z), f"A{l}": columns(A)}
-    labels = rows(np.atleast_2d(Y).astype(X.dtype))
-    total = functional.binary_cross_entropy_with_logits(Z, labels, reduction="sum")
-    squares = sum(tensors[f"W{l}"].square().sum() for l in range(1, depth + 1))
-    J = (total + lambd / 2 * squares) / len(labels)
+    inside = {"A0": rows(X).requires_grad_()}
+    given: Any = {"lambd": lambd, "hidden": hidden, "masks": [rows(one) for one in masks]}
+    labels = rows(np.atleast_2d(Y))
+    J = torch_cost(inside["A0"], *tensors.values(), Y=labels, **given, inside=inside)
+    total, A = inside.pop("total"), inside.popitem()
+    found = {**parameters, **{name: columns(one) for name, one in [*inside.items(), A]}}
+    found |= {f"A{l}": found[f"A{l}"] * mask for l, mask in enumerate(masks, start=1)}
     found["J"] = J.detach().numpy()
     pulled = torch.autograd.grad(J, list(tensors.values()), retain_graph=True)
     found |= {f"d{n}": to_numpy(n, one) for n, one in zip(tensors, pulled, strict=True)}
-    pulled = torch.autograd.grad(total, list(inner.values()))
-    return found | {f"d{n}": columns(one) for n, one in zip(inner, pulled, strict=True)}
+    pulled = torch.autograd.grad(total, list(inside.values()))
+    return found | {f"d{n}": columns(one) for n, one in zip(inside, pulled, strict=True)}
 
 
 def pass_gauges(
@@ -205,49 +198,24 @@ def pass_gauges(
     found, m = torch_pass(X, Y, parameters, hidden, lambd, masks), X.shape[1]
     A = found[f"A{depth}"]
     dA = 1 / (m * np.where(Y == 1, -A, 1 - A))  # (1 - Y) / (1 - A) would be 0 / 0
-    network = OurNetwork(**_choices(parameters, hidden))
+    sizes = (len(X), *(len(parameters[f"W{l}"]) for l in range(1, depth + 1)))
+    network = Network(layer_sizes=sizes, hidden=hidden)
     shared = {f"D{l}": mask for l, mask in enumerate(masks, start=1)}
     bounds = network_gauges(network, {"X": X, **parameters}, dA, shared)
     J = np.abs(np.log(np.where(Y == 1, A, 1 - A))).sum() / m + (np.abs(dA) * bounds["output"]).sum()
+    scales = [max(mask.max(), 1.0) for mask in masks] + [1.0] * (depth - len(masks))
     below = np.abs(X)
-    for l in range(1, depth + 1):
-        W, scale = parameters[f"W{l}"], masks[l - 1].max() if l <= len(masks) else 1.0
+    for l, scale in enumerate(scales, start=1):
+        W = parameters[f"W{l}"]
         J = J + lambd / 2 / m * np.square(W).sum()
         bounds[f"W{l}"] = bounds[f"W{l}"] + lambd / m * np.abs(W)
-        Z = product("nk,km->nm", W, below) + np.abs(parameters[f"b{l}"])
-        below = np.abs(found[f"A{l}"]) + (Z * max(scale, 1) if l < depth else Z / 4)
-        found |= {f"Z{l}": Z, f"A{l}": below}
+        found[f"Z{l}"] = product("nk,km->nm", W, below) + np.abs(parameters[f"b{l}"])
+        steepest = scale if l < depth else 1 / 4
+        below = found[f"A{l}"] = np.abs(found[f"A{l}"]) + found[f"Z{l}"] * steepest
     pulled = np.abs(found[f"dZ{depth}"]) + below
     for l in range(depth, 0, -1):
         found[f"dZ{l}"] = pulled
-        scale = masks[l - 2].max() if 1 < l <= len(masks) + 1 else 1.0
-        pulled = product("nk,nm->km", parameters[f"W{l}"], pulled) * max(scale, 1)
+        pulled = product("nk,nm->km", parameters[f"W{l}"], pulled) * scales[l - 2]
         found[f"dA{l - 1}"] = pulled
     signals = {name: one for name, one in found.items() if name not in parameters}
     return {**signals, "J": J, **{f"d{name}": bounds[name] for name in ("X", *parameters)}}
-
-
-def torch_training(
-    start: Arrays,
-    data: tuple[Array, Array],
-    make: Callable[..., torch.optim.Optimizer],
-    epochs: int,
-    hidden: str = "relu",
-    size: int = 0,
-) -> dict[str, Any]:
-    """Return the parameters after a training on the mean cost by torch.
-
-    With a size of mini-batches they are those of NumPy's permutations of the seeds 11, 12, ...
-    """
-    module, (X, Y) = reference(start, hidden), (rows(data[0]), rows(data[1].astype(float)))
-    optimizer = make(module.parameters())
-    for epoch in range(epochs):
-        with numpy_seed(11 + epoch):
-            order = np.random.permutation(len(X)) if size else np.arange(len(X))  # noqa: NPY002
-        for inputs, labels in mini_batches(X, Y, order, size or len(X)):
-            optimizer.zero_grad()
-            logits = module.logits(inputs)
-            loss = functional.binary_cross_entropy_with_logits(logits, labels, reduction="sum")
-            (loss / len(inputs)).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-    return dict(unload(module))
