@@ -19,13 +19,7 @@ from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin
 from parity_tests.twins import _course_networks as networks
-from parity_tests.twins._course_networks import (
-    Arrays,
-    draw_data,
-    layers_of,
-    notebook_order,
-    torch_pass,
-)
+from parity_tests.twins._course_networks import Arrays
 from scratch.network import Network
 from scratch.parameters import Parameters
 
@@ -61,26 +55,23 @@ def passing(
     """
 
     def found_by(look: Callable[..., Values], case: Case) -> Values:
-        X, layers, keep_prob = case["X"], layers_of(case), case.get("keep_prob")
+        X, layers, keep_prob = case["X"], networks.layers_of(case), case.get("keep_prob")
         masks = networks.notebook_masks(keep_prob, X, layers) if keep_prob else []
         found = dict(look(X, case["Y"], layers, hidden, case.get("lambd", 0.0), masks))
-        if look is torch_pass:
+        if look is networks.torch_pass:
             found |= {f"D{l}": one > 0 for l, one in enumerate(masks, 1)}
         depth = len(layers) // 2
         if f"dA{depth}" in keys(depth):
             found |= {f"dA{l}": found[f"dA{l - 1}"] for l in range(depth, 0, -1)}
         return {name: found[name] for name in keys(depth) if name in found}
 
-    given: Any = {
-        "budget": GRADIENT,
-        "budgets": {"J": FORWARD},
-        "draw": draw_data,
+    # fmt: off
+    return row(module, name, run, lambda **case: found_by(networks.torch_pass, case), **({
+        "budget": GRADIENT, "budgets": {"J": FORWARD}, "weight": 0.4,
+        "draw": networks.draw_data,
         "cases": {"sizes": layer_sizes, "m": examples, "kind": exactness},
-        "weight": 0.4,
-        "gauges": lambda **case: found_by(networks.pass_gauges, case),
-        **rest,
-    }
-    return row(module, name, run, lambda **case: found_by(torch_pass, case), **given)
+        "gauges": lambda **case: found_by(networks.pass_gauges, case)} | rest))
+    # fmt: on
 
 
 def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], formula: str) -> Any:
@@ -96,13 +87,8 @@ def drawn(function: Callable[..., Arrays], factor: Callable[..., Any], formula: 
     # fmt: on
 
 
-def draw_walk(
-    rng: np.random.Generator,
-    sizes: Sequence[int] = (3, 5, 4, 1),
-    steps: int = 30,
-    loose: int = 0,
-    **choices: float,
-) -> Case:
+def draw_walk(rng: np.random.Generator, sizes: Sequence[int] = (3, 5, 4, 1), steps: int = 30,
+    loose: int = 0, **choices: float) -> Case:  # fmt: skip
     """Draw parameters and gradients of about 1, of about 1e-8 where epsilon shows, and 0."""
     start = networks.draw_layers(sizes, rng, loose=loose)
 
@@ -117,32 +103,23 @@ def flat(arrays: Mapping[str, Array]) -> Array:
     return np.concatenate([one.ravel() for one in arrays.values()])
 
 
-def walk(
-    module: Any,
-    name: str,
-    step: Callable[..., Any],
-    make: Callable[..., torch.optim.Optimizer],
-    read: Callable[..., Mapping[str, torch.Tensor]] = lambda optimizer: {},
-    begin: Callable[[Arrays], tuple[Arrays, ...]] = lambda parameters: (),
-    cases: Mapping[str, Any] | None = None,
-    **rest: Any,
-) -> FunctionTwin:
+def walk(module: Any, name: str, step: Callable[..., Any], make: Any, read: Any = lambda _: {},
+    begin: Any = lambda _: (), cases: Any = None, **rest: Any) -> FunctionTwin:  # fmt: skip
     """Return the row of an update: theta and the averages "v" and "s" after each of many steps.
 
-    `step(parameters, grads, memory, t, **choices)` gives parameters and memory of ours.
+    `step(parameters, grads, memory, t, **choices)` gives parameters and memory of ours, which
+    `begin(parameters)` gives at first; `make` and `read` are torch's optimizer and its state.
     """
 
     def walked(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
-        parameters, memory = start, begin(start)
+        parameters, memory, path = start, begin(start), []
         for average in memory:
             assert list(average) == [f"d{name}" for name in start]
             assert not any(one.any() for one in average.values())
-        path: dict[str, list[Array]] = {}
         for t, grads in enumerate(gradients, start=1):  # beside more than is asked for
             parameters, *memory = step(parameters, {"dA1": None, **grads}, memory, t, **choices)
-            for name, one in zip(("theta", *"vs"), (parameters, *memory), strict=False):
-                path.setdefault(name, []).append(flat(one))
-        return {name: np.array(vectors) for name, vectors in path.items()}
+            path.append([flat(one) for one in (parameters, *memory)])
+        return dict(zip(("theta", *"vs"), map(np.array, zip(*path, strict=True)), strict=False))
 
     def by_torch(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
         injected = np.array([flat(one) for one in gradients])
@@ -151,24 +128,20 @@ def walk(
 
     def gauges(**case: Any) -> Values:
         """Return the largest entry so far, whose round-off later values keep, and of all steps."""
-        largest = max(np.abs(flat(one)).max() for one in case["gradients"])
-        stepped = abs(case.get("learning_rate", 1.0) * largest)
-        return {
+        found = {
             name: np.maximum.accumulate(np.abs(one).max(axis=1, keepdims=True))
-            + (stepped if name == "theta" else 0)
             for name, one in walked(**case).items()
         }
+        largest = max(np.abs(flat(one)).max() for one in case["gradients"])
+        return found | {"theta": found["theta"] + abs(case["learning_rate"] * largest)}
 
-    walks = {"sizes": layer_sizes, "steps": st.integers(1, 20), "loose": st.integers(0, 2)}
-    given: Any = {
-        "budget": STEP,
-        "gauges": gauges,
-        "draw": partial(draw_walk, learning_rate=0.1),
-        "cases": {**walks, **(cases or {})},
-        "edges": {"layers that do not fit together": {"loose": 2}, **ELEVEN_LAYERS},
-        **rest,
-    }
-    return row(module, name, walked, by_torch, **given)
+    # fmt: off
+    return row(module, name, walked, by_torch, **({
+        "budget": STEP, "gauges": gauges, "draw": partial(draw_walk, learning_rate=0.1),
+        "cases": {"sizes": layer_sizes, "steps": st.integers(1, 20), "loose": st.integers(0, 2),
+                  **(cases or {})},
+        "edges": {"layers that do not fit together": {"loose": 2}, **ELEVEN_LAYERS}} | rest))
+    # fmt: on
 
 
 def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
@@ -185,17 +158,15 @@ def descent(module: Any, name: str, **rest: Any) -> FunctionTwin:
 #: rates of any sign, which the course lets pass; negative ones climb.
 DESCENT_EDGES = {"no step at all": {"learning_rate": 0}, "uphill": {"learning_rate": -0.1}}
 
-
 #: a gradient is a mean of errors up to 1 of either sign: where they cancel, the round-off of their
 #: size is left in a parameter, as a share of the budget of trainings.
 CANCELLED = GRADIENT.eps / TRAINING.eps
 
 
-def draw_training(
-    rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 30, **choices: Any
-) -> Case:
+def draw_training(rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1), m: int = 30,
+    **choices: Any) -> Case:  # fmt: skip
     """Draw data; it stands in a tuple, as trainings are in float64 whatever it is."""
-    data = draw_data(rng, sizes, m)
+    data = networks.draw_data(rng, sizes, m)
     return {"data": (data["X"], data["Y"]), "sizes": sizes, **choices}
 
 
@@ -207,31 +178,27 @@ def training(
     With a size of mini-batches they are those of NumPy's permutations of the seeds 11, 12, ...
     """
 
-    def by_torch(
-        data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0, **choices: Any
-    ) -> Values:
+    def by_torch(data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0,
+        **choices: Any) -> Values:  # fmt: skip
         start, (X, Y) = networks.notebook_layers(sizes, seed, factor), data
-        m = X.shape[1]
         if not epochs:
             return start
-        trained = Run(
-            network=Network(layer_sizes=tuple(sizes), hidden=hidden),
-            parameters=Parameters(start),
-            X=X,
-            Y=Y.astype(float),
-            optimizer=rule(**choices),
-            epochs=epochs,
-            batch_size=size or m,
-            orders=[notebook_order(m, 11 + i) if size else np.arange(m) for i in range(epochs)],
-        ).quantities("torch_ref")
+        m, orders = X.shape[1], [np.arange(X.shape[1])] * epochs
+        if size:
+            orders = [np.random.RandomState(11 + i).permutation(m) for i in range(epochs)]
+        # fmt: off
+        trained = Run(network=Network(layer_sizes=tuple(sizes), hidden=hidden), X=X,
+            Y=Y.astype(float), parameters=Parameters(start), optimizer=rule(**choices),
+            epochs=epochs, batch_size=size or m, orders=orders).quantities("torch_ref")
+        # fmt: on
         return {name: trained[name] for name in start}
 
     def gauges(**case: Any) -> Values:
         """Return the size of each parameter after it, and the round-off of steps that cancelled."""
         return {name: np.abs(one).max() + CANCELLED for name, one in run(**case).items()}
 
-    given: Any = {"wide": False, "budget": TRAINING, "weight": 0.1, "gauges": gauges, **rest}
-    return row(module, name, run, by_torch, **given)
+    given: Any = {"wide": False, "budget": TRAINING, "weight": 0.1, "gauges": gauges}
+    return row(module, name, run, by_torch, **given, **rest)
 
 
 def predicting(
@@ -240,16 +207,17 @@ def predicting(
     """Return the row of predictions, and of the line that a notebook prints of them."""
 
     def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
-        A = torch.from_numpy(torch_pass(X, Y, parameters, hidden)[f"A{len(parameters) // 2}"])
-        p = (A > 0.5).numpy().astype(X.dtype)
-        line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
-        return {"prediction": p, "printed": line if printed else ""}
+        found = networks.torch_pass(X, Y, parameters, hidden)
+        p = torch.gt(torch.from_numpy(found[f"A{len(parameters) // 2}"]), 0.5)
+        line = f"Accuracy: {np.sum((p.numpy() == Y) / X.shape[1])}\n"
+        return {"prediction": p.numpy().astype(X.dtype), "printed": line if printed else ""}
 
     def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
         """Draw a network whose logits are of both signs, or 0 where it is flat."""
-        case = draw_data(rng, **{"sizes": (5, 6, 1), **choices})
-        l = len(layers_of(case)) // 2
-        logits = torch_pass(case["X"], case["Y"], layers_of(case), hidden)[f"Z{l}"]
+        case = networks.draw_data(rng, **{"sizes": (5, 6, 1), **choices})
+        layers = networks.layers_of(case)
+        l = len(layers) // 2
+        logits = networks.torch_pass(case["X"], case["Y"], layers, hidden)[f"Z{l}"]
         b = case[f"b{l}"] - np.median(logits, axis=1, keepdims=True) + 0.01  # none of them is 0
         return {**case, f"W{l}": steepness * case[f"W{l}"], f"b{l}": steepness * b}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -24,49 +24,24 @@ from torch_ref.linear import linear
 Arrays = dict[str, Array]
 
 
-# --- NumPy's generator of old ---------------------------------------------------------------------
-
-
-@contextmanager
-def numpy_seed(seed: int) -> Iterator[None]:
-    """Let NumPy's global generator draw from a seed, as a notebook does, and put it back."""
-    before = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
-    try:
-        yield
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
-
-
 def notebook_layers(layer_sizes: Sequence[int], seed: int, factor: Any) -> Arrays:
     """Return {"W1", "b1", ...} as a notebook draws: `factor(randn, n_prev)`, W1 first, b zero."""
-    found = {}
-    with numpy_seed(seed):
-        for l, (n_prev, n) in enumerate(pairwise(layer_sizes), start=1):
-            found[f"W{l}"] = np.asarray(factor(np.random.randn(n, n_prev), n_prev))  # noqa: NPY002
-            found[f"b{l}"] = np.zeros((n, 1))
+    found, randn = {}, np.random.RandomState(seed).randn
+    for l, (n_prev, n) in enumerate(pairwise(layer_sizes), start=1):
+        found[f"W{l}"] = np.asarray(factor(randn(n, n_prev), n_prev))
+        found[f"b{l}"] = np.zeros((n, 1))
     return found
 
 
 def notebook_masks(keep_prob: float, X: Array, parameters: Mapping[str, Array]) -> list[Array]:
     """Return D1 / keep_prob, D2 / keep_prob, ... of a notebook: rand < keep_prob of seed 1."""
+    rand = np.random.RandomState(1).rand
     heights = [len(parameters[f"W{l}"]) for l in range(1, len(parameters) // 2)]
-    with numpy_seed(1):
-        drawn = [np.random.rand(n, X.shape[1]) < keep_prob for n in heights]  # noqa: NPY002
-    return [(D / keep_prob).astype(X.dtype) for D in drawn]
+    return [((rand(n, X.shape[1]) < keep_prob) / keep_prob).astype(X.dtype) for n in heights]
 
 
-def notebook_order(m: int, seed: int) -> Array:
-    with numpy_seed(seed):
-        return np.random.permutation(m)  # noqa: NPY002
-
-
-# --- draws ----------------------------------------------------------------------------------------
-
-
-def draw_layers(
-    layer_sizes: Sequence[int], rng: np.random.Generator, kind: str = "normal", loose: int = 0
-) -> Arrays:
+def draw_layers(layer_sizes: Sequence[int], rng: np.random.Generator, kind: str = "normal",
+    loose: int = 0) -> Arrays:  # fmt: skip
     """Draw {"W1", "b1", ...}, hidden biases positive so that ReLUs are alive.
 
     Of the kind "grid" in quarters, which sum up exactly and tie at 0. Of a `loose` network W2 is so
@@ -81,13 +56,8 @@ def draw_layers(
     return {name: np.round(4 * one) / 4 if kind == "grid" else one for name, one in found.items()}
 
 
-def draw_data(
-    rng: np.random.Generator,
-    sizes: Sequence[int] = (5, 6, 5, 1),
-    m: int = 9,
-    kind: str = "normal",
-    **choices: Any,
-) -> dict[str, Any]:
+def draw_data(rng: np.random.Generator, sizes: Sequence[int] = (5, 6, 5, 1), m: int = 9,
+    kind: str = "normal", **choices: Any) -> dict[str, Any]:  # fmt: skip
     """Draw inputs, integer labels, both kinds among them, the layers of a network, and choices."""
     X, n_y = rng.standard_normal((sizes[0], m)), sizes[-1]
     Y = rng.permutation(np.resize([0, 1], n_y * m)).reshape(n_y, m)
@@ -126,18 +96,9 @@ def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Ite
     return calls
 
 
-# --- torch's side ---------------------------------------------------------------------------------
-
-
-def torch_cost(
-    X: torch.Tensor,
-    *layers: torch.Tensor,
-    Y: torch.Tensor,
-    lambd: float = 0.0,
-    hidden: str = "relu",
-    masks: Sequence[torch.Tensor] = (),
-    inside: dict[str, torch.Tensor] | None = None,
-) -> torch.Tensor:
+def torch_cost(X: torch.Tensor, *layers: torch.Tensor, Y: torch.Tensor, lambd: float = 0.0,
+    hidden: str = "relu", masks: Sequence[torch.Tensor] = (),
+    inside: dict[str, torch.Tensor] | None = None) -> torch.Tensor:  # fmt: skip
     """Return the mean cost of a network with a sigmoid on top, and its L2 penalty.
 
     Z, A before its mask, and the sum of the costs go `inside`.
@@ -152,14 +113,8 @@ def torch_cost(
     return (inside["total"] + lambd / 2 * sum(W.square().sum() for W in layers[::2])) / len(X)
 
 
-def torch_pass(
-    X: Array,
-    Y: Array,
-    parameters: Mapping[str, Array],
-    hidden: str = "relu",
-    lambd: float = 0.0,
-    masks: Sequence[Array] = (),
-) -> Arrays:
+def torch_pass(X: Array, Y: Array, parameters: Mapping[str, Array], hidden: str = "relu",
+    lambd: float = 0.0, masks: Sequence[Array] = ()) -> Arrays:  # fmt: skip
     """Return {"W1", "b1", "Z1", "A1", ..., "J", "dW1", "db1", "dZ1", "dA1", ...} of torch.
 
     J and its gradients are of the mean cost with the L2 penalty, dZ and dA of the sum of the costs;
@@ -180,14 +135,8 @@ def torch_pass(
     return found | {f"d{n}": columns(one) for n, one in zip(inside, pulled, strict=True)}
 
 
-def pass_gauges(
-    X: Array,
-    Y: Array,
-    parameters: Mapping[str, Array],
-    hidden: str = "relu",
-    lambd: float = 0.0,
-    masks: Sequence[Array] = (),
-) -> Arrays:
+def pass_gauges(X: Array, Y: Array, parameters: Mapping[str, Array], hidden: str = "relu",
+    lambd: float = 0.0, masks: Sequence[Array] = ()) -> Arrays:  # fmt: skip
     """Return running-error gauges of "J", "dX", "dW1", ..., whose sums may cancel, and of the rest.
 
     The taught J is the log of a probability, and little is left of 1 - A where A is near 1. Those

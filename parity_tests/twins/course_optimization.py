@@ -15,7 +15,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
-from parity_tests.twins._course_networks import Arrays, notebook_order
+from parity_tests.twins._course_networks import Arrays
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
@@ -35,7 +35,7 @@ def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
 
 
 def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
-    order = notebook_order(X.shape[1], seed)
+    order = np.random.RandomState(seed).permutation(X.shape[1])
     found = list(mini_batches(rows(X), rows(Y.astype(X.dtype)), order, size))
     inputs, labels = (torch.cat(each) for each in zip(*found, strict=True))
     sizes = [len(one) for one, _ in found]

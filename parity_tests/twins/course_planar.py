@@ -13,7 +13,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
-from parity_tests.twins._course_networks import draw_data, numpy_seed
+from parity_tests.twins._course_networks import draw_data
 from scratch.course import planar as ours
 
 TAUGHT = 'Course 1, week 3, "Planar data classification with one hidden layer"'
@@ -41,15 +41,18 @@ def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
 
 def drawn(seed: int, **sizes: int) -> Values:
     """Return our draws after NumPy's global seed, and the number that comes next."""
-    with numpy_seed(seed):
-        return {**ours.initialize_parameters(**sizes), "next": np.random.rand()}  # noqa: NPY002
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    found = {**ours.initialize_parameters(**sizes), "next": np.random.rand()}  # noqa: NPY002
+    np.random.set_state(before)  # noqa: NPY002
+    return found
 
 
 def drawn_by_numpy(n_x: int, n_h: int, n_y: int, seed: int) -> Values:
-    with numpy_seed(seed):
-        W1, W2 = (np.random.randn(*one) * 0.01 for one in ((n_h, n_x), (n_y, n_h)))  # noqa: NPY002
-        biases = {"b1": np.zeros((n_h, 1)), "b2": np.zeros((n_y, 1))}
-        return {"W1": W1, "W2": W2, **biases, "next": np.random.rand()}  # noqa: NPY002
+    old = np.random.RandomState(seed)
+    W1, W2 = 0.01 * old.randn(n_h, n_x), 0.01 * old.randn(n_y, n_h)
+    biases = {"b1": np.zeros((n_h, 1)), "b2": np.zeros((n_y, 1))}
+    return {"W1": W1, "W2": W2, **biases, "next": old.rand()}
 
 
 # fmt: off
