@@ -12,23 +12,17 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-from parity_tests.compare.gauges import linear_gauges, network_gauges
+from parity_tests.compare.gauges import network_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins import _course as course
+from parity_tests.twins import _course_networks as networks
+from parity_tests.twins import linear as plain
 from parity_tests.twins._course import APPLICATION, STEP_BY_STEP
-from parity_tests.twins._course_networks import (
-    Arrays,
-    calls_made,
-    draw_data,
-    layers_of,
-    pass_gauges,
-    torch_cost,
-)
 from scratch.course import deep as ours
-from scratch.network import Network as OurNetwork
+from scratch.network import Network
 from torch_ref.linear import linear
 
 
@@ -51,7 +45,8 @@ def activation(name: str, formula: str) -> PairTwin:
         draw=draw_logits, cases={"shape": st.tuples(widths, examples), "kind": kinds},
         edges={"a number": {"shape": ()}, "one axis": {"shape": (7,)},
                "three axes": {"shape": (2, 3, 4)}, "zeros of either sign": {"kind": "zeros"}},
-        calls=calls_made(ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])))
+        calls=networks.calls_made(
+            ours, lambda Z, upstream: pair.backward(upstream, pair.forward(Z)[1])))
     # fmt: on
 
 
@@ -85,27 +80,19 @@ def with_and_without(upstream: Array, activation: str, **layer: Any) -> None:
 
 def layer_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
     """Return the gauges of a network of one layer, of its linear part by m and back again."""
-    W, A_prev, b = (arguments[name] for name in ("W", "A_prev", "b"))
-    if not arguments["activation"]:
-        return {name: 2 * one for name, one in linear_gauges(arguments, upstream).items()}
-    network = OurNetwork(layer_sizes=(W.shape[1], len(W)), output=arguments["activation"])
-    bounds = network_gauges(network, {"X": A_prev, "W1": W, "b1": b}, upstream)
-    return {"output": bounds["output"], "A_prev": bounds["X"], "W": bounds["W1"], "b": bounds["b1"]}
+    names = {"output": "output", "A_prev": "X", "W": "W1", "b": "b1"}
+    layer = {names[name]: one for name, one in arguments.items() if name in names}
+    sizes, output = layer["W1"].shape[::-1], arguments["activation"] or "identity"
+    bounds = network_gauges(Network(layer_sizes=sizes, output=output), layer, upstream)
+    return {name: bounds[one] for name, one in names.items()}
 
 
 def draw_layer(
-    rng: np.random.Generator,
-    activation: str = "sigmoid",
-    n: int = 4,
-    n_prev: int = 3,
-    m: int = 6,
-    kind: str = "normal",
+    rng: np.random.Generator, activation: str = "sigmoid", kind: str = "normal", **sizes: int
 ) -> Case:
-    shapes = {"A_prev": (n_prev, m), "W": (n, n_prev), "b": (n, 1)}
-    arrays = {name: draw(kind, shape, rng) for name, shape in shapes.items()}
-    arrays["A_prev"][0, 0] = arrays["W"][0, 0] = 1.0  # something to see
-    arrays["b"][0] = np.abs(arrays["b"][0]) + n_prev
-    return {**arrays, "activation": activation}
+    layer = plain.draw_layer(rng, kind=kind, weights=kind, **sizes)
+    layer["b"][0] = np.abs(layer["b"][0]) + layer["W"].shape[1]  # alive
+    return {**layer, "activation": activation}
 
 
 def torch_layer(*layer: torch.Tensor, activation: str) -> torch.Tensor:
@@ -132,8 +119,8 @@ def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
 
 
 def cost_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
-    layers = layers_of(arguments)
-    bounds = pass_gauges(arguments["X"], arguments["Y"], layers, lambd=arguments.get("lambd", 0.0))
+    layers, lambd = networks.layers_of(arguments), arguments.get("lambd", 0.0)
+    bounds = networks.pass_gauges(arguments["X"], arguments["Y"], layers, lambd=lambd)
     inputs = [*layers] if "lambd" in arguments else ["X", *layers]
     return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in inputs}}
 
@@ -153,7 +140,7 @@ def by_root_of_inputs(randn: Array, n_prev: int) -> Any:
     return randn / np.sqrt(n_prev)
 
 
-def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float) -> Arrays:
+def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float) -> Values:
     given: Any = {} if seed == 3 else {"seed": seed}  # 3 by default
     X, Y = data
     return ours.L_layer_model(X, Y, sizes, learning_rate, epochs, isPlot=False, **given)
@@ -180,18 +167,18 @@ TWINS = (
             "relu": {"activation": "relu"},
             "exact ties": {"activation": "relu", "kind": "grid"},
         },
-        calls=calls_made(ours, with_and_without)),
+        calls=networks.calls_made(ours, with_and_without)),
 
-    PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=torch_cost,
+    PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=networks.torch_cost,
         formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on "
             "top",
         source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("L_model_forward", "compute_cost", "L_model_backward"),
-        constants=("Y",), draw=draw_data, gauges=cost_gauges, float32=False, weight=0.4,
+        constants=("Y",), draw=networks.draw_data, gauges=cost_gauges, float32=False, weight=0.4,
         cases={"sizes": course.layer_sizes, "m": examples, "kind": course.exactness},
         edges={"one layer": {"sizes": (3, 1)}, "two outputs share one m": {"sizes": (4, 3, 2)},
                "exact ties": {"kind": "grid"}},
-        calls=calls_made(ours, lambda upstream, **case: passed(**case))),
+        calls=networks.calls_made(ours, lambda upstream, **case: passed(**case))),
 
     course.passing(ours, "L_model_backward", passed, names,
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",

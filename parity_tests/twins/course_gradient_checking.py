@@ -16,24 +16,20 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
+from parity_tests.twins import _course_networks as networks
 from parity_tests.twins._course import ELEVEN_LAYERS, layer_sizes, passing, row
-from parity_tests.twins._course_networks import (
-    Arrays,
-    draw_data,
-    draw_layers,
-    layers_of,
-    pass_gauges,
-    torch_pass,
-)
+from parity_tests.twins._course_networks import Arrays, layers_of, torch_pass
 from scratch.course import gradient_checking as ours
+from torch_ref.gradient_checking import relative_error
 
 TAUGHT = 'Course 2, week 1, "Gradient checking"'
 
+# fmt: off
 DEPTHS: Any = {
-    "one layer": {"sizes": (4, 1)},
-    "two layers": {"sizes": (5, 6, 1)},
+    "one layer": {"sizes": (4, 1)}, "two layers": {"sizes": (5, 6, 1)},
     "four layers": {"sizes": (3, 8, 7, 6, 1)},
 }
+# fmt: on
 
 
 def line(x: Any, theta: Any) -> Values:
@@ -72,7 +68,7 @@ def there_and_back_by_torch(**parameters: Array) -> Values:
 
 def draw_labelled(rng: np.random.Generator, flat: bool = False, **choices: Any) -> Case:
     """Draw a network and its labels, in one row or flat as the assignment has them."""
-    case = draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
+    case = networks.draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
     return {**case, "Y": case["Y"][0] if flat and len(case["Y"]) == 1 else case["Y"]}
 
 
@@ -100,7 +96,7 @@ def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
 def lost(X: Array, Y: Array, parameters: Arrays) -> Any:
     """Return the share of a gradient that differences of the cost at 1e-7 lose to round-off."""
     norm = np.sqrt(sum(np.square(one).sum() for one in gradients_of(X, Y, parameters).values()))
-    return np.finfo(float).eps * pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
+    return np.finfo(float).eps * networks.pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
 
 
 def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
@@ -138,17 +134,14 @@ def checked(network: tuple[Array, Array, Arrays]) -> Values:
 
 
 def checked_by_torch(network: tuple[Array, Array, Arrays]) -> Values:
-    """Return |right - wrong| / (|right| + |wrong|) by torch's norms."""
-
-    def vector(gradients: Arrays) -> torch.Tensor:
-        return parameters_to_vector(map(torch.from_numpy, gradients.values()))
-
-    gradients, found = gradients_of(*network), {}
-    right = vector(gradients)
-    for name, one in spoilt(gradients).items():
-        wrong = vector(one)
-        found[name] = ((right - wrong).norm() / (right.norm() + wrong.norm())).numpy()
-    return {**found, "passes": True}
+    gradients = gradients_of(*network)
+    vectors = {
+        name: parameters_to_vector(map(torch.from_numpy, one.values()))
+        for name, one in {"right": gradients, **spoilt(gradients)}.items()
+    }
+    right = vectors.pop("right")
+    errors = {name: np.float64(relative_error(right, one)) for name, one in vectors.items()}
+    return {**errors, "passes": True}
 
 
 # fmt: off
@@ -164,7 +157,7 @@ TWINS = (
         formula="theta = W1 row by row, then b1, W2, ..., a column",
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
         proves=("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector"),
-        draw=lambda rng, sizes=(4, 7, 6, 1), loose=0: draw_layers(sizes, rng, loose=loose),
+        draw=lambda rng, sizes=(4, 7, 6, 1), loose=0: networks.draw_layers(sizes, rng, loose=loose),
         cases={"sizes": layer_sizes},
         edges={**DEPTHS, **ELEVEN_LAYERS, "layers that do not fit together": {"loose": 2}}),
 
