@@ -24,9 +24,8 @@ TAUGHT = 'Course 2, week 2, "Optimization methods"'
 
 
 def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
-    """Return our mini-batches side by side; 64 columns and seed 0 are the defaults."""
-    given: dict[str, int] = {} if size == 64 else {"mini_batch_size": size}
-    found = ours.random_mini_batches(X, Y, **given, **({"seed": seed} if seed else {}))
+    """Return our mini-batches side by side."""
+    found = ours.random_mini_batches(X, Y, size, seed)
     assert type(found) is list
     assert {type(pair) for pair in found} == {tuple}
     assert not any(np.shares_memory(X, one) for one, _ in found)
@@ -40,12 +39,6 @@ def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
     inputs, labels = (torch.cat(each) for each in zip(*found, strict=True))
     sizes = [len(one) for one, _ in found]
     return {"sizes": sizes, "X": columns(inputs), "Y": columns(labels).astype(Y.dtype)}
-
-
-def adam_step(parameters: Arrays, grads: Arrays, memory: Any, t: int, **rates: float) -> Any:
-    """Return a step of our Adam, whose rates are left out where they are the defaults."""
-    given: Any = {} if rates["beta1"] == 0.9 else rates
-    return ours.update_parameters_with_adam(parameters, grads, memory[0], memory[1], t, **given)
 
 
 def decaying(tensors: Any, learning_rate: float, decay_rate: float) -> torch.optim.Optimizer:
@@ -100,8 +93,10 @@ TWINS = (
         proves=("update_parameters_with_momentum", "initialize_velocity"),
         draw=partial(course.draw_walk, beta=0.8, learning_rate=0.1), cases={"beta": betas}),
 
-    course.walk(ours, "adam", adam_step, theirs.adam, theirs.adam_state,
-        lambda parameters: ours.initialize_adam(parameters),
+    course.walk(ours, "adam",
+        lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_adam(
+            parameters, grads, memory[0], memory[1], t, **rates),
+        theirs.adam, theirs.adam_state, lambda parameters: ours.initialize_adam(parameters),
         formula="theta = theta - alpha v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),
