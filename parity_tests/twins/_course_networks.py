@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from itertools import pairwise
 from types import ModuleType
 from typing import Any
@@ -73,25 +72,19 @@ def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Ite
     """Return what yields the first call of each public function of a module in a run of a case."""
 
     def calls(**case: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        found: dict[str, dict[str, Any]] = {}
-
-        def recorder(name: str) -> Callable[..., Any]:
-            function = getattr(module, name)
-
-            def record(*args: Any, **kwargs: Any) -> Any:
-                bound = inspect.signature(function).bind(*args, **kwargs)
-                bound.apply_defaults()
-                found.setdefault(name, dict(bound.arguments))
-                return function(*args, **kwargs)
-
-            record.__wrapped__ = function.__wrapped__  # type: ignore[attr-defined]
-            return record
-
-        with ExitStack() as patched:
-            for name in module.__all__:
-                patched.enter_context(mock.patch.object(module, name, recorder(name)))
+        functions = {name: getattr(module, name) for name in module.__all__}
+        spies = {
+            name: mock.Mock(wraps=one, __wrapped__=one.__wrapped__)
+            for name, one in functions.items()
+        }
+        with mock.patch.multiple(module, **spies):
             run(**case)
-        yield from ((f"{module.__name__}.{name}", given) for name, given in found.items())
+        for name, spy in spies.items():
+            if spy.called:
+                args, kwargs = spy.call_args_list[0]
+                bound = inspect.signature(functions[name]).bind(*args, **kwargs)
+                bound.apply_defaults()
+                yield f"{module.__name__}.{name}", dict(bound.arguments)
 
     return calls
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from scratch._shapes import network_shapes
@@ -26,20 +28,25 @@ def rounded(arrays):
     return [np.round(1.0 * one, 8) for one in arrays]
 
 
-def prints(found, text):
-    """Hold numbers to a notebook's, rows between semicolons, to as many digits as it shows."""
-    expected = np.array([row.split() for row in text.split(";")], float)
-    digits = max(len(one.partition(".")[2]) for one in text.replace(";", " ").split())
-    np.testing.assert_allclose(np.atleast_2d(found), expected, rtol=0, atol=0.51 * 10.0**-digits)
+def prints(found, *texts, **named):
+    """Hold an array, or several by place or name, to as many digits as a notebook shows of each.
+
+    Semicolons stand between rows.
+    """
+    pairs = [*zip(found if len(texts) > 1 else [found], texts, strict=False)]
+    for one, text in [*pairs, *((found[name], text) for name, text in named.items())]:
+        expected = np.array([row.split() for row in text.split(";")], float)
+        digits = max(len(number.partition(".")[2]) for number in re.split(r"[;\s]+", text))
+        np.testing.assert_allclose(np.atleast_2d(one), expected, 0, 0.51 * 10.0**-digits)
 
 
 # fmt: off
 def test_planar():
     np.random.seed(2)
     drawn = planar.initialize_parameters(2, 4, 1)
-    prints(drawn["W1"], """-0.00416758 -0.00056267; -0.02136196 0.01640271;
+    prints(drawn, W2="-0.01057952 -0.00909008 0.00551454 0.02292208",
+        W1="""-0.00416758 -0.00056267; -0.02136196 0.01640271;
         -0.01793436 -0.00841747; 0.00502881 -0.01245288""")
-    prints(drawn["W2"], "-0.01057952 -0.00909008 0.00551454 0.02292208")
     prints(planar.sigmoid(3), "0.95257413")
     prints(planar.sigmoid(np.array([0, 2])), "0.5 0.88079708")
     parameters = dict(zip(drawn, rounded(drawn.values()), strict=True))
@@ -51,12 +58,11 @@ def test_planar():
     _, cache = planar.forward_propagation(X, parameters)
     cache = dict(zip(cache, rounded(cache.values()), strict=True))
     prints(planar.compute_cost(cache["A2"], randn(1, (1, 3))[0] > 0), "0.693058761")
-    gradients = planar.backward_propagation(parameters, cache, X, Y > 0)
-    prints(gradients["dW1"], """0.00301023 -0.00747267; 0.00257968 -0.00641288;
-        -0.00156892 0.003893; -0.00652037 0.01618243""")
-    prints(gradients["db1"], "0.00176201; 0.00150995; -0.00091736; -0.00381422")
-    prints(gradients["dW2"], "0.00078841 0.01765429 -0.00084166 -0.01022527")
-    prints(gradients["db2"], "-0.16655712")
+    prints(planar.backward_propagation(parameters, cache, X, Y > 0),
+        dW1="""0.00301023 -0.00747267; 0.00257968 -0.00641288;
+        -0.00156892 0.003893; -0.00652037 0.01618243""",
+        db1="0.00176201; 0.00150995; -0.00091736; -0.00381422",
+        dW2="0.00078841 0.01765429 -0.00084166 -0.01022527", db2="-0.16655712")
 
 
 def test_deep_forward():
@@ -77,35 +83,32 @@ def test_deep_forward():
 
 def test_deep_backward():
     dZ, *cache = randn(1, (1, 2), (3, 2), (1, 3), (1, 1))
-    dA, dW, db = deep.linear_backward(dZ, tuple(cache))
-    prints(dA, "0.51822968 -0.19517421; -0.40506361 0.15255393; 2.37496825 -0.89445391")
-    prints(dW, "-0.10076895 1.40685096 1.64992505")
-    prints(db, "0.50629448")
-    upstream, *cache, Z = randn(2, (1, 2), (3, 2), (1, 3), (1, 1), (1, 2))
-    dA, dW, db = deep.linear_activation_backward(upstream, (tuple(cache), Z), "sigmoid")
-    prints(dA, "0.11017994 0.01105339; 0.09466817 0.00949723; -0.05743092 -0.00576154")
-    prints(dW, "0.10266786 0.09778551 -0.01968084")
-    prints(db, "-0.05729622")
-    dA, dW, db = deep.linear_activation_backward(upstream, (tuple(cache), Z), "relu")
-    prints(dA, "0.44090989 0; 0.37883606 0; -0.2298228 0")
-    prints(dW, "0.44513824 0.37371418 -0.10478989")
-    prints(db, "-0.20837892")
+    prints(deep.linear_backward(dZ, tuple(cache)),
+        "0.51822968 -0.19517421; -0.40506361 0.15255393; 2.37496825 -0.89445391",
+        "-0.10076895 1.40685096 1.64992505", "0.50629448")
+    dA, *cache, Z = randn(2, (1, 2), (3, 2), (1, 3), (1, 1), (1, 2))
+    prints(deep.linear_activation_backward(dA, (tuple(cache), Z), "sigmoid"),
+        "0.11017994 0.01105339; 0.09466817 0.00949723; -0.05743092 -0.00576154",
+        "0.10266786 0.09778551 -0.01968084", "-0.05729622")
+    prints(deep.linear_activation_backward(dA, (tuple(cache), Z), "relu"),
+        "0.44090989 0; 0.37883606 0; -0.2298228 0",
+        "0.44513824 0.37371418 -0.10478989", "-0.20837892")
     shapes = (1, 2), (4, 2), (3, 4), (3, 1), (3, 2), (3, 2), (1, 3), (1, 1), (1, 2)
     AL, A1, W1, b1, Z1, A2, W2, b2, Z2 = randn(3, *shapes)
     caches = [((A1, W1, b1), Z1), ((A2, W2, b2), Z2)]
-    grads = deep.L_model_backward(AL, np.array([[1, 0]]), caches)
-    prints(grads["dA2"], "0.12913162 -0.44014127; -0.14175655 0.48317296; 0.01663708 -0.05670698")
-    prints(grads["dA1"], "0 0.52257901; 0 -0.3269206; 0 -0.32070404; 0 -0.74079187")
-    prints(grads["dW1"], """0.41010002 0.07807203 0.13798444 0.10502167; 0 0 0 0;
-        0.05283652 0.01005865 0.01777766 0.0135308""")
-    prints(grads["db1"], "-0.22007063; 0; -0.02835349")
+    prints(deep.L_model_backward(AL, np.array([[1, 0]]), caches),
+        dA2="0.12913162 -0.44014127; -0.14175655 0.48317296; 0.01663708 -0.05670698",
+        dA1="0 0.52257901; 0 -0.3269206; 0 -0.32070404; 0 -0.74079187",
+        dW1="""0.41010002 0.07807203 0.13798444 0.10502167; 0 0 0 0;
+        0.05283652 0.01005865 0.01777766 0.0135308""",
+        db1="-0.22007063; 0; -0.02835349")
 
 
 def test_initialization():
-    prints(initialization.initialize_parameters_random([3, 2, 1])["W1"],
-           "17.88628473 4.36509851 0.96497468; -18.63492703 -2.77388203 -3.54758979")
-    prints(initialization.initialize_parameters_he([2, 4, 1])["W2"],
-           "-0.03098412 -0.33744411 -0.92904268 0.62552248")
+    prints(initialization.initialize_parameters_random([3, 2, 1]), W2="-0.82741481 -6.27000677",
+        W1="17.88628473 4.36509851 0.96497468; -18.63492703 -2.77388203 -3.54758979")
+    prints(initialization.initialize_parameters_he([2, 4, 1]),
+        W2="-0.03098412 -0.33744411 -0.92904268 0.62552248")
 
 
 def test_regularization():
@@ -115,19 +118,16 @@ def test_regularization():
     (theta,) = randn(1, sizes=(3, 2, 3, 1))
     J = regularized.compute_cost_with_regularization(np.round(A3, 8), Y, theta, lambd=0.1)
     prints(J, "1.78648594516")
-    gradients = regularized.backward_propagation_with_regularization(X, Y, rounded(cache), 0.7)
-    prints(gradients["dW1"], """-0.25604646 0.12298827 -0.28297129;
-        -0.17706303 0.34536094 -0.4410571""")
-    prints(gradients["dW2"], """0.79276486 0.85133918; -0.0957219 -0.01720463;
-        -0.13100772 -0.03750433""")
-    prints(gradients["dW3"], "-1.77691347 -0.11832879 -0.09397446")
+    prints(regularized.backward_propagation_with_regularization(X, Y, rounded(cache), 0.7),
+        dW1="-0.25604646 0.12298827 -0.28297129; -0.17706303 0.34536094 -0.4410571",
+        dW2="0.79276486 0.85133918; -0.0957219 -0.01720463; -0.13100772 -0.03750433",
+        dW3="-1.77691347 -0.11832879 -0.09397446")
     A3, _ = regularized.forward_propagation_with_dropout(X, parameters, keep_prob=0.7)
     prints(A3, "0.36974721 0.00305176 0.04565099 0.49683389 0.36974721")
     _, cache = regularized.forward_propagation_with_dropout(X, parameters)
-    gradients = regularized.backward_propagation_with_dropout(X, Y, rounded(cache), 0.8)
-    prints(gradients["dA1"], """0.36544439 0 -0.00188233 0 -0.17408748;
-        0.65515713 0 -0.00337459 0 0""")
-    prints(gradients["dA2"], """0.58180856 0 -0.00299679 0 -0.27715731;
+    prints(regularized.backward_propagation_with_dropout(X, Y, rounded(cache), 0.8),
+        dA1="0.36544439 0 -0.00188233 0 -0.17408748; 0.65515713 0 -0.00337459 0 0",
+        dA2="""0.58180856 0 -0.00299679 0 -0.27715731;
         0 0.53159854 0 0.53159854 -0.34089673; 0 0 -0.00292733 0 0""")
 
 
@@ -150,21 +150,21 @@ def test_optimization():
     arrays = randn(1, *2 * [(2, 3), (2, 1), (3, 3), (3, 1)])
     theta = dict(zip(("W1", "b1", "W2", "b2"), arrays, strict=False))
     grads = {f"d{name}": one for name, one in zip(theta, arrays[4:], strict=True)}
-    updated = optimization.update_parameters_with_gd(theta, grads, 0.01)
-    prints(updated["W1"], "1.63535156 -0.62320365 -0.53718766; -1.07799357 0.85639907 -2.29470142")
-    prints(updated["b2"], "-0.88020257; 0.02561572; 0.57539477")
+    prints(optimization.update_parameters_with_gd(theta, grads, 0.01),
+        W1="1.63535156 -0.62320365 -0.53718766; -1.07799357 0.85639907 -2.29470142",
+        b2="-0.88020257; 0.02561572; 0.57539477")
     v = optimization.initialize_velocity(theta)
     updated, v = optimization.update_parameters_with_momentum(theta, grads, v, 0.9, 0.01)
-    prints(v["dW1"], "-0.11006192 0.11447237 0.09015907; 0.05024943 0.09008559 -0.06837279")
-    prints(v["db1"], "-0.01228902; -0.09357694")
-    prints(updated["W1"], "1.62544598 -0.61290114 -0.52907334; -1.07347112 0.86450677 -2.30085497")
-    prints(updated["b2"], "-0.87809283; 0.04055394; 0.58207317")
+    prints(v, db1="-0.01228902; -0.09357694",
+        dW1="-0.11006192 0.11447237 0.09015907; 0.05024943 0.09008559 -0.06837279")
+    prints(updated, b2="-0.87809283; 0.04055394; 0.58207317",
+        W1="1.62544598 -0.61290114 -0.52907334; -1.07347112 0.86450677 -2.30085497")
     v, s = optimization.initialize_adam(theta)
     updated, v, s = optimization.update_parameters_with_adam(theta, grads, v, s, t=2)
-    prints(v["db1"], "-0.01228902; -0.09357694")
-    prints(s["dW1"], "0.00121136 0.00131039 0.00081287; 0.0002525 0.00081154 0.00046748")
-    prints(updated["W1"], "1.63178673 -0.61919778 -0.53561312; -1.08040999 0.85796626 -2.29409733")
-    prints(updated["b2"], "-0.88529979; 0.03477238; 0.57537385")
+    prints(v, db1="-0.01228902; -0.09357694")
+    prints(s, dW1="0.00121136 0.00131039 0.00081287; 0.0002525 0.00081154 0.00046748")
+    prints(updated, b2="-0.88529979; 0.03477238; 0.57537385",
+        W1="1.63178673 -0.61919778 -0.53561312; -1.08040999 0.85796626 -2.29409733")
     prints(updated["W2"][2, 1], "-1.09244991")
     # the one weight of it in which older notebooks differ, whose epsilon is inside the root
     inside, optimizer = Parameters(theta), Adam(learning_rate=0.01, epsilon_inside_root=True)
