@@ -98,22 +98,20 @@ def spoil_numbers(value: Any, shape: list[str], bound: list[str]) -> Bad:
     return types, ranks + other_lengths(array, shape, bound)
 
 
-def spoil_inside(bad: Bad, value: Any, parts: Iterator[tuple[Any, Bad]]) -> Bad:
-    """Add to bad containers those of which one part, at a key or a place, is bad."""
-
-    def put(key: Any, one: Any) -> Any:
-        named = isinstance(value, dict)
-        return value | {key: one} if named else (*value[:key], one, *value[key + 1 :])
-
-    for key, spoilt in parts:
+def spoil_parts(bad: Bad, value: Any, parts: dict[Any, Bad]) -> Bad:
+    """Add to bad containers those of which the part at one key, or place, is bad."""
+    for key, spoilt in parts.items():
         for all_bad, ones in zip(bad, spoilt, strict=True):
-            all_bad.extend(put(key, one) for one in ones)
+            if isinstance(value, dict):
+                all_bad.extend(value | {key: one} for one in ones)
+            else:
+                all_bad.extend((*value[:key], one, *value[key + 1 :]) for one in ones)
     return bad
 
 
 def spoil_dictionary(expected: Any, value: dict[str, Any], others: list[str]) -> Bad:
     """Spoil the course's dictionaries: their kind, their keys, and each of their arrays."""
-    if isinstance(expected, _kinds.Entries):
+    if entries := isinstance(expected, _kinds.Entries):
         shapes = {name: shape.split() for name, shape in expected.shapes.items()}
     else:
         prefix = "d" * isinstance(expected, _kinds.Gradients)
@@ -121,44 +119,44 @@ def spoil_dictionary(expected: Any, value: dict[str, Any], others: list[str]) ->
         each = _kinds._layer_shapes(depth, getattr(expected, "chained", False))
         names = _kinds.layer_names(depth, prefix)
         shapes = dict(zip(names, map(str.split, each), strict=True))
-    first = next(iter(shapes))
+    first, array = next((name, value[name]) for name in shapes)
     wrong = [{key: one for key, one in value.items() if key != name} for name in shapes]
     wrong += [{}, {key.lower() if key == first else key: one for key, one in value.items()}]
-    if not isinstance(expected, _kinds.Entries):
-        wrong.append(value | {f"{first[:-1]}9": value[first]})
-    if isinstance(expected, _kinds.Layers):
-        wrong.append(value | {"c": value[first]})
+    wrong += [] if entries else [value | {f"{first[:-1]}9": array}]
+    wrong += [value | {"c": array}] if isinstance(expected, _kinds.Layers) else []
     lengths = [one for shape in shapes.values() for one in shape]
     bound = [*others, *(one for one in lengths if lengths.count(one) > 1)]
-    parts = ((name, spoil_numbers(value[name], shape, bound)) for name, shape in shapes.items())
-    return spoil_inside(([None, "text", list(value.values()), 1.0], wrong), value, parts)
+    parts = {name: spoil_numbers(value[name], shape, bound) for name, shape in shapes.items()}
+    return spoil_parts(([None, "text", list(value.values()), 1.0], wrong), value, parts)
 
 
 def spoil_cache(expected: Any, value: Any) -> Bad:
     """Spoil the course's caches: their kind, their length, and all in them, whose lengths bind."""
-    bad: Bad = [None, "text", 1.0, {"Z": 1}], [()]
-    if not isinstance(expected, _kinds.LayerCaches):  # a list of caches may have any length
-        bad[1].extend([tuple(value)[:-1], (*value, value[-1])])
-    bound = ["n", "m"]
-    parts = (
-        spoil_numbers(one, bound, bound) if isinstance(one, np.ndarray) else spoil_cache(None, one)
-        for one in value
-    )
-    return spoil_inside(bad, tuple(value), enumerate(parts))
+    bound, whole = ["n", "m"], tuple(value)
+    parts = {
+        place: spoil_numbers(one, bound, bound)
+        if isinstance(one, np.ndarray)
+        else spoil_cache(None, one)
+        for place, one in enumerate(whole)
+    }
+    # a list of caches may have any length
+    other = [] if isinstance(expected, _kinds.LayerCaches) else [whole[:-1], (*whole, whole[-1])]
+    return spoil_parts(([None, "text", 1.0, {"Z": 1}], [(), *other]), whole, parts)
 
 
 def spoil_kind(expected: Any, value: Any, others: list[str]) -> Bad:
     """Spoil an argument of the course's vocabulary, whose values are let through."""
+    no_number = [None, "1", [1], 1j, True, np.ones(1)]
     match expected:
         case _kinds.Real():
-            return [None, "1", [1], 1j, True, np.ones(1)], []
+            return no_number, []
         case _kinds.Seed():
-            return [None, "1", [1], 1j, True, np.ones(1), 1.5], [-1, 2**32]
+            return [*no_number, 1.5], [-1, 2**32]
         case _kinds.Sizes():
-            longer = {"n_0": [value[0] + 1, *value[1:]], "n_L": [*value[:-1], value[-1] + 1]}
             wrong: list[Any] = [[], [4], [4, 0, 1], [4, -1, 1]]
-            types = [None, 3, "45", [4, 5.0, 1], [4, True, 1], {4: 5}, np.array([4, 5, 1])]
-            return types, wrong + [one for name, one in longer.items() if name in others]
+            wrong += [[value[0] + 1, *value[1:]]] if "n_0" in others else []
+            wrong += [[*value[:-1], value[-1] + 1]] if "n_L" in others else []
+            return [None, 3, "45", [4, 5.0, 1], [4, True, 1], {4: 5}, np.array([4, 5, 1])], wrong
         case _kinds.AnyShape():
             rank, symbols = np.ndim(value), [f"n_{axis}" for axis in range(np.ndim(value))]
             types, wrong = spoil_numbers(value, symbols, others)
@@ -169,8 +167,7 @@ def spoil_kind(expected: Any, value: Any, others: list[str]) -> Bad:
             return types, [one for one in wrong if one.ndim != 1 or not flat]
         case _kinds.Layers() | _kinds.Gradients() | _kinds.Entries():
             return spoil_dictionary(expected, dict(value), others)
-        case _:
-            return spoil_cache(expected, value)
+    return spoil_cache(expected, value)
 
 
 def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
