@@ -205,9 +205,8 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
             return [0.5, ("0.5",) * n], wrong
         case "_Stream":
             types = [3, None, "0123", {"D1": np.ones((3, 4))}]
-            if value is None:
-                return types, []
-            return [*types, [1, 2]], [[_ORDER], [_ORDER[:2] % 2, _ORDER], [0 * _ORDER, _ORDER]]
+            wrong = [[_ORDER], [_ORDER[:2] % 2, _ORDER], [0 * _ORDER, _ORDER]]
+            return (types, []) if value is None else ([*types, [1] * len(value)], wrong)
         case "_Pair":
             return [(value[0],), (), list(value)], [(value[0][:2], value[1])]
         case "_Rates":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from itertools import product
@@ -26,11 +27,11 @@ from parity_tests.compare.quantities import Quantity, agree, assert_equal
 from parity_tests.compare.side_effects import assert_pure, walked
 from parity_tests.drawing import LAYOUTS
 from parity_tests.findings import examine, refute
-from parity_tests.house import ELSEWHERE
+from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.optimizer_rows import OptimizerTwin
-from parity_tests.plugin.claims import unproven, watching
-from parity_tests.rows import SIDES, PairTwin, Relation, Twin, crossed, public
+from parity_tests.plugin.claims import recording, unproven, watching
+from parity_tests.rows import SIDES, PairTwin, Relation, Twin, crossed
 from parity_tests.twins import twin
 
 Check = Callable[..., None]
@@ -134,24 +135,39 @@ def keeps_the_dtype(row: Twin, dtype: Any) -> None:
             raise AssertionError(f"{name} is {kind} where the case is {np.dtype(dtype)}")
 
 
-def calls_of(row: Twin) -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
-    """Yield (path, function, valid arguments) of every public function that a row calls."""
-    case = row.case()
-    for function, arguments in row.own_calls(case):
-        if public(function):
-            yield f"{function.__module__}.{function.__name__}", function, dict(arguments)
-    for path, arguments in row.calls(**case) if row.calls else ():
-        module, _, name = path.rpartition(".")
-        yield path, getattr(__import__(module, fromlist=[name]), name), dict(arguments)
+def calls_of(row: Twin) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
+    """Return by path the public functions that a row's example calls, and with which arguments.
+
+    Edges show those functions that the row proves and its example leaves out.
+    """
+    modules = [f"{side}.{row.stem}".replace(".course_", ".course.") for side in SIDES]
+    public = {
+        f"{module}.{name}": getattr(sys.modules[module], name)
+        for module in modules
+        for name in getattr(sys.modules.get(module), "__all__", ())
+    }
+    functions = {path: one for path, one in public.items() if inspect.isfunction(one)}
+    proven = {path for path, one in functions.items() if one.__name__ in row.proves}
+    found: dict[str, dict[str, Any]] = {}
+    for settings in ({}, *row.edges.values()):
+        case = row.case(**settings)
+        with recording(*modules) as calls:
+            for side in SIDES:
+                row.run(side, case)
+        found = calls | found
+        if proven <= found.keys():
+            break
+    return {path: (public[path], given) for path, given in found.items()}
 
 
 @asked
 def leaves_no_trace(row: Twin) -> None:
     """Call every public function twice: inputs untouched, no global generator, the same bits."""
-    for path, function, arguments in calls_of(row):
+    for path, (function, arguments) in calls_of(row).items():
         try:
-            overwritten = row.overwrites.get(path, frozenset())
-            assert_pure(function, arguments, overwritten, path in row.draws_from_numpy)
+            known = OVERWRITTEN.get(path) or OVERWRITTEN.get(path.rpartition(".")[0], set())
+            overwritten = frozenset(name for name in known if arguments.get(name) is not None)
+            assert_pure(function, arguments, overwritten, path in DRAWS_FROM_NUMPY)
         except AssertionError as error:
             raise AssertionError(f"{path}: {error}") from error
     if isinstance(row, PairTwin):
@@ -161,7 +177,7 @@ def leaves_no_trace(row: Twin) -> None:
 @asked
 def refuses(row: Twin) -> None:
     """Spoil each argument of each public function in every way that its validation excludes."""
-    for path, function, arguments in calls_of(row):
+    for path, (function, arguments) in calls_of(row).items():
         table = getattr(function, "__validation__", {})
         if not (table or isinstance(function, type) or function.__name__ in ELSEWHERE):
             raise AssertionError(f"{path} is not validated")

@@ -6,11 +6,32 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from parity_tests.compare.bridge import columns
+
 Array = NDArray[Any]
 Shape = tuple[int, ...]
+
+
+class Replayed(np.random.Generator):
+    """A generator of NumPy's that draws the numbers of torch's, seed by seed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self._torch = torch.Generator().manual_seed(seed)
+
+    def standard_normal(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        return torch.empty(size, dtype=torch.float64).normal_(generator=self._torch).numpy()
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
+        drawn = torch.empty(size, dtype=torch.float64).uniform_(generator=self._torch).numpy()
+        return low + (high - low) * drawn
+
+    def random(self, size: Any = None, *_: Any, **__: Any) -> Any:
+        return columns(torch.rand(*reversed(size), generator=self._torch, dtype=torch.float64))
 
 
 def _constant(shape: Shape, rng: np.random.Generator) -> Array:

@@ -21,6 +21,26 @@ DECLARATIONS = {"Callback", "Cost", "History", "Optimizer", "Schedule"}
 #: functions that leave validation to the loop they walk, or to a check of rates that they share.
 ELSEWHERE = {"train", "adam", "gradient_descent", "momentum", "rmsprop"}
 
+#: arguments that a function, or those of a module, are there to overwrite.
+OVERWRITTEN: dict[str, set[str]] = {
+    "scratch.search.caviar": {"trials"},
+    "scratch.training.train": {"parameters", "history"},
+    "scratch.training.training_steps": {"parameters", "history"},
+    "torch_ref.clipping.clip_by_global_norm": {"parameters"},
+    "torch_ref.clipping.clip_by_value": {"parameters"},
+    "torch_ref.initializers": {"W"},
+    "torch_ref.initializers.initialize": {"module"},
+    "torch_ref.parameters.from_vector": {"module"},
+    "torch_ref.schedules": {"optimizer"},
+    "torch_ref.search.caviar": {"trials"},
+    "torch_ref.search.panda": {"module"},
+    "torch_ref.training.train": {"module", "optimizer", "history"},
+    "torch_ref.training.training_steps": {"module", "optimizer", "history"},
+}
+
+#: functions that draw from NumPy's global generator, as the notebook does.
+DRAWS_FROM_NUMPY = {"scratch.course.planar.initialize_parameters"}
+
 
 def key(name: str) -> str:
     """Return a name as twins share it: relu_forward and relu, GradientDescent, gradient_descent."""

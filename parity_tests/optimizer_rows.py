@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -69,16 +69,6 @@ class OptimizerTwin(Twin):
 
     def label(self, quantity: str) -> str:
         return f"{quantity} after each step"
-
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        """Yield what makes the rule and the optimizer, and what reads the latter's state."""
-        choices, theta = self.choices(case), torch.from_numpy(case["start"].copy())
-        yield self.ours, choices
-        yield self.theirs, {"parameters": [theta], **choices}
-        optimizer = self.theirs([theta], **choices)
-        theta.grad = torch.from_numpy(case["gradients"][0].copy())
-        optimizer.step()
-        yield self.state, {"optimizer": optimizer}
 
     def sizes(self, case: Case, ours: Values) -> Values:
         return dict(self.gauges(ours, **case)) if self.gauges else {}

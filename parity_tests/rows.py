@@ -7,11 +7,9 @@ a stem stand in `parity_tests/twins/<stem>.py`, in `TWINS`.
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -95,10 +93,6 @@ class Twin:
         budget: how far the quantities may be apart.
         exact: whether both sides must give the same numbers to the bit.
         weight: share of the profile's examples that hypothesis draws.
-        calls: `calls(**case)` yields (path of a public function, arguments) beside the row's own.
-        overwrites: arguments that a function is there to overwrite, by its path.
-        draws_from_numpy: paths of functions that draw from NumPy's global generator, as notebooks
-            do.
         stem: file of the row, set where the rows are gathered.
         wide: whether a longdouble run of ours bears witness.
         gauges: gives what quantities are gauged by, the largest entry where it gives none.
@@ -123,9 +117,6 @@ class Twin:
     budget: Budget = FORWARD
     exact: bool = False
     weight: float = 1.0
-    calls: Callable[..., Iterator[tuple[str, Case]]] | None = None
-    overwrites: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    draws_from_numpy: frozenset[str] = frozenset()
     stem: str = ""
     wide: bool = True
     gauges: Callable[..., Values] | None = None
@@ -227,16 +218,6 @@ class Twin:
     def budget_of(self, quantity: str) -> Budget:
         return self.budget
 
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        """Yield the functions of both sides that the row itself calls, with their arguments."""
-        yield from ()
-
-
-def public(function: Any) -> bool:
-    path = getattr(function, "__module__", "")
-    names = importlib.import_module(path).__all__ if path.split(".")[0] in SIDES else ()
-    return getattr(function, "__name__", "") in names
-
 
 def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
     if isinstance(result, Mapping):
@@ -332,14 +313,6 @@ class PairTwin(Twin):
                     return
         super().compare(case, device=device)
 
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        arguments = self.arguments(case)
-        yield self.ours.forward, arguments
-        upstream, cache = case["upstream"][()], self.ours.forward(**arguments)[1]
-        names = [*inspect.signature(self.ours.backward).parameters]
-        yield self.ours.backward, dict(zip(names, (upstream, cache), strict=True))
-        yield self.theirs, crossed(arguments, self.bridge)
-
     def sizes(self, case: Case, ours: Values) -> Values:
         found = self.gauges(self.arguments(case), case["upstream"]) if self.gauges else {}
         return {n if n == "output" else f"gradient of {n}": one for n, one in found.items()}
@@ -392,10 +365,6 @@ class FunctionTwin(Twin):
             name: back(name.split()[-1], one) if isinstance(one, torch.Tensor) else one
             for name, one in named(function(**arguments), self.names).items()
         }
-
-    def own_calls(self, case: Case) -> Iterator[tuple[Callable[..., Any], Case]]:
-        yield self.ours, case
-        yield self.theirs, case if self.bridge is None else crossed(case, self.bridge)
 
     def sizes(self, case: Case, ours: Values) -> Values:
         return dict(self.gauges(**case)) if self.gauges else {}

@@ -53,7 +53,7 @@ def fingerprint(value: Any, *, opaque: Callable[[Any], Any] = _refuse) -> Any:
         return [(one.name, look(getattr(value, one.name))) for one in fields]
     if value is None or isinstance(value, bool | int | float | str | np.generic | np.dtype):
         return repr(value)
-    if isinstance(value, type | torch.dtype) or callable(value):
+    if isinstance(value, type | torch.dtype | torch.device) or callable(value):
         return getattr(value, "__qualname__", str(value))
     return opaque(value)
 

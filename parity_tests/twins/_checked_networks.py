@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -115,14 +115,6 @@ def module_case(network: Network, parameters: Parameters, X: Array, Y: Array, **
 def checked_by_torch(**case: Any) -> Values:
     found = theirs.check_network(**module_case(**case))
     return verdicts(found, arrays(found.approximation), found.agrees, case)
-
-
-def check_calls(**case: Any) -> Iterator[Any]:
-    """Yield the checks of both sides; torch's module is in the mode of predictions, and stays."""
-    yield "scratch.gradient_checking.check_network", case
-    given = module_case(**case)
-    given["module"].eval()
-    yield "torch_ref.gradient_checking.check_network", given
 
 
 # --- wrong gradients ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from parity_tests.compare.optimizers import torch_walk
 from parity_tests.compare.training import Run
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin
+from parity_tests.rows import Case, FunctionTwin
 from parity_tests.twins import _course_networks as networks
 from parity_tests.twins._course_networks import Arrays
 from scratch.network import Network
@@ -36,20 +36,9 @@ exactness = st.sampled_from(["normal", "normal", "grid"])
 
 
 def row(module: Any, name: str, ours: Any, theirs: Any, **rest: Any) -> FunctionTwin:
-    """Return a row of a module; every public function that our run calls is asked for itself."""
     given = {"proves": (name,), "bridge": None, "weight": 0.2, **rest}
-    calls, stem = networks.calls_made(module, ours), module.__name__.rpartition(".")[2]
-    return FunctionTwin(name=f"{stem}.{name}", ours=ours, theirs=theirs, calls=calls, **given)
-
-
-def pair(module: Any, name: str, forward: Any, backward: Any, **rest: Any) -> PairTwin:
-    """Return the row of a forward and its backward, which are asked for themselves too."""
-
-    def run(upstream: Array, **case: Any) -> None:
-        backward(upstream, forward(**case)[1])
-
-    calls, stem = networks.calls_made(module, run), module.__name__.rpartition(".")[2]
-    return PairTwin(name=f"{stem}.{name}", ours=Pair(forward, backward), calls=calls, **rest)
+    stem = module.__name__.rpartition(".")[2]
+    return FunctionTwin(name=f"{stem}.{name}", ours=ours, theirs=theirs, **given)
 
 
 def passing(

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -66,27 +63,6 @@ def draw_data(rng: np.random.Generator, sizes: Sequence[int] = (5, 6, 5, 1), m: 
 
 def layers_of(case: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one for name, one in case.items() if name[0] in "Wb" and name[1:].isdigit()}
-
-
-def calls_made(module: ModuleType, run: Callable[..., Any]) -> Callable[..., Iterator[Any]]:
-    """Return what yields the first call of each public function of a module in a run of a case."""
-
-    def calls(**case: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-        functions = {name: getattr(module, name) for name in module.__all__}
-        spies = {
-            name: mock.Mock(wraps=one, __wrapped__=one.__wrapped__)
-            for name, one in functions.items()
-        }
-        with mock.patch.multiple(module, **spies):
-            run(**case)
-        for name, spy in spies.items():
-            if spy.called:
-                args, kwargs = spy.call_args_list[0]
-                bound = inspect.signature(functions[name]).bind(*args, **kwargs)
-                bound.apply_defaults()
-                yield f"{module.__name__}.{name}", dict(bound.arguments)
-
-    return calls
 
 
 def torch_cost(X: torch.Tensor, *layers: torch.Tensor, Y: torch.Tensor, lambd: float = 0.0,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from parity_tests.compare import bridge, gauges
 from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, twin
 from parity_tests.compare.budgets import GRADIENT
+from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.measurement import Array, ProvesNothingError
 from parity_tests.compare.quantities import FIRST_ORDER
 from parity_tests.drawing import KINDS, SMOOTH, draw, examples, powers, widths
@@ -216,21 +217,30 @@ def learned(parameters: Parameters, X: Array, Y: Array, network: Network, **choi
     return {**found, **(running or {})}
 
 
+def in_mixed_modes(module: theirs.Network) -> theirs.Network:
+    """Return a module that predicts but for its last layer, which trains."""
+    module.eval().logits[-1].train()
+    return module
+
+
 def as_module_case(
     parameters: Parameters, X: Array, Y: Array, network: Network, masks: Any, **rest: Any
 ) -> Any:
     """Return a case as torch's functions take it."""
     handed = {"masks": masks_to_torch(masks) if masks else masks, **rest}
-    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **handed}
+    module = in_mixed_modes(twin(network, parameters))
+    return {"module": module, "X": rows(X), "Y": rows(Y), **handed}
 
 
 def their_learned(**case: Any) -> Values:
     given = as_module_case(**case)
-    J, pulled = theirs.cost_and_gradients(**given)
+    with unmodified(given):
+        J, pulled = theirs.cost_and_gradients(**given)
     found = {"cost": J.numpy()[()], **{name: to_numpy(name, one) for name, one in pulled.items()}}
     found |= {f"{name} of a step": one for name, one in found.items()}
     if averages_of(case["network"], case["X"]) is not None:
         module, X = given["module"], given["X"]
+        module.train()
         with torch.no_grad(), theirs.dropping(module, given["masks"], len(X)):
             module.logits(X)
         found |= bridge.unload_running(module)
@@ -292,7 +302,7 @@ def predicted(decided: Any, **case: Any) -> Values:
 
 
 def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
-    module = twin(network, parameters)
+    module = in_mixed_modes(twin(network, parameters))
     return module if running is None else bridge.load_running(module, running)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import draw_gradients
 from parity_tests.drawing import betas, draw, powers
 from parity_tests.mistakes import Values
-from parity_tests.rows import SIDES, Case, Relation, Settings, evaluate
+from parity_tests.rows import Case, Relation, Settings, evaluate
 from parity_tests.twins._relations import same_under, taking
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
@@ -232,11 +232,6 @@ def descent(side: str, surface: str, start: Array, rule: str, choices: Any, **st
 def descended(side: Any, surface: str, **case: Any) -> Values:
     name = side.__name__.partition(".")[0]
     return {surface: side.minimize(**descent(name, surface, **case))}
-
-
-def descent_calls(**case: Any) -> Iterator[Any]:
-    for side in SIDES:
-        yield f"{side}.optimizers.minimize", descent(side, **{**case, "steps": 3})
 
 
 def reaches_the_bottom(run: Any, **case: Any) -> None:

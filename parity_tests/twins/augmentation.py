@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -146,18 +145,6 @@ def torch_seed(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draw_calls(room: int, seed: int) -> Iterator[Any]:
-    for package, given in (
-        ("scratch", {"rng": np.random.default_rng(seed), "dtype": np.float64}),
-        ("torch_ref", {"generator": torch_seed(seed), "dtype": torch.float64}),
-    ):
-        for name, choice in CHOICES.items():
-            arguments = {"m": 3, choice: 2 if name != "flips" else 0.3, **given}
-            if name != "angles":
-                del arguments["dtype"]
-            yield f"{package}.augmentation.draw_{name}", arguments
-
-
 def row(name: str, function: str = "", output: str = "", **rest: Any) -> FunctionTwin:
     function = function or name
     sides = {"ours": getattr(ours, function), "theirs": getattr(theirs, function)}
@@ -233,6 +220,6 @@ TWINS = (
         source=SOURCE + "torch.bernoulli, torch.randint, torch.Tensor.uniform_",
         proves=("draw_flips", "draw_offsets", "draw_shifts", "draw_angles"),
         draw=lambda rng, room=2: {"room": room, "seed": int(rng.integers(2**31))},
-        cases={"room": st.integers(0, 6)}, calls=draw_calls),
+        cases={"room": st.integers(0, 6)}, ),
 )
 # fmt: on

@@ -263,8 +263,6 @@ UPDATE = FunctionTwin(
         "the unbiased variance of two examples": {"m": 2, "unbiased": True},
     },
     gauges=update_gauges, weight=2,
-    calls=lambda **case: iter([
-        ("scratch.batch_norm.update_running_averages", with_a_cache(**case))]),
 )
 
 RUNNING = FunctionTwin(
@@ -307,8 +305,6 @@ START = FunctionTwin(
         "dtype": st.sampled_from(["float32", "float64"]),
     },
     weight=0.2,
-    calls=lambda **case: iter([
-        ("torch_ref.batch_norm.running_averages", {"module": module_of(**case)})]),
 )
 
 PREDICTION = FunctionTwin(

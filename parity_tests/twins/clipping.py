@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -67,10 +67,6 @@ def as_typed(text: str, gradients: Parameters, limit: float) -> Values:
     return left_by(clip, gradients, limit)
 
 
-def calls(name: str, gradients: Parameters, **limit: float) -> Iterator[Any]:
-    yield f"torch_ref.clipping.{name}", {"parameters": carried(gradients), **limit}
-
-
 def clipped_again(run: Any, gradients: Parameters, limit: float) -> Any:
     once = run("clip-by-value", gradients=gradients, limit=limit)
     return run("clip-by-value", gradients=Parameters(once), limit=limit), once
@@ -116,11 +112,6 @@ def norms_by_torch(gradients: Parameters) -> Values:
     return {"norm": theirs.global_norm(carried(gradients)), "norm before clipping": reported}
 
 
-def norm_calls(gradients: Parameters) -> Iterator[Any]:
-    yield "scratch.clipping.global_norm", {"gradients": gradients}
-    yield from calls("global_norm", gradients)
-
-
 CASES = {
     "kind": st.sampled_from(["normal", "all magnitudes", "zeros", "grid", "constant"]),
     "tensors": st.integers(1, 4),
@@ -133,8 +124,7 @@ def clipping(function: str, **row: Any) -> FunctionTwin:
     return FunctionTwin(
         **row, typed=as_typed, proves=(function,), float32=True, bridge=None,
         ours=getattr(ours, function), theirs=partial(left_by, getattr(theirs, function)),
-        draw=draw_gradients, cases=CASES, calls=partial(calls, function),
-        overwrites={f"torch_ref.clipping.{function}": frozenset({"parameters"})},
+        draw=draw_gradients, cases=CASES,
     )
     # fmt: on
 
@@ -194,7 +184,7 @@ NORM = FunctionTwin(
     source="Course 5, week 1; Pascanu et al. 2013; torch.linalg.vector_norm",
     proves=("global_norm",), ours=norms, theirs=norms_by_torch, bridge=None, float32=True,
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
-    cases={name: CASES[name] for name in ("kind", "tensors")}, calls=norm_calls,
+    cases={name: CASES[name] for name in ("kind", "tensors")},
 )
 # fmt: on
 

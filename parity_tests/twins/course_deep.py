@@ -16,7 +16,7 @@ from parity_tests.compare.gauges import network_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds, widths
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, PairTwin
+from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins import _course as course
 from parity_tests.twins import _course_networks as networks
 from parity_tests.twins import linear as plain
@@ -35,9 +35,9 @@ def draw_logits(rng: np.random.Generator, shape: Any = (4, 6), kind: str = "norm
 
 def activation(name: str, formula: str) -> PairTwin:
     # fmt: off
-    return course.pair(ours, name, lambda Z: getattr(ours, name)(Z),
-        lambda dA, cache: {"Z": getattr(ours, f"{name}_backward")(dA, cache)},
-        theirs=lambda Z: getattr(torch, name)(Z), formula=formula,
+    backward = getattr(ours, f"{name}_backward")
+    return PairTwin(name=f"deep.{name}", theirs=getattr(torch, name), formula=formula,
+        ours=Pair(getattr(ours, name), lambda dA, cache: {"Z": backward(dA, cache)}),
         source=f"{STEP_BY_STEP}; torch.{name}", proves=(name, f"{name}_backward"),
         draw=draw_logits, cases={"shape": st.tuples(widths, examples), "kind": kinds},
         edges={"a number": {"shape": ()}, "one axis": {"shape": (7,)},
@@ -146,7 +146,7 @@ TWINS = (
     activation("sigmoid", "A = 1 / (1 + e^-Z)"),
     activation("relu", "A = max(0, Z)"),
 
-    course.pair(ours, "layer", layer_forward, layer_backward, theirs=torch_layer,
+    PairTwin(name="deep.layer", ours=Pair(layer_forward, layer_backward), theirs=torch_layer,
         formula="A = g(W A_prev + b), or without g; dW = dZ A_prev^T / m, db = sum dZ / m",
         source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
         proves=("linear_forward", "linear_backward", "linear_activation_forward",
@@ -161,7 +161,7 @@ TWINS = (
             "relu": {"activation": "relu"}, "exact ties": {"activation": "relu", "kind": "grid"},
         }),
 
-    course.pair(ours, "network", taught_cost, pulled_back, theirs=networks.torch_cost,
+    PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=networks.torch_cost,
         formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on "
             "top",
         source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",

@@ -96,7 +96,7 @@ TWINS = (
     course.walk(ours, "adam",
         lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_adam(
             parameters, grads, memory[0], memory[1], t, **rates),
-        theirs.adam, theirs.adam_state, lambda parameters: ours.initialize_adam(parameters),
+        theirs.adam, theirs.adam_state, ours.initialize_adam,
         formula="theta = theta - alpha v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),

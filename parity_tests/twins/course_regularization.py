@@ -12,7 +12,8 @@ from parity_tests.compare.budgets import FLOAT32_NETWORK
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
-from parity_tests.twins._course import exactness, pair, passing
+from parity_tests.rows import Pair, PairTwin
+from parity_tests.twins._course import exactness, passing
 from parity_tests.twins._course_networks import draw_data, torch_cost
 from parity_tests.twins.course_deep import cost_gauges
 from scratch.course import regularization as ours
@@ -79,7 +80,7 @@ TWINS = (
         edges={"exact ties": {"kind": "grid"}, "no penalty": {"lambd": 0.0},
                "two outputs": {"sizes": (4, 5, 3, 2)}}),
 
-    pair(ours, "l2", decayed, pulled_back,
+    PairTwin(name="regularization.l2", ours=Pair(decayed, pulled_back),
         theirs=lambda *layers, X, **given: torch_cost(X, *layers, **given),
         formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dW = dW + lambda / m W",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",

@@ -151,7 +151,6 @@ TWINS = (
                "sizes": st.sets(st.integers(1, 40), min_size=1, max_size=4),
                "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"])},
         edges={"one example": {"m": 1}},
-        calls=lambda **case: iter([("torch_ref.diagnosis.learning_curves", by_rows(**case))]),
         relations=[Relation(name="each part is the first of the order", holds=trains_on_the_first,
             broken_by=lambda honest, order, **rest: honest(
                 **rest, order=np.arange(len(order))))]),

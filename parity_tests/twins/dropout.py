@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -16,7 +15,7 @@ from parity_tests.compare.budgets import of_draws
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, kinds
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import SIDES, Case, FunctionTwin, Pair, PairTwin, evaluate
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, evaluate
 from scratch import dropout as ours
 from scratch.network import Network, outputs
 from scratch.parameters import Parameters
@@ -67,12 +66,6 @@ def dropped_by_torch(
     return {"output": columns(layer(rows(A))), "share kept": share(layer.mask)}
 
 
-def mask_calls(A: Array, keep_prob: float, seed: int) -> Iterator[Any]:
-    for side in SIDES:
-        drawn = {"shape": A.shape, "keep_prob": keep_prob, **source_of(side, "float32", seed)}
-        yield f"{side}.dropout.draw_mask", drawn
-
-
 def draw_stream(rng: np.random.Generator, keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
     dtype: str = "float64") -> Case:  # fmt: skip
     """Draw the seed of the masks of a training, whose last step in an epoch is short."""
@@ -104,14 +97,6 @@ def streamed(side: str, dtype: str, seed: int, **choices: Any) -> Values:
         "share kept": np.array([share(np.hstack(layer)) for layer in masks.values()]),
         "masks of their own": np.int64(len({mask.tobytes() for mask in kept})),
     }
-
-
-def stream_calls(dtype: str, seed: int, **run: Any) -> Iterator[Any]:
-    network = {name: run[name] for name in ("layer_sizes", "keep_probs", "m")}
-    for side in SIDES:
-        source = source_of(side, dtype, seed)
-        yield f"{side}.dropout.draw_masks", {**network, **source}
-        yield f"{side}.dropout.mask_stream", {**run, **source}
 
 
 def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
@@ -174,7 +159,7 @@ DRAWN = FunctionTwin(
     source=f"{TAUGHT}; torch.nn.Dropout",
     proves=("draw_mask",), ours=dropped, theirs=dropped_by_torch, bridge=None, exact=True,
     draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
-    weight=0.5, calls=mask_calls,
+    weight=0.5,
     mistakes=(
         Mistake(name="0 where D is below keep_prob", margin=0.5,
             why="it keeps the other units: one in five for keep_prob 0.8",
@@ -200,7 +185,7 @@ STREAM = FunctionTwin(
         "dtype": st.sampled_from(["float32", "float64"]),
     },
     edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
-    weight=0.2, calls=stream_calls,
+    weight=0.2,
 )
 
 REPLAYED = FunctionTwin(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import load, twin, unload
 from parity_tests.mistakes import Values
-from parity_tests.rows import SIDES, Case, FunctionTwin
+from parity_tests.rows import Case, FunctionTwin
 from scratch import early_stopping as ours
 from scratch.network import Network
 from scratch.parameters import Parameters
@@ -119,12 +119,6 @@ def followed_by_torch(theta: Any, mean: Any, costs: Any, **choices: Any) -> Valu
     return follow(theirs.EarlyStopping(**choices), (module,), put, read, costs)
 
 
-def constructor_calls(**case: Any) -> Iterator[Any]:
-    choices = {name: case[name] for name in ("patience", "min_improvement")}
-    for side in SIDES:
-        yield f"{side}.early_stopping.EarlyStopping", choices
-
-
 # fmt: off
 TWINS = (
     FunctionTwin(
@@ -141,7 +135,6 @@ TWINS = (
         edges={
             name: {"costs": costs, "patience": patience, "min_improvement": least}
             for name, (costs, patience, least, _, _) in CURVES.items()},
-        calls=constructor_calls,
     ),
 )
 # fmt: on

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from parity_tests.drawing import powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation
 from parity_tests.twins import _checked_networks as networks
-from parity_tests.twins._checked_networks import NORMS, WRONG, arrays, tensors
+from parity_tests.twins._checked_networks import NORMS, WRONG, arrays
 from parity_tests.twins._relations import same_under, spoilt
 from scratch import gradient_checking as ours
 from scratch.parameters import Parameters
@@ -78,15 +78,6 @@ def over_epsilon(honest: Any, **case: Any) -> Values:
     return {name: one * case["epsilon"] ** 2 for name, one in honest(**case).items()}
 
 
-def slope_calls(epsilon: float, two_sided: bool, **case: Array) -> Iterator[Any]:
-    choices: Any = {"cost": lambda one: (one["W1"] ** 2).sum(), "epsilon": epsilon}
-    parameters = Parameters({"W1": case["W1"]})
-    for side, named in (("scratch", parameters), ("torch_ref", tensors(parameters))):
-        given = {**choices, "two_sided": two_sided, "parameters": named}
-        yield f"{side}.gradient_checking.numerical_gradient", given
-        yield f"{side}.gradient_checking.gradient_check", {**given, "gradients": named}
-
-
 # --- the relative error ---------------------------------------------------------------------------
 
 #: of equals, opposites, one that is zero, two zeros and the double.
@@ -105,11 +96,6 @@ def error_of(relative_error: Any, approximation: Any, gradient: Any) -> Values:
         "relative error": dtype(relative_error(approximation, gradient)),
         "at its ends": np.array([relative_error(*one) for one in ends], dtype),
     }
-
-
-def error_calls(**case: Array) -> Iterator[Any]:
-    yield "scratch.gradient_checking.relative_error", case
-    yield "torch_ref.gradient_checking.relative_error", tensors(case)
 
 
 def quotient(norms: Callable[..., Any]) -> Callable[..., Values]:
@@ -141,7 +127,6 @@ SLOPES = FunctionTwin(
         Relation(name="quotients of a parabola are exact", holds=is_the_derivative,
             broken_by=over_epsilon),
     ),
-    calls=slope_calls,
 )
 
 ERROR = FunctionTwin(
@@ -165,7 +150,6 @@ ERROR = FunctionTwin(
         Relation(name="its ends", holds=lambda run, **case: (
                 {"at its ends": run("relative_error", **case)["at its ends"]}, KNOWN_ENDS),
             broken_by=spoilt("at its ends", lambda ends: ends * 2))),
-    calls=error_calls,
     mistakes=(
         Mistake(name="error-over-the-gradient-alone", margin=0.1, values=quotient(lambda a, g: g),
             seen="ericchansen/q2mm pull request 248: divided by what may be 0"),
@@ -196,7 +180,7 @@ CHECK = FunctionTwin(
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
         "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}},
-    gauges=networks.check_gauges, weight=0.1, calls=networks.check_calls,
+    gauges=networks.check_gauges, weight=0.1,
 )
 
 JUDGE = FunctionTwin(

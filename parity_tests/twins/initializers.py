@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from parity_tests.compare.bridge import unload
 from parity_tests.compare.measurement import Array
-from parity_tests.drawing import powers
+from parity_tests.drawing import Replayed, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, evaluate
 from parity_tests.twins._networks import layer_sizes
@@ -24,21 +24,6 @@ from torch_ref.batch_norm import BatchNorm
 from torch_ref.network import Network
 
 Overwrite = Callable[..., torch.Tensor]
-
-
-class Replayed(np.random.Generator):
-    """A generator of NumPy's whose normal and uniform draws are those of torch's, seed by seed."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(np.random.PCG64(seed))
-        self._torch = torch.Generator().manual_seed(seed)
-
-    def standard_normal(self, size: Any = None, *_: Any, **__: Any) -> Any:
-        return torch.empty(size, dtype=torch.float64).normal_(generator=self._torch).numpy()
-
-    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None) -> Any:
-        drawn = torch.empty(size, dtype=torch.float64).uniform_(generator=self._torch).numpy()
-        return low + (high - low) * drawn
 
 
 def draw_shape(rng: np.random.Generator, n: int = 40, n_prev: int = 25, **choices: Any) -> Case:
@@ -70,13 +55,6 @@ def as_typed(text: str, **case: Any) -> Values:
 def times(factor: Callable[[int, int], float], shape: tuple[int, int], seed: int) -> Values:
     """Return a factor of n and n_prev times the draws."""
     return {"W": factor(*shape) * Replayed(seed).standard_normal(shape)}
-
-
-def calls(name: str, shape: tuple[int, int], seed: int, **choices: Any) -> Iterator[Any]:
-    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    yield f"scratch.initializers.{name}", {"shape": shape, "rng": rng, **choices}
-    W = torch.full(shape, 99.0, dtype=torch.float64)
-    yield f"torch_ref.initializers.{name}", {"W": W, "generator": generator, **choices}
 
 
 TAUGHT = 'Course 2, week 1, "Weight initialization for deep networks"; torch.nn.init'
@@ -123,13 +101,6 @@ def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
     return {f"W{l}{network}": 0.01 for l in layers for network in NETWORKS}
 
 
-def start_calls(seed: int, **case: Any) -> Iterator[Any]:
-    yield "scratch.initializers.initialize", {**case, "rng": np.random.default_rng(seed)}
-    module = Network(layer_sizes=case["layer_sizes"], batch_norm=BatchNorm)
-    handed = {"module": module, "generator": torch.Generator().manual_seed(seed)}
-    yield "torch_ref.initializers.initialize", {**handed, "initializer": case["initializer"]}
-
-
 # fmt: off
 def row(name: str, formula: str, source: str, scale: float | None = None, **rest: Any) -> Any:
     options: dict[str, Any] = {} if scale is None else {"scale": scale}
@@ -140,8 +111,8 @@ def row(name: str, formula: str, source: str, scale: float | None = None, **rest
         wide=False, typed=as_typed, draw=partial(draw_shape, **options),
         cases={**SHAPES, **choices, **rest.pop("cases", {})},
         edges={"a square W": {"n": 5, "n_prev": 5}, "one unit of one input": {"n": 1, "n_prev": 1}},
-        weight=0.2, calls=partial(calls, name),
-        overwrites={f"torch_ref.initializers.{name}": frozenset({"W"})}, **rest)
+        weight=0.2,
+        **rest)
 
 
 LINEAR_DEFAULT = Mistake(name="nn.Linear left as it is", margin=0.3,
@@ -199,8 +170,7 @@ START = FunctionTwin(
         "batch norm": {"normalized": True}, "float32 is float64 rounded": {"dtype": "float32"},
         "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
     },
-    gauges=start_gauges, weight=0.5, calls=start_calls,
-    overwrites={"torch_ref.initializers.initialize": frozenset({"module"})},
+    gauges=start_gauges, weight=0.5,
 )
 # fmt: on
 

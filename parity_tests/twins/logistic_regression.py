@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from scipy.special import expit, log_expit
 from torch.nn import functional
 
-from parity_tests.compare.bridge import BY_NAME, rows
+from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.gauges import product
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.quantities import floored
 from parity_tests.drawing import draw, examples, moderate_kinds, smooth
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, crossed
+from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.twins._relations import spoilt
 from scratch import logistic_regression as ours
 from scratch.network import Network, cost_and_gradients
@@ -184,9 +184,7 @@ def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
         source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
         ours=partial(flat, function), theirs=partial(flat, other),
         budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges,
-        calls=lambda **case: iter([
-            (f"scratch.logistic_regression.{name}", case),
-            (f"torch_ref.logistic_regression.{name}", crossed(case, BY_NAME))]),
+
         **shared, **others,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -50,14 +49,6 @@ def without_the_short_one(honest: Any, **case: Any) -> Values:
     return {**values, "X": values["X"][:, :kept]}
 
 
-def cut_calls(X: Array, Y: Array, order: Array, batch_size: int) -> Iterator[Any]:
-    cuts = {"order": order, "batch_size": batch_size}
-    yield "scratch.mini_batches.partition", cuts
-    yield "torch_ref.mini_batches.partition", cuts
-    yield "scratch.mini_batches.mini_batches", {"X": X, "Y": Y, **cuts}
-    yield "torch_ref.mini_batches.mini_batches", {"X": rows(X), "Y": rows(Y), **cuts}
-
-
 def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
     """Return the orders of two runs sorted, how many differ, and whether one by one is the same.
 
@@ -81,13 +72,6 @@ def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
     assert_equal(values["one by one"], True, "one by one")
 
 
-def order_calls(m: int, epochs: int, seed: int) -> Iterator[Any]:
-    for name, more in (("draw_order", {}), ("draw_orders", {"epochs": epochs})):
-        rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-        yield f"scratch.mini_batches.{name}", {"m": m, **more, "rng": rng}
-        yield f"torch_ref.mini_batches.{name}", {"m": m, **more, "generator": generator}
-
-
 # fmt: off
 TWINS = (
     FunctionTwin(
@@ -95,7 +79,7 @@ TWINS = (
         formula="columns order[k s : (k + 1) s] of X and Y, the last batch short where s divides "
             "no m",
         source=SOURCE + "; torch.utils.data.BatchSampler", proves=("partition", "mini_batches"),
-        bridge=None, exact=True, calls=cut_calls,
+        bridge=None, exact=True,
         draw=lambda rng, m=10, batch_size=4, kind="normal", indices="int64": {
             "X": draw(kind, (3, m), rng), "Y": draw("zeros", (1, m), rng),
             "order": rng.permutation(m).astype(indices), "batch_size": batch_size},
@@ -116,7 +100,7 @@ TWINS = (
             broken_by=without_the_short_one)]),
 
     FunctionTwin(
-        name="draw_orders", bridge=None, exact=True, weight=0.5, calls=order_calls,
+        name="draw_orders", bridge=None, exact=True, weight=0.5,
         ours=partial(summary, ours, np.random.default_rng),
         theirs=partial(summary, theirs, lambda seed: torch.Generator().manual_seed(seed)),
         formula="a permutation of 0..m-1 for each epoch, each as likely as any other",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -14,9 +13,9 @@ from torch.optim.swa_utils import get_ema_avg_fn
 from parity_tests.compare.bridge import to_torch
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizer_gauges import average_bounds
-from parity_tests.drawing import betas, draw
+from parity_tests.drawing import Replayed, betas, draw
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import SIDES, Case, FunctionTwin, Relation, evaluate
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins._relations import same_under, taking
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
@@ -117,17 +116,6 @@ def window(side: Any) -> Any:
     return lambda beta: {"window": np.float64(side.effective_window(beta))}
 
 
-def asks(name: str, **case: Any) -> Iterator[Any]:
-    for side in SIDES:
-        yield f"{side}.moving_averages.{name}", case
-
-
-def draw_calls(seed: int, days: int) -> Iterator[Any]:
-    ours, theirs = (f"{side}.moving_averages.draw_temperatures" for side in SIDES)
-    yield ours, {"rng": np.random.default_rng(seed), "days": days}
-    yield theirs, {"generator": torch.Generator().manual_seed(seed), "days": days}
-
-
 # fmt: off
 AVERAGE = FunctionTwin(
     name="moving-average",
@@ -195,7 +183,7 @@ WEIGHTS = FunctionTwin(
     draw=lambda rng, beta=0.9, n=30: {"beta": beta, "n": n},
     cases={"beta": betas, "n": st.integers(1, 60)},
     edges={"the present alone": {"beta": 0.0}, "a long memory": {"beta": 1 - 1e-6, "n": 300}},
-    weight=0.5, calls=partial(asks, "weights_of_average"),
+    weight=0.5,
 )
 
 WINDOW = FunctionTwin(
@@ -207,7 +195,7 @@ WINDOW = FunctionTwin(
     proves=("effective_window",),
     ours=window(ours), theirs=window(theirs), bridge=None, wide=False,  # a Python float
     draw=lambda rng, beta=0.9: {"beta": beta}, cases={"beta": betas},
-    edges={"the present alone": {"beta": 0.0}}, weight=0.2, calls=partial(asks, "effective_window"),
+    edges={"the present alone": {"beta": 0.0}}, weight=0.2,
     mistakes=(
         Mistake(name="1 - beta", margin=0.5, values=lambda beta: {"window": np.float64(1 - beta)},
             why="the reciprocal is missing: 0.9 averages over 10 days, not over a tenth"),
@@ -232,12 +220,12 @@ DRAWN = FunctionTwin(
     formula="temperatures of standard normal noise",
     source=f"{TAUGHT}, a year in London; torch.randn",
     proves=("draw_temperatures",),
-    ours=lambda seed, days: ours.draw_temperatures(np.random.default_rng(seed), days),
-    theirs=lambda seed, days: theirs.temperatures(
-        torch.from_numpy(np.random.default_rng(seed).standard_normal(days))),
+    ours=lambda seed, days: ours.draw_temperatures(Replayed(seed), days),
+    theirs=lambda seed, days: theirs.draw_temperatures(
+        torch.Generator().manual_seed(seed), days),
     names=("drawn",), wide=False,  # a draw is float64
-    draw=lambda rng, days=365: {"seed": int(rng.integers(2**32)), "days": days},
-    cases={"days": st.integers(2, 1000)}, weight=0.2, calls=draw_calls,
+    draw=lambda rng, days=365: {"seed": int(rng.integers(2**31)), "days": days},
+    cases={"days": st.integers(2, 1000)}, weight=0.2,
 )
 # fmt: on
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import FLOAT32_NETWORK, FORWARD, GRADIENT
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, examples
@@ -76,11 +75,6 @@ def passes_nan_on(row: str, output: str, run: Any, **case: Any) -> None:
 # --- a pass there and back ------------------------------------------------------------------------
 
 
-def pass_calls(X: Array, network: Network, masks: Any, upstream: Array, **named: Any) -> Any:
-    arguments = {"parameters": Parameters(named), "network": network, "masks": masks}
-    yield "scratch.network.network_forward", {"X": X, **arguments}
-
-
 def is_its_layers(run: Any, **case: Any) -> tuple[Values, Values]:
     whole, network, inputs, layers = run("network", **case), case["network"], case["X"], []
     for l, sizes in enumerate(zip(network.layer_sizes, network.layer_sizes[1:], strict=False), 1):
@@ -106,19 +100,6 @@ def scaled_back(results: Values) -> Values:
 
 
 # --- the cost -------------------------------------------------------------------------------------
-
-
-def learning_calls(**case: Any) -> Iterator[tuple[str, Case]]:
-    """Yield calls of the functions that take a cost, on modules in any mode, dropping or not."""
-    rng = np.random.default_rng(0)
-    dropping = networks.draw_learning(rng, **PASSES["dropout and batch norm"])
-    for name in ("cost_and_gradients", "layer_norms"):
-        yield f"scratch.network.{name}", {**case, "m": 9}
-        yield f"torch_ref.network.{name}", networks.as_module_case(**case)
-        for one in (dropping, {**dropping, "masks": None}):
-            mixed = networks.as_module_case(**one)
-            mixed["module"].eval().logits[-1].train()
-            yield f"torch_ref.network.{name}", mixed
 
 
 #: the axis of the first layer's units.
@@ -174,16 +155,6 @@ def is_orthogonal(run: Any, **case: Any) -> None:
 # --- prediction -----------------------------------------------------------------------------------
 
 
-def prediction_calls(X: Array, decided: Any, **case: Any) -> Iterator[tuple[str, Case]]:
-    """Yield calls of both functions of either side, on modules in any mode."""
-    for name in ("outputs", "predict"):
-        yield f"scratch.network.{name}", {"X": X, **case}
-        mixed = networks.their_module(**case)
-        mixed.eval().logits[-1].train()
-        for module in (networks.their_module(**case), mixed):
-            yield f"torch_ref.network.{name}", {"X": rows(X), "module": module}
-
-
 def answers_alone(run: Any, **case: Any) -> tuple[Values, Values]:
     one = {"X": case["X"][:, :1], "decided": case["decided"][:, :1]}
     alone, whole = (run("prediction", **{**case, **each})["outputs"] for each in (one, {}))
@@ -206,7 +177,7 @@ NETWORK: PairTwin = PairTwin(
         "deep rectifiers": {"layer_sizes": (8, 16, 16, 16, 4), "hidden": "relu", "m": 12},
         "a rectified output": {"output": "relu", "hidden": "leaky_relu"},
         "softmax inside": {"output": "identity", "hidden": "softmax"}},
-    gauges=networks.pass_gauges, float32=False, calls=pass_calls,
+    gauges=networks.pass_gauges, float32=False,
     relations=(
         Relation(name="permuting examples permutes the outputs and dX",
             holds=same_under("network",
@@ -247,7 +218,6 @@ LEARNING = FunctionTwin(
     budgets=dict.fromkeys(
         ["cost", "cost of a step", *(f"{n}{l}" for n in ("mean", "variance") for l in range(1, 6))],
         FORWARD),
-    calls=learning_calls,
     relations=(
         Relation(name="permuting examples leaves cost and gradients",
             holds=same_under("cost_and_gradients",
@@ -295,7 +265,7 @@ IN_FLOAT32 = replace(
         "m": examples, "output": st.sampled_from([*ours.OUTPUT_COSTS]),
         "l1": st.sampled_from([0.0, 0.2]), "l2": st.sampled_from([0.0, 0.4])},
     edges={"one example": {"m": 1, "l1": 0.2}, "every penalty": {"l1": 0.2, "l2": 0.4}},
-    float32=True, float32_floor=FLOAT32_NETWORK, weight=0.5, calls=None, relations=(),
+    float32=True, float32_floor=FLOAT32_NETWORK, weight=0.5, relations=(),
 )
 
 NORMS = FunctionTwin(
@@ -324,7 +294,7 @@ PREDICTION = FunctionTwin(
     edges={
         **PASSES, "softmax": {"output": "softmax", "keep_probs": (0.5,)},
         "no prediction": {"output": "tanh", "epsilon": None}},
-    gauges=networks.prediction_gauges, calls=prediction_calls,
+    gauges=networks.prediction_gauges,
     relations=(
         Relation(name="an example alone is answered as among others", holds=answers_alone,
             broken_by=taking(shifted), budget=FORWARD),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -59,13 +58,6 @@ def application_gauges(X: Array, statistics: ours.Statistics) -> Values:
 
 def carried(statistics: ours.Statistics) -> theirs.Statistics:
     return theirs.Statistics(*(to_torch(*one) for one in statistics._asdict().items()))
-
-
-def application_calls(X: Array, statistics: ours.Statistics) -> Iterator[Any]:
-    given, there = {"X": X, "statistics": statistics}, carried(statistics)
-    yield "scratch.normalization.denormalize", given
-    for name in ("normalize", "denormalize"):
-        yield f"torch_ref.normalization.{name}", {"X": rows(X), "statistics": there}
 
 
 def draw_sets(
@@ -220,7 +212,7 @@ TWINS = (
             "constant features, of another value in the dev set": {"kind": "constant", "m_dev": 7},
             "one example, which has no variance": {"m": 1, "m_dev": 3},
         },
-        gauges=application_gauges, float32=True, weight=2, calls=application_calls,
+        gauges=application_gauges, float32=True, weight=2,
         mistakes=(
             Mistake(name="X / sigma^2", margin=0.3, why="the variance becomes 1 / sigma^2, not 1",
                 values=lambda X, statistics: {

@@ -250,7 +250,6 @@ TWINS = (
             **{surface: {"surface": surface, "steps": 200} for surface in walks.SURFACES},
             "the way to the bottom": {"learning_rate": 0.05},
             "a single step": {"steps": 1, "learning_rate": 0.1}},
-        calls=walks.descent_calls,
         relations=(
             Relation(name="(w - 5)^2 leads to 5", holds=walks.reaches_the_bottom,
                 broken_by=spoilt("(w - 5)^2", lambda path: 0.9 * path),

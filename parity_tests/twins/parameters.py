@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,15 +59,6 @@ def their_there_and_back(parameters: Parameters, vector: Array, network: Network
     return {"theta": theta, **unload(module)}
 
 
-def vector_calls(parameters: Parameters, vector: Array, network: Network) -> Iterator[Any]:
-    module = {"module": twin(network, parameters)}
-    yield "scratch.parameters.to_vector", {"parameters": parameters}
-    yield "scratch.parameters.from_vector", {"vector": vector, "like": parameters}
-    yield "torch_ref.parameters.parameters", module
-    yield "torch_ref.parameters.to_vector", module
-    yield "torch_ref.parameters.from_vector", {"vector": torch.from_numpy(vector), **module}
-
-
 CLONES: Mapping[str, Callable[[Any], Any]] = {
     "copy": Parameters.copy,
     "copy.copy": copy.copy,
@@ -120,8 +111,7 @@ VECTORS = FunctionTwin(
     source=CHECKING,
     proves=("to_vector", "from_vector"),
     ours=there_and_back, theirs=their_there_and_back, bridge=None, exact=True,
-    draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5, calls=vector_calls,
-    overwrites={"torch_ref.parameters.from_vector": frozenset({"module"})},
+    draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5,
 )
 
 VIEWS = FunctionTwin(

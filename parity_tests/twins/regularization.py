@@ -61,16 +61,6 @@ def penalized(side: Any, kind: str, parameters: Any, **choices: Any) -> Values:
     return {f"{kind}_penalty": penalty, **gradient, **weights}
 
 
-def penalty_calls(kind: str, parameters: Parameters, network: Network, **choices: Any) -> Any:
-    module: Case = {"module": twin(network, parameters)}
-    sides: dict[str, Case] = {"scratch": {"parameters": parameters}, "torch_ref": module}
-    for side, given in sides.items():
-        yield f"{side}.regularization.weights", given
-        for name in PENALTIES:
-            yield f"{side}.regularization.{name}", {**given, **choices, "denominator": "m"}
-    yield "torch_ref.regularization.weight_decay_groups", {**module, **choices}
-
-
 def draw_weights(rng: np.random.Generator, kind: str = "l2", n: int = 4, n_prev: int = 5,
     m: int = 13, denominator: str = "2m") -> Case:  # fmt: skip
     """Draw weights off zero, of either sign, in two layers."""
@@ -252,7 +242,7 @@ GRADIENTS = FunctionTwin(
         "L1 over 2m": {"kind": "l1", "denominator": "2m"}, "L2 over m": {"denominator": "m"},
         "no zeros": {"weights": "normal"}, "batch norm": {"normalized": True},
     },
-    weight=1.2, calls=penalty_calls,
+    weight=1.2,
 )
 
 WITNESSED = PairTwin(

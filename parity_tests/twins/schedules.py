@@ -154,7 +154,6 @@ def schedule(
     typed: Any = as_typed,
 ) -> FunctionTwin:
     """Return the row of a schedule; `choices` are its example's, a mistake makes a scheduler."""
-    path = f"torch_ref.schedules.{of_torch.__name__}"
     falls = Relation(
         name="it never rises",
         holds=partial(never_rises, name),
@@ -172,9 +171,6 @@ def schedule(
         mistakes=tuple(
             Mistake(name=name, margin=margin, why=why, values=partial(rates_of_torch, made))
             for name, margin, why, made in wrong),
-        calls=lambda **case: iter(
-            [(path, {"optimizer": descent(), **{key: case[key] for key in choices}})]),
-        overwrites={path: frozenset({"optimizer"})},
     )
     # fmt: on
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from parity_tests.compare.bridge import AS_IT_IS, rows, to_torch
 from parity_tests.compare.budgets import GRADIENT, TRAINING
 from parity_tests.compare.measurement import Array
+from parity_tests.drawing import Replayed
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.rows import SIDES, Case, FunctionTwin, Relation
+from parity_tests.rows import Case, FunctionTwin, Relation
 from parity_tests.twins import _search_runs as runs
 from parity_tests.twins._search_runs import RANGES, Ranges, make, space
 from scratch import search as ours
@@ -135,32 +136,6 @@ def both(name: str, run: Any, **rest: Any) -> FunctionTwin:
 
 
 # fmt: off
-def search_calls(u: Array, ranges: Ranges) -> Iterator[Any]:
-    point, module, U = {"rate": 0.1, "beta": 0.9}, torch.nn.Linear(1, 1), np.stack([u, u])
-    quiet = {"on_result": lambda result: None}
-    own: Any = {
-        ours: (U, {"rng": np.random.default_rng(0)},
-               {"train_for": lambda state, point: (state, 0.5), "state": [1.0]}),
-        theirs: (rows(U), {"generator": torch.Generator().manual_seed(0)},
-                 {"train_for": lambda *given: 0.5, "module": module,
-                  "optimizer": torch.optim.SGD(module.parameters())}),
-    }
-    for side, (draws, source, model) in own.items():
-        scales = {"rate": make(side, "log_uniform"), "beta": make(side, "one_minus_log_uniform")}
-        tried = runs.trials_of(side, [point, point], [0.5, 0.7])
-        calls: dict[str, Any] = {
-            "sample_points": {"space": scales, "U": draws},
-            "draw_points": {"space": scales, "n": 3, **source},
-            "grid_points": {"space": scales, "n_per_axis": 3},
-            "zoom": {"space": scales, "trials": tried, "keep": 1},
-            "best": {"trials": tried},
-            "panda": {**model, "point": point, "changes": [{"beta": 0.8}], **quiet},
-            "caviar": {"objective": lambda point: 0.5, "points": [point], "workers": 1,
-                       "trials": [], **quiet},
-        }
-        yield from ((f"{side.__name__}.{name}", given) for name, given in calls.items())
-
-
 TWINS = (
     both("scales", sampled,
         formula="low + u (high - low) on the scale's axis; low + floor(u (high - low + 1))",
@@ -170,10 +145,9 @@ TWINS = (
         float32=True, weight=0.5,
         draw=lambda rng, n=20, ranges=RANGES: {
             "u": np.sort(np.minimum([0, BELOW_1, *rng.random(n)], BELOW_1)), "ranges": ranges},
-        gauges=sizes_of_values, calls=search_calls,
+        gauges=sizes_of_values,
         cases={"n": st.integers(1, 100), "ranges": st.sampled_from([RANGES, *OTHERS.values()])},
         edges={name: {"ranges": one} for name, one in OTHERS.items()},
-        overwrites={f"{one}.search.caviar": frozenset({"trials"}) for one in SIDES},
         relations=[Relation(name="SciPy's quantiles", holds=is_scipys_quantile,
             broken_by="the last whole number is never drawn",
             gauges=lambda **case: {
@@ -181,6 +155,18 @@ TWINS = (
         mistakes=[Mistake(name="the last whole number is never drawn", margin=0.1,
             why="high - low counts one too few",
             values=lambda u, ranges: {"integers": -2 + np.floor(u * 6)})]),
+
+    FunctionTwin(
+        name="draw_points", formula="points at independent uniform draws, one for each scale",
+        source=SCALES + "; torch.rand", proves=("draw_points",), names=("points",),
+        ours=lambda seed, n: runs.table(ours.draw_points(space(ours), n, Replayed(seed))),
+        theirs=lambda seed, n: runs.table(
+            theirs.draw_points(space(theirs), n, torch.Generator().manual_seed(seed))),
+        bridge=None, wide=False, weight=0.1,
+        draw=lambda rng, n=20: {"seed": int(rng.integers(2**31)), "n": n},
+        cases={"n": st.integers(1, 30)},
+        gauges=lambda seed, n: {"points": np.abs(runs.table(
+            ours.draw_points(space(ours), n, Replayed(seed))))}),
 
     both("beta-on-a-log-scale", log_betas, topic="data",
         formula="beta = 1 - 10^r, r uniform: 0.9..0.99 as likely as 0.99..0.999",

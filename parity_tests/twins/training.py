@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -109,22 +109,6 @@ def draw_run(
 
 def trained(side: str, **case: Any) -> Values:
     return Run(**case).quantities(side)
-
-
-def training_calls(**case: Any) -> Iterator[Any]:
-    """Yield two epochs of both loops, step by step and as a whole, and both evaluations."""
-    run = {**case, "epochs": 2, "orders": case["orders"][:2], "early_stopping": {"patience": 2}}
-    run |= {"clip_value": 1.0, "clip_norm": 1.0}
-    # a copy of torch's schedule would have lost its hold on the optimizer
-    schedules: dict[str, Any] = {"scratch": ("constant", {}), "torch_ref": None}
-    for side, module in (("scratch", ours), ("torch_ref", theirs)):
-        for name in ("train", "training_steps"):
-            arguments = Run(**{**run, "schedule": schedules[side]}).arguments(side)
-            arguments |= {"history": module.History(), "masks": None, "schedule_per": "epoch"}
-            yield f"{side}.training.{name}", {"schedule": None, **arguments}
-        taken = ("network", "module", "parameters", "X", "Y", "running")
-        given = {name: one for name, one in arguments.items() if name in taken}
-        yield f"{side}.training.evaluate", given
 
 
 # --- relations ------------------------------------------------------------------------------------
@@ -292,11 +276,6 @@ TRAIN = FunctionTwin(
         Relation(name="for Adam L2 on the cost is no shrinking", holds=is_no_shrinking,
             broken_by=lambda honest, **case: {**honest(**case), **shrunk(**case)},
             at={"l1": 0.0, "l2": 2.0})),
-    calls=training_calls,
-    overwrites={
-        f"{side}.training.{name}": frozenset({"history", *moved})
-        for side, moved in (("scratch", {"parameters"}), ("torch_ref", {"module", "optimizer"}))
-        for name in ("train", "training_steps")},
 )
 
 COST_OF_AN_EPOCH = FunctionTwin(

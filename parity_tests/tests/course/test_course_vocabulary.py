@@ -59,7 +59,7 @@ CALLS = {
     path: (function, arguments)
     for row in all_twins().values()
     if row.stem.startswith("course_")
-    for path, function, arguments in calls_of(row)
+    for path, (function, arguments) in calls_of(row).items()
 }
 
 

@@ -122,7 +122,7 @@ def test_public_functions_are_named_sourced_and_validated(package, stem):
 def test_every_public_function_is_called_by_a_row(stem):
     """So the generic checks ask it what it refuses, overwrites, draws from and repeats."""
     rows = [row for row in all_twins().values() if row.stem == stem]
-    called = {path for row in rows for path, _, _ in calls_of(row)}
+    called = {path for row in rows for path in calls_of(row)}
     for package in ("scratch", "torch_ref"):
         for name, value in public(package, stem).items():
             if computes(name, value) and inspect.isfunction(value):
