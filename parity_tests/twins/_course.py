@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -197,16 +199,20 @@ def training(
     return row(module, name, run, by_torch, **given, **rest)
 
 
-def predicting(
-    module: Any, run: Callable[..., Values], hidden: str, printed: bool, **rest: Any
-) -> FunctionTwin:
-    """Return the row of predictions, and of the line that a notebook prints of them."""
+def predicting(module: Any, predict: Any, hidden: str, prints: bool, **rest: Any) -> FunctionTwin:
+    """Return the row of predictions: booleans, or numbers where a line is printed of them."""
+
+    def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            found = predict(X, Y, parameters)
+        assert found.dtype == (X.dtype if prints else bool)
+        return {"prediction": found.astype(X.dtype), "printed": printed.getvalue()}
 
     def by_torch(X: Array, Y: Array, **parameters: Array) -> Values:
         found = networks.torch_pass(X, Y, parameters, hidden)
-        p = torch.gt(torch.from_numpy(found[f"A{len(parameters) // 2}"]), 0.5)
-        line = f"Accuracy: {np.sum((p.numpy() == Y) / X.shape[1])}\n"
-        return {"prediction": p.numpy().astype(X.dtype), "printed": line if printed else ""}
+        p = torch.gt(torch.from_numpy(found[f"A{len(parameters) // 2}"]), 0.5).numpy()
+        line = f"Accuracy: {np.sum((p == Y) / X.shape[1])}\n"
+        return {"prediction": p.astype(X.dtype), "printed": line if prints else ""}
 
     def drawn(rng: np.random.Generator, steepness: float = 4.0, **choices: Any) -> Case:
         """Draw a network whose logits are of both signs, or 0 where it is flat."""
@@ -218,4 +224,4 @@ def predicting(
         return {**case, f"W{l}": steepness * case[f"W{l}"], f"b{l}": steepness * b}
 
     rest |= {"edges": {"an output of one half": {"steepness": 0.0}}, "formula": "1 where A > 0.5"}
-    return row(module, "predict", run, by_torch, exact=True, draw=drawn, **rest)
+    return row(module, "predict", predicted, by_torch, exact=True, draw=drawn, **rest)

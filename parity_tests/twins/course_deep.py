@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -126,12 +124,6 @@ def passed(**case: Array) -> Values:
     return ours.L_model_backward(*taught_cost(**case)[1])
 
 
-def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
-        p = ours.predict(X, Y, parameters)
-    return {"prediction": p, "printed": printed.getvalue()}
-
-
 def by_root_of_inputs(randn: Array, n_prev: int) -> Any:
     return randn / np.sqrt(n_prev)
 
@@ -175,7 +167,7 @@ TWINS = (
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
         source=f"{STEP_BY_STEP}; torch.autograd.grad", edges=course.ELEVEN_LAYERS),
 
-    course.predicting(ours, predicted, "relu", True, source=f"{APPLICATION}; torch.gt",
+    course.predicting(ours, ours.predict, "relu", True, source=f"{APPLICATION}; torch.gt",
         cases={"sizes": course.layer_sizes, "m": examples}),
 
     course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES),

@@ -24,11 +24,8 @@ CACHE = [f"{letter}{l}" for l in (1, 2, 3) for letter in "ZAWb"]
 DROPPED = ["Z1", "D1", *CACHE[1:5], "D2", *CACHE[5:]]
 GRADIENTS = ["dZ3", "dW3", "db3", "dA2", "dZ2", "dW2", "db2", "dA1", "dZ1", "dW1", "db1"]
 
-CASES = {
-    "sizes": st.tuples(*[st.integers(1, 7)] * 3, st.integers(1, 3)),
-    "m": examples,
-    "kind": exactness,
-}
+sizes = st.tuples(*[st.integers(1, 7)] * 3, st.integers(1, 3))
+CASES = {"sizes": sizes, "m": examples, "kind": exactness}
 STRENGTHS = {"lambd": st.sampled_from([0.0, 0.1, 0.7, 10.0])}
 draw = partial(draw_data, sizes=(4, 7, 6, 1))
 
