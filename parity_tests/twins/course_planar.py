@@ -97,7 +97,8 @@ TWINS = (
         lambda: ("gradient_descent", {"learning_rate": 1.2}), "tanh",
         formula="W = 0.01 randn of seed 3, then theta = theta - 1.2 dtheta",
         source=f"{TAUGHT}; torch.optim.SGD",
-        draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=100),
-        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)}),
+        draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=30),
+        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)},
+        edges={"a long way": {"epochs": 100}}),
 )
 # fmt: on
