@@ -48,8 +48,7 @@ def passing(
 ) -> FunctionTwin:
     """Return the row of a pass there and back, of whose quantities `keys(depth)` are compared.
 
-    A case is X, Y and layers, and perhaps `lambd` or `keep_prob`. Where `keys` names dA_L, "dA" +
-    str(l) is the gradient of A_(l-1).
+    Where they name dA_L, "dA" + str(l) is the gradient of A_(l-1).
     """
 
     def found_by(look: Callable[..., Values], case: Case) -> Values:
@@ -171,10 +170,7 @@ def draw_training(rng: np.random.Generator, sizes: Sequence[int] = (4, 5, 3, 1),
 def training(
     module: Any, name: str, run: Any, factor: Any, rule: Any, hidden: str = "relu", **rest: Any
 ) -> FunctionTwin:
-    """Return the row of a training from a seed; `rule(**choices)` is an optimizer with choices.
-
-    With a size of mini-batches they are those of NumPy's permutations of the seeds 11, 12, ...
-    """
+    """Return the row of a training from a seed; `rule(**choices)` is an optimizer with choices."""
 
     def by_torch(data: Any, sizes: Sequence[int], epochs: int, seed: int = 3, size: int = 0,
         **choices: Any) -> Values:  # fmt: skip
@@ -182,7 +178,7 @@ def training(
         if not epochs:
             return start
         m, orders = X.shape[1], [np.arange(X.shape[1])] * epochs
-        if size:
+        if size:  # mini-batches, shuffled by the seeds 11, 12, ...
             orders = [np.random.RandomState(11 + i).permutation(m) for i in range(epochs)]
         # fmt: off
         trained = Run(network=Network(layer_sizes=tuple(sizes), hidden=hidden), X=X,

@@ -24,12 +24,8 @@ from torch_ref.gradient_checking import relative_error
 
 TAUGHT = 'Course 2, week 1, "Gradient checking"'
 
-# fmt: off
-DEPTHS: Any = {
-    "one layer": {"sizes": (4, 1)}, "two layers": {"sizes": (5, 6, 1)},
-    "four layers": {"sizes": (3, 8, 7, 6, 1)},
-}
-# fmt: on
+SIZES = {"one layer": (4, 1), "two layers": (5, 6, 1), "four layers": (3, 8, 7, 6, 1)}
+DEPTHS: Any = {name: {"sizes": sizes} for name, sizes in SIZES.items()}
 
 
 def line(x: Any, theta: Any) -> Values:
@@ -46,11 +42,12 @@ def line_by_torch(x: torch.Tensor, theta: torch.Tensor) -> Values:
     return {"J": theta * x, "dtheta": dtheta, "passes": True}
 
 
-def there_and_back(**parameters: Array) -> Values:
-    """Return parameters as a column, the names of its entries, and the parameters again.
+def vector(arrays: Arrays) -> torch.Tensor:
+    return parameters_to_vector(map(torch.from_numpy, arrays.values()))
 
-    Gradients stand among other entries, and the dictionary may have any order.
-    """
+
+def there_and_back(**parameters: Array) -> Values:
+    """Return vectors of a dictionary in any order, and of gradients that stand among others."""
     theta, keys = ours.dictionary_to_vector(dict(reversed(parameters.items())))
     wanted = {f"d{name}": one for name, one in parameters.items()}
     gradients: Any = {"dZ1": np.ones((2, 2)), **wanted, "dA1": None}
@@ -61,7 +58,7 @@ def there_and_back(**parameters: Array) -> Values:
 
 
 def there_and_back_by_torch(**parameters: Array) -> Values:
-    theta = parameters_to_vector(map(torch.from_numpy, parameters.values())).numpy()[:, None]
+    theta = vector(parameters).numpy()[:, None]
     keys = [name for name, array in parameters.items() for _ in range(array.size)]
     return {"theta": theta, "keys": keys, "gradients": theta, **parameters}
 
@@ -77,9 +74,8 @@ def passed(X: Array, Y: Array, **parameters: Array) -> Values:
     J, cache = ours.forward_propagation_n(X, Y, parameters)
     gradients, depth = ours.backward_propagation_n(X, Y, cache), len(parameters) // 2
     assert (type(cache), len(cache)) == (tuple, 4 * depth)
-    found = {"J": J, **gradients}
-    assert list(found) == keys(depth)
-    return found
+    assert ["J", *gradients] == keys(depth)
+    return {"J": J, **gradients}
 
 
 def keys(depth: int) -> list[str]:
@@ -88,7 +84,6 @@ def keys(depth: int) -> list[str]:
 
 
 def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
-    """Return torch's gradients, {"dW1", "db1", ...}."""
     found = torch_pass(X, Y, parameters)
     return {f"d{name}": found[f"d{name}"] for name in parameters}
 
@@ -106,7 +101,7 @@ def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
 
 
 def draw_differentiable(rng: np.random.Generator, **choices: Any) -> Case:
-    """Draw a network of which differences keep seven digits, in a tuple: it is one to float64."""
+    """Draw a network that is differentiable, in a tuple: it is one to float64."""
 
     def drawn() -> Any:
         case = draw_labelled(rng, **choices)
@@ -121,13 +116,10 @@ def spoilt(gradients: Arrays) -> dict[str, Arrays]:
 
 
 def checked(network: tuple[Array, Array, Arrays]) -> Values:
-    """Return the check's answer to torch's gradients with one of them wrong, and if all are right.
-
-    The step is 1e-7, which is its default, either way.
-    """
+    """Return the check's answers to torch's gradients, one of them wrong, and if all are right."""
     X, Y, parameters = network
     gradients, check = gradients_of(*network), ours.gradient_check
-    right = check(parameters, gradients, X, Y, -1e-7)
+    right = check(parameters, gradients, X, Y, -1e-7)  # the step may lead either way
     assert type(right) is float
     wrong = {n: np.float64(check(parameters, g, X, Y)) for n, g in spoilt(gradients).items()}
     return {**wrong, "passes": right < 1e-7}
@@ -135,13 +127,8 @@ def checked(network: tuple[Array, Array, Arrays]) -> Values:
 
 def checked_by_torch(network: tuple[Array, Array, Arrays]) -> Values:
     gradients = gradients_of(*network)
-    vectors = {
-        name: parameters_to_vector(map(torch.from_numpy, one.values()))
-        for name, one in {"right": gradients, **spoilt(gradients)}.items()
-    }
-    right = vectors.pop("right")
-    errors = {name: np.float64(relative_error(right, one)) for name, one in vectors.items()}
-    return {**errors, "passes": True}
+    errors = {n: relative_error(vector(gradients), vector(g)) for n, g in spoilt(gradients).items()}
+    return {**{name: np.float64(error) for name, error in errors.items()}, "passes": True}
 
 
 # fmt: off
