@@ -116,7 +116,7 @@ def walk(module: Any, name: str, step: Callable[..., Any], make: Any, read: Any 
         for t, grads in enumerate(gradients, start=1):  # beside more than is asked for
             parameters, *memory = step(parameters, {"dA1": None, **grads}, memory, t, **choices)
             path.append([flat(one) for one in (parameters, *memory)])
-        return dict(zip(("theta", *"vs"), map(np.array, zip(*path, strict=True)), strict=False))
+        return dict(zip(("theta", "v", "s"), map(np.array, zip(*path, strict=True)), strict=False))
 
     def by_torch(start: Arrays, gradients: Sequence[Arrays], **choices: float) -> Values:
         injected = np.array([flat(one) for one in gradients])
