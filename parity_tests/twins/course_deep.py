@@ -16,7 +16,6 @@ from parity_tests.drawing import draw, examples, kinds, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins import _course as course
-from parity_tests.twins import _course_networks as networks
 from parity_tests.twins import linear as plain
 from parity_tests.twins._course import APPLICATION, STEP_BY_STEP
 from scratch.course import deep as ours
@@ -113,8 +112,8 @@ def pulled_back(dJ: Any, cache: Any) -> dict[str, Array]:
 
 
 def cost_gauges(arguments: Mapping[str, Any], upstream: Array) -> Values:
-    layers, lambd = networks.layers_of(arguments), arguments.get("lambd", 0.0)
-    bounds = networks.pass_gauges(arguments["X"], arguments["Y"], layers, lambd=lambd)
+    layers, lambd = course.layers_of(arguments), arguments.get("lambd", 0.0)
+    bounds = course.pass_gauges(arguments["X"], arguments["Y"], layers, lambd=lambd)
     inputs = [*layers] if "lambd" in arguments else ["X", *layers]
     return {"output": bounds["J"], **{n: np.abs(upstream) * bounds[f"d{n}"] for n in inputs}}
 
@@ -153,12 +152,12 @@ TWINS = (
             "relu": {"activation": "relu"}, "exact ties": {"activation": "relu", "kind": "grid"},
         }),
 
-    PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=networks.torch_cost,
+    PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=course.torch_cost,
         formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on "
             "top",
         source=f"{STEP_BY_STEP}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("L_model_forward", "compute_cost", "L_model_backward"),
-        constants=("Y",), draw=networks.draw_data, gauges=cost_gauges, float32=False, weight=0.4,
+        constants=("Y",), draw=course.draw_data, gauges=cost_gauges, float32=False, weight=0.4,
         cases={"sizes": course.layer_sizes, "m": examples, "kind": course.exactness},
         edges={"one layer": {"sizes": (3, 1)}, "two outputs share one m": {"sizes": (4, 3, 2)},
                "exact ties": {"kind": "grid"}}),

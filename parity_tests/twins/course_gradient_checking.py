@@ -16,9 +16,8 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
-from parity_tests.twins import _course_networks as networks
-from parity_tests.twins._course import ELEVEN_LAYERS, layer_sizes, passing, row
-from parity_tests.twins._course_networks import Arrays, layers_of, torch_pass
+from parity_tests.twins import _course as course
+from parity_tests.twins._course import Arrays
 from scratch.course import gradient_checking as ours
 from torch_ref.gradient_checking import relative_error
 
@@ -65,7 +64,7 @@ def there_and_back_by_torch(**parameters: Array) -> Values:
 
 def draw_labelled(rng: np.random.Generator, flat: bool = False, **choices: Any) -> Case:
     """Draw a network and its labels, in one row or flat as the assignment has them."""
-    case = networks.draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
+    case = course.draw_data(rng, **{"sizes": (4, 7, 6, 1), **choices})
     return {**case, "Y": case["Y"][0] if flat and len(case["Y"]) == 1 else case["Y"]}
 
 
@@ -84,14 +83,14 @@ def keys(depth: int) -> list[str]:
 
 
 def gradients_of(X: Array, Y: Array, parameters: Arrays) -> Arrays:
-    found = torch_pass(X, Y, parameters)
+    found = course.torch_pass(X, Y, parameters)
     return {f"d{name}": found[f"d{name}"] for name in parameters}
 
 
 def lost(X: Array, Y: Array, parameters: Arrays) -> Any:
     """Return the share of a gradient that differences of the cost at 1e-7 lose to round-off."""
     norm = np.sqrt(sum(np.square(one).sum() for one in gradients_of(X, Y, parameters).values()))
-    return np.finfo(float).eps * networks.pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
+    return np.finfo(float).eps * course.pass_gauges(X, Y, parameters)["J"] / 1e-7 / norm
 
 
 def differentiable(X: Array, Y: Array, parameters: Arrays) -> bool:
@@ -105,7 +104,7 @@ def draw_differentiable(rng: np.random.Generator, **choices: Any) -> Case:
 
     def drawn() -> Any:
         case = draw_labelled(rng, **choices)
-        return case["X"], case["Y"], layers_of(case)
+        return case["X"], case["Y"], course.layers_of(case)
 
     return {"network": draw_until(differentiable, drawn)}
 
@@ -133,32 +132,33 @@ def checked_by_torch(network: tuple[Array, Array, Arrays]) -> Values:
 
 # fmt: off
 TWINS = (
-    row(ours, "1d", line, line_by_torch, bridge=BY_NAME, formula="J = theta x, dtheta = x",
+    course.row(ours, "1d", line, line_by_torch, bridge=BY_NAME, formula="J = theta x, dtheta = x",
         source=f"{TAUGHT}; torch.autograd.grad",
         proves=("forward_propagation_1d", "backward_propagation_1d", "gradient_check_1d"),
         draw=lambda rng, size=1.0: dict(
             zip(("x", "theta"), size * (0.1 + np.abs(rng.standard_normal(2))), strict=True)),
         cases={"size": st.sampled_from([1.0, -1.0, 0.5])}),
 
-    row(ours, "vectors", there_and_back, there_and_back_by_torch, exact=True,
+    course.row(ours, "vectors", there_and_back, there_and_back_by_torch, exact=True,
         formula="theta = W1 row by row, then b1, W2, ..., a column",
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
         proves=("dictionary_to_vector", "vector_to_dictionary", "gradients_to_vector"),
-        draw=lambda rng, sizes=(4, 7, 6, 1), loose=0: networks.draw_layers(sizes, rng, loose=loose),
-        cases={"sizes": layer_sizes},
-        edges={**DEPTHS, **ELEVEN_LAYERS, "layers that do not fit together": {"loose": 2}}),
+        draw=lambda rng, sizes=(4, 7, 6, 1), loose=0: course.draw_layers(sizes, rng, loose=loose),
+        cases={"sizes": course.layer_sizes},
+        edges={**DEPTHS, **course.ELEVEN_LAYERS, "layers that do not fit together": {"loose": 2}}),
 
-    passing(ours, "network", passed, keys,
+    course.passing(ours, "network", passed, keys,
         formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), and its gradients, of any depth",
         source=f"{TAUGHT}, N-dimensional; torch.autograd.grad",
         proves=("forward_propagation_n", "backward_propagation_n"), draw=draw_labelled,
-        cases={"sizes": layer_sizes, "m": examples, "flat": st.booleans()},
-        edges={**DEPTHS, **ELEVEN_LAYERS, "flat labels": {"flat": True}}),
+        cases={"sizes": course.layer_sizes, "m": examples, "flat": st.booleans()},
+        edges={**DEPTHS, **course.ELEVEN_LAYERS, "flat labels": {"flat": True}}),
 
-    row(ours, "gradient_check", checked, checked_by_torch, wide=False,
+    course.row(ours, "gradient_check", checked, checked_by_torch, wide=False,
         formula="|approximation - gradient| / (|approximation| + |gradient|)",
         source=f"{TAUGHT}, N-dimensional; torch.Tensor.norm",
         budget=COURSE_DIFFERENCE, draw=draw_differentiable, edges=DEPTHS, weight=0.1,
-        cases={"sizes": layer_sizes.filter(lambda sizes: len(sizes) > 2), "m": st.integers(4, 9)}),
+        cases={"m": st.integers(4, 9),
+               "sizes": course.layer_sizes.filter(lambda sizes: len(sizes) > 2)}),
 )
 # fmt: on

@@ -15,7 +15,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
-from parity_tests.twins._course_networks import Arrays
+from parity_tests.twins._course import Arrays
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches

@@ -13,7 +13,6 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
-from parity_tests.twins._course_networks import draw_data
 from scratch.course import planar as ours
 
 TAUGHT = 'Course 1, week 3, "Planar data classification with one hidden layer"'
@@ -80,7 +79,7 @@ TWINS = (
         formula="A2 = sigmoid(W2 tanh(W1 X + b1) + b2); J = -1/m sum (Y log A2 + ...)",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("forward_propagation", "compute_cost", "backward_propagation"),
-        draw=partial(draw_data, sizes=(3, 5, 1), m=8),
+        draw=partial(course.draw_data, sizes=(3, 5, 1), m=8),
         cases={"sizes": three_sizes, "m": examples, "kind": st.sampled_from(["normal", "grid"])},
         edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}}),
 

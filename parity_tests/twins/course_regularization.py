@@ -13,8 +13,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.drawing import examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Pair, PairTwin
-from parity_tests.twins._course import exactness, passing
-from parity_tests.twins._course_networks import draw_data, torch_cost
+from parity_tests.twins import _course as course
 from parity_tests.twins.course_deep import cost_gauges
 from scratch.course import regularization as ours
 
@@ -25,9 +24,9 @@ DROPPED = ["Z1", "D1", *CACHE[1:5], "D2", *CACHE[5:]]
 GRADIENTS = ["dZ3", "dW3", "db3", "dA2", "dZ2", "dW2", "db2", "dA1", "dZ1", "dW1", "db1"]
 
 sizes = st.tuples(*[st.integers(1, 7)] * 3, st.integers(1, 3))
-CASES = {"sizes": sizes, "m": examples, "kind": exactness}
+CASES = {"sizes": sizes, "m": examples, "kind": course.exactness}
 STRENGTHS = {"lambd": st.sampled_from([0.0, 0.1, 0.7, 10.0])}
-draw = partial(draw_data, sizes=(4, 7, 6, 1))
+draw = partial(course.draw_data, sizes=(4, 7, 6, 1))
 
 
 def named(cache: tuple[Array, ...], gradients: dict[str, Array], parameters: Any) -> Values:
@@ -69,7 +68,7 @@ def dropped(X: Array, Y: Array, keep_prob: float, **parameters: Array) -> Values
 
 # fmt: off
 TWINS = (
-    passing(ours, "network", passed, lambda depth: (*CACHE, *GRADIENTS, "J"),
+    course.passing(ours, "network", passed, lambda depth: (*CACHE, *GRADIENTS, "J"),
         formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dZ, dA of the sum of costs",
         source=f"{TAUGHT}; torch.autograd.grad",
         proves=tuple(name for name in ours.__all__ if "dropout" not in name),
@@ -78,14 +77,14 @@ TWINS = (
                "two outputs": {"sizes": (4, 5, 3, 2)}}),
 
     PairTwin(name="regularization.l2", ours=Pair(decayed, pulled_back),
-        theirs=lambda *layers, X, **given: torch_cost(X, *layers, **given),
+        theirs=lambda *layers, X, **given: course.torch_cost(X, *layers, **given),
         formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dW = dW + lambda / m W",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("compute_cost_with_regularization", "backward_propagation_with_regularization"),
         constants=("X", "Y", "lambd"), draw=partial(draw, lambd=0.7), cases={**CASES, **STRENGTHS},
         edges={"no penalty": {"lambd": 0.0}}, gauges=cost_gauges, float32=False, weight=0.2),
 
-    passing(ours, "dropout", dropped, lambda depth: (*DROPPED, *GRADIENTS),
+    course.passing(ours, "dropout", dropped, lambda depth: (*DROPPED, *GRADIENTS),
         formula="A = A D / keep_prob with D = rand < keep_prob of seed 1; dA = dA D / keep_prob",
         source='Course 2, week 1, "Dropout regularization"; torch.nn.functional.dropout',
         proves=("forward_propagation_with_dropout", "backward_propagation_with_dropout"),

@@ -14,7 +14,7 @@ from parity_tests.checks import calls_of
 from parity_tests.compare.fingerprints import fingerprint
 from parity_tests.compare.witnesses import cast
 from parity_tests.twins import all_twins
-from parity_tests.twins._course_networks import draw_data, layers_of
+from parity_tests.twins._course import draw_data, layers_of
 from scratch._validation import Whole
 from scratch.course import deep, optimization, planar, regularization
 
