@@ -141,12 +141,14 @@ def pass_gauges(X: Array, Y: Array, parameters: Mapping[str, Array], hidden: str
     X, parameters, masks = cast((X, dict(parameters), [*masks]), np.float64)
     found, m = torch_pass(X, Y, parameters, hidden, lambd, masks), X.shape[1]
     A = found[f"A{depth}"]
-    dA = 1 / (m * np.where(Y == 1, -A, 1 - A))  # (1 - Y) / (1 - A) would be 0 / 0
+    # the probability of each label; A may have rounded to 1
+    right = np.maximum(np.where(Y == 1, A, 1 - A), np.finfo(float).eps / 2)
+    dA = np.where(Y == 1, -1, 1) / (m * right)
     sizes = (len(X), *(len(parameters[f"W{l}"]) for l in range(1, depth + 1)))
     network = Network(layer_sizes=sizes, hidden=hidden)
     shared = {f"D{l}": mask for l, mask in enumerate(masks, start=1)}
     bounds = network_gauges(network, {"X": X, **parameters}, dA, shared)
-    J = np.abs(np.log(np.where(Y == 1, A, 1 - A))).sum() / m + (np.abs(dA) * bounds["output"]).sum()
+    J = np.abs(np.log(right)).sum() / m + (np.abs(dA) * bounds["output"]).sum()
     scales = [max(mask.max(), 1.0) for mask in masks] + [1.0] * (depth - len(masks))
     below = np.abs(X)
     for l, scale in enumerate(scales, start=1):

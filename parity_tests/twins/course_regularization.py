@@ -89,9 +89,12 @@ TWINS = (
         source='Course 2, week 1, "Dropout regularization"; torch.nn.functional.dropout',
         proves=("forward_propagation_with_dropout", "backward_propagation_with_dropout"),
         draw=partial(draw, m=16, keep_prob=0.5),
-        cases={**CASES, "keep_prob": st.sampled_from([1.0, 0.5, 0.8, 0.4])},
-        edges={"everything is kept": {"keep_prob": 1}, "most is kept": {"keep_prob": 0.8},
-            "A rounds to 1": {"sizes": (4, 6, 1, 3), "m": 7, "seed": 99}},
+        cases={"sizes": sizes, "m": examples, "keep_prob": st.sampled_from([1.0, 0.5, 0.8, 0.4])},
+        edges={"exact ties": {"kind": "grid"}, "everything is kept": {"keep_prob": 1},
+            "most is kept": {"keep_prob": 0.8},
+            "A rounds to 1": {"sizes": (4, 6, 1, 3), "m": 7, "seed": 99},
+            "and its label is 0": {
+                "sizes": (2, 7, 4, 3), "m": 2, "keep_prob": 0.4, "seed": 1431448214}},
         float32=True, float32_floor=FLOAT32_NETWORK),
 )
 # fmt: on
