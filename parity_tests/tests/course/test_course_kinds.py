@@ -87,10 +87,9 @@ def test_gradients_have_the_shapes_of_the_parameters(layers):
 
 def test_a_layer_is_named_by_its_place_and_its_number():
     """Behind the first, and of two digits."""
-    with pytest.raises(TypeError, match=r"caches\[1\]"):
-        _kinds.LayerCaches().check("caches", [CACHE, (NEXT[0], "Z")], Seen())
-    names = _kinds.layer_names(11)
-    eleven = {name: np.ones((1, 1)) for name in names}
+    with pytest.raises(TypeError, match=r"caches\[2\]"):
+        _kinds.LayerCaches().check("caches", [CACHE, NEXT, (LAST[0], "Z")], Seen())
+    eleven = dict.fromkeys(_kinds.layer_names(11), np.ones((1, 1)))
     for kind, prefix in ((_kinds.Layers(), ""), (_kinds.Gradients(), "d")):
         named = {prefix + name: one for name, one in eleven.items()}
         kind.check("x", named, Seen())
