@@ -2,7 +2,7 @@
 
 `assert_close` compares two arrays, `assert_twins` a forward and backward pair with a differentiable
 torch function, `assert_same_trajectory` two optimizers step by step, and `assert_parity` code that
-is not this project's: `parity_tests.user_code` has an example of each. Errors are counted in eps.
+is not this project's; their docstrings have examples. Errors are counted in eps.
 `locate` names the first step, layer, unit and quantity at which two trainings part.
 """
 
@@ -20,38 +20,25 @@ if TYPE_CHECKING:
         TRAINING,
         Budget,
     )
-    from parity_tests.compare.functions import (
-        assert_close,
-        assert_same_trajectory,
-        assert_switches,
-        assert_twins,
-        measure,
-    )
+    from parity_tests.compare.functions import assert_switches, assert_twins
     from parity_tests.compare.locate import Parting, Run, ScratchRun, TorchRun, locate
+    from parity_tests.compare.measurement import measure
+    from parity_tests.compare.optimizers import assert_same_trajectory
+    from parity_tests.compare.quantities import assert_close
     from parity_tests.user_code import Parity, assert_parity
 
+# fmt: off
 __all__ = [
-    "FINITE_DIFFERENCE",
-    "FORWARD",
-    "GRADIENT",
-    "STEP",
-    "TRAINING",
-    "Budget",
-    "Parity",
-    "Parting",
-    "Run",
-    "ScratchRun",
-    "TorchRun",
-    "assert_close",
-    "assert_parity",
-    "assert_same_trajectory",
-    "assert_switches",
-    "assert_twins",
-    "locate",
-    "measure",
+    "FINITE_DIFFERENCE", "FORWARD", "GRADIENT", "STEP", "TRAINING", "Budget", "Parity", "Parting",
+    "Run", "ScratchRun", "TorchRun", "assert_close", "assert_parity", "assert_same_trajectory",
+    "assert_switches", "assert_twins", "locate", "measure",
 ]
+# fmt: on
 #: where the public names are, in the order they are looked for.
-_HOMES = ("compare.budgets", "compare.functions", "compare.locate", "user_code")
+_HOMES = (
+    *("compare.budgets", "compare.measurement", "compare.quantities", "compare.functions"),
+    *("compare.optimizers", "compare.locate", "user_code"),
+)
 
 
 if not TYPE_CHECKING:

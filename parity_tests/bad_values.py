@@ -18,6 +18,14 @@ Bad: TypeAlias = tuple[list[Any], list[Any]]
 
 _ORDER = np.array([2, 0, 3, 1])
 
+#: entries that are no such values.
+BEYOND = {
+    "labels": (0.5, 2),
+    "one-hot": (0.5, 2),
+    "probabilities": (-0.1, 1.1),
+    "mask": (-0.1, 0.5),
+}
+
 
 def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
     """Yield (description, bad value, error) for whatever an argument is expected to be."""
@@ -64,13 +72,8 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Bad:
     wrong = [values[..., None], *([values[0]] if len(shape) > 1 else [])]
     wrong += [values[(*(slice(None),) * axis, slice(0, 0))] for axis in range(len(shape))]
     wrong += other_lengths(values, shape, others)
-    entries = {
-        "labels": (0.5, 2.0),
-        "one-hot": (0.5, 2.0),
-        "probabilities": (-0.1, 1.1),
-        "mask": (-0.1, 0.5),
-    }.get(expected.values, ())
-    for entry in (*entries, *((np.nan, np.inf, -np.inf) if expected.values != "any" else ())):
+    infinite = (np.nan, np.inf, -np.inf) if expected.values != "any" else ()
+    for entry in (*BEYOND.get(expected.values, ()), *infinite):
         spoilt = copy.deepcopy(values)
         spoilt[(0,) * values.ndim] = entry
         array = isinstance(value, np.ndarray | torch.Tensor)
@@ -200,18 +203,16 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
         case "LayerSizes":
             return [3, (3.0, 2.0, 2.0, 1.0), (True, *value[1:])], [value[:1], (0, *value[1:])]
         case "KeepProbs":
-            n = len(value)
-            wrong = [(*value, 0.5), value[1:], (0.0,) * n, (1.5,) * n]
-            return [0.5, ("0.5",) * n], wrong
+            none, above, text = ((one,) * len(value) for one in (0.0, 1.5, "0.5"))
+            return [0.5, text], [(*value, 0.5), value[1:], none, above]
         case "_Stream":
-            types = [3, None, "0123", {"D1": np.ones((3, 4))}]
             wrong = [[_ORDER], [_ORDER[:2] % 2, _ORDER], [0 * _ORDER, _ORDER]]
+            types = [3, None, "0123", {"D1": np.ones((3, 4))}]
             return (types, []) if value is None else ([*types, [1] * len(value)], wrong)
         case "_Pair":
             return [(value[0],), (), list(value)], [(value[0][:2], value[1])]
         case "_Rates":
-            types = [None, list(value), 0.1, (0.1, "0.1"), (True,)]
-            return types, [(), (0.1, 0.0), (np.nan,)]
+            return [None, [*value], 0.1, (0.1, "0.1"), (True,)], [(), (0.1, 0.0), (np.nan,)]
         case "_Pieces":
             types = [None, dict(value), (0.1, 0.2), ((1, 0.1, 0.2),), ((1,),), ((1.0, 0.1),)]
             twice, falling = ((3, 0.1), (3, 0.2)), ((3, 0.1), (2, 0.2))
@@ -224,8 +225,8 @@ def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
             types = [0.5, None, "0.5", ("0.5", "0.5"), (1, 0), np.array(value)]
             return types, [*wrong, (1.0, 1e-10), (1 + 1e-10, 1e-11)]
         case "_Members":  # indices, of which the first and the last column are one
-            types = [value.astype(float), value == 0, "01", None]
-            return types, [value + 1, value - 1, value[None], value[:0]]
+            wrong = [value + 1, value - 1, value[None], value[:0]]
+            return [value.astype(float), value == 0, "01", None], wrong
         case "_WholeNumbers":
             low, high = expected.low, expected.high
             wrong = [value[None], value[..., :-1], value[:-1]]

@@ -19,12 +19,11 @@ import numpy as np
 
 from parity_tests.bad_values import bad_values, lengths_of
 from parity_tests.compare.budgets import GRADIENT
-from parity_tests.compare.fingerprints import fingerprints
-from parity_tests.compare.functions import assert_close, assert_same_trajectory
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
-from parity_tests.compare.quantities import Quantity, agree, assert_equal
-from parity_tests.compare.side_effects import assert_pure, walked
+from parity_tests.compare.optimizers import assert_same_trajectory
+from parity_tests.compare.quantities import assert_close
+from parity_tests.compare.side_effects import assert_pure, fingerprints, walked
 from parity_tests.drawing import LAYOUTS
 from parity_tests.findings import examine, refute
 from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN
@@ -64,17 +63,12 @@ def asked(check: Check) -> Check:
     return ask
 
 
-def smooth(row: Twin, settings: Mapping[str, Any]) -> bool:
-    """Tell whether central differences can bear witness at a case."""
-    return isinstance(row, PairTwin) and row.smooth(
-        **{name: one for name, one in settings.items() if name != "seed"}
-    )
-
-
 @asked
 def agrees(row: Twin, **settings: Any) -> None:
     """Hold both sides to each other, and to their wider witnesses, at one case."""
-    row.compare(row.case(**settings), smooth=smooth(row, settings))
+    kind = {name: one for name, one in settings.items() if name != "seed"}
+    smooth = isinstance(row, PairTwin) and row.smooth(**kind)
+    row.compare(row.case(**settings), smooth=smooth)
 
 
 @asked
@@ -184,25 +178,21 @@ def refuses(row: Twin) -> None:
         for name, expected in table.items():
             if name not in arguments:
                 continue
-            others = [
-                one
-                for other, rest in table.items()
-                if other != name
-                for one in lengths_of(rest, arguments.get(other))
-                if not one.isdigit()
-            ]
+            lengths = (
+                one for n, rest in table.items() if n != name
+                for one in lengths_of(rest, arguments.get(n))
+            )  # fmt: skip
+            others = [one for one in lengths if not one.isdigit()]
             for how, bad, error in bad_values(expected, arguments[name], others):
-                spoilt = {**arguments, name: bad}
+                call, spoilt = f"{path}({name}: {how})", {**arguments, name: bad}
                 before = fingerprints(spoilt)
                 refusal = _refusal(function, spoilt)
                 if type(refusal) is not error or "expected" not in str(refusal):
-                    raise AssertionError(
-                        f"{path}({name}: {how}) gives {refusal!r}, expected {error.__name__}"
-                    )
+                    raise AssertionError(f"{call} gives {refusal!r}, expected {error.__name__}")
                 if false := _false_number(str(refusal), name, arguments[name], bad):
-                    raise AssertionError(f"{path}({name}: {how}) says {refusal}: {false} is false")
+                    raise AssertionError(f"{call} says {refusal}: {false} is false")
                 if fingerprints(spoilt) != before:
-                    raise AssertionError(f"{path}({name}: {how}): an argument was modified")
+                    raise AssertionError(f"{call}: an argument was modified")
 
 
 def _false_number(message: str, name: str, good: Any, bad: Any) -> str:
@@ -229,38 +219,21 @@ def _refusal(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Exce
 def takes_any_layout(row: Twin, layout: str, **settings: Any) -> None:
     """Hold ours to what it gives for arrays in rows, whatever their order, strides and flags."""
     case = row.case(**settings)
-    laid = {
+    floating = {
         name: LAYOUTS[layout](one)
-        if isinstance(one, np.ndarray) and one.ndim and one.dtype.kind == "f"
-        else one
         for name, one in case.items()
+        if isinstance(one, np.ndarray) and one.ndim and one.dtype.kind == "f"
     }
-    if all(laid[name] is one for name, one in case.items()):
-        return
-    memory: dict[str, Any] = {}
-    for name, one in laid.items():
-        if isinstance(one, np.ndarray):
-            one.flags.writeable = False
-            memory[name] = np.copy(one if one.base is None else one.base)
-    if not memory:
-        return
-    expected, results = row.run("scratch", case), row.run("scratch", laid)
-    for name, before in memory.items():
-        array = laid[name]
-        now = array if array.base is None else array.base
-        if not np.array_equal(now, before, equal_nan=layout != "unaligned"):
+    memory = {name: one if one.base is None else one.base for name, one in floating.items()}
+    before = {name: np.copy(one) for name, one in memory.items()}
+    for one in floating.values():
+        one.flags.writeable = False
+    expected, results = (row.run("scratch", one) for one in (case, {**case, **floating}))
+    for name, one in memory.items():
+        if not np.array_equal(one, before[name], equal_nan=layout != "unaligned"):
             raise AssertionError(f"{name}: the memory around it was written to")
-    gauges = row.sizes(case, expected)
-    quantities = {}
-    for name, one in results.items():
-        if np.asarray(one).dtype.kind == "f" and not getattr(row, "exact", False):
-            budget = row.budget_of(name)
-            mine = np.asarray(one)[()]
-            quantities[name] = Quantity(mine, expected[name], gauges.get(name), budget)
-        else:
-            assert_equal(one, expected[name], name)
     with LEDGER.unrecorded():
-        agree(quantities) if quantities else None
+        row.hold(results, expected, row.sizes(case, expected), {})
 
 
 def _run_of(
@@ -295,17 +268,15 @@ def backward_is_linear(row: PairTwin, **settings: Any) -> None:
     case = row.case(**settings)
     u = case["upstream"]
     v = np.asarray(row.generator({"seed": 1}).standard_normal(u.shape), u.dtype)
+    cases = [{**case, "upstream": one} for one in (u, v, 2 * u - 3 * v)]
     for side in SIDES:
-        of_u, of_v, of_both = (
-            row.run(side, {**case, "upstream": one}) for one in (u, v, 2 * u - 3 * v)
-        )
-        sizes = [row.sizes({**case, "upstream": one}, of_u) for one in (u, v)]
-        for name, value in of_both.items():
+        of_u, of_v, of_both = (row.run(side, one) for one in cases)
+        sizes = [row.sizes(one, of_u) for one in cases[:2]]
+        for name in [one for one in of_both if one != "output"]:
             terms = 2 * np.asarray(of_u[name]), 3 * np.asarray(of_v[name])
-            if name != "output":
-                bounds = (s.get(name, np.abs(t).max()) for s, t in zip(sizes, terms, strict=True))
-                gauge = sum(3 * np.abs(one) for one in bounds)
-                assert_close(value, terms[0] - terms[1], name, budget=GRADIENT, gauge=gauge)
+            bounds = (s.get(name, np.abs(t).max()) for s, t in zip(sizes, terms, strict=True))
+            gauge = sum(3 * np.abs(one) for one in bounds)
+            assert_close(of_both[name], terms[0] - terms[1], name, budget=GRADIENT, gauge=gauge)
 
 
 @asked
@@ -359,22 +330,14 @@ def _hold(
     row: Twin, relation: Relation, run: Callable[..., Values], settings: Mapping[str, Any]
 ) -> None:
     case = row.case(**{**relation.at, **settings})
-    results = relation.holds(run, **case)
-    if results is None:
-        return
-    first, second = results
+    first, second = relation.holds(run, **case) or ({}, {})
     if first.keys() != second.keys():
         raise AssertionError(f"{relation.name}: {sorted(first)} against {sorted(second)}")
     gauges = relation.gauges(**case) if relation.gauges else {}
     for name, value in first.items():
-        assert_close(
-            np.asarray(value)[()],
-            second[name],
-            name,
-            budget=relation.budget,
-            gauge=gauges.get(name),
-            expect_zero=not np.any(np.asarray(second[name])),
-        )
+        bounds: Any = {"budget": relation.budget, "gauge": gauges.get(name)}
+        zero = not np.any(np.asarray(second[name]))
+        assert_close(np.asarray(value)[()], second[name], name, expect_zero=zero, **bounds)
 
 
 @asked
@@ -438,24 +401,17 @@ def _fails(check: Callable[[], None]) -> bool:
 
 def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
     """Yield the checks that a planted mistake meets, the quickest first."""
-    for seed in range(3):
-        yield functools.partial(agrees, row, seed=seed)
-    for settings in row.edges.values():
+    for settings in (*({"seed": seed} for seed in range(3)), *row.edges.values()):
         yield functools.partial(agrees, row, **settings)
-    if isinstance(row, PairTwin):
-        yield functools.partial(three_witnesses_agree, row)
-        yield functools.partial(swallows_nothing, row)
-    if isinstance(row, OptimizerTwin):
-        yield functools.partial(walks_alike, row)
+    own = {PairTwin: (three_witnesses_agree, swallows_nothing), OptimizerTwin: (walks_alike,)}
+    for check in (*own.get(type(row), ()), _runs_leave_no_trace, leaves_no_trace):
+        yield functools.partial(check, row)
     for dtype in (np.float32, np.longdouble):
         yield functools.partial(keeps_the_dtype, row, dtype)
-    yield functools.partial(_runs_leave_no_trace, row)
-    yield functools.partial(leaves_no_trace, row)
     for layout in LAYOUTS:
         yield functools.partial(takes_any_layout, row, layout)
-    for relation in row.relations:
-        for side in SIDES:
-            yield functools.partial(holds, row, relation, side)
+    for relation, side in product(row.relations, SIDES):
+        yield functools.partial(holds, row, relation, side)
     yield functools.partial(refuses, row)
 
 

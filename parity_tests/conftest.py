@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from typing import Any
 
@@ -29,14 +29,8 @@ DRAWS = 10
 #: why a test of CUDA is skipped.
 NO_CUDA = "no CUDA device: torch.cuda.is_available() is False"
 
-#: line about the report: the path it was written to, or the error; whether a test has failed.
-WRITTEN, FAILED = pytest.StashKey[str](), pytest.StashKey[bool]()
-
-
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Offer the options in a checkout that is not installed, whose entry point nobody loads."""
-    if not pluginmanager.has_plugin(options.__name__):
-        pluginmanager.register(options, options.__name__)
+#: line about the report: the path it was written to, or the error.
+WRITTEN = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -48,43 +42,42 @@ def pytest_configure(config: pytest.Config) -> None:
     pinned.enter_context(threadpool_limits(1, user_api="blas"))
     pinned.callback(torch.set_num_threads, torch.get_num_threads())
     torch.set_num_threads(1)
-    config.addinivalue_line(
-        "markers", "parity(*names): public names of the stem that this test proves"
-    )
+    proven = "parity(*names): public names of the stem that this test proves"
+    config.addinivalue_line("markers", proven)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes a device on each that was asked for; on the CPU its id is the same."""
-    devices = options.chosen_devices(metafunc.config)
-    if "device" not in metafunc.fixturenames or devices == ("cpu",):
-        return
-    missing = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)
-    cases = {
-        "cpu": pytest.param("cpu", id=pytest.HIDDEN_PARAM),
-        "cuda": pytest.param("cuda", id="cuda", marks=missing),
-    }
-    metafunc.parametrize("device", [cases[device] for device in devices], indirect=True)
+    devices = options.chosen(metafunc.config, "device")
+    if "device" in metafunc.fixturenames and "cuda" in devices:
+        missing = pytest.mark.skipif(not torch.cuda.is_available(), reason=NO_CUDA)
+        cpu = [pytest.param("cpu", id=pytest.HIDDEN_PARAM)] if "cpu" in devices else []
+        cases = [*cpu, pytest.param("cuda", id="cuda", marks=missing)]
+        metafunc.parametrize("device", cases, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what was not asked for; begin with the rows, whose failures say most."""
     items.sort(key=lambda item: item.path.stem != "test_twins")
-    asked = {item for item in items if _asked_for(item, config)}
+    asked = {item for item in items if _asked_for(parameters_of(item), config)}
     config.hook.pytest_deselected(items=[item for item in items if item not in asked])
     items[:] = [item for item in items if item in asked]
 
 
-def _asked_for(item: pytest.Item, config: pytest.Config) -> bool:
+def parameters_of(item: Any) -> dict[str, Any]:
+    return getattr(getattr(item, "callspec", None), "params", {})
+
+
+def _asked_for(parameters: dict[str, Any], config: pytest.Config) -> bool:
     """Tell whether a test has a device and a dtype, or none, that was asked for."""
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if options.chosen_devices(config) == ("cuda",) and "device" not in parameters:
+    if "cpu" not in options.chosen(config, "device") and "device" not in parameters:
         return False
     try:
         dtype = np.dtype(parameters.get("dtype", int))
     except TypeError:  # a test of what is refused
         return True
-    dtypes = options.chosen_dtypes(config)
-    return dtypes == options.DTYPES or dtype.kind != "f" or dtype.name in dtypes
+    dtypes = options.chosen(config, "dtype")
+    return dtypes == options.ALL["dtype"] or dtype.kind != "f" or dtype.name in dtypes
 
 
 @pytest.fixture
@@ -122,58 +115,45 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     return True
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Name the test to the ledger."""
+    stem = getattr(parameters_of(item).get("row"), "stem", "")
+    LEDGER.concept = stem or item.path.stem.removeprefix("test_")
+    LEDGER.case, LEDGER.device = item.name, "cpu"
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Remember that a test has failed."""
-    report = yield
-    if report.failed:
-        item.stash[FAILED] = True
-    return report
-
-
-@pytest.fixture(autouse=True)
-def _claims(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Name the running test to the ledger.
-
-    One marked `parity("linear_forward")` must have run that function and recorded a comparison.
-    """
-    parameters = getattr(getattr(request.node, "callspec", None), "params", {})
-    row = parameters.get("row")
-    stem = getattr(row, "stem", "") or request.node.path.stem.removeprefix("test_")
-    LEDGER.concept, LEDGER.case, LEDGER.device = stem, request.node.name, "cpu"
-    claims = {name for mark in request.node.iter_markers("parity") for name in mark.args}
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Hold a test marked `parity("linear_forward")` to running that function and comparing."""
+    claims = {name for mark in item.iter_markers("parity") for name in mark.args}
     recorded, called = len(LEDGER.entries), set[Any]()
     with watching() if claims else nullcontext(called) as called:
         yield
-    empty = unproven(claims, called, len(LEDGER.entries) - recorded)
-    if empty and not request.node.stash.get(FAILED, False):  # a test that failed has said why
+    if empty := unproven(claims, called, len(LEDGER.entries) - recorded):
         pytest.fail(f"the test {empty}")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the report, however the run ended; a worker hands its comparisons over."""
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
+    config = session.config
+    if (output := getattr(config, "workeroutput", None)) is not None:
         output[__package__] = LEDGER.packed()
-        return
-    path = options.report_path(session.config)
-    if path is None:
-        return
-    run = {
-        "arguments": [str(one) for one in session.config.invocation_params.args],
-        "device": session.config.getoption("device", "cpu"),
-        "dtype": session.config.getoption("dtype", "all"),
-        "seed": options.chosen_seed(session.config),
-        "tests": session.testscollected,
-        "failures": session.testsfailed,
-        "exit_status": int(session.exitstatus),
-    }
-    try:
-        LEDGER.write(path, run)
-        session.config.stash[WRITTEN] = f"{len(LEDGER.entries):,} comparisons written to {path}"
-    except OSError as error:
-        session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        session.config.stash[WRITTEN] = f"the report could not be written: {error}"
+    elif path := options.report_path(config):
+        run = {
+            "arguments": [str(one) for one in config.invocation_params.args],
+            **{name: config.getoption(name) for name in options.ALL},
+            "seed": options.chosen_seed(config),
+            "tests": session.testscollected,
+            "failures": session.testsfailed,
+            "exit_status": int(session.exitstatus),
+        }
+        try:
+            LEDGER.write(path, run)
+            config.stash[WRITTEN] = f"{len(LEDGER.entries):,} comparisons written to {path}"
+        except OSError as error:
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+            config.stash[WRITTEN] = f"the report could not be written: {error}"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -184,19 +164,18 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the worst errors of each concept, where they were measured, and the seed."""
-    if LEDGER.entries or "cuda" in options.chosen_devices(config):
+    cuda, seed, lines = "cuda" in options.chosen(config, "device"), options.chosen_seed(config), []
+    if LEDGER.entries or cuda:
         terminalreporter.section("parity")
-        for line in [*(LEDGER.table() if LEDGER.entries else ()), _cuda(config)]:
-            terminalreporter.write_line(line)
-    if seed := options.chosen_seed(config):
-        terminalreporter.write_line(f"drawn anew by --parity-seed={seed}")
-    if written := config.stash.get(WRITTEN, ""):
-        terminalreporter.write_line(written)
+        lines = [*(LEDGER.table() if LEDGER.entries else ()), _of_cuda(cuda)]
+    lines += [f"drawn anew by --parity-seed={seed}"] if seed else []
+    for line in filter(None, [*lines, config.stash.get(WRITTEN, "")]):
+        terminalreporter.write_line(line)
 
 
-def _cuda(config: pytest.Config) -> str:
+def _of_cuda(asked: bool) -> str:
     """Say what was held on a CUDA device, or why nothing was."""
-    if "cuda" not in options.chosen_devices(config):
+    if not asked:
         return "CUDA: not asked for (--device all runs it too)"
     if not torch.cuda.is_available():
         return f"CUDA: skipped, {NO_CUDA}"

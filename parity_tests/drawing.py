@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -35,23 +36,19 @@ class Replayed(np.random.Generator):
 
 
 def _constant(shape: Shape, rng: np.random.Generator) -> Array:
-    """Return features that are the same in every example, of sizes from 1e-3 to 1e3."""
+    """Draw features that are the same in every example, of sizes from 1e-3 to 1e3."""
     size = 10.0 ** rng.uniform(-3, 3, (shape[0], 1))
     return np.repeat(size * rng.standard_normal((shape[0], 1)), shape[1], axis=1)
 
 
-def _duplicated(axis: int) -> Callable[[Shape, np.random.Generator], Array]:
-    """Return a draw of half as many rows, or examples, each taken as often as it comes."""
-
-    def draw(shape: Shape, rng: np.random.Generator) -> Array:
-        few = rng.standard_normal([(n + 1) // 2 if i == axis else n for i, n in enumerate(shape)])
-        return np.take(few, rng.integers(0, few.shape[axis], shape[axis]), axis=axis)
-
-    return draw
+def _duplicated(shape: Shape, rng: np.random.Generator, axis: int) -> Array:
+    """Draw half as many rows, or examples, each taken as often as it comes."""
+    few = rng.standard_normal([(n + 1) // 2 if i == axis else n for i, n in enumerate(shape)])
+    return np.take(few, rng.integers(0, few.shape[axis], shape[axis]), axis=axis)
 
 
 def _all_magnitudes(shape: Shape, rng: np.random.Generator) -> Any:
-    """Return entries from 1e-12 to 1e12, a sixth of them 0."""
+    """Draw entries from 1e-12 to 1e12, a sixth of them 0."""
     size = 10.0 ** rng.uniform(-12, 12, shape) * rng.choice([0.0, 1, 1, 1, 1, 1], shape)
     return rng.choice([-1.0, 1.0], shape) * size
 
@@ -62,14 +59,12 @@ SATURATED = [1e4, -1e4, 710.0, -745.0, 40.0, -40.0, 0.0, -0.0, 1.0, -1.0]
 KINDS: Mapping[str, Callable[[Shape, np.random.Generator], Any]] = {
     "normal": lambda shape, rng: rng.standard_normal(shape),
     # half of them exactly 0.0 or -0.0
-    "zeros": lambda shape, rng: (
-        rng.standard_normal(shape) * rng.choice([1.0, 1.0, 0.0, -0.0], shape)
-    ),
+    "zeros": lambda shape, rng: rng.standard_normal(shape) * rng.choice([1, 1, 0.0, -0.0], shape),
     # small halves, whose sums and products are exact and often tie at 0
     "grid": lambda shape, rng: rng.integers(-3, 4, shape) / 2,
     "constant": _constant,
-    "duplicated examples": _duplicated(axis=1),
-    "duplicated rows": _duplicated(axis=0),
+    "duplicated examples": partial(_duplicated, axis=1),
+    "duplicated rows": partial(_duplicated, axis=0),
     "all magnitudes": _all_magnitudes,
     "saturated": lambda shape, rng: rng.choice(SATURATED, shape),
 }
@@ -91,8 +86,7 @@ def draw(kind: str, shape: Shape, rng: np.random.Generator, scale: float = 1.0) 
 def _every_other(array: Array) -> Array:
     """Return a view of every other entry along each axis, the rest of its memory full of NaN."""
     wide = np.full([2 * length for length in array.shape], np.nan)
-    places: Any = (*(slice(None, None, 2),) * array.ndim, ...)
-    view: Array = wide[places]
+    view: Array = wide[(slice(None, None, 2),) * array.ndim]
     view[...] = array
     return view
 

@@ -8,15 +8,17 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
+from unittest.mock import patch
 
 #: quantities by name.
 Values = Mapping[str, Any]
 
-#: attributes that make a function do something else.
-CODE = ("__code__", "__defaults__", "__kwdefaults__")
+#: attributes that make a function do what it does.
+CODE = attrgetter("__code__", "__defaults__", "__kwdefaults__")
 
 #: objects of a module, made elsewhere, that a mistake may replace: rules with choices, classes.
 SWAPPED = (functools.partial, type)
@@ -38,26 +40,18 @@ class Change:
             source = source.replace(old, new)
         return source
 
-    def load(self) -> ModuleType:
-        """Return a copy of the module with the mistake in it; the module itself is untouched."""
-        original = importlib.import_module(self.module)
-        source = self.apply(Path(str(original.__file__)).read_text())
-        changed = ModuleType(self.module)
-        changed.__file__ = original.__file__
-        exec(compile(source, f"{self.module} with a mistake", "exec"), vars(changed))
-        return changed
-
     @contextmanager
     def planted(self) -> Iterator[None]:
         """Let the module's own functions, whoever holds them, run the changed code for a while."""
-        original, changed = importlib.import_module(self.module), self.load()
+        original, changed = importlib.import_module(self.module), ModuleType(self.module)
+        source = self.apply(Path(str(original.__file__)).read_text())
+        exec(compile(source, f"{self.module} with a mistake", "exec"), vars(changed))
         wrong, before = functions_of(changed), []
         for name, function in functions_of(original).items():
             other = wrong.get(name, function)
             if len(other.__code__.co_freevars) == len(function.__code__.co_freevars):
-                before.append((function, {one: getattr(function, one) for one in CODE}))
-                for one in CODE:
-                    setattr(function, one, getattr(other, one))
+                before.append((function, CODE(function)))
+                function.__code__, function.__defaults__, function.__kwdefaults__ = CODE(other)
         constants = {
             name: value
             for name, value in vars(changed).items()
@@ -65,26 +59,22 @@ class Change:
             or literal(value)
             or (isinstance(value, SWAPPED) and getattr(value, "__module__", "") != self.module)
         }
-        kept = {name: vars(original)[name] for name in constants if name in vars(original)}
-        vars(original).update(constants)
         try:
-            yield
+            with patch.dict(vars(original), constants):
+                yield
         finally:
-            for name in constants.keys() - kept.keys():
-                del vars(original)[name]
-            vars(original).update(kept)
             for function, code in before:
-                for one, value in code.items():
-                    setattr(function, one, value)
+                function.__code__, function.__defaults__, function.__kwdefaults__ = code
 
 
 def literal(value: Any) -> bool:
     """Tell whether a value is made of numbers and strings alone."""
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    if isinstance(value, tuple):
-        return all(map(literal, value))
-    return isinstance(value, float | int | str)
+    value = tuple(value.values()) if isinstance(value, Mapping) else value
+    return (
+        all(map(literal, value))
+        if isinstance(value, tuple)
+        else isinstance(value, float | int | str)
+    )
 
 
 def functions_of(module: ModuleType) -> dict[str, FunctionType]:
@@ -152,8 +142,7 @@ def planted_in(path: Path) -> dict[str, list[Mistake]]:
             first, *lines = part.split("\n")
             if not lines:
                 raise ValueError(f"expected a patch of {first!r} in {path}")
-            name, _, seen = first.partition(": ")
-            typed = change(module, *lines)
+            (name, _, seen), typed = first.partition(": "), change(module, *lines)
             one = Mistake(name=name, seen=seen, change=typed, beside=bool(beside))
             found.setdefault(row, []).append(one)
     return found

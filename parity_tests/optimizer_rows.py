@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -24,18 +24,13 @@ class OptimizerTwin(Twin):
 
     A case is {"start": (N,), "gradients": (steps, N)}, perhaps {"steps_taken": count} before them,
     and the choices of the rule by name; the quantities are "theta" and the arrays of the state
-    after each step, (steps, N), and the count "t" of a state that has one, (steps,).
-
-    Args:
-        ours: makes the rule of choices by name.
-        theirs: makes the optimizer of a list of tensors and the same choices.
-        state: reads the optimizer's state by our names.
-        gauges: `gauges(path, **case)` gives those of our path by quantity.
+    after each step, (steps, N), and the count "t" of a state that has one, (steps,). Gauges are
+    those of our path, `gauges(path, **case)`.
     """
 
-    ours: Callable[..., Optimizer]
-    theirs: Callable[..., torch.optim.Optimizer]
-    state: Reader
+    ours: Callable[..., Optimizer]  # makes the rule of choices by name
+    theirs: Callable[..., torch.optim.Optimizer]  # of a list of tensors and the same choices
+    state: Reader  # reads the optimizer's state by our names
     budget: Budget = STEP
     float32: bool = True
     float32_floor: Budget = FLOAT32_STEP
@@ -43,21 +38,15 @@ class OptimizerTwin(Twin):
     def choices(self, case: Case) -> dict[str, Any]:
         return {name: one for name, one in case.items() if name not in WALK}
 
-    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        if side == "scratch":
-            return walk(self.ours(**self.choices(case)), *_walked(case), steps_taken=_begun(case))
-        path = dict(self.torch_run(self.theirs, case, device, self.state))
-        return {**path, "t": path["t"].astype(np.int64)} if "t" in path else path
+    def scratch_run(self, case: Case) -> Values:
+        return walk(self.ours(**self.choices(case)), **_walked(case))
 
-    def torch_run(
-        self,
-        function: Callable[..., torch.optim.Optimizer],
-        case: Case,
-        device: str = "cpu",
-        state: Reader | None = None,
-    ) -> Values:
-        made, begun = partial(function, **self.choices(case)), _begun(case)
-        return torch_walk(made, *_walked(case), state, steps_taken=begun, device=device)
+    def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
+        made, state = partial(function, **self.choices(case)), None
+        if function is self.theirs:  # another optimizer has another state
+            state = self.state
+        path = dict(torch_walk(made, state=state, device=device, **_walked(case)))
+        return {**path, "t": path["t"].astype(np.int64)} if "t" in path else path
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         if np.any(case["gradients"]):
@@ -84,9 +73,7 @@ class OptimizerTwin(Twin):
 WALK = ("start", "gradients", "steps_taken")
 
 
-def _walked(case: Case) -> tuple[Mapping[str, Any], Any]:
-    return {"W1": case["start"][None]}, case["gradients"]
-
-
-def _begun(case: Case) -> int:
-    return int(case.get("steps_taken", 0))
+def _walked(case: Case) -> dict[str, Any]:
+    taken = int(case.get("steps_taken", 0))
+    start = {"W1": case["start"][None]}
+    return {"parameters": start, "gradients": case["gradients"], "steps_taken": taken}

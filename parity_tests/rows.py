@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
 from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, Budget
-from parity_tests.compare.fingerprints import unmodified
-from parity_tests.compare.functions import assert_no_worse, assert_twins, pull_back
+from parity_tests.compare.functions import assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
-from parity_tests.compare.quantities import Quantity, agree, assert_equal
+from parity_tests.compare.quantities import Quantity, agree, assert_equal, assert_no_worse
+from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
 from parity_tests.mistakes import Mistake, Values
@@ -52,10 +52,9 @@ class Relation:
     """An invariant of a concept, held by both sides and broken by a mistake.
 
     `holds(run, **case)` calls `run(name, **case)`, which gives the quantities that one side makes
-    of a row's case, and returns two sets of quantities that must be equal, within `budget` of
-    `gauges(**case)`; or it raises AssertionError itself and returns None. `broken_by` names a
-    mistake of the row that has values, or is a function of an honest run and a case, whose results
-    take the place of the row's.
+    of a row's case, and returns two sets of quantities that must be equal, or raises AssertionError
+    itself and returns None. `broken_by` names a mistake of the row that has values, or is a
+    function of an honest run and a case, whose results take the place of the row's.
     """
 
     name: str
@@ -75,73 +74,59 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Twin:
-    """A row: a concept on both sides, and all that the proof knows of it.
+    """A row: a concept on both sides, and all that the proof knows of it."""
 
-    Args:
-        name: how the row is asked for, unique among all.
-        formula: the course's formula.
-        source: where the formula is taught, and its place in torch's documentation.
-        proves: the public names of the stem whose parity this row shows.
-        draw: `draw(rng, **settings) -> {argument: value}`; defaults of settings are the example.
-        cases: a strategy of hypothesis for each setting that varies.
-        edges: settings that always run, by name.
-        relations: invariants of either side.
-        mistakes: wrong forms that are measured; those that are typed join them from their file.
-        torch: the expression that a person types in torch, then perhaps "; " and a remark.
-        typed: `typed(text, **case)` gives quantities of that expression, evaluated.
-        topic: heading of the row among the conventions, its stem by default.
-        budget: how far the quantities may be apart.
-        exact: whether both sides must give the same numbers to the bit.
-        weight: share of the profile's examples that hypothesis draws.
-        stem: file of the row, set where the rows are gathered.
-        wide: whether a longdouble run of ours bears witness.
-        gauges: gives what quantities are gauged by, the largest entry where it gives none.
-        float32: whether the case is also held in float32, against torch in float64.
-        float32_floor: eps that ours may err in float32 beside twice what torch does.
-        loosest: largest gauge of the example over the largest entry; sums of forty terms of either
-            sign cancel, quotients of differences much more.
-    """
-
-    name: str
+    name: str  # how the row is asked for, unique among all
     formula: str
-    source: str
-    proves: tuple[str, ...] = ()
-    draw: Callable[..., Case]
+    source: str  # where the formula is taught, and its place in torch's documentation
+    ours: Any  # the implementation of `scratch`
+    theirs: Any  # that of torch
+    bridge: Bridge | None = BY_NAME  # between the layouts; None where `theirs` has ours
+    proves: tuple[str, ...] = ()  # public names of the stem whose parity this row shows
+    draw: Callable[..., Case]  # `draw(rng, **settings)`; defaults of settings are the example
+    #: a strategy of hypothesis for each setting that varies, and settings that always run, by name.
     cases: Mapping[str, st.SearchStrategy[Any]] = field(default_factory=dict)
     edges: Mapping[str, Settings] = field(default_factory=dict)
-    relations: Sequence[Relation] = ()
-    mistakes: Sequence[Mistake] = ()
-    torch: str = ""
-    typed: Callable[..., Values] | None = None
-    topic: str = ""
-    budget: Budget = FORWARD
-    exact: bool = False
-    weight: float = 1.0
-    stem: str = ""
-    wide: bool = True
-    gauges: Callable[..., Values] | None = None
-    float32: bool = False
-    float32_floor: Budget = FLOAT32_FLOOR
+    relations: Sequence[Relation] = ()  # invariants of either side
+    mistakes: Sequence[Mistake] = ()  # those that are measured; the typed ones join them
+    torch: str = ""  # the expression that a person types in torch, then perhaps "; " and a remark
+    typed: Callable[..., Values] | None = None  # `typed(text, **case)`: quantities of that
+    topic: str = ""  # heading of the row among the conventions, its stem by default
+    budget: Budget = FORWARD  # how far the quantities may be apart
+    budgets: Mapping[str, Budget] = field(default_factory=dict)  # those of single quantities
+    gauges: Callable[..., Values] | None = None  # `gauges(**case)`; the largest entry where none is
+    exact: bool = False  # whether both sides must give the same numbers to the bit
+    weight: float = 1.0  # share of the profile's examples that hypothesis draws
+    stem: str = ""  # file of the row, set where the rows are gathered
+    wide: bool = True  # whether a longdouble run of ours bears witness
+    float32: bool = False  # whether the case is also held in float32, against torch in float64
+    float32_floor: Budget = FLOAT32_FLOOR  # eps that ours may err there beside twice torch's
+    #: largest gauge of the example over the largest entry; sums of forty terms of either sign
+    #: cancel, quotients of differences much more.
     loosest: float = 100
 
     def settings(self) -> st.SearchStrategy[dict[str, Any]]:
         return st.fixed_dictionaries({**self.cases, "seed": st.integers(0, 2**32 - 1)})
 
     def generator(self, settings: Settings) -> np.random.Generator:
-        return np.random.default_rng(
-            [ENTROPY, settings.get("seed", 0), zlib.crc32(self.name.encode())]
-        )
+        drawn = zlib.crc32(self.name.encode())
+        return np.random.default_rng([ENTROPY, settings.get("seed", 0), drawn])
 
-    def case(self, dtype: Any = np.float64, /, **settings: Any) -> Case:
+    def case(self, dtype: Any = np.float64, /, *, seed: int = 0, **settings: Any) -> Case:
         """Return the arguments that these settings draw, in a precision."""
-        chosen = {name: one for name, one in settings.items() if name != "seed"}
-        return self.complete(cast(dict(self.draw(self.generator(settings), **chosen)), dtype))
+        rng = self.generator({"seed": seed})
+        return self.complete(cast(dict(self.draw(rng, **settings)), dtype))
 
     def complete(self, case: Case) -> Case:
         return case
 
     def run(self, side: str, case: Case, device: str = "cpu") -> Values:
         """Return the quantities that a side makes of a case, in the layout of `scratch`."""
+        if side == "scratch":
+            return self.scratch_run(case)
+        return self.torch_run(self.theirs, case, device)
+
+    def scratch_run(self, case: Case) -> Values:
         raise NotImplementedError
 
     def run_ours(self, case: Case) -> Values:
@@ -154,10 +139,9 @@ class Twin:
         raise NotImplementedError
 
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
-        """Return the quantities that a mistake makes of a case, some or all of the row's."""
-        if mistake.values is not None:
+        if mistake.values:
             return mistake.values(**case)
-        assert mistake.wrong is not None, f"{mistake.name} of {self.name} has no values"
+        assert mistake.wrong, f"{mistake.name} of {self.name} has no values"
         return self.torch_run(mistake.wrong, case)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
@@ -167,23 +151,23 @@ class Twin:
         """
         LEDGER.device = device
         ours, theirs = self.run_ours(case), self.run("torch_ref", case, device)
+        wide = widened(self.run, "scratch", case) if self.wide and not self.exact else None
+        self.hold(ours, theirs, self.sizes(case, ours), wide or {})
+
+    def hold(self, ours: Values, theirs: Values, gauges: Values, wide: Values) -> None:
+        """Hold quantities to others, to the bit where they count or are exact."""
         if ours.keys() != theirs.keys():
             raise AssertionError(f"ours gives {sorted(ours)}, theirs {sorted(theirs)}")
-        counts = {
-            name for name, one in ours.items() if self.exact or np.asarray(one).dtype.kind != "f"
-        }
-        for name in counts:
-            assert_equal(ours[name], theirs[name], self.label(name))
-            record_equal(self.label(name), np.asarray(ours[name]).dtype)
-        if counts == ours.keys():
-            return
-        wide = (widened(self.run, "scratch", case) if self.wide else None) or {}
-        gauges = self.sizes(case, ours)
         quantities = {}
-        for name in [one for one in ours if one not in counts]:
-            rest = theirs[name], gauges.get(name), self.budget_of(name), wide.get(name)
-            quantities[self.label(name)] = Quantity(np.asarray(ours[name])[()], *rest)
-        agree(quantities)
+        for name, one in ours.items():
+            if self.exact or np.asarray(one).dtype.kind != "f":
+                assert_equal(one, theirs[name], self.label(name))
+                record_equal(self.label(name), np.asarray(one).dtype)
+            else:
+                rest = theirs[name], gauges.get(name), self.budget_of(name), wide.get(name)
+                quantities[self.label(name)] = Quantity(np.asarray(one)[()], *rest)
+        if quantities:
+            agree(quantities)
 
     def compare_in_float32(self, case: Case, device: str = "cpu") -> None:
         """Hold ours in float32 to twice what torch errs, both against torch in float64."""
@@ -210,13 +194,13 @@ class Twin:
 
     def sizes(self, case: Case, ours: Values) -> Values:
         """Return the gauges of a case by quantity; ours are its quantities."""
-        return {}
+        return dict(self.gauges(**case)) if self.gauges else {}
 
     def as_typed(self, case: Case) -> Values:
         return self.typed(self.torch, **case) if self.typed else {}
 
     def budget_of(self, quantity: str) -> Budget:
-        return self.budget
+        return self.budgets.get(quantity, self.budget)
 
 
 def named(result: Any, names: Sequence[str]) -> dict[str, Any]:
@@ -242,21 +226,15 @@ class PairTwin(Twin):
     """A forward and backward of `scratch` against a differentiable function of torch.
 
     Quantities are "output" and "gradient of X" for each argument X that is not in `constants`, for
-    an upstream gradient that is drawn and stands in the case as "upstream".
-
-    Args:
-        theirs: takes the arguments in their order as tensors, constants by name.
-        constants: arguments without a gradient.
-        gauges: `gauges(arguments, upstream)` gives those of "output" and of arguments by name.
-        gradient_budget: how far gradients may be apart.
-        smooth: tells from the settings whether central differences can bear witness.
-        bridge: how arrays cross between the layouts.
+    an upstream gradient that is drawn and stands in the case as "upstream". Gauges are of "output"
+    and of arguments by name, `gauges(arguments, upstream)`.
     """
 
     ours: Pair
-    theirs: Callable[..., torch.Tensor]
-    constants: tuple[str, ...] = ()
+    theirs: Callable[..., torch.Tensor]  # takes tensors in order, constants by name
+    constants: tuple[str, ...] = ()  # arguments without a gradient
     gradient_budget: Budget = GRADIENT
+    #: tells from the settings whether central differences can bear witness.
     smooth: Callable[..., bool] = lambda kind="normal", **_: kind in SMOOTH
     float32: bool = True
     bridge: Bridge = BY_NAME
@@ -272,37 +250,26 @@ class PairTwin(Twin):
         return {name: one for name, one in case.items() if name != "upstream"}
 
     def inputs(self, case: Case) -> dict[str, Any]:
-        arguments = self.arguments(case)
-        return {name: one for name, one in arguments.items() if name not in self.constants}
+        return {name: case[name] for name in self.arguments(case) if name not in self.constants}
 
-    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        if side == "scratch":
-            output, cache = self.ours.forward(**self.arguments(case))
-            gradients = self.ours.backward(case["upstream"][()], cache)
-            return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
-        return self.torch_run(self.theirs, case, device)
+    def fixed(self, case: Case) -> dict[str, Any]:
+        return {name: case[name] for name in self.constants if name in case}
+
+    def scratch_run(self, case: Case) -> Values:
+        output, cache = self.ours.forward(**self.arguments(case))
+        gradients = self.ours.backward(case["upstream"][()], cache)
+        return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
-        fixed = {name: case[name] for name in self.constants if name in case}
-        given = self.inputs(case), fixed, np.asarray(case["upstream"])
-        output, gradients = pull_back(function, *given, device, self.bridge)
-        return {"output": output, **{f"gradient of {n}": g for n, g in gradients.items()}}
+        given = self.inputs(case), self.fixed(case), np.asarray(case["upstream"])
+        return pull_back(function, *given, device, self.bridge)
 
     def witness(self, case: Case, rng: np.random.Generator, device: str, **choices: Any) -> None:
         """Hold output and gradients to each other by three witnesses, all of which must prove."""
-        assert_twins(
-            *self.ours,
-            self.theirs,
-            self.inputs(case),
-            rng,
-            constants={name: case[name] for name in self.constants if name in case},
-            forward_budget=self.budget,
-            gradient_budget=self.gradient_budget,
-            gauges=self.gauges,
-            device=device,
-            bridge=self.bridge,
-            **choices,
-        )
+        choices |= {"forward_budget": self.budget, "gradient_budget": self.gradient_budget}
+        choices |= {"gauges": self.gauges, "device": device, "bridge": self.bridge}
+        given = self.inputs(case), rng
+        assert_twins(*self.ours, self.theirs, *given, constants=self.fixed(case), **choices)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold output and gradients to each other, by three witnesses where the case is smooth."""
@@ -324,50 +291,33 @@ class PairTwin(Twin):
         return self.budget if quantity == "output" else self.gradient_budget
 
 
-def crossed(arguments: Mapping[str, Any], bridge: Bridge, device: str = "cpu") -> dict[str, Any]:
+def crossed(arguments: Case, bridge: Bridge | None, device: str = "cpu") -> dict[str, Any]:
     """Return arguments with their arrays as tensors, floating ones unless the bridge takes more."""
-    return {
-        name: bridge.to_torch(name, one, device)
-        if isinstance(one, np.ndarray | np.floating) and one.dtype.kind in bridge.kinds
-        else one
-        for name, one in arguments.items()
+    if bridge is None:
+        return dict(arguments)
+    kinds, arrays = bridge.kinds, np.ndarray | np.floating
+    crossing = {
+        n for n, one in arguments.items() if isinstance(one, arrays) and one.dtype.kind in kinds
     }
+    tensors = {name: bridge.to_torch(name, arguments[name], device) for name in crossing}
+    return {**arguments, **tensors}
 
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionTwin(Twin):
-    """A function of `scratch` that gives named quantities, against one of torch.
+    """A function of `scratch` that gives named quantities, against one of torch."""
 
-    Args:
-        ours: takes the case by name; arrays, mappings, named tuples and tuples come back.
-        theirs: the same in torch; its tensors are carried across.
-        names: names of the quantities, where the results have none of their own.
-        gauges: `gauges(**case)` gives those of quantities by name.
-        budgets: budgets of single quantities that need another budget than the row's.
-        bridge: how floating arrays cross by name; None where `theirs` takes and gives our layout.
-    """
+    ours: Callable[..., Any]  # takes the case by name; arrays, mappings, tuples come back
+    theirs: Callable[..., Any]  # the same in torch; its tensors are carried across
+    names: tuple[str, ...] = ("output",)  # of the quantities, where the results have none
 
-    ours: Callable[..., Any]
-    theirs: Callable[..., Any]
-    names: tuple[str, ...] = ("output",)
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
-    bridge: Bridge | None = BY_NAME
-
-    def run(self, side: str, case: Case, device: str = "cpu") -> Values:
-        if side == "scratch":
-            return named(self.ours(**case), self.names)
-        return self.torch_run(self.theirs, case, device)
+    def scratch_run(self, case: Case) -> Values:
+        return named(self.ours(**case), self.names)
 
     def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
-        arguments = case if self.bridge is None else crossed(case, self.bridge, device)
         back = (self.bridge or AS_IT_IS).to_numpy
+        found = named(function(**crossed(case, self.bridge, device)), self.names)
         return {
             name: back(name.split()[-1], one) if isinstance(one, torch.Tensor) else one
-            for name, one in named(function(**arguments), self.names).items()
+            for name, one in found.items()
         }
-
-    def sizes(self, case: Case, ours: Values) -> Values:
-        return dict(self.gauges(**case)) if self.gauges else {}
-
-    def budget_of(self, quantity: str) -> Budget:
-        return self.budgets.get(quantity, self.budget)

@@ -1,29 +1,7 @@
 """Code that is not this project's, held against torch: a layer, a loss, an optimizer.
 
-`assert_parity` has the example of a layer, `assert_same_trajectory` that of an optimizer. A loss,
-whose labels have no gradient and are a constant, which both sides take by its name:
-
->>> import numpy as np, torch
->>> from parity_tests import assert_parity
->>> rng = np.random.default_rng(0)
->>> def cross_entropy(logits, target):
-...     shifted = logits - logits.max(axis=1, keepdims=True)
-...     logarithms = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-...     rows = np.arange(len(target))
-...     return -logarithms[rows, target].mean(), (logarithms, target)
->>> def cross_entropy_backward(upstream, cache):
-...     logarithms, target = cache
-...     right = np.arange(logarithms.shape[1]) == target[:, None]
-...     return {"logits": upstream * (np.exp(logarithms) - right) / len(target)}
->>> parity = assert_parity(
-...     cross_entropy,
-...     torch.nn.functional.cross_entropy,
-...     {"logits": rng.standard_normal((6, 4))},
-...     constants={"target": rng.integers(0, 4, 6)},
-...     backward=cross_entropy_backward,
-... )
->>> print(*parity.errors, parity.witness, sep="; ")
-output; gradient of logits; witness: your function in longdouble
+`assert_parity` has the example of a layer, `assert_same_trajectory` that of an optimizer. Labels of
+a loss have no gradient: they are a constant, which both sides take by its name.
 """
 
 from __future__ import annotations
@@ -35,20 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from parity_tests.compare import validation
+from parity_tests.compare import budgets, validation
 from parity_tests.compare.bridge import Bridge
-from parity_tests.compare.budgets import (
-    FLOAT32_FLOOR,
-    FORWARD,
-    GRADIENT,
-    HIDDEN_ROUNDING,
-    WIDE,
-    Budget,
-)
-from parity_tests.compare.functions import Gauges, assert_twins
+from parity_tests.compare.budgets import Budget
+from parity_tests.compare.functions import Backward, Gauges, assert_twins
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import Array
 from parity_tests.compare.witnesses import cast
+from scratch._validation import validated
 
 
 class Parity(NamedTuple):
@@ -58,16 +30,17 @@ class Parity(NamedTuple):
     witness: str
 
 
+@validated(**validation.PARITY)
 def assert_parity(
     ours: Callable[..., Any],
     theirs: Callable[..., torch.Tensor],
     inputs: Mapping[str, Array],
     *,
-    backward: validation.Backward | None = None,
+    backward: Backward | None = None,
     constants: Mapping[str, Any] | None = None,
-    budget: Budget | float = FORWARD,
-    gradient_budget: Budget | float = GRADIENT,
-    float32_floor: Budget | float = FLOAT32_FLOOR,
+    budget: Budget | float = budgets.FORWARD,
+    gradient_budget: Budget | float = budgets.GRADIENT,
+    float32_floor: Budget | float = budgets.FLOAT32_FLOOR,
     gauges: Gauges | None = None,
     differences: bool = True,
     witnessed: int = 12,
@@ -133,38 +106,36 @@ def assert_parity(
         >>> parity.witness
         'witness: your function in longdouble'
     """
-    validation.refuse_functions(ours=ours, theirs=theirs, backward=backward, gauges=gauges)
-    inputs = validation.check_inputs(inputs)
-    constants = validation.check_constants(constants, inputs)
-    generator, bridge = validation.check_rng(rng), validation.check_layout(layout)
+    inputs, constants = dict(inputs), dict(constants or {})
+    if both := sorted(inputs.keys() & constants.keys()):
+        raise ValueError(f"expected {both} in inputs or in constants, got both")
+    generator, bridge = np.random.default_rng(rng), validation.as_bridge(layout)
     choices: dict[str, Any] = {
         "constants": constants,
-        "forward_budget": validation.check_budget("budget", budget, "forward"),
-        "gradient_budget": validation.check_budget("gradient_budget", gradient_budget, "gradient"),
-        "float32_floor": validation.check_budget("float32_floor", float32_floor, "other"),
+        "forward_budget": validation.as_budget("budget", budget, "forward"),
+        "gradient_budget": validation.as_budget("gradient_budget", gradient_budget, "gradient"),
+        "float32_floor": validation.as_budget("float32_floor", float32_floor, "other"),
         "gauges": gauges,
         "differences": differences,
-        "witnessed": validation.check_whole("witnessed", witnessed),
-        "device": validation.check_device(device),
+        "witnessed": witnessed,
+        "device": device,
         "bridge": bridge,
     }
-    reference = validation.as_function(theirs, inputs, names, bridge, device)
     forward = validation.with_cache(ours, expected=backward is not None)
-    pulled = validation.with_names(backward) if backward else None
-    pair = forward, pulled, validation.one_tensor(reference), inputs, generator
-    hindrance = _hindrance(forward, pulled, inputs, constants)
+    reference = validation.as_function(theirs, inputs, names, bridge, device)
+    pair = forward, backward, reference, inputs, generator
+    hindrance = _hindrance(forward, backward, inputs, constants)
     recorded, state = len(LEDGER.entries), generator.bit_generator.state
     if not hindrance:
         try:
             assert_twins(*pair, **choices)
         except AssertionError as error:
-            if HIDDEN_ROUNDING.name not in str(error):
+            if budgets.HIDDEN_ROUNDING.name not in str(error):
                 raise
             hindrance = "it rounds to float64 inside"
             generator.bit_generator.state = state
-    witness = "witness: your function in longdouble"
-    if next(iter(inputs.values())).dtype == np.float32:
-        witness = "witness: torch in float64"
+    single = next(iter(inputs.values())).dtype == np.float32
+    witness = f"witness: {'torch in float64' if single else 'your function in longdouble'}"
     if hindrance:
         known = "witness: differences in float64, as" if backward else "no third witness:"
         witness = f"{known} {hindrance}"
@@ -178,26 +149,21 @@ def assert_parity(
 
 
 def _hindrance(
-    forward: Callable[..., tuple[Any, Any]],
-    backward: Callable[[Any, Any], dict[str, Array]] | None,
-    inputs: Mapping[str, Array],
-    constants: Mapping[str, Any],
+    forward: Any, backward: Any, inputs: Mapping[str, Array], constants: Mapping[str, Any]
 ) -> str:
     """Return why a longdouble run of ours bears no witness, or nothing where it does."""
     if next(iter(inputs.values())).dtype == np.float32:
         return ""
-    if not WIDE:
+    if not budgets.WIDE:
         return "longdouble is no wider than float64 here"
     # of their own, also what cast leaves as it is: a function may spoil what it is given
     wider = copy.deepcopy(cast({**inputs, **constants}, np.longdouble))
-    gradients: dict[str, Array] = {}
     try:
         output, cache = forward(**wider)
-        if backward is not None:
-            gradients = backward(np.ones_like(output)[()], cache)
+        gradients = dict(backward(np.ones_like(output)[()], cache)) if backward else {}
     except Exception as error:  # whatever a function makes of a dtype that it does not know
         return f"it takes no longdouble ({type(error).__name__}: {error})"
-    for value in map(np.asarray, (output, *gradients.values())):
-        if value.dtype != np.longdouble:
-            return f"it turns longdouble into {value.dtype}"
+    for dtype in [np.asarray(one).dtype for one in (output, *gradients.values())]:
+        if dtype != np.longdouble:
+            return f"it turns longdouble into {dtype}"
     return ""

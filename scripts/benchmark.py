@@ -24,19 +24,10 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch import nn
-from tqdm import tqdm
 
 from parity_tests.compare.bridge import rows, twin
-from runs.command_line import (
-    AGREED,
-    INTERRUPTED,
-    leave,
-    make_room,
-    number,
-    output,
-    parser_of,
-    write_json,
-)
+from runs.command_line import Parser, Status, count, file, leave, number, write_json
+from runs.start import Progress
 from scratch._step import TrainingStep
 from scratch.initializers import initialize
 from scratch.logistic_regression import propagate, propagate_with_loops
@@ -68,7 +59,6 @@ SHAPES = [
 #: features and examples of the logistic regression that is timed in loops and in matrices.
 LOGISTIC = (64, 1000)
 
-#: the time of importing every stem, printed by a fresh interpreter.
 IMPORT = """
 import time; start = time.perf_counter()
 import importlib, pkgutil, scratch
@@ -163,14 +153,11 @@ def line(result: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = parser_of(__doc__)
-    seconds = number(float, 0.1)
+    parser, seconds = Parser(__doc__), number(float, 0.1)
     parser.add_argument("--seconds", type=seconds, default=12, help="for each shape; default 12")
-    parser.add_argument("--threads", type=number(int, 1), help="of both sides; default torch's own")
-    output(parser, ".json", "write the numbers here")
+    parser.add_argument("--threads", type=count, help="of both sides; default torch's own")
+    parser.add_argument("--out", type=file(".json"), help="write the numbers here")
     arguments = parser.parse_args(argv)
-    if arguments.out:
-        make_room(parser, arguments.out)
     threads = arguments.threads or torch.get_num_threads()
     torch.set_num_threads(threads)
     pairs = max(1, round(arguments.seconds / (2 * (BLOCK + SETTLE))))
@@ -179,33 +166,29 @@ def main(argv: list[str] | None = None) -> int:
     print(f"importing all of scratch takes {import_seconds():.2f} s")
     print(f"one training step with Adam, {threads} threads, median of {pairs} pairs of blocks")
     print(f"{'shape':<34}{'scratch us':>12}{'torch us':>12}{'ratio':>9}   {'range':<9}{'goal':>8}")
-    status = AGREED
-    with (
-        threadpool_limits(threads, user_api="blas"),
-        tqdm(total=pairs * (len(SHAPES) + 1), unit="pair", disable=None, leave=False) as bar,
-    ):
-        try:
-            for shape in SHAPES:
-                found = measure(str(shape), make_steps(shape), pairs, bar)
-                results.append({**found, "goal": shape.goal})
-                tqdm.write(line(results[-1]))
-            loops = measure("logistic regression", logistic_steps(), pairs, bar)
-            slow, fast = loops["microseconds"]
-            tqdm.write(
-                f"logistic regression, {LOGISTIC[0]} features, m={LOGISTIC[1]}: in loops "
-                f"{slow:.0f} us, in matrices {fast:.0f} us, ratio {loops['ratio']:.0f}"
-            )
-        except KeyboardInterrupt:
-            status = INTERRUPTED
-            print(f"interrupted after {len(results)} of {len(SHAPES)} shapes")
+    total = pairs * (len(SHAPES) + 1)
+    with threadpool_limits(threads, "blas"), Progress(total=total, unit="pair") as bar:
+        for shape in SHAPES:
+            found = measure(str(shape), make_steps(shape), pairs, bar)
+            results.append({**found, "goal": shape.goal})
+            bar.write(line(results[-1]))
+        loops = measure("logistic regression", logistic_steps(), pairs, bar)
+        slow, fast = loops["microseconds"]
+        bar.write(
+            f"logistic regression, {LOGISTIC[0]} features, m={LOGISTIC[1]}: in loops "
+            f"{slow:.0f} us, in matrices {fast:.0f} us, ratio {loops['ratio']:.0f}"
+        )
+    if bar.interrupted:
+        print(f"interrupted after {len(results)} of {len(SHAPES)} shapes")
     if arguments.out:
         numbers = {"threads": threads, "pairs": pairs, "results": results, "loops": loops}
         write_json(arguments.out, numbers)
         print(f"wrote {arguments.out}")
-    return status
+    return Status.INTERRUPTED if bar.interrupted else Status.AGREED
 
 
 def import_seconds() -> float:
+    """Return the time of importing every stem in a fresh interpreter."""
     run = [sys.executable, "-c", IMPORT]
     return float(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
 

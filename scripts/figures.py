@@ -9,7 +9,6 @@ arguments; 130: Ctrl-C, the pictures finished before are kept.
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import os
 import signal
@@ -17,30 +16,19 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from pictures.catalogue import PICTURES
 from runs.agreement import Agreement, Compared, judge, train_both, worst
-from runs.command_line import (
-    AGREED,
-    INTERRUPTED,
-    PARTED,
-    described,
-    leave,
-    make_room,
-    number,
-    parser_of,
-    save,
-)
+from runs.command_line import Parser, Status, count, described, folder, leave, save
 from runs.demonstrations import DEMONSTRATIONS
 from runs.experiments import EXPERIMENTS
+from runs.start import Progress
 
 #: processes that draw, unless told otherwise: one a core, each with one thread, and not too many.
 MOST_WORKERS = 4
@@ -88,18 +76,6 @@ def make(name: str, folder: Path, most_epochs: int | None = None) -> Made:
     return Made(name, found, time.perf_counter() - begun)
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch and BLAS use one thread each: the work is many small steps."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def _begin() -> None:
     """Set up a worker: one thread, and Ctrl-C left to the parent, which ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -108,7 +84,7 @@ def _begin() -> None:
 
 def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) -> Iterator[Made]:
     if workers == 1:
-        with one_thread():
+        with threadpool_limits(1):  # of torch and BLAS: the work is many small steps
             for name in names:
                 yield make(name, folder, most_epochs)
         return
@@ -126,45 +102,34 @@ def made(names: list[str], folder: Path, most_epochs: int | None, workers: int) 
             raise
 
 
-def read_flags(argv: list[str] | None) -> argparse.Namespace:
-    parser, count = parser_of(__doc__, described("pictures", PICTURES)), number(int, 1)
-    workers = min(os.cpu_count() or 1, MOST_WORKERS)
-    parser.add_argument("--out", type=Path, default=Path("figures"), help="default figures/")
+def main(argv: list[str] | None = None) -> int:
+    parser = Parser(__doc__, described("pictures", PICTURES))
+    most = min(os.cpu_count() or 1, MOST_WORKERS)
+    parser.add_argument("--out", type=folder, default="figures", help="default figures/")
     parser.add_argument("--only", nargs="+", choices=PICTURES, metavar="NAME", help="default all")
     parser.add_argument("--epochs", type=count, help="at most so many in each training")
-    parser.add_argument("--workers", type=count, default=workers, help=f"default {workers}")
+    parser.add_argument("--workers", type=count, default=most, help=f"default {most}")
     arguments = parser.parse_args(argv)
-    arguments.only = [*dict.fromkeys(arguments.only or PICTURES)]
-    arguments.workers = min(arguments.workers, len(arguments.only))
-    make_room(parser, *(arguments.out / f"{name}.png" for name in arguments.only))
-    return arguments
-
-
-def main(argv: list[str] | None = None) -> int:
-    arguments = read_flags(argv)
-    start = time.perf_counter()
+    names, out, start = [*dict.fromkeys(arguments.only or PICTURES)], arguments.out, time.time()
+    work = made(names, out, arguments.epochs, min(arguments.workers, len(names)))
     finished: list[Made] = []
-    work = made(arguments.only, arguments.out, arguments.epochs, arguments.workers)
-    status = AGREED
-    with tqdm(total=len(arguments.only), unit="picture", disable=None, leave=False) as bar:
-        try:
-            for one in work:
-                finished.append(one)
-                tqdm.write(f"{one.name:<18}{one.seconds:>6.1f} s  {one.agreement.line()}")
-                bar.update()
-        except KeyboardInterrupt:
-            status = INTERRUPTED
-            for name in arguments.only:  # a worker may have been ended while it wrote
-                (arguments.out / f"{name}.png.partial").unlink(missing_ok=True)
-    seconds = time.perf_counter() - start
-    count = f"{len(finished)} of {len(arguments.only)}"
-    how = "interrupted after" if status == INTERRUPTED else "wrote"
-    print(f"{how} {count} pictures in {arguments.out}, {seconds:.1f} s")
-    parted = [one for one in finished if not one.agreement.inside]
-    if parted and status == AGREED:
-        print(f"the sides part in {', '.join(one.name for one in parted)}", file=sys.stderr)
-        return PARTED
-    return status
+    with Progress(total=len(names), unit="picture") as bar:
+        for one in work:
+            finished.append(one)
+            bar.write(f"{one.name:<18}{one.seconds:>6.1f} s  {one.agreement.line()}")
+            bar.update()
+    if bar.interrupted:
+        for name in names:  # a worker may have been ended while it wrote
+            (out / f"{name}.png.partial").unlink(missing_ok=True)
+    how = "interrupted after" if bar.interrupted else "wrote"
+    seconds = time.time() - start
+    print(f"{how} {len(finished)} of {len(names)} pictures in {out}, {seconds:.1f} s")
+    parted = [one.name for one in finished if not one.agreement.inside]
+    if bar.interrupted:
+        return Status.INTERRUPTED
+    if parted:
+        print(f"the sides part in {', '.join(parted)}", file=sys.stderr)
+    return Status.PARTED if parted else Status.AGREED
 
 
 if __name__ == "__main__":

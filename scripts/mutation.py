@@ -1,8 +1,12 @@
 """Change the code in every way that cosmic-ray knows, one at a time: does a test notice?
 
+    python scripts/mutation.py scratch/costs     # every mutant of a file, or of all files
+
 Each mutant runs the tests that reach its line, those of its own stem first. Where the body of a
 function changed, a process that has collected the tests exchanges it in place; whatever runs at
 import is imported afresh. Results are kept in a session, and a run goes on where the last ended.
+Exit status 0: all survivors are listed as equivalent; 1: some are not; 2: bad arguments; 130:
+Ctrl-C, run again to go on.
 """
 
 from __future__ import annotations
@@ -22,8 +26,6 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from mutants.jobs import ROOT, TWINS, Job, Profile, Servers, Verdict, concept_of, side_by_side
 from mutants.mutants import (
     Mutant,
@@ -34,7 +36,8 @@ from mutants.mutants import (
     mutated_files,
     statement,
 )
-from runs.command_line import AGREED, BAD_ARGUMENTS, PARTED, leave, make_room, number, whole
+from runs.command_line import Parser, Status, count, folder, leave, whole
+from runs.start import Progress
 
 SESSION = ROOT / ".mutation"
 SCORE = Path(__file__).with_name("mutation_score.json")
@@ -148,22 +151,16 @@ def measure_profile(session: Path) -> Profile:
         known: tuple[str, Profile] = pickle.loads(kept.read_bytes())
         if known[0] == state:
             return known[1]
-    profile = measure(test_files())
-    with whole(kept) as unfinished:
-        unfinished.write_bytes(pickle.dumps((state, profile)))
-    return profile
-
-
-def measure(files: Sequence[str]) -> Profile:
     servers = Servers()
     try:
-        found = servers.ask("cold", files)
+        found = servers.ask("cold", test_files())
     finally:
         servers.stop()
-    if not isinstance(found, Profile):
-        raise RuntimeError(f"the unchanged tests could not be run: {found}")
-    if found.failed:
-        raise RuntimeError(f"tests fail without any change: {', '.join(found.failed)}")
+    if not isinstance(found, Profile) or found.failed:
+        failed = ", ".join(found.failed) or found
+        raise RuntimeError(f"the unchanged tests fail, or could not be run: {failed}")
+    with whole(kept) as unfinished:
+        unfinished.write_bytes(pickle.dumps((state, found)))
     return found
 
 
@@ -176,13 +173,12 @@ def state_of_code() -> str:
 class Session:
     def __init__(self, path: Path) -> None:
         self._path, self.state, self.outcomes = path, state_of_code(), dict[str, Outcome]()
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        for line in lines:
-            if line.endswith("\n"):  # the last one may have been cut off
-                identity, *rest = json.loads(line)
-                self.outcomes[identity] = Outcome(*rest)
-        if lines and not lines[-1].endswith("\n"):
-            path.write_text("".join(lines[:-1]))
+        text = path.read_text() if path.exists() else ""
+        whole_lines = text[: text.rfind("\n") + 1]  # the last one may have been cut off
+        for identity, *outcome in map(json.loads, whole_lines.splitlines()):
+            self.outcomes[identity] = Outcome(*outcome)
+        if whole_lines != text:
+            path.write_text(whole_lines)
 
     def keep(self, mutant: Mutant, outcome: Outcome) -> None:
         self.outcomes[mutant.identity] = outcome = replace(outcome, state=self.state)
@@ -193,12 +189,12 @@ class Session:
 def run_all(mutants: Sequence[Mutant], session: Session, profile: Profile, jobs: int) -> None:
     workers = [Worker(profile) for _ in range(min(jobs, len(mutants)))]
     survived = 0
-    with tqdm(total=len(mutants), unit="mutant", smoothing=0.05) as bar:
-        for mutant, outcome in side_by_side(mutants, workers):
-            session.keep(mutant, outcome)
-            survived += outcome.status == "survived"
-            bar.set_postfix(survived=survived, refresh=False)
-            bar.update()
+    judged = side_by_side(mutants, workers)
+    bar = Progress(judged, total=len(mutants), unit="mutant", smoothing=0.05)
+    for mutant, outcome in bar:
+        session.keep(mutant, outcome)
+        survived += outcome.status == "survived"
+        bar.set_postfix(survived=survived, refresh=False)
 
 
 class Findings(NamedTuple):
@@ -244,31 +240,24 @@ def table(findings: Findings) -> list[str]:
     for mutant, outcome in findings.judged.items():
         status = "equivalent" if mutant in findings.equivalent else outcome.status
         counts.setdefault(mutant.file, Counter())[status] += outcome.status != "invalid"
-    if counts:
-        counts["all"] = sum(counts.values(), Counter())
-    columns = ("killed", "equivalent", "survived")
+    counts["all"] = sum(counts.values(), Counter())
     lines = [f"{'file':<36}{'mutants':>8}{'killed':>8}{'equivalent':>12}{'survived':>10}"]
     for name, one in counts.items():
-        killed, equivalent, survived = (one[column] for column in columns)
-        lines.append(f"{name:<36}{one.total():>8}{killed:>8}{equivalent:>12}{survived:>10}")
+        columns = f"{one['killed']:>8}{one['equivalent']:>12}{one['survived']:>10}"
+        lines.append(f"{name:<36}{one.total():>8}{columns}")
     return lines
 
 
 def read_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n\n")[0] if __doc__ else None,
-        epilog="Exit status: 0 all survivors are listed as equivalent, 1 some are not, "
-        "2 bad arguments, 130 interrupted (run again to go on).",
-    )
-    count = number(int, 1)
+    parser = Parser(__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="files by a part of their path")
     parser.add_argument("--sample", type=count, metavar="N", help="judge N mutants drawn at random")
     parser.add_argument("--seed", type=int, default=0, help="the seed of --sample (default 0)")
     parser.add_argument("--jobs", type=count, default=2, help="processes side by side (default 2)")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs found")
     parser.add_argument("--again", action="store_true", help="judge unlisted survivors once more")
-    parser.add_argument("--session", type=Path, default=SESSION, help="folder of what was found")
-    parser.add_argument("--stubs", type=Path, metavar="PATH", help="write survivors as TOML")
+    about = "folder of what was found"
+    parser.add_argument("--session", type=folder, default=str(SESSION), help=about)
     flags = parser.parse_args(arguments)
     files = mutated_files()
     unknown = [one for one in flags.names if not any(one in file for file in files)]
@@ -276,21 +265,17 @@ def read_flags(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"no mutated file has {', '.join(unknown)} in its path: {', '.join(files)}")
     flags.files = [one for one in files if not flags.names or any(n in one for n in flags.names)]
     flags.outcomes = flags.session / "outcomes.jsonl"
-    make_room(parser, flags.outcomes, *([flags.stubs] if flags.stubs else []))
     return flags
 
 
 def pending(mutants: Sequence[Mutant], session: Session, flags: argparse.Namespace) -> list[Mutant]:
     """Return the mutants to be judged, the hard ones spread over the time."""
-    known = known_equivalents()
-
-    def wanted(one: Mutant) -> bool:
-        if flags.sample is not None or one.identity not in session.outcomes:
-            return True
-        survived = session.outcomes[one.identity].status == "survived"
-        return bool(flags.again and survived and one.change() not in known)
-
-    found = [*filter(wanted, mutants)]
+    known, found = known_equivalents(), []
+    for one in mutants:
+        outcome = session.outcomes.get(one.identity)
+        again = flags.again and outcome and outcome.status == "survived"
+        if not outcome or flags.sample is not None or (again and one.change() not in known):
+            found.append(one)
     random.Random(0).shuffle(found)
     return found
 
@@ -299,10 +284,9 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
     figures = findings.figures()
     print("\n".join(table(findings)))
     for mutant in sorted(findings.unlisted):
-        change, outcome = mutant.change(), findings.judged[mutant]
-        print(f"\nsurvived: {mutant.file}:{mutant.line} in {mutant.definition} ({outcome.reason})")
-        for sign, text in (("-", change.before), ("+", change.after)):
-            print("\n".join(f"  {sign} {one}" for one in text.splitlines()))
+        reason = findings.judged[mutant].reason
+        print(f"\nsurvived: {mutant.file}:{mutant.line} in {mutant.definition} ({reason})")
+        print(as_toml(mutant.change()))
     for entry in findings.wrongly_listed:
         print(f"listed as equivalent, but no survivor: {entry}")
     killed, equivalent = figures["killed"], figures["equivalent"]
@@ -315,8 +299,6 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
     crowded = complete and equivalent > MOST_EQUIVALENT * figures["mutants"]
     if crowded:
         print(f"the list of equivalents holds more than {MOST_EQUIVALENT:.0%} of all mutants")
-    if flags.stubs:
-        flags.stubs.write_text(as_toml(one.change() for one in findings.unlisted))
     if findings.stale:
         print(
             f"{findings.stale} of these were found with other code or other tests: "
@@ -324,7 +306,8 @@ def report(findings: Findings, flags: argparse.Namespace) -> int:
         )
     elif complete:
         SCORE.write_text(json.dumps({"date": date.today().isoformat(), **figures}, indent=1) + "\n")
-    return PARTED if findings.unlisted or findings.wrongly_listed or crowded else AGREED
+    failed = findings.unlisted or findings.wrongly_listed or crowded
+    return Status.PARTED if failed else Status.AGREED
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -341,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         session = Session(flags.outcomes)
     except (ValueError, TypeError) as error:
         print(f"{flags.outcomes} holds no outcomes of mutants: {error}", file=sys.stderr)
-        return BAD_ARGUMENTS
+        return Status.BAD_ARGUMENTS
     if work := pending(mutants, session, flags):
         print(f"measuring what each test reaches; then {len(work)} mutants", file=sys.stderr)
         run_all(work, session, measure_profile(flags.session), flags.jobs)

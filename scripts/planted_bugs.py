@@ -16,22 +16,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from mutants.jobs import ROOT, Job, Servers, Verdict, concept_of, files_of, path_of, side_by_side
 from parity_tests.mistakes import Mistake, planted_in
 from parity_tests.twins import all_twins
-from runs.command_line import (
-    AGREED,
-    INTERRUPTED,
-    PARTED,
-    leave,
-    make_room,
-    number,
-    output,
-    parser_of,
-    write_json,
-)
+from runs.command_line import Parser, Status, count, file, leave, write_json
+from runs.start import Progress
 
 #: mistakes that no row has: in the engine, for the tests of the room `meta`, and in the scripts.
 OTHERS = (
@@ -145,32 +134,24 @@ def as_data(trials: Sequence[Trial]) -> list[dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = parser_of(__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("words", nargs="*", help="part of a name, or a concept; default: every bug")
     parser.add_argument("--all", action="store_true", help="run the whole suite on each bug")
-    parser.add_argument("--jobs", type=number(int, 1), default=os.cpu_count() or 1)
-    output(parser, ".json", "every run", flag="--json")
+    parser.add_argument("--jobs", type=count, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=file(".json"), help="every run")
     arguments = parser.parse_args(argv)
     try:
         bugs = chosen(arguments.words)
     except ValueError as error:
         parser.error(str(error))
-    if arguments.json:
-        make_room(parser, arguments.json)
     concepts = list(dict.fromkeys(bug.concept for bug in bugs))
     work = [Bug(one, None) for one in concepts] + bugs
     work.sort(key=lambda bug: bug.concept != "scripts")  # the longest first
     files = [*dict.fromkeys(file for one in concepts for file in files_of(one))]
     planters = [Planter(files, arguments.all) for _ in range(min(arguments.jobs, len(work)))]
     trials: list[Trial] = []
-    interrupted = False
-    try:
-        for _, trial in tqdm(
-            side_by_side(work, planters), total=len(work), unit="run", disable=None, leave=False
-        ):
-            trials.append(trial)
-    except KeyboardInterrupt:
-        interrupted = True
+    with Progress(side_by_side(work, planters), total=len(work), unit="run") as bar:
+        trials.extend(trial for _, trial in bar)
     planted = [one for one in trials if one.bug.mistake]
     print("\n".join(table(planted)))
     for one in trials:
@@ -181,10 +162,10 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{caught} of {len(planted)} planted bugs caught at their concepts")
     if arguments.json:
         write_json(arguments.json, as_data(trials))
-    if interrupted:
+    if bar.interrupted:
         print(f"interrupted after {len(planted)} of {len(bugs)}", file=sys.stderr)
-        return INTERRUPTED
-    return AGREED if all(one.as_expected for one in trials) else PARTED
+        return Status.INTERRUPTED
+    return Status.AGREED if all(one.as_expected for one in trials) else Status.PARTED
 
 
 if __name__ == "__main__":

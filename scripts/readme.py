@@ -166,7 +166,7 @@ def planted() -> str:
 
 
 def deep() -> str:
-    """Draw ten times the examples of every row, some minutes; return their count."""
+    """Draw twenty times the examples of every row, some minutes; return their count."""
     said = re.search(
         r"hypothesis: ([\d,]+) examples",
         run("-m", "pytest", "-q", "--hypothesis-profile=deep", ROWS),
@@ -175,7 +175,7 @@ def deep() -> str:
         raise SystemExit("expected the run to end with its count of examples")
     return (
         f"**Rows: {said[1]} drawn examples, no failure**, in the `deep` profile on "
-        f"{date.today().isoformat()}; each run of the suite draws a tenth of them. "
+        f"{date.today().isoformat()}; each run of the suite draws a twentieth of them. "
         "`python -m pytest --hypothesis-profile=deep`"
     )
 

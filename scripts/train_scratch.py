@@ -6,14 +6,11 @@ python scripts/train_scratch.py --experiment digits --out out/scratch-digits.jso
 from __future__ import annotations
 
 from runs import scratch_side
-from runs.command_line import leave, read_flags, train
-from runs.start import draw
+from runs.command_line import leave, train
 
 
 def main(argv: list[str] | None = None) -> int:
-    arguments, experiment, path = read_flags(str(__doc__), "scratch", argv)
-    start = draw(experiment, arguments.dtype)
-    return train("scratch", scratch_side.set_up(start), start, arguments, path)
+    return train(__doc__, "scratch", scratch_side.set_up, argv)
 
 
 if __name__ == "__main__":

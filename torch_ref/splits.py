@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import accumulate
 from numbers import Real
 from typing import Any, TypeAlias
@@ -57,9 +59,12 @@ def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
     `random_split` given ratios hands what the floors leave to the first parts instead; given these
     sizes, it cuts as `split` does.
 
-    Source: torch.floor, torch.argsort.
+    Source: torch.argsort.
     """
-    return tuple(_apportion(_quotas(m, ratios), m).tolist())
+    floors, rests = _quotas(m, ratios)
+    by_rest = rests.argsort(descending=True, stable=True)
+    floors[by_rest[: m - int(floors.sum())]] += 1
+    return tuple(floors.tolist())
 
 
 @validated(order=Order(), ratios=_Ratios())
@@ -86,7 +91,7 @@ def stratified_split(Y: Tensor, order: Any, ratios: Ratios) -> tuple[Tensor, ...
     order = torch.as_tensor(order)
     wanted = torch.tensor(_filled(len(order), ratios))
     _, classes, counts = torch.unique(Y.cpu(), dim=0, return_inverse=True, return_counts=True)
-    table = torch.stack([_quotas(m, ratios).floor().long() for m in counts.tolist()])
+    table = torch.stack([_quotas(m, ratios)[0] for m in counts.tolist()])
     in_order = classes[order.cpu().long()]  # uint8 would be taken for a mask
     part_of = torch.empty_like(in_order)
     for number, count in enumerate(counts):
@@ -123,18 +128,17 @@ def take(X: Tensor, indices: Any) -> Tensor:
     return X.index_select(0, torch.as_tensor(indices).long().to(X.device))
 
 
-def _quotas(m: int, ratios: Ratios) -> Tensor:
-    """Return m ratio, (parts,), without the round-off of 0.29 * 100."""
-    shares = torch.tensor(ratios, dtype=torch.float64)
-    return (m * shares / shares.sum()).round(decimals=9)
+def _quotas(m: int, ratios: Ratios) -> tuple[Tensor, Tensor]:
+    """Return the floors of m ratio, (parts,), and the ranks of their rests, equal ones alike.
 
-
-def _apportion(quotas: Tensor, m: int) -> Tensor:
-    """Return whole numbers (parts,) that sum to m: floors, and 1 for the largest rests."""
-    counts = quotas.floor()
-    by_rest = (quotas - counts).round(decimals=9).argsort(descending=True, stable=True)
-    counts[by_rest[: m - int(counts.sum())]] += 1
-    return counts.long()
+    In whole numbers: the rests of 10^10 examples are below the round-off of float64.
+    """
+    shares = [Fraction(float(one)).limit_denominator(10**9) for one in ratios]
+    common = math.lcm(*(one.denominator for one in shares))
+    parts = [int(one * common) for one in shares]
+    floors, rests = zip(*(divmod(int(m) * part, sum(parts)) for part in parts), strict=True)
+    ranks = [sorted(rests).index(rest) for rest in rests]
+    return torch.tensor(floors), torch.tensor(ranks)
 
 
 def _filled(m: int, ratios: Ratios) -> list[int]:

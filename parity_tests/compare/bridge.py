@@ -13,15 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from parity_tests.compare.measurement import Array
 from scratch.network import Network as OurNetwork
 from scratch.parameters import Parameters
 from torch_ref.batch_norm import BatchNorm, running_averages
 from torch_ref.network import Network
 from torch_ref.parameters import parameters
-
-Array = NDArray[Any]
 
 #: names of what crosses as it is, and of what is a column here and a vector there.
 WEIGHT, BIAS = re.compile(r"W\d*"), re.compile(r"(b|gamma|beta|mean|variance)\d*")
@@ -47,25 +45,6 @@ def images_to_numpy(images: torch.Tensor) -> Array:
     return np.ascontiguousarray(images.detach().cpu().numpy().transpose(2, 3, 1, 0))
 
 
-def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
-    array = np.asarray(array)
-    if BIAS.fullmatch(name) and array.ndim == 2:
-        if array.shape[1] != 1:
-            raise ValueError(f"expected {name} of shape (n, 1), got {array.shape}")
-        return torch.from_numpy(array[:, 0].copy()).to(device)
-    if WEIGHT.fullmatch(name) or array.ndim < 2:
-        return torch.from_numpy(array.copy()).to(device)
-    return rows(array, device)
-
-
-def to_numpy(name: str, tensor: torch.Tensor) -> Array:
-    if BIAS.fullmatch(name) and tensor.ndim == 1:
-        return tensor.detach().cpu().numpy()[:, None].copy()
-    if WEIGHT.fullmatch(name) or tensor.ndim < 2:
-        return tensor.detach().cpu().numpy().copy()
-    return columns(tensor)
-
-
 class Bridge(NamedTuple):
     """Ways across for arrays of some kinds: by name, array and device, back by name and tensor."""
 
@@ -82,30 +61,36 @@ def _copy_to_numpy(name: str, tensor: torch.Tensor) -> Array:
     return tensor.detach().cpu().numpy().copy()
 
 
+def to_torch(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
+    array = np.asarray(array)
+    if BIAS.fullmatch(name) and array.ndim == 2:
+        if array.shape[1] != 1:
+            raise ValueError(f"expected {name} of shape (n, 1), got {array.shape}")
+        return _copy_to_torch(name, array[:, 0], device)
+    if WEIGHT.fullmatch(name) or array.ndim < 2:
+        return _copy_to_torch(name, array, device)
+    return rows(array, device)
+
+
+def to_numpy(name: str, tensor: torch.Tensor) -> Array:
+    if BIAS.fullmatch(name) and tensor.ndim == 1:
+        return _copy_to_numpy(name, tensor)[:, None]
+    if WEIGHT.fullmatch(name) or tensor.ndim < 2:
+        return _copy_to_numpy(name, tensor)
+    return columns(tensor)
+
+
 #: between the two layouts of this project, and for code whose layout is torch's own.
 BY_NAME, AS_IT_IS = Bridge(to_torch, to_numpy), Bridge(_copy_to_torch, _copy_to_numpy)
 
 
-def _overwrite(tensors: Mapping[str, torch.Tensor], values: Mapping[str, Array]) -> None:
-    with torch.no_grad():
-        for name, one in tensors.items():
-            one.copy_(to_torch(name, values[name]))
-
-
 def load(module: Network, values: Mapping[str, Array]) -> Network:
-    """Overwrite the module's parameters with arrays {"W1", "b1", ...} and return it."""
-    _overwrite(parameters(module), values)
+    """Overwrite the module's parameters, or running averages, with arrays by name; return it."""
+    tensors = {**parameters(module), **running_averages(module)}
+    with torch.no_grad():
+        for name, array in values.items():
+            tensors[name].copy_(to_torch(name, array))
     return module
-
-
-def unload(module: Network) -> Parameters:
-    """Return a copy of the module's parameters, finite or not."""
-    return _collect(parameters(module))
-
-
-def unload_running(module: Network) -> Parameters:
-    """Return a copy of the module's running averages {"mean1", "variance1", ...}."""
-    return _collect(running_averages(module))
 
 
 def _collect(tensors: Mapping[str, torch.Tensor]) -> Parameters:
@@ -117,10 +102,14 @@ def _collect(tensors: Mapping[str, torch.Tensor]) -> Parameters:
     return values
 
 
-def load_running(module: Network, values: Mapping[str, Array]) -> Network:
-    """Overwrite the module's running averages with arrays {"mean1", ...} and return it."""
-    _overwrite(running_averages(module), values)
-    return module
+def unload(module: Network) -> Parameters:
+    """Return a copy of the module's parameters, finite or not."""
+    return _collect(parameters(module))
+
+
+def unload_running(module: Network) -> Parameters:
+    """Return a copy of the module's running averages {"mean1", "variance1", ...}."""
+    return _collect(running_averages(module))
 
 
 def masks_to_torch(masks: Mapping[str, Array], device: str = "cpu") -> dict[str, torch.Tensor]:

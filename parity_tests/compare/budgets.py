@@ -36,51 +36,35 @@ class Budget:
         """Return the bound in units of `eps`."""
         return self.eps + self.relative / eps
 
-    def beside(self, error: float) -> Budget:
-        """Return the bound for ours where torch itself errs by so many eps: twice that and this."""
-        return replace(self, eps=2 * error + self.eps)
-
 
 # fmt: off
 FORWARD = Budget(name="forward round-off", eps=16, kind="forward", reason=(
     "a few dependent float operations on one value, and one matrix product under its own gauge"))
-
 GRADIENT = Budget(name="gradient round-off", eps=64, kind="gradient", reason=(
     "the backward of the same operations, each product of factors that were rounded before"))
-
 STEP = Budget(name="optimizer round-off", eps=64, kind="step", reason=(
     "a step rounds a handful of times, and what a thousand steps leave behind adds up"))
-
 FLOAT32_FLOOR = Budget(name="float32 floor", eps=4, reason=(
     "float32 is held against float64: ours may err twice what torch does, plus this"))
-
 FLOAT32_NETWORK = Budget(name="float32 floor of networks", eps=16, reason=(
     "the same through layers, in which torch may happen to round to the exact value"))
-
 FLOAT32_STEP = Budget(name="float32 floor of optimizers", eps=4, kind="step", reason=(
     "the same after every step, for torch's error up to that step"))
-
 HIDDEN_ROUNDING = Budget(name="hidden rounding", eps=16, reason=(
     "a longdouble run errs by a few of its own eps; one number kept in float64 costs hundreds"))
-
 FINITE_DIFFERENCE = Budget(name="finite difference", relative=1e-10, reason=(
     "longdouble differences at the step 1e-6 lose half of their digits to cancellation"))
-
 FLOAT64_DIFFERENCE = Budget(name="float64 finite difference", relative=1e-7, reason=(
     "where longdouble is no wider: at the best step, 1e-3, float64 leaves seven digits beside the "
     "truncation of steep functions"))
-
 COURSE_DIFFERENCE = Budget(name="the course's finite difference", relative=1e-6, reason=(
     "two-sided float64 differences of second order at the step 1e-7, as the course has them"))
-
 TRAINING = Budget(name="training round-off", eps=1e-10 / np.finfo(np.float64).eps, reason=(
     "each step of a whole training rounds anew, and the network amplifies what came before: 1e-10 "
     "in float64, a twentieth in float32, where the float64 runs must agree as well"))
-
 TRAJECTORY = Budget(name="trajectory", eps=1, reason=(
     "the growth bound of a training, measured on our own run an ulp away, is the gauge: the whole "
     "of it is one unit"))
-
 SAMPLING = Budget(name="sampling", relative=1.0, reason=(
     "two statistics of N draws each differ by some 1 / sqrt(N); `of_draws` says how often a right "
     "draw may be called wrong"))

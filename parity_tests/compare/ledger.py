@@ -9,11 +9,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_info
 
@@ -27,8 +29,10 @@ SCHEMA = 2
 KINDS = ("forward", "gradient", "step")
 
 #: the table's width in characters, those of its columns, and what is left to the case.
-WIDTH, CONCEPT, CHECKS, CELL, SHARE, TRUTH = 120, 25, 8, 12, 7, 14
-CASE = WIDTH - CONCEPT - CHECKS - CELL * len(KINDS) - SHARE - TRUTH - 2
+WIDTH = 120
+COLUMNS = {"checks": 8, **dict.fromkeys(KINDS, 12), "other": 7, "ours : torch": 14}
+CONCEPT, CELL = 25, COLUMNS["forward"]
+CASE = WIDTH - CONCEPT - sum(COLUMNS.values()) - 2
 
 #: meaning of the columns.
 LEGEND = (
@@ -63,25 +67,18 @@ class Entry:
         return math.inf if self.error else 0.0
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def environment() -> dict[str, Any]:
     """Return the versions, libraries, threads, devices and pins that numbers are measured with."""
-    built = torch.__config__.show()
-    found = re.search(r"BLAS_INFO=(\w+)", built)
-    able = torch.cuda.is_available()
-    packages = ("numpy", "torch", "scipy", "hypothesis", "pytest", "threadpoolctl")
+    found = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    able, about = torch.cuda.is_available(), Path("/proc/cpuinfo")
+    packages = ("numpy", "scipy", "hypothesis", "pytest", "threadpoolctl")
+    processor = re.search(r"model name\s*:\s*(.+)", about.read_text() if about.exists() else "")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "processor": _processor(),
-        **{package: _version(package) for package in packages},
+        "processor": processor[1] if processor else platform.processor(),
+        **{one: version(one) if find_spec(one) else None for one in packages},
         "torch": torch.__version__,  # with the build it is of
         "threads": torch.get_num_threads(),
         "blas": {
@@ -99,16 +96,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    """Return the processor's name, where the system tells it."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.processor()
-
-
 class Ledger:
     """The comparisons of this process, in order; `case` and `concept` name the running test."""
 
@@ -116,6 +103,11 @@ class Ledger:
         self.entries: list[Entry] = []
         self.concept = self.case = ""
         self.device = "cpu"
+
+    def record(self, quantity: str, dtype: Any, *measured: Any) -> None:
+        """Add a comparison, measured as the fields of `Entry` say from its error on."""
+        named = self.concept, self.case, quantity, str(dtype), self.device
+        self.entries.append(Entry(*named, *measured))
 
     @contextmanager
     def unrecorded(self) -> Iterator[None]:
@@ -132,10 +124,7 @@ class Ledger:
         self.entries[start:] = _worst(self.entries[start:], same).values()
 
     def write(self, path: Path, run: Mapping[str, Any] | None = None) -> None:
-        """Write the environment, what is said of the run, and every comparison, one a line.
-
-        An error that is not finite is null: JSON has no number for it.
-        """
+        """Write the environment, what is said of the run, and every comparison, one a line."""
         head = json.dumps(
             {"schema": SCHEMA, "environment": environment(), "run": dict(run or {})}, indent=1
         )
@@ -152,28 +141,19 @@ class Ledger:
             self.entries.append(replace(entry, index=tuple(entry.index)))
 
     def table(self) -> list[str]:
-        """Return one line a concept: comparisons, the worst of each kind, the worst case; a legend.
-
-        The worst is the one nearest to its budget. Beside it stands how far ours and torch's went
-        from a wider run of ours, or from torch in float64, wherever there was one.
-        """
-        heads = "".join(f"{kind:>{CELL}}" for kind in KINDS)
-        lines = [
-            f"{'concept':<{CONCEPT}}{'checks':>{CHECKS}}{heads}{'other':>{SHARE}}"
-            f"{'ours : torch':>{TRUTH}}  worst case"
-        ]
+        """Return one line a concept: comparisons, those nearest to their budgets; a legend."""
+        lines = [_line("concept", {name: name for name in COLUMNS}, "worst case")]
         concepts: dict[str, list[Entry]] = {}
         for entry in self.entries:
             concepts.setdefault(entry.concept, []).append(entry)
         for concept, mine in sorted(concepts.items()):
             worst = _worst(mine, attrgetter("kind"))
-            cells = "".join(f"{_fraction(worst.get(kind)):>{CELL}}" for kind in KINDS)
-            other = f"{worst['other'].share:.0%}" if "other" in worst else ""
+            cells = {kind: _fraction(worst[kind]) for kind in KINDS if kind in worst}
+            cells |= {"checks": f"{len(mine):,}", "ours : torch": _truth(mine)}
+            if "other" in worst:
+                cells["other"] = f"{worst['other'].share:.0%}"
             case = max(worst.values(), key=lambda entry: entry.share).case
-            lines.append(
-                f"{_short(concept, CONCEPT - 1):<{CONCEPT}}{len(mine):>{CHECKS},}{cells}"
-                f"{other:>{SHARE}}{_truth(mine):>{TRUTH}}  {_short(case, CASE)}"
-            )
+            lines.append(_line(concept, cells, case))
         return [*lines, LEGEND]
 
 
@@ -188,37 +168,35 @@ def _worst(entries: Iterable[Entry], key_of: Callable[[Entry], Any]) -> dict[Any
 
 
 def _as_json(entry: Entry) -> str:
+    """Return a comparison as JSON has it: errors that are not finite are null."""
     values = {
-        name: _plain(value) if name.endswith(("error", "budget")) else value
-        for name, value in vars(entry).items()
+        name: float(one) if isinstance(one, float | np.floating) and math.isfinite(one) else None
+        for name, one in vars(entry).items()
+        if name.endswith(("error", "budget"))
     }
-    return json.dumps({**values, "passed": bool(entry.error <= entry.budget)}, allow_nan=False)
+    passed = {"passed": bool(entry.error <= entry.budget)}
+    return json.dumps({**vars(entry), **values, **passed}, allow_nan=False)
 
 
-def _plain(number: float | None) -> float | None:
-    """Return a number of any dtype as JSON has it: null where it is not finite."""
-    return None if number is None or not math.isfinite(number) else float(number)
+def _line(concept: str, cells: Mapping[str, str], case: str) -> str:
+    middle = "".join(f"{cells.get(name, ''):>{width}}" for name, width in COLUMNS.items())
+    return f"{_short(concept, CONCEPT - 1):<{CONCEPT}}{middle}  {_short(case, CASE)}"
 
 
-def _fraction(entry: Entry | None) -> str:
-    if entry is None:
-        return ""
+def _fraction(entry: Entry) -> str:
     texts = [f"{entry.error:.{digits}g}/{entry.budget:.{digits}g}" for digits in (3, 2, 1)]
     return next((text for text in texts if len(text) < CELL), texts[-1])
 
 
 def _truth(entries: list[Entry]) -> str:
     """Return how far each side went from a wider truth, or nothing where there was none."""
-    ours = [one.ours_error for one in entries if one.ours_error is not None]
-    theirs = [one.theirs_error for one in entries if one.theirs_error is not None]
-    return f"{max(ours):.3g} : {max(theirs):.3g}" if ours and theirs else ""
+    both = [(e.ours_error, e.theirs_error) for e in entries if e.ours_error is not None]
+    return " : ".join(f"{max(side):.3g}" for side in zip(*both, strict=True))
 
 
 def _short(text: str, width: int) -> str:
-    if len(text) <= width:
-        return text
     tail = (width - 1) // 3
-    return f"{text[: width - 1 - tail]}…{text[-tail:]}"
+    return text if len(text) <= width else f"{text[: width - 1 - tail]}…{text[-tail:]}"
 
 
 #: the one ledger of this process, which the harness writes to.

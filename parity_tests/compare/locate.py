@@ -9,9 +9,10 @@ report then names the rectifier.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,11 +24,9 @@ from parity_tests.compare.budgets import TRAINING
 from parity_tests.compare.measurement import Array, measure
 from scratch.network import Network, cost_and_gradients, network_forward
 from scratch.optimizers import Optimizer
-from scratch.parameters import Parameters
+from scratch.parameters import Parameters, from_vector
 from torch_ref import network as theirs
 from torch_ref.parameters import parameters as parameters_of
-
-__all__ = ["Parting", "Run", "ScratchRun", "TorchRun", "locate"]
 
 Masks = Mapping[str, Array]
 #: results of a step, in its order: "Z1", "A1", "gradient of W1", "v of W1", "W1", ...
@@ -69,21 +68,17 @@ class ScratchRun:
         _, cache = network_forward(X, parameters, network, masks)
         computed: Computed = {}
         for l, linear in enumerate(cache.linear, start=1):
+            if l > 1:
+                computed[f"A{l - 1}"] = linear.A_prev
             computed[f"Z{l}"] = linear.W @ linear.A_prev + parameters.get(f"b{l}", 0.0)
-            if l == network.depth:
-                break
-            normalized = cache.batch_norm[l - 1]
-            if normalized is not None:
-                beta = parameters[f"beta{l}"]
-                computed[f"Z_tilde{l}"] = normalized.gamma * normalized.Z_norm + beta
-            computed[f"A{l}"] = cache.linear[l].A_prev
+            if l < network.depth and (normalized := cache.batch_norm[l - 1]) is not None:
+                scaled = normalized.gamma * normalized.Z_norm
+                computed[f"Z_tilde{l}"] = scaled + parameters[f"beta{l}"]
         _, gradients = cost_and_gradients(parameters, X, Y, network, masks=masks, **self.penalties)
         computed |= _backwards(gradients)
         self.optimizer.update(parameters, gradients, self.memory)
-        for name, value in getattr(self.memory, "_asdict", dict)().items():
-            if np.shape(value) == parameters.theta.shape:
-                computed |= _named(name, value, parameters)
-        return computed | {name: view.copy() for name, view in parameters.items()}
+        state = self.memory._asdict() if hasattr(self.memory, "_asdict") else {}
+        return computed | _after(state, parameters)
 
 
 class TorchRun:
@@ -113,18 +108,20 @@ class TorchRun:
         named = parameters_of(self.module)
         device = str(next(iter(named.values())).device)
         computed: Computed = {}
-        with _showing(self.module, computed):
+        with ExitStack() as hooks:
+            l = 0
+            for part in self.module.modules():
+                l += isinstance(part, nn.Linear)
+                if isinstance(part, nn.Linear | nn.BatchNorm1d):
+                    hooks.enter_context(part.register_forward_hook(partial(_show, computed, l)))
             pulled = self._pull(rows(X, device), rows(Y, device), masks, device)
-        gradients = {name: to_numpy(name, one) for name, one in pulled.items()}
-        computed |= _backwards(gradients)
+        computed |= _backwards({name: to_numpy(name, one) for name, one in pulled.items()})
         for name, parameter in named.items():
             parameter.grad = pulled[name]
         self.optimizer.step()
-        after = unload(self.module)  # type: ignore[arg-type]
-        for name, value in (self.state(self.optimizer) if self.state else {}).items():
-            if value.numel() == after.theta.size:
-                computed |= _named(name, value.detach().cpu().numpy(), after)
-        return computed | dict(after)
+        state = self.state(self.optimizer) if self.state else {}
+        arrays = {name: one.detach().cpu().numpy() for name, one in state.items()}
+        return computed | _after(arrays, unload(self.module))  # type: ignore[arg-type]
 
     def _pull(
         self, X: torch.Tensor, Y: torch.Tensor, masks: Masks | None, device: str
@@ -140,31 +137,12 @@ class TorchRun:
         return dict(zip(named, torch.autograd.grad(J, list(named.values())), strict=True))
 
 
-@contextmanager
-def _showing(module: nn.Module, computed: Computed) -> Iterator[None]:
-    """Fill `computed` with Z and A of every layer while a pass of the module goes on."""
-
-    def keep(name: str, *, before: bool = False) -> Callable[..., None]:
-        def hook(_: nn.Module, inputs: Any, output: Any = None) -> None:
-            # an activation may overwrite it
-            computed[name] = columns(inputs[0] if before else output).copy()
-
-        return hook
-
-    hooks, l = [], 0
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            l += 1
-            hooks.append(part.register_forward_hook(keep(f"Z{l}")))
-            if l > 1:
-                hooks.append(part.register_forward_pre_hook(keep(f"A{l - 1}", before=True)))
-        elif isinstance(part, nn.BatchNorm1d):
-            hooks.append(part.register_forward_hook(keep(f"Z_tilde{l}")))
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
+def _show(computed: Computed, l: int, part: nn.Module, inputs: Any, output: Any) -> None:
+    """Keep copies of what goes into a part of layer l and comes out: either may be overwritten."""
+    normalized = isinstance(part, nn.BatchNorm1d)
+    if l > 1 and not normalized:
+        computed[f"A{l - 1}"] = columns(inputs[0]).copy()
+    computed[f"Z_tilde{l}" if normalized else f"Z{l}"] = columns(output).copy()
 
 
 def layer_of(name: str) -> int:
@@ -178,11 +156,14 @@ def _backwards(gradients: Mapping[str, Array]) -> Computed:
     return {f"gradient of {name}": gradients[name] for name in names}
 
 
-def _named(letter: str, vector: Array, like: Parameters) -> Computed:
-    """Name the pieces of a vector of the optimizer's state."""
-    pieces = Parameters.empty(like.shapes, vector.dtype)
-    pieces.theta[:] = vector
-    return {f"{letter} of {name}": piece for name, piece in pieces.items()}
+def _after(state: Mapping[str, Any], parameters: Parameters) -> Computed:
+    """Name the pieces of the vectors of an optimizer's state, then the parameters."""
+    found: Computed = {}
+    for letter, vector in state.items():
+        if np.size(vector) == parameters.theta.size:
+            pieces = from_vector(vector, parameters)
+            found |= {f"{letter} of {name}": piece for name, piece in pieces.items()}
+    return found | dict(parameters.copy())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,33 +239,25 @@ def locate(
     largest: dict[str, float] = {}
     number = 0
     for number, batch in enumerate(batches, start=1):
-        mine, other = ours.step(*batch), theirs.step(*batch)
+        mine, other = both = ours.step(*batch), theirs.step(*batch)
         bound = allowed(number) if callable(allowed) else allowed
         if not 0 <= bound < np.inf:
             raise ValueError(f"expected a bound from 0 at step {number}, got {bound}")
-        both = [name for name in mine if name in other]
-        if not both:
+        common = [name for name in mine if name in other]
+        if not common:
             raise ValueError(f"expected quantities in common, got {[*mine]} and {[*other]}")
-        _refuse_other_parameters(mine, other)
-        for name in both:
-            if mine[name].shape != other[name].shape:
-                raise ValueError(
-                    f"expected {name} of one shape, got {mine[name].shape}, {other[name].shape}"
-                )
+        _refuse_other_parameters(*both)
+        for name in common:
+            shapes = mine[name].shape, other[name].shape
+            if shapes[0] != shapes[1]:
+                raise ValueError(f"expected {name} of one shape, got {shapes}")
             largest[name] = max(largest.get(name, 0.0), float(np.abs(other[name]).max()))
             found = measure(mine[name], other[name], largest[name])
             if not found.error <= bound:
                 parting = Parting(
-                    step=number,
-                    quantity=name,
-                    layer=layer_of(name),
-                    place=found.place,
-                    ours=float(found.ours),
-                    theirs=float(found.theirs),
-                    error=found.error,
-                    allowed=bound,
+                    step=number, error=found.error, allowed=bound, **_at(name, found.place, *both)
                 )
-                return _explained(parting, mine, other, getattr(ours, "rectified", ()))
+                return _explained(parting, *both, getattr(ours, "rectified", ()))
     if not number:
         raise ValueError("expected at least one batch, got none")
     return None
@@ -297,6 +270,12 @@ def _refuse_other_parameters(mine: Computed, other: Computed) -> None:
         raise ValueError(f"expected gradients of the same parameters, got {alone} on one side only")
 
 
+def _at(name: str, place: tuple[int, ...], mine: Computed, other: Computed) -> dict[str, Any]:
+    """Return the fields of a parting that say where it is and which values are there."""
+    values = {"ours": float(mine[name][place]), "theirs": float(other[name][place])}
+    return {"quantity": name, "layer": layer_of(name), "place": place, **values}
+
+
 def _explained(parting: Parting, mine: Computed, other: Computed, rectified: Any) -> Parting:
     """Return the rectifier that makes a gradient part, where that layer's has switched."""
     name = next((one for one in rectified if layer_of(one) == parting.layer), None)
@@ -304,17 +283,10 @@ def _explained(parting: Parting, mine: Computed, other: Computed, rectified: Any
         return parting
     switched = np.argwhere((mine[name] > 0) != (other[name] > 0))
     # the unit whose gradient is furthest apart, if it is one of those that switched
-    place = next((tuple(map(int, one)) for one in switched if one[0] == parting.unit), None)
+    place = next((tuple(one.tolist()) for one in switched if one[0] == parting.unit), None)
     if place is None:
         return parting
-    return replace(
-        parting,
-        quantity=f"rectifier of {name}",
-        place=place,
-        ours=float(mine[name][place]),
-        theirs=float(other[name][place]),
-        consequence=(
-            f"{parting.quantity}{[*parting.place]} is {parting.ours!r} in ours and "
-            f"{parting.theirs!r} in theirs"
-        ),
-    )
+    here = {**_at(name, place, mine, other), "quantity": f"rectifier of {name}"}
+    at = f"{parting.quantity}{[*parting.place]}"
+    said = f"{at} is {parting.ours!r} in ours and {parting.theirs!r} in theirs"
+    return replace(parting, **here, consequence=said)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity_tests.compare.ledger import LEDGER, Entry
+from parity_tests.compare.budgets import Budget
+from parity_tests.compare.ledger import LEDGER
 
 Array = NDArray[Any]
 
@@ -60,34 +62,37 @@ def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None)
     """
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     eps = float(np.finfo(ours.dtype).eps) if eps is None else eps
-    wide_ours, wide_theirs = (one.astype(np.longdouble, copy=False) for one in (ours, theirs))
     scale = eps * gauge_of(theirs, gauge)
+    errors = errors_of(ours, theirs, scale)
+    index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))
+    with np.errstate(all="ignore"):
+        distance = np.abs(ours[index] - np.asarray(theirs[index], np.longdouble))
+        ulp = float(distance / np.spacing(np.abs(theirs[index]).astype(ours.dtype)))
+    unit = np.broadcast_to(scale, errors.shape)[index]
+    return Measurement(float(errors[index]), index, ours[index], theirs[index], ulp, unit)
+
+
+def errors_of(ours: Any, theirs: Any, scale: Any) -> Array:
+    """Return |ours - theirs| / scale in longdouble, infinite where anything is not finite."""
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-        distance = np.abs(wide_ours - wide_theirs)
-        errors = np.zeros(distance.shape, np.longdouble)
-        np.divide(distance, scale, out=errors, where=distance != 0)
-        # NaN or infinity on either side, or in the gauge, is as far apart as can be
-        if not np.isfinite(scale).all():
-            errors = np.where(np.isfinite(scale), errors, np.inf)
-        index = tuple(int(i) for i in np.unravel_index(errors.argmax(), errors.shape))  # NaN first
-        found = float(errors[index])
-        ulp = float(distance[index] / np.spacing(np.abs(theirs[index]).astype(ours.dtype)))
-    unit = scale if np.ndim(scale) == 0 else np.broadcast_to(scale, errors.shape)[index]
-    found = np.inf if np.isnan(found) else found
-    return Measurement(found, index, ours[index], theirs[index], ulp, unit)
+        distance = np.abs(np.asarray(ours, np.longdouble) - np.asarray(theirs, np.longdouble))
+        errors = np.divide(distance, scale, out=np.zeros_like(distance), where=distance != 0)
+    return np.where(np.isfinite(scale) & ~np.isnan(errors), errors, np.inf)
 
 
 class ProvesNothingError(AssertionError):
     """A case that lets any answer pass; another draw may prove something."""
 
 
+def kind_of(array: Any) -> str:
+    """Return how messages call an array."""
+    return f"{array.dtype} of shape {array.shape}"
+
+
 def refuse_unlike(ours: Any, theirs: Any, quantity: str) -> None:
     """Raise AssertionError unless two arrays have one shape and one dtype."""
     if ours.shape != theirs.shape or ours.dtype != theirs.dtype:
-        raise AssertionError(
-            f"{quantity}: ours is {ours.dtype} of shape {ours.shape}, "
-            f"theirs {theirs.dtype} of shape {theirs.shape}"
-        )
+        raise AssertionError(f"{quantity}: ours is {kind_of(ours)}, theirs {kind_of(theirs)}")
 
 
 def refuse_infinite(reference: Any, quantity: str) -> None:
@@ -123,24 +128,18 @@ def hold_both(ours: Any, theirs: Any, wider: Any, gauge: Any = None) -> Truth:
 
 
 def record(
-    quantity: str,
-    dtype: Any,
-    found: Measurement,
-    allowed: float,
-    cause: str,
-    truth: Truth | None = None,
-    kind: str = "other",
-) -> None:
+    quantity: str, dtype: Any, found: Measurement, allowed: float, budget: Budget,
+    truth: Truth | None = None, kind: str = "",
+) -> None:  # fmt: skip
     """Write one comparison, and the distances of both sides from the wider truth, to the ledger."""
-    ours, theirs = (truth.ours.error, truth.theirs.error) if truth is not None else (None, None)
-    named = LEDGER.concept, LEDGER.case, quantity, str(dtype), LEDGER.device
-    entry = Entry(*named, found.error, allowed, cause, found.place, ours, theirs, kind)
-    LEDGER.entries.append(entry)
+    far = [None, None] if truth is None else [one.error for one in truth]
+    measured = found.error, allowed, budget.name, found.place, *far
+    LEDGER.record(quantity, dtype, *measured, kind or budget.kind)
 
 
 def record_equal(quantity: str, dtype: Any) -> None:
     """Write a comparison to the bit, in which no entry differed, to the ledger."""
-    record(quantity, dtype, Measurement(0.0, (), None, None, 0.0, None), 0.0, "equal to the bit")
+    LEDGER.record(quantity, dtype, 0.0, 0.0, "equal to the bit", ())
 
 
 def apart(
@@ -150,16 +149,6 @@ def apart(
     return (
         f"{quantity} differs at {found.place}: ours {found.ours}, {other} {found.theirs}, "
         f"{found.error:.4g} eps units ({found.ulp:.4g} ULP), allowed {allowed:.4g} ({cause})"
-    )
-
-
-def worse(quantity: str, truth: Truth, theirs: Array, allowed: float, floor: str) -> str:
-    """Say where ours is further from torch in float64 than torch's own float32 lets it be."""
-    found = truth.ours
-    message = apart(quantity, found, allowed, f"twice torch's, {floor}", "torch's in float64")
-    return (
-        f"{message}; torch in float32 is {truth.theirs.error:.4g} eps units from it at most, "
-        f"{theirs[found.place]} here: its float64 contradicts ours"
     )
 
 
@@ -186,21 +175,23 @@ def verdict(
     return f"{name} gives {third}: the third witness {judged}"
 
 
-def untrue(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> str:
-    """Say from which side a wider run is further than allowed, or return ""."""
-    wrong = [side for side, found in truth._asdict().items() if not found.error <= allowed]
+def assert_true(
+    quantity: str, found: Mapping[str, Measurement], allowed: float, cause: str, name: str
+) -> None:
+    """Raise AssertionError where a third witness is further than allowed from a side.
+
+    Beside ours and theirs that may be our backward in longdouble, guilty where it is wrong alone.
+    """
+    wrong = [side for side, one in found.items() if not one.error <= allowed]
     if not wrong:
-        return ""
-    found = max(truth, key=lambda one: one.error)
-    held, guilty = ("both sides have", "both") if wrong[1:] else (f"{wrong[0]} has", wrong[0])
-    return (
-        f"{quantity}: {name} gives {found.theirs} at {found.place}, where {held} "
-        f"{found.ours}, {found.error:.4g} eps units, allowed {allowed:.4g} ({cause}): "
-        f"the third witness contradicts {guilty}"
+        return
+    sides = [side for side in ("ours", "theirs") if side in wrong]
+    worst = max((found[side] for side in sides or wrong), key=lambda one: one.error)
+    held = "both sides have" if sides[1:] else f"{(sides or wrong)[0]} has"
+    guilty = f"the third witness contradicts {'both' if sides[1:] else ''.join(sides)}"
+    if not sides:
+        guilty = "our backward in longdouble is not the derivative of our forward"
+    raise AssertionError(
+        f"{quantity}: {name} gives {worst.theirs} at {worst.place}, where {held} {worst.ours}, "
+        f"{worst.error:.4g} eps units, allowed {allowed:.4g} ({cause}): {guilty}"
     )
-
-
-def assert_true(quantity: str, truth: Truth, allowed: float, cause: str, name: str) -> None:
-    """Raise AssertionError where a wider run is further than allowed from either side."""
-    if message := untrue(quantity, truth, allowed, cause, name):
-        raise AssertionError(message)

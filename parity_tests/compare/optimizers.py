@@ -13,25 +13,15 @@ from parity_tests.compare import validation
 from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.compare.budgets import FLOAT32_STEP, STEP, WIDE, Budget
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import (
-    MARGIN,
-    OWN_MARGIN,
-    Array,
-    ProvesNothingError,
-    apart,
-    hold_both,
-    measure,
-    record,
-    untrue,
-    verdict,
-    worse,
-)
+from parity_tests.compare.measurement import MARGIN, Array, ProvesNothingError, errors_of
+from parity_tests.compare.quantities import Quantity, Witness, assert_no_worse, hold
 from parity_tests.compare.witnesses import cast
+from scratch._validation import Instance, Seen, validated
 from scratch.optimizers import Optimizer
 from scratch.parameters import Parameters
 
-#: name of the wider path in messages.
-RUN = "our rule in longdouble"
+#: the wider path.
+RULE: Witness = ("our rule in longdouble", "rule")
 
 #: makes a torch optimizer of tensors; reads its state by our names.
 Maker = Callable[[list[torch.Tensor]], torch.optim.Optimizer]
@@ -39,9 +29,6 @@ Reader = Callable[[torch.optim.Optimizer], Mapping[str, torch.Tensor]]
 
 #: a quantity by name, one row a step.
 Paths = Mapping[str, Array]
-
-#: the number of a step and the message of its failure.
-Breach = tuple[int, str]
 
 
 def draw_gradients(shape: Any, rng: np.random.Generator, scales: Array) -> Array:
@@ -54,8 +41,7 @@ def walk(
 ) -> Paths:
     """Return theta and every named array of the state of one of our rules after each step.
 
-    `gradients` (steps, N) are injected; a state with a count t begins at `steps_taken`. Raises
-    AssertionError where the rule modifies its gradients.
+    `gradients` (steps, N) are injected; a state with a count t begins at `steps_taken`.
     """
     rule = copy.deepcopy(rule)  # it may hold time, as one that follows a schedule does
     moved = Parameters(parameters)
@@ -75,20 +61,16 @@ def walk(
 
 
 def torch_walk(
-    make: Maker,
-    parameters: Mapping[str, Array],
-    gradients: Array,
-    state: Reader | None = None,
-    *,
-    steps_taken: int = 0,
-    device: str = "cpu",
-) -> Paths:
+    make: Maker, parameters: Mapping[str, Array], gradients: Array, state: Reader | None = None, *,
+    steps_taken: int = 0, device: str = "cpu",
+) -> Paths:  # fmt: skip
     """Return theta and the state, by our names, of an optimizer of torch's after each step."""
     tensors = [
         AS_IT_IS.to_torch(name, array, device).requires_grad_()
         for name, array in parameters.items()
     ]
-    optimizer = validation.check_optimizer(make(tensors))
+    optimizer = make(tensors)
+    Instance(torch.optim.Optimizer).check("a result of theirs", optimizer, Seen())
     if steps_taken:  # all on gradients of zero
         for tensor in tensors:
             tensor.grad = torch.zeros_like(tensor)
@@ -108,6 +90,7 @@ def torch_walk(
     return {name: np.array(values) for name, values in path.items()}
 
 
+@validated(**validation.TRAJECTORY)
 def assert_same_trajectory(
     ours: Optimizer,
     theirs: Maker,
@@ -166,15 +149,10 @@ def assert_same_trajectory(
         >>> parameters = {"weight": np.ones((4, 3)), "bias": np.ones(4)}
         >>> assert_same_trajectory(Momentum(), made, parameters, 0)
     """
-    if not all(callable(getattr(ours, one, None)) for one in ("init", "update")):
-        raise TypeError(f"expected ours to have init and update, got {type(ours).__name__}")
-    validation.refuse_functions(theirs=theirs)
-    rng, device = validation.check_rng(rng), validation.check_device(device)
-    steps, groups = (validation.check_whole(*one) for one in (("steps", steps), ("groups", groups)))
-    budget = validation.check_budget("budget", budget, "step")
-    float32_floor = validation.check_budget("float32_floor", float32_floor, "step")
-    inputs = validation.check_inputs(parameters)
-    start = Parameters({name: np.copy(array) for name, array in inputs.items()})
+    rng = np.random.default_rng(rng)
+    budget = validation.as_budget("budget", budget, "step")
+    float32_floor = validation.as_budget("float32_floor", float32_floor, "step")
+    start = Parameters({name: np.copy(array) for name, array in parameters.items()})
     dtype, size = start.theta.dtype, start.theta.size
     LEDGER.device = device
     memory = copy.deepcopy(ours).init(start.copy())
@@ -188,16 +166,15 @@ def assert_same_trajectory(
     scales = rng.permuted(np.tile(kinds, (groups, 1)), axis=1).ravel()
     drawn = draw_gradients((steps, size), rng, scales).astype(dtype)
     mine, other = walk(ours, start, drawn), torch_walk(theirs, start, drawn, state, device=device)
-    wider: Paths = {}  # torch in float64, or our rule in longdouble
+    wider: dict[str, Any] = {}  # torch in float64, or our rule in longdouble
     narrow = dtype == np.float32
     if narrow:
         double = cast(start, np.float64), drawn.astype(np.float64)
-        wider = torch_walk(theirs, *double, state, device=device)
+        wider = dict(torch_walk(theirs, *double, state, device=device))
     elif WIDE and widest is not np.float64:
-        wider = walk(ours, cast(start, np.longdouble), drawn)
-    for name in other:
-        if name not in mine:
-            raise AssertionError(f"our state has no {name}: {memory}")
+        wider = dict(walk(ours, cast(start, np.longdouble), drawn))
+    if missing := [name for name in other if name not in mine]:
+        raise AssertionError(f"our state has no {', '.join(missing)}: {memory}")
     if state and (unheld := mine.keys() - other.keys()):
         raise AssertionError(f"state {sorted(unheld)} is held against nothing")
     thetas = (wider if narrow else other)["theta"]
@@ -205,12 +182,16 @@ def assert_same_trajectory(
         raise ProvesNothingError("no parameter moved: the case proves nothing")
     # each tensor has its own gauge, and so has each of the groups that a tensor is cut into
     runs = [view.size // groups for view in start.values() for _ in range(groups)]
-    hold, allowed = (_exceed, float32_floor) if narrow else (_part, budget)
-    breaches = [
-        hold(name, mine[name], path, wider.get(name), runs, allowed)
-        for name, path in other.items()
-        if not _is_count(name, mine[name], path)
-    ]
+    breaches = []
+    for name, path in other.items():
+        if mine[name].dtype.kind in "iu":  # a count, which torch has in float32
+            if not np.array_equal(mine[name], path):
+                raise AssertionError(f"{name} is {mine[name].tolist()}, not {path.tolist()}")
+            continue
+        gauge = _gauge(wider[name] if narrow else path, runs)
+        allowed = float32_floor if narrow else budget
+        held = Quantity(mine[name], path, gauge, allowed, wider.get(name))
+        breaches.append((_exceed if narrow else _part)(name, held))
     if found := [breach for breach in breaches if breach is not None]:
         step, message = min(found)
         raise AssertionError(f"step {step}: {message}")
@@ -223,72 +204,41 @@ def _gauge(reference: Array, runs: list[int]) -> Array:
     return np.repeat(np.maximum.accumulate(largest, axis=0), runs, axis=1)
 
 
-def _is_count(name: str, mine: Array, other: Array) -> bool:
-    """Tell whether a path is one of counts, which must be equal; refuse others that cannot be held.
-
-    torch counts steps in float32.
-    """
-    if mine.dtype.kind in "iu":
-        if mine.shape != other.shape or not np.array_equal(mine, other):
-            raise AssertionError(f"{name} is {mine.tolist()}, not {other.tolist()}")
-        return True
-    if mine.shape != other.shape or not np.isfinite(other).all():
-        raise AssertionError(f"{name}: shapes {mine.shape}, {other.shape}, or not finite")
-    if mine.dtype != other.dtype:
-        raise AssertionError(f"{name}: dtypes differ, ours {mine.dtype}, theirs {other.dtype}")
-    return False
-
-
-def _part(
-    name: str, mine: Array, other: Array, third: Array | None, runs: list[int], budget: Budget
-) -> Breach | None:
+def _part(name: str, path: Quantity) -> tuple[int, str] | None:
     """Record a quantity over all steps; return the first step at which a budget is exceeded."""
-    truth, gauge = None, _gauge(other, runs)
-    if third is not None:
-        if third.dtype != np.longdouble or third.shape != mine.shape:
-            raise AssertionError(f"{name}: {RUN} keeps it in {third.dtype}: it is no witness")
-        truth = hold_both(mine, other, third, gauge)
-    allowed, found = budget.in_eps(float(np.finfo(mine.dtype).eps)), measure(mine, other, gauge)
-    quantity = f"{name} over {len(mine)} steps"
-    record(quantity, mine.dtype, found, allowed, budget.name, truth, budget.kind)
-    if all(one.error <= allowed for one in (found, *(truth or ()))):
-        return None
-    for step, (one, two, size) in enumerate(zip(mine, other, gauge, strict=True)):
-        found, message = measure(one, two, size), ""
-        if not found.error <= allowed:
-            message = apart(name, found, allowed, budget.name)
-            if third is not None:
-                judged = verdict(third[step][found.place], 0.0, found, allowed, RUN, "rule")
-                message += f"; {judged}"
-        elif third is not None:
-            truth = hold_both(one, two, third[step], size)
-            message = untrue(name, truth, allowed, budget.name, RUN)
-        if message:
-            return step + 1, message
-    raise AssertionError(f"{name}: the steps and the whole are measured differently")
+    try:
+        hold(f"{name} over {len(path.ours)} steps", path, witness=RULE)
+    except AssertionError:
+        for step in range(len(path.ours)):
+            try:
+                hold(name, _at(path, step), witness=RULE, quiet=True)
+            except AssertionError as error:
+                return step + 1, str(error)
+        raise
+    return None
 
 
-def _exceed(
-    name: str, ours: Array, theirs: Array, exact: Array | None, runs: list[int], floor: Budget
-) -> Breach | None:
+def _at(path: Quantity, steps: Any) -> Quantity:
+    """Return a quantity at one step or at some."""
+    arrays = ("ours", "theirs", "gauge", "wider")
+    found = {one: getattr(path, one) for one in arrays if getattr(path, one) is not None}
+    cut: dict[str, Any] = {name: one[steps] for name, one in found.items()}
+    return path._replace(**cut)
+
+
+def _exceed(name: str, path: Quantity) -> tuple[int, str] | None:
     """Record a float32 quantity; return the first step at which ours errs too much."""
-    exact, eps = np.asarray(exact), float(np.finfo(np.float32).eps)
-    gauge = _gauge(exact, runs)
-    with np.errstate(invalid="ignore"):  # what never moved from zero
-        mine, other = (
-            np.where(side == exact, 0, np.abs(side - exact) / (eps * gauge)).max(axis=1)
-            for side in (ours, theirs)
-        )
-    allowed = 2 * np.maximum.accumulate(other) + floor.eps
-    if not OWN_MARGIN * allowed.max() * eps < 1:
-        raise ProvesNothingError(
-            f"{name} drowns in a tolerance of {allowed.max():.4g} eps: the case proves nothing"
-        )
-    exceeded = ~(mine <= allowed)
-    step = int(exceeded.argmax() if exceeded.any() else (mine / allowed).argmax())
-    truth = hold_both(ours[step], theirs[step], exact[step], gauge[step])
-    quantity, tolerated = f"{name} over {len(ours)} steps", float(allowed[step])
-    record(quantity, ours.dtype, truth.ours, tolerated, floor.name, truth, floor.kind)
-    if not exceeded.any():
-        return None
-    return step + 1, worse(name, truth, theirs[step], tolerated, floor.name)
+    ours, theirs, gauge, floor, exact = path
+    scale = float(np.finfo(np.float32).eps) * gauge
+    mine, other = (errors_of(side, exact, scale).max(axis=1) for side in (ours, theirs))
+    exceeded = ~(mine <= 2 * np.maximum.accumulate(other) + floor.eps)
+    last = int(exceeded.argmax()) + 1 if exceeded.any() else len(ours)
+    quantity = name if exceeded.any() else f"{name} over {last} steps"
+    ours, theirs, gauge, floor, exact = _at(path, slice(last))
+    try:
+        assert_no_worse(ours, theirs, exact, quantity, gauge, floor)
+    except ProvesNothingError:
+        raise
+    except AssertionError as error:
+        return last, str(error)
+    return None

@@ -7,21 +7,22 @@ knows nothing of torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.datasets import load_iris
 
-from parity_tests.compare.bridge import columns, load, rows, to_torch, unload
+from parity_tests.compare.bridge import columns, load, unload
 from parity_tests.compare.budgets import STEP, TRAJECTORY, WIDE
-from parity_tests.compare.functions import assert_close
 from parity_tests.compare.locate import Parting, ScratchRun, TorchRun, locate
 from parity_tests.compare.measurement import Array, measure, verdict
+from parity_tests.compare.quantities import assert_close
 from parity_tests.compare.training import TRAINING, Run
 from parity_tests.compare.witnesses import cast
 from scratch.initializers import initialize
@@ -30,16 +31,14 @@ from scratch.network import Network, network_forward
 from scratch.normalization import fit, normalize
 from scratch.parameters import Parameters, from_vector
 from torch_ref import optimizers as their_optimizers
-from torch_ref.linear import linear
 
-#: changes of parameters between two steps, by the number of the step before.
-Edits = Mapping[int, Callable[[Parameters], None]]
+#: the number of a step, and a change of the parameters after it.
+Edit = tuple[int, Callable[[Parameters], None]]
 
 EPS = float(np.finfo(np.float64).eps)
 
-#: the optimizers' choices: rates at which sepals are learnt in some hundred steps.
+#: rates at which sepals are learnt in some hundred steps.
 RATES = {"gradient_descent": 0.3, "momentum": 0.3, "rmsprop": 0.003, "adam": 0.01}
-CHOICES = {name: {"learning_rate": rate} for name, rate in RATES.items()}
 STEPS = 10_000
 
 #: batches of 8 of the 150 flowers, the last one of 6.
@@ -50,25 +49,10 @@ STATE_EVERY = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """Weights, batches and choices that both sides train with."""
+class Training(Run):
+    """A run of so many steps, the last of its epochs perhaps not to its end."""
 
-    network: Network
-    parameters: Parameters
-    X: Array  # (n_x, m)
-    Y: Array  # (n_y, m)
-    orders: Sequence[Array]  # a permutation (m,) an epoch
-    batch_size: int
     steps: int
-    optimizer: str
-    choices: Mapping[str, Any]
-
-    def arguments(self, side: str) -> dict[str, Any]:
-        """Return what a side's training loop takes, by name."""
-        shared = ("network", "parameters", "X", "Y", "batch_size", "orders")
-        same = {name: getattr(self, name) for name in shared}
-        run = Run(**same, optimizer=(self.optimizer, self.choices), epochs=len(self.orders))
-        return run.arguments(side)
 
     def batch(self, step: int) -> Array:
         """Return the examples that a step, counted from 1, is taken on."""
@@ -81,12 +65,10 @@ def sepals(
 ) -> Training:
     """Return the training of a small network on the iris flowers' sepals, length and width.
 
-    Two of the three species overlap in them, so the gradients never drown in their round-off. The
-    last batch of an epoch is a short one.
+    Two of the three species overlap in them, so the gradients never drown in their round-off.
     """
     flowers = load_iris()
     X = columns(torch.from_numpy(flowers.data[:, :2]))
-    Y = np.eye(3)[:, flowers.target]
     rng = np.random.default_rng(seed)
     network = Network(layer_sizes=(2, 5, 3), hidden=hidden, output="softmax")
     epochs = -(-steps // STEPS_AN_EPOCH)
@@ -94,12 +76,12 @@ def sepals(
         network=network,
         parameters=initialize(network.layer_sizes, "xavier", rng),
         X=normalize(X, fit(X)),
-        Y=Y,
+        Y=np.eye(3)[:, flowers.target],
         orders=list(draw_orders(X.shape[1], epochs, rng)),
+        epochs=epochs,
         batch_size=BATCH_SIZE,
         steps=steps,
-        optimizer=optimizer,
-        choices={**CHOICES[optimizer], **choices},
+        optimizer=(optimizer, {"learning_rate": RATES[optimizer], **choices}),
     )
 
 
@@ -110,72 +92,41 @@ class Recorded(NamedTuple):
     state: dict[str, Array]  # {"v": (steps // STATE_EVERY, N), ...}
 
 
-class _Watched:
-    """An optimizer that lets its state be seen while a training loop holds it."""
+def _look(training: Training, given: dict[str, Any]) -> tuple[Callable[[], Any], ...]:
+    """Return looks at the parameters of a side and at the state that its training loop holds."""
+    if "module" in given:
+        state = getattr(their_optimizers, f"{training.optimizer[0]}_state")
+        return partial(unload, given["module"]), partial(state, given["optimizer"])
+    rule, states = given["optimizer"], list[Any]()
 
-    def __init__(self, rule: Any) -> None:
-        self.rule, self.update = rule, rule.update
-        self.state: Any = None
+    def init(parameters: Parameters) -> Any:
+        states.append(rule.init(parameters))
+        return states[0]
 
-    def init(self, parameters: Parameters) -> Any:
-        self.state = self.rule.init(parameters)
-        return self.state
-
-
-#: theta, which the steps overwrite, a look at the state, and a way to edit the parameters.
-Watch = tuple[Array, Callable[[], Mapping[str, Any]], Callable[[Callable[..., None]], None]]
-
-
-def _watch_ours(training: Training, given: dict[str, Any]) -> Watch:
-    parameters, watched = given["parameters"], _Watched(given["optimizer"])
-    given["optimizer"] = watched
-    return parameters.theta, lambda: watched.state._asdict(), lambda edit: edit(parameters)
+    given["optimizer"] = SimpleNamespace(init=init, update=rule.update)
+    return lambda: given["parameters"], lambda: states[0]._asdict()
 
 
-def _watch_theirs(training: Training, given: dict[str, Any]) -> Watch:
-    """Lay the module's parameters side by side in one vector, for a step to be one copy."""
-    module, optimizer = given["module"], given["optimizer"]
-    tensors = list(module.parameters())
-    theta = torch.cat([one.detach().flatten() for one in tensors])
-    pieces = torch.split(theta, [one.numel() for one in tensors])
-    for one, piece in zip(tensors, pieces, strict=True):
-        one.data = piece.view(one.shape)
-    read = getattr(their_optimizers, f"{training.optimizer}_state")
-
-    def state() -> dict[str, Array]:
-        return {name: one.numpy() for name, one in read(optimizer).items()}
-
-    return theta.numpy(), state, partial(_edit, module)
-
-
-def record(training: Training, *, edits: Edits | None = None, side: str = "scratch") -> Recorded:
+def record(training: Training, *, edit: Edit | None = None, side: str = "scratch") -> Recorded:
     """Train one side, by hand unless told otherwise, and return the record."""
     given = training.arguments(side)
-    watch = _watch_ours if side == "scratch" else _watch_theirs
-    theta, state, edited = watch(training, given)
-    thetas = np.empty((training.steps + 1, theta.size), theta.dtype)
-    thetas[0] = theta
-    states: dict[str, list[Array]] = {}
-    number, steps = 0, TRAINING[side].training_steps(**given)
-    for number, _ in enumerate(islice(steps, training.steps), start=1):
-        if edits is not None and number in edits:
-            edited(edits[number])
-        thetas[number] = theta
+    parameters, state = _look(training, given)
+    thetas, states = [parameters().theta.copy()], dict[str, list[Array]]()
+    steps = islice(TRAINING[side].training_steps(**given), training.steps)
+    for number, _ in enumerate(steps, start=1):
+        values = parameters()
+        if edit is not None and number == edit[0]:
+            edit[1](values)
+            if "module" in given:
+                load(given["module"], values)
+        thetas.append(values.theta.copy())
         if number % STATE_EVERY == 0:
             for name, value in state().items():
-                states.setdefault(name, []).append(np.array(value))
-    if number < training.steps:
-        raise ValueError(f"expected orders for {training.steps} steps, got {number}")
-    return Recorded(thetas, {name: np.array(values) for name, values in states.items()})
+                states.setdefault(name, []).append(np.asarray(value).copy())
+    return Recorded(np.array(thetas), {name: np.array(values) for name, values in states.items()})
 
 
 record_theirs = partial(record, side="torch_ref")
-
-
-def _edit(module: Any, edit: Callable[[Parameters], None]) -> None:
-    values = unload(module)
-    edit(values)
-    load(module, values)
 
 
 def nudged(training: Training) -> Recorded:
@@ -214,13 +165,12 @@ class Growth(NamedTuple):
         local = EPS * (np.maximum(size[1:], size[:-1]) + STEP.eps * moved)
         # so many runs an ulp apart would be as far apart as all the steps' errors together
         runs = np.concatenate([[0.0], np.cumsum(local / distance[1:])])
-        state = {}
-        for name, value in ours.state.items():
-            if value.dtype.kind == "f":
-                apart = _furthest(nearby.state[name] - value)
-                largest = np.maximum.accumulate(np.abs(value).max(axis=1))
-                at = runs[STATE_EVERY::STATE_EVERY]
-                state[name] = at * apart + STEP.eps * EPS * largest
+        state = {
+            name: runs[STATE_EVERY::STATE_EVERY] * _furthest(nearby.state[name] - value)
+            + STEP.eps * EPS * _furthest(value)
+            for name, value in ours.state.items()
+            if value.dtype.kind == "f"
+        }
         return cls(runs * distance, state)
 
 
@@ -261,7 +211,7 @@ def assert_inside(both: Trajectories) -> None:
         raise AssertionError(_breach(both, int(outside[0])))
     if ours.state.keys() != theirs.state.keys():
         raise AssertionError(f"state: ours has {[*ours.state]}, theirs {[*theirs.state]}")
-    name = training.optimizer
+    name = training.optimizer[0]
     held = {"parameters": (ours.theta, theirs.theta, bound.theta)}
     for key, value in ours.state.items():
         if key in bound.state:
@@ -275,95 +225,74 @@ def assert_inside(both: Trajectories) -> None:
 
 def _breach(both: Trajectories, step: int) -> str:
     """Return what stands where at the first step outside the bound, and on whose account."""
-    training = both.training
+    training, allowed = both.training, both.bound.theta[step]
     ours, theirs = both.ours.theta[step], both.theirs.theta[step]
     entry = int(np.abs(ours - theirs).argmax())
-    allowed = both.bound.theta[step]
+    numbers = from_vector(np.arange(float(ours.size)), training.parameters)
+    name = next(name for name, one in numbers.items() if entry in one)
     message = (
-        f"step {step}: {_entry_name(training.parameters, entry)} differs: ours {ours[entry]!r}, "
-        f"theirs {theirs[entry]!r}, {both.apart[step]:.3g} apart, the growth bound allows "
-        f"{allowed:.3g}"
+        f"step {step}: {name}{np.argwhere(numbers[name] == entry)[0].tolist()} differs: ours "
+        f"{ours[entry]!r}, theirs {theirs[entry]!r}, {both.apart[step]:.3g} apart, the growth "
+        f"bound allows {allowed:.3g}"
     )
     if not WIDE:
         return message
-    wider = {
-        name: cast(getattr(training, name), np.longdouble) for name in ("parameters", "X", "Y")
-    }
-    wide = record(replace(training, steps=step, **wider)).theta[-1][entry]
+    arrays = {one: getattr(training, one) for one in ("parameters", "X", "Y")}
+    wide = record(replace(training, steps=step, **cast(arrays, np.longdouble))).theta[-1][entry]
     found = measure(ours[entry], theirs[entry], allowed / EPS)
     return f"{message}; {verdict(wide, 0.0, found, 1.0, 'the longdouble run', 'training')}"
-
-
-def _entry_name(parameters: Parameters, entry: int) -> str:
-    """Return the name of an entry of theta, as "W1[2, 0]"."""
-    numbers = from_vector(np.arange(float(parameters.theta.size)), parameters)
-    places = ((name, place) for name, one in numbers.items() for place in np.argwhere(one == entry))
-    name, place = next(places)
-    return f"{name}{place.tolist()}"
 
 
 class Kink(NamedTuple):
     """A unit of the first layer that a step finds on the kink of its rectifier."""
 
-    step: int  # the first one that is taken there
+    step: int
     unit: int
-    example: int  # of that step's mini-batch
-    ours: Edits
-    theirs: Edits
-
-
-#: number of steps that are searched for sums which the sides round differently.
-SEARCHED = 50
+    example: int  # of the step's mini-batch
+    ours: Edit
+    theirs: Edit
 
 
 def kink(training: Training, step: int) -> Kink:
-    """Return edits after which both sides meet a kink, at `step` or soon after.
+    """Return edits after which both sides meet a kink at a step.
 
-    They give both sides the same parameters, with the bias of a unit such that its Z = W x + b is 0
-    on ours, where a rectifier is off, while torch, which adds the same terms up in another order,
-    has some round-off above 0. Where it never has, its bias is given that much more.
+    They give ours the bias of a unit by which its Z = W x + b is 0, where a rectifier is off, and
+    torch a bias that is more by some round-off.
     """
-    last = min(step + SEARCHED, training.steps)
-    thetas = record(replace(training, steps=last)).theta
-    for number in range(step, last + 1):
-        parameters = from_vector(thetas[number - 1], training.parameters)
-        X, Y = (one[:, training.batch(number)] for one in (training.X, training.Y))
-        # where most depends on it first: |dA| of the layer, but for 1/m
-        A, _ = network_forward(X, parameters, training.network)
-        pulled = np.abs(np.einsum("nu,nm->um", parameters["W2"], A - Y))
-        for flat in np.argsort(-pulled, axis=None):
-            unit, example = (int(one) for one in np.unravel_index(flat, pulled.shape))
-            ours = parameters.copy()  # with a bias by which Z of the unit is 0 on our side
-            ours["b1"][unit] = -(parameters["W1"] @ X)[unit, example]
-            layer = (to_torch(name, ours[f"{name}1"]) for name in ("W", "b"))
-            if columns(linear(rows(X), *layer))[unit, example] > 0:
-                edits = {number - 1: partial(_overwrite, ours.theta)}
-                return Kink(number, unit, example, edits, edits)
-    above = ours.copy()
-    above["b1"][unit] += 4 * EPS * (np.abs(ours["W1"][unit]) @ np.abs(X[:, example]))
-    edits, theirs = ({number - 1: partial(_overwrite, one.theta)} for one in (ours, above))
-    return Kink(number, unit, example, edits, theirs)
+    theta = record(replace(training, steps=step - 1)).theta[-1]
+    parameters = from_vector(theta, training.parameters)
+    X, Y = (one[:, training.batch(step)] for one in (training.X, training.Y))
+    # where most depends on it: |dA| of the layer, but for 1/m
+    A, _ = network_forward(X, parameters, training.network)
+    pulled = np.abs(np.einsum("nu,nm->um", parameters["W2"], A - Y))
+    unit, example = (int(one) for one in np.unravel_index(pulled.argmax(), pulled.shape))
+    W, x = parameters["W1"], X[:, example]
+    bias = -(W @ X)[unit, example]
+    above = bias + 4 * EPS * (np.abs(W[unit]) @ np.abs(x))
 
+    def edit(bias: float) -> Edit:
+        changed = parameters.copy()
+        changed["b1"][unit] = bias
+        return step - 1, lambda parameters: np.copyto(parameters.theta, changed.theta)
 
-def _overwrite(theta: Array, parameters: Parameters) -> None:
-    parameters.theta[:] = theta
+    return Kink(step, unit, example, edit(bias), edit(above))
 
 
 def located(training: Training, met: Kink | None = None) -> Parting | None:
-    """Walk both sides of a training in lockstep, on the way through a kink; return where they part.
-
-    A ReLU network is the example: `locate` itself takes any two runs.
-    """
+    """Walk both sides of a training in lockstep, perhaps through a kink; return where they part."""
     mine, other = (training.arguments(side) for side in TRAINING)
-    module, read = other["module"], getattr(their_optimizers, f"{training.optimizer}_state")
-    ours = ScratchRun(*(mine[name] for name in ("network", "parameters", "optimizer")))
+    module, (name, _) = other["module"], training.optimizer
+    ours = ScratchRun(*(mine[one] for one in ("network", "parameters", "optimizer")))
+    theirs = TorchRun(module, other["optimizer"], state=getattr(their_optimizers, f"{name}_state"))
 
     def batches() -> Iterator[tuple[Array, Array]]:
         for step in range(1, training.steps + 1):
             if met is not None and step == met.step:
-                met.ours[step - 1](ours.parameters)
-                _edit(module, met.theirs[step - 1])
+                met.ours[1](ours.parameters)
+                values = unload(module)
+                met.theirs[1](values)
+                load(module, values)
             chosen = training.batch(step)
             yield training.X[:, chosen], training.Y[:, chosen]
 
-    return locate(ours, TorchRun(module, other["optimizer"], state=read), batches())
+    return locate(ours, theirs, batches())

@@ -26,9 +26,13 @@ from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 Named = tuple[str, Mapping[str, Any]]
 
 TRAINING = {"scratch": ours, "torch_ref": theirs}
+STOPPING: Mapping[str, Any] = {"scratch": EarlyStopping, "torch_ref": TheirEarlyStopping}
 
 #: lists of a history that are numbers of the mathematics.
 HISTORY = ("step_costs", "costs", "accuracies", "dev_costs", "dev_accuracies")
+
+#: arguments that both sides take as they are.
+SHARED = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm", "orders")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,56 +68,43 @@ class Run:
         Parameters are copied. `left` is where another training ended, to go on from there:
         parameters and running averages, or a module.
         """
-        shared = ("epochs", "batch_size", "l1", "l2", "schedule_per", "clip_value", "clip_norm")
-        chosen = {name: getattr(self, name) for name in shared}
-        made = self._ours(**left) if side == "scratch" else self._theirs(**left)
-        return {
-            "orders": self.orders,
-            **{name: one for name, one in chosen.items() if one != getattr(Run, name, None)},
-            **{name: one for name, one in made.items() if one is not None},
-        }
+        made = self._ours() | left if side == "scratch" else self._theirs(**left)
+        if self.early_stopping is not None:
+            made["early_stopping"] = STOPPING[side](**self.early_stopping)
+        given = {name: getattr(self, name) for name in SHARED} | made
+        return {n: one for n, one in given.items() if n in made or one != getattr(Run, n, None)}
 
-    def _ours(self, **left: Any) -> dict[str, Any]:
-        (name, choices), schedule = self.optimizer, None
+    def _ours(self) -> dict[str, Any]:
+        name, choices = self.optimizer
+        shared = ("network", "X", "Y", "dev", "masks")
+        given = {one: getattr(self, one) for one in shared if getattr(self, one) is not None}
+        if self.network.batch_norm is not None and self.network.depth > 1:
+            given["running"] = running_averages(self.network.layer_sizes, self.X.dtype)
         if self.schedule is not None:
             kind, shape = self.schedule
             first = {} if kind == "manual" else {"learning_rate": choices["learning_rate"]}
-            schedule = SCHEDULES[kind](**first, **shape)
-        averaged = self.network.batch_norm is not None and self.network.depth > 1
-        sizes, dtype = self.network.layer_sizes, self.X.dtype
-        return {
-            **{name: getattr(self, name) for name in ("network", "X", "Y", "dev", "masks")},
-            "parameters": self.parameters.copy(),
-            "optimizer": OPTIMIZERS[name](**choices),
-            "running": running_averages(sizes, dtype) if averaged else None,
-            "schedule": schedule,
-            "early_stopping": self.early_stopping and EarlyStopping(**self.early_stopping),
-            **left,
-        }
+            given["schedule"] = SCHEDULES[kind](**first, **shape)
+        made = {"parameters": self.parameters.copy(), "optimizer": OPTIMIZERS[name](**choices)}
+        return given | made
 
     def _theirs(self, module: Any = None) -> dict[str, Any]:
-        (name, choices), schedule = self.optimizer, None
+        name, choices = self.optimizer
         if module is None:
             module = twin(self.network, self.parameters, self.device)
         optimizer = THEIR_OPTIMIZERS[name](module.parameters(), **choices)
+        X, Y, *dev = (rows(one, self.device) for one in (self.X, self.Y, *(self.dev or ())))
+        made = {"module": module, "X": X, "Y": Y, "optimizer": optimizer}
         if self.schedule is not None:
             kind, shape = self.schedule
-            schedule = THEIR_SCHEDULES[kind](optimizer, **shape)
-        X, Y, *dev = (rows(one, self.device) for one in (self.X, self.Y, *(self.dev or ())))
-        masks = [masks_to_torch(one, self.device) for one in self.masks or ()]
-        return {
-            **{"module": module, "X": X, "Y": Y, "dev": tuple(dev) or None},
-            "masks": None if self.masks is None else masks,
-            "optimizer": optimizer,
-            "schedule": schedule,
-            "early_stopping": self.early_stopping and TheirEarlyStopping(**self.early_stopping),
-        }
+            made["schedule"] = THEIR_SCHEDULES[kind](optimizer, **shape)
+        if self.masks is not None:
+            made["masks"] = [masks_to_torch(one, self.device) for one in self.masks]
+        return made | ({"dev": tuple(dev)} if dev else {})
 
     def quantities(self, side: str) -> dict[str, Array]:
         """Train one side and return costs, accuracies, parameters and running averages by name."""
-        arguments = self.arguments(side)
+        arguments, dtype = self.arguments(side), self.X.dtype
         history = TRAINING[side].train(**arguments)
-        dtype = self.X.dtype
         lists = {name: getattr(history, name) for name in HISTORY}
         values = {name: np.array(one, dtype) for name, one in lists.items() if one}
         if self.early_stopping is not None:

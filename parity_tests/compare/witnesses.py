@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from parity_tests.compare.budgets import DIFFERENCE_STENCIL, HIDDEN_ROUNDING, WIDE, difference_of
-from parity_tests.compare.measurement import Array, measure, record
+from parity_tests.compare.measurement import Array, assert_true, gauge_of, measure, record
 from scratch.parameters import Parameters
 
 Forward = Callable[..., tuple[Any, Any]]
-Backward = Callable[[Any, Any], dict[str, Array]]
+Backward = Callable[[Any, Any], Mapping[str, Array]]
 
 #: a step far below what float64 sees and far above what longdouble does.
 PROBE = float(np.finfo(np.longdouble).eps) ** (2 / 3)
@@ -40,78 +40,56 @@ def cast(value: Any, dtype: Any) -> Any:
 
 
 def widened(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Return what our function makes of the same arguments in longdouble; None if that is no wider.
-
-    Arrays, scalars of NumPy's and `Parameters` are widened; Python's own numbers are what they are.
-    """
+    """Return what our function makes of arguments in longdouble; None where that is no wider."""
     if not WIDE:
         return None
     return function(*cast(arguments, np.longdouble), **cast(named, np.longdouble))
 
 
 def wide_run(
-    forward: Forward,
-    backward: Backward | None,
-    arguments: Mapping[str, Any],
-    upstream: Array,
-    names: tuple[str, ...],
-) -> tuple[Array, dict[str, Array]]:
-    """Return output and gradients of a longdouble run of ours.
+    forward: Forward, backward: Backward | None, arguments: Mapping[str, Any], upstream: Array
+) -> dict[str, Array]:
+    """Return the quantities of a longdouble run of ours; AssertionError if it takes none.
 
-    Raises AssertionError where it takes no longdouble, or is not in longdouble from end to end: a
-    witness that stays away unnoticed would be none.
+    A witness that stays away unnoticed would be none.
     """
-    wider = cast(arguments, np.longdouble)
     try:
-        value, cache = forward(**wider)
+        output, cache = forward(**cast(arguments, np.longdouble))
         gradients = backward(upstream.astype(np.longdouble)[()], cache) if backward else {}
     except TypeError as error:
         raise AssertionError(
             f"the pair takes no longdouble ({error}): `widest=np.float64` does without"
         ) from error
-    output = np.asarray(value)
-    gradients = {name: np.asarray(gradients[name]) for name in names}
-    found = {"output": (output, upstream)}
-    found |= {f"gradient of {name}": (one, arguments[name]) for name, one in gradients.items()}
-    for quantity, (one, like) in found.items():
-        if one.dtype != np.longdouble or one.shape != np.shape(like):
-            raise AssertionError(
-                f"{quantity}: the longdouble run gives {one.dtype} of shape {one.shape}: "
-                "it is no witness"
-            )
-    return output, gradients
+    run = {"output": output, **{f"gradient of {name}": one for name, one in gradients.items()}}
+    return {name: np.asarray(one) for name, one in run.items()}
 
 
 def assert_unrounded(
-    forward: Forward,
-    arguments: Mapping[str, Any],
-    upstream: Array,
-    run: tuple[Array, Mapping[str, Array]],
+    forward: Forward, arguments: Mapping[str, Any], upstream: Array, run: Mapping[str, Array],
     gauge: Any,
-) -> None:
+) -> None:  # fmt: skip
     """Raise AssertionError where a longdouble run passes through float64 on its way.
 
     Inputs are moved by less than float64 can hold. The output must move as its gradient says: what
     is rounded inside moves by nothing or by a whole eps of float64.
     """
-    output, gradients = run
+    output = run["output"]
     size = np.abs(output).max() if gauge is None else np.asarray(gauge)
-    eps = np.finfo(np.longdouble).eps
-    unit = eps * np.sqrt(np.square(upstream * np.broadcast_to(size, output.shape)).sum())
+    unit = np.linalg.norm((upstream * np.broadcast_to(size, output.shape)).ravel())
+    unit *= np.finfo(np.longdouble).eps
     directions, start = np.random.default_rng(0), cast(arguments, np.longdouble)
+    names = [name for name in arguments if f"gradient of {name}" in run]
     for _ in range(PROBES):
-        expected, moved = np.longdouble(0), dict(start)
-        for name, gradient in gradients.items():
-            away = PROBE * directions.uniform(-1, 1, gradient.shape)
-            moved[name] = start[name] + away * start[name]
-            expected += (gradient * (moved[name] - start[name])).sum()
+        moves = {n: PROBE * directions.uniform(-1, 1, np.shape(start[n])) * start[n] for n in names}
+        moved = {**start, **{name: start[name] + move for name, move in moves.items()}}
+        expected = sum((run[f"gradient of {n}"] * (moved[n] - start[n])).sum() for n in names)
         response = (upstream * (forward(**moved)[0] - output)).sum()
         error = abs(response - expected) / unit
         if not error <= HIDDEN_ROUNDING.eps:
-            bound = f"{error:.4g} eps units of longdouble, allowed {HIDDEN_ROUNDING.eps:.4g}"
             raise AssertionError(
                 f"output: the longdouble run moves by {response:.6g} where its inputs move it by "
-                f"{expected:.6g}, {bound} ({HIDDEN_ROUNDING.name}): something inside is rounded "
+                f"{expected:.6g}, {error:.4g} eps units of longdouble, allowed "
+                f"{HIDDEN_ROUNDING.eps:.4g} ({HIDDEN_ROUNDING.name}): something inside is rounded "
                 "to float64, and the run is no witness"
             )
 
@@ -120,35 +98,27 @@ class Difference:
     """Central differences of our own forward, in longdouble or, at the best step, in float64."""
 
     def __init__(
-        self,
-        forward: Forward,
-        inputs: Mapping[str, Array],
-        constants: Mapping[str, Any],
-        upstream: Array,
-        name: str,
-        dtype: Any = np.longdouble,
+        self, forward: Forward, arguments: Mapping[str, Any], upstream: Array, name: str, dtype: Any
     ) -> None:
-        self._forward = forward
-        self._arguments = cast({**inputs, **constants}, dtype)
-        self._moving = np.asarray(self._arguments[name])
+        self._forward, self._arguments = forward, cast(dict(arguments), dtype)
         self._upstream = upstream.astype(dtype)
         self.name, self.dtype = name, dtype
         self.step, self.budget = difference_of(dtype)
 
     def __call__(self, index: tuple[int, ...]) -> Any:
         """Return the difference quotient of sum(upstream * output) at one entry of the input."""
-        return self.quotient(index, 1.0)[0]
+        return self.quotient(index)[0]
 
-    def quotient(self, index: tuple[int, ...], shrunk: float) -> tuple[Any, Any]:
-        """Return the quotient with the usual step times `shrunk`, and its round-off.
+    def quotient(self, index: tuple[int, ...], shrunk: float = 1.0) -> tuple[Any, Any]:
+        """Return the quotient with the usual step, larger at large entries, times `shrunk`.
 
-        Large entries take larger steps.
+        Beside it stands its round-off.
         """
-        size = np.maximum(1, np.abs(self._moving[index]))
-        step = self.dtype(self.step * shrunk) * size
+        start = np.asarray(self._arguments[self.name])
+        step = self.dtype(self.step * shrunk) * np.maximum(1, np.abs(start[index]))
         total, largest = self.dtype(0), self.dtype(0)
         for steps, weight in DIFFERENCE_STENCIL.items():
-            moved = self._moving.copy()
+            moved = start.copy()
             moved[index] += steps * step
             try:
                 output = self._forward(**{**self._arguments, self.name: moved})[0]
@@ -171,8 +141,7 @@ class Difference:
                 three = [self.quotient(index, shrunk / halved) for halved in (1, 2, 4)]
             values = [value for value, _ in three]
             if np.isfinite(values).all():
-                bar = 4 * (max(values) - min(values)) + three[-1][1]
-                tries.append((bar, shrunk, values[1]))
+                tries.append((4 * (max(values) - min(values)) + three[-1][1], shrunk, values[1]))
         if not tries:
             raise AssertionError(f"no difference of {self.name} at {index} is finite")
         bar, _, best = min(tries)
@@ -180,54 +149,31 @@ class Difference:
 
 
 def assert_witnessed(
-    sides: Mapping[str, Array],
-    difference: Difference,
-    rng: np.random.Generator,
-    gauge: Any,
+    sides: Mapping[str, Any], difference: Difference, rng: np.random.Generator, gauge: Any,
     most: int,
-) -> None:
-    """Hold gradients, by side, against differences at a few entries drawn at random.
-
-    The last of the sides may be a longdouble run of our backward: where it fails alone, our
-    backward is not the derivative of our forward.
-    """
-    ours, theirs = sides["ours"], sides["theirs"]
+) -> None:  # fmt: skip
+    """Hold gradients, by side, against differences at a few entries drawn at random."""
+    ours, quantity = sides["ours"], f"gradient of {difference.name}"
     size = min(most, ours.size)
     flat = rng.choice(ours.size, size, replace=False)
     places = [tuple(int(i) for i in np.unravel_index(one, ours.shape)) for one in flat]
+    values = {
+        side: np.array([one[place] for place in places])
+        for side, one in sides.items()
+        if one is not None
+    }
     with np.errstate(all="ignore"):  # what is not finite is refined
         third = np.array([difference(place) for place in places])
-    scale = np.abs(theirs).max() if gauge is None else np.asarray(gauge).max()
     eps = float(np.finfo(ours.dtype).eps)
+    unit = eps * np.max(gauge_of(sides["theirs"], gauge))
     allowed = difference.budget.in_eps(eps)
-    quantity = f"gradient of {difference.name}"
-    refined: set[int] = set()
-    bar, wrong, message = 0.0, [], ""  # the bar of the refined quotients, which all sides meet
-    for side, gradient in sides.items():
-        mine = np.array([gradient[place] for place in places])
-        found = measure(mine, third, scale, eps)
-        while not found.error <= allowed + bar and found.place[0] not in refined:
-            (worst,) = found.place
-            third[worst], uncertainty = difference.refined(places[worst])
-            refined.add(worst)
-            bar = max(bar, float(uncertainty / (eps * scale)))
-            found = measure(mine, third, scale, eps)
-        record(f"{quantity}, {side}", ours.dtype, found, allowed + bar, difference.budget.name)
-        if not found.error <= allowed + bar:
-            wrong.append(side)
-            message = message or (
-                f"{quantity}: a central difference gives {found.theirs!r} at "
-                f"{places[found.place[0]]}, where {side} has {found.ours!r}, {found.error:.4g} eps "
-                f"units, allowed {allowed:.4g} ({difference.budget.name})"
-            )
-    if wrong:
-        raise AssertionError(f"{message}: {_blame(wrong)}")
-
-
-def _blame(wrong: list[str]) -> str:
-    sides = [side for side in ("ours", "theirs") if side in wrong]
-    if not sides:
-        return "our backward in longdouble is not the derivative of our forward"
-    guilty = " ".join(["both"] if len(sides) == 2 else sides)
-    derived = ", our backward is not the derivative of our forward" if "ours" in sides else ""
-    return f"the third witness contradicts {guilty}{derived}"
+    for i, place in enumerate(places):
+        if not all(abs(one[i] - third[i]) <= allowed * unit for one in values.values()):
+            third[i], bar = difference.refined(place)
+            allowed = max(allowed, difference.budget.in_eps(eps) + float(bar / unit))
+    measured = {}
+    for side, one in values.items():
+        found = measure(one, third, unit / eps, eps)
+        measured[side] = found._replace(place=places[found.place[0]])
+        record(f"{quantity}, {side}", ours.dtype, found, allowed, difference.budget)
+    assert_true(quantity, measured, allowed, difference.budget.name, "a central difference")

@@ -65,13 +65,10 @@ def recording(*modules: str) -> Iterator[dict[str, dict[str, Any]]]:
         sys.setprofile(None)
 
 
-def called_names(called: set[Any]) -> set[str]:
-    return {code.co_qualname.split(".")[0] for code in called}
-
-
 def unproven(claims: set[str], called: set[Any], comparisons: int) -> str:
     """Say why a claim of parity is empty, or return ""."""
     if claims and not comparisons:
         return f"claims parity of {sorted(claims)} but compared nothing"
-    missing = claims - called_names(called)
+    names = {code.co_qualname.split(".")[0] for code in called}
+    missing = claims - names
     return f"claims parity of {sorted(missing)} but never called it" if missing else ""

@@ -23,37 +23,25 @@ from parity_tests.compare.files import make_room
 #: the package of these tests.
 PACKAGE = __name__.partition(".")[0]
 
-#: values of the options that `all` stands for.
-DEVICES, DTYPES = ("cpu", "cuda"), ("float32", "float64")
+#: values of the options that `all` stands for, and those that they have by default.
+ALL = {"device": ("cpu", "cuda"), "dtype": ("float32", "float64")}
+DEFAULTS = {"device": "cpu", "dtype": "all"}
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     if not _concerned(pluginmanager.get_plugin("pytestconfig")):
         return
-    group = parser.getgroup("parity", "parity of scratch and torch")
-    group.addoption(
-        "--device",
-        choices=[*DEVICES, "all"],
-        default="cpu",
-        help="where torch computes: cuda runs only the tests that can, all runs both "
-        "(default: %(default)s)",
-    )
-    group.addoption(
-        "--dtype",
-        choices=[*DTYPES, "all"],
-        default="all",
-        help="the precision of the tests that take one (default: %(default)s)",
-    )
-    group.addoption(
-        "--parity-report", metavar="PATH", type=Path, help="write every comparison as JSON"
-    )
-    group.addoption(
-        "--parity-seed",
-        metavar="N",
-        type=_seed,
-        default=0,
-        help='draw everything anew: any number from 0, or "random" (default: %(default)s)',
-    )
+    add = parser.getgroup("parity", "parity of scratch and torch").addoption
+    told = {
+        "device": "where torch computes: cuda runs only the tests that can, all runs both",
+        "dtype": "the precision of the tests that take one",
+    }
+    for name, text in told.items():
+        text = f"{text} (default: %(default)s)"
+        add(f"--{name}", choices=[*ALL[name], "all"], default=DEFAULTS[name], help=text)
+    add("--parity-report", metavar="PATH", type=Path, help="write every comparison as JSON")
+    text = 'draw everything anew: any number from 0, or "random" (default: %(default)s)'
+    add("--parity-seed", metavar="N", type=_seed, default=0, help=text)
 
 
 def _concerned(config: Any) -> bool:
@@ -74,14 +62,10 @@ def _seed(text: str) -> int:
     return int(text)
 
 
-def chosen_devices(config: pytest.Config) -> tuple[str, ...]:
-    device = config.getoption("device", "cpu")
-    return DEVICES if device == "all" else (device,)
-
-
-def chosen_dtypes(config: pytest.Config) -> tuple[str, ...]:
-    dtype = config.getoption("dtype", "all")
-    return DTYPES if dtype == "all" else (dtype,)
+def chosen(config: pytest.Config, name: str) -> tuple[str, ...]:
+    """Return the devices, or dtypes, that were asked for."""
+    value = config.getoption(name, DEFAULTS[name])
+    return ALL[name] if value == "all" else (value,)
 
 
 def chosen_seed(config: pytest.Config) -> int:
@@ -105,20 +89,16 @@ def pytest_configure(config: pytest.Config) -> None:
         loaded = (getattr(one, "__file__", None) for one in config.pluginmanager.get_plugins())
         if str(conftest) not in loaded:
             config.pluginmanager.import_plugin(f"{PACKAGE}.conftest")
-    path = report_path(config)
     try:
-        if path:
+        if path := report_path(config):
             make_room(path)
     except OSError as error:
-        raise pytest.UsageError(
-            f"expected --parity-report to name a file that can be written: {error}"
-        ) from error
+        expected = "expected --parity-report to name a file that can be written"
+        raise pytest.UsageError(f"{expected}: {error}") from error
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     if config.getoption("parity_seed", None) is None:
         return None
-    return (
-        f"parity: device {config.getoption('device')}, dtype {config.getoption('dtype')}, "
-        f"--parity-seed={chosen_seed(config)}"
-    )
+    asked = ", ".join(f"{name} {config.getoption(name)}" for name in ALL)
+    return f"parity: {asked}, --parity-seed={chosen_seed(config)}"

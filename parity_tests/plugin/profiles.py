@@ -1,7 +1,7 @@
 """Profiles of hypothesis, and the line that says how many examples a run has drawn.
 
-`dev` draws anew each time, `ci` the same examples each time, `deep` ten times as many. This module
-is a plugin of pytest, which conftest registers. Cases that are turned away too often fail by
+`dev` draws anew each time, `ci` the same examples each time, `deep` twenty times as many. This
+module is a plugin of pytest, which conftest registers. Cases that are turned away too often fail by
 hypothesis' own health check.
 """
 
@@ -16,7 +16,7 @@ from hypothesis import settings
 from hypothesis.statistics import collector
 
 #: examples of a property of weight 1 in `dev` and `ci`.
-EXAMPLES = 50
+EXAMPLES = 25
 
 #: examples of this process, and of its workers, by what became of them.
 DRAWN = {"kept": 0, "rejected": 0}
@@ -27,33 +27,23 @@ def register() -> None:
 
     pytest's `--hypothesis-profile` loads another one later, before any test is imported.
     """
-    every: dict[str, Any] = {
-        "deadline": None,
-        "print_blob": True,
-        "derandomize": False,  # else that of hypothesis' own profile for CI
-        "report_multiple_bugs": False,  # the first failure, as a message and not as a group
-    }
-    same = {**every, "derandomize": True, "database": None}
-    settings.register_profile("dev", max_examples=EXAMPLES, **every)
-    settings.register_profile("ci", max_examples=EXAMPLES, **same)
-    settings.register_profile("deep", max_examples=10 * EXAMPLES, **every)
+    # drawn anew, unlike in hypothesis' own profile for CI; the first failure as a message, no group
+    anew: Any = {"deadline": None, "derandomize": False, "report_multiple_bugs": False}
+    settings.register_profile("dev", max_examples=EXAMPLES, print_blob=True, **anew)
+    dev = settings.get_profile("dev")
+    settings.register_profile("ci", dev, derandomize=True, database=None)
+    settings.register_profile("deep", dev, max_examples=20 * EXAMPLES)
     settings.load_profile("ci" if os.environ.get("CI") else "dev")
-
-
-def count(statistics: Mapping[str, Any]) -> None:
-    """Add hypothesis' statistics of one property, which list the examples of each phase."""
-    for phase, one in statistics.items():
-        if phase.endswith("-phase"):
-            for example in one["test-cases"]:
-                DRAWN["rejected" if example["status"] == "invalid" else "kept"] += 1
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # inside of hypothesis' own plugin, which collects too
 def pytest_runtest_call() -> Iterator[None]:
     outer: Any = collector.value
 
-    def note(statistics: Any) -> None:
-        count(statistics)
+    def note(statistics: Mapping[str, Any]) -> None:
+        for phase, one in statistics.items():
+            for example in one["test-cases"] if phase.endswith("-phase") else ():
+                DRAWN["rejected" if example["status"] == "invalid" else "kept"] += 1
         if outer is not None:
             outer(statistics)
 
@@ -62,9 +52,7 @@ def pytest_runtest_call() -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    output = getattr(session.config, "workeroutput", None)
-    if output is not None:
-        output[__name__] = dict(DRAWN)
+    getattr(session.config, "workeroutput", {})[__name__] = dict(DRAWN)
 
 
 @pytest.hookimpl(optionalhook=True)

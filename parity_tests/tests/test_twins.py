@@ -29,7 +29,7 @@ FLOAT32_SHARE = 0.2
 
 
 def label(row: Twin) -> str:
-    """Return how a row is called in the ids of tests: its stem, and its name where that differs."""
+    """Return the name of a row in the ids of tests: its stem, and its own where that differs."""
     return row.name if row.name == row.stem else f"{row.stem}:{row.name}"
 
 
@@ -64,11 +64,10 @@ def ask(check: Callable[..., None], *arguments: Any, **given: Any) -> None:
 
 def draw_and_ask(check: Callable[..., None], row: Twin, share: float = 1.0) -> None:
     """Ask a check of the cases that hypothesis draws for a row; those that prove nothing go."""
-    begun, examples = len(LEDGER.entries), settings().max_examples
+    begun, profile = len(LEDGER.entries), settings()
+    number = max(1, round(share * row.weight * profile.max_examples))
 
-    phases = settings().phases if row.weight >= 1 else UNSHRUNK
-
-    @settings(max_examples=max(1, round(share * row.weight * examples)), phases=phases)
+    @settings(max_examples=number, phases=profile.phases if row.weight >= 1 else UNSHRUNK)
     @given(row.settings())
     def run(drawn: dict[str, Any]) -> None:
         try:
@@ -82,114 +81,87 @@ def draw_and_ask(check: Callable[..., None], row: Twin, share: float = 1.0) -> N
     ask(run)
 
 
+#: checks that rows are asked once, at their examples.
+ONCE = {
+    checks.gauges_bound_something: ROWS,
+    checks.backward_is_linear: PAIRS,
+    checks.swallows_nothing: PAIRS,
+    checks.proves_its_names: ROWS,
+    checks.leaves_no_trace: ROWS,
+    checks.refuses: ROWS,
+    checks.is_right_as_typed: [row for row in ROWS if row.torch],
+}
+each_dtype = pytest.mark.parametrize("dtype", [np.float64, np.float32])
+
+
 @of(ROWS)
 def test_agrees(row):
-    """Both sides agree, and with their wider witnesses, wherever the row may be used."""
     draw_and_ask(checks.agrees, row)
 
 
-@of([row for row in ROWS if getattr(row, "float32", False)])
+@of([row for row in ROWS if row.float32])
 def test_agrees_in_float32(row):
-    """In float32 ours errs at most twice what torch errs."""
     draw_and_ask(checks.agrees_in_float32, row, FLOAT32_SHARE)
 
 
 @each(ROWS, "edges")
 def test_edge(row, one):
-    """Edges always run."""
     ask(checks.agrees, row, **row.edges[one])
 
 
 @of(PAIRS)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@each_dtype
 def test_three_witnesses(row, dtype, device):
-    """The example of a pair proves every one of its quantities."""
     if dtype == np.float64:
         ask(checks.three_witnesses_agree, row, device)
     elif row.float32:
         ask(checks.agrees_in_float32, row, device)
 
 
-@of(ROWS)
-def test_gauges_bound_something(row):
-    """A gauge is no licence: on well-conditioned draws it is of the size of the values."""
-    ask(checks.gauges_bound_something, row)
-
-
-@of(PAIRS)
-def test_backward_is_linear(row):
-    """Gradients are linear in the upstream gradient."""
-    ask(checks.backward_is_linear, row)
-
-
-@of(PAIRS)
-def test_swallows_nothing(row):
-    """NaN and infinity reach the output."""
-    ask(checks.swallows_nothing, row)
+@pytest.mark.parametrize(
+    ("check", "row"),
+    [
+        pytest.param(check, row, id=f"{check.__name__}-{label(row)}")
+        for check, rows in ONCE.items()
+        for row in rows
+    ],
+)
+def test_row(check, row):
+    ask(check, row)
 
 
 @of(WALKS)
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@each_dtype
 def test_walks_alike(row, dtype, device):
-    """Many steps leave the same parameters and state."""
     ask(checks.walks_alike, row, dtype, device)
-
-
-@of(ROWS)
-def test_proves_its_names(row):
-    """The functions that a row claims are called and compared."""
-    ask(checks.proves_its_names, row)
 
 
 @of(ROWS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])
 def test_keeps_the_dtype(row, dtype):
-    """Nothing is promoted, nothing rounded on the way."""
     ask(checks.keeps_the_dtype, row, dtype)
-
-
-@of(ROWS)
-def test_leaves_no_trace(row):
-    """A call changes what it is there to change, draws from no global generator, and repeats."""
-    ask(checks.leaves_no_trace, row)
-
-
-@of(ROWS)
-def test_refuses(row):
-    """Bad values are refused with the right error, and nothing is modified."""
-    ask(checks.refuses, row)
 
 
 @of([row for row in ROWS if not isinstance(row, OptimizerTwin)])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_takes_any_layout(row, layout):
-    """Order, strides and flags of arrays change no number."""
     ask(checks.takes_any_layout, row, layout)
 
 
 @each(ROWS, "relations")
 @pytest.mark.parametrize("side", checks.SIDES)
 def test_relation(row, one, side):
-    """An invariant holds on each side."""
     for seed in range(3):
         ask(checks.holds, row, one, side, seed=seed)
 
 
 @each(ROWS, "relations")
 def test_relation_is_broken(row, one):
-    """A mistake breaks the invariant."""
     ask(checks.is_broken, row, one)
-
-
-@of([row for row in ROWS if row.torch])
-def test_is_right_as_typed(row):
-    """Texts that people are told to type give the course's values."""
-    ask(checks.is_right_as_typed, row)
 
 
 @each(ROWS, "mistakes", lambda one: one.values is not None or one.wrong is not None)
 def test_mistake_is_off(row, one):
-    """The wrong form is off by its margin."""
     if one.missing():
         pytest.skip(one.missing())
     ask(checks.is_off, row, one)
@@ -197,5 +169,4 @@ def test_mistake_is_off(row, one):
 
 @each(ROWS, "mistakes", lambda one: one.change and not one.beside)
 def test_mistake_is_seen(row, one):
-    """Typed into the code, a mistake fails some check of its row."""
     ask(checks.is_seen, row, one)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from parity_tests.compare import bridge, gauges
 from parity_tests.compare.bridge import columns, masks_to_torch, rows, to_numpy, twin
 from parity_tests.compare.budgets import GRADIENT
-from parity_tests.compare.fingerprints import unmodified
 from parity_tests.compare.measurement import Array, ProvesNothingError
 from parity_tests.compare.quantities import FIRST_ORDER
+from parity_tests.compare.side_effects import unmodified
 from parity_tests.drawing import KINDS, SMOOTH, draw, examples, powers, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
@@ -303,7 +303,7 @@ def predicted(decided: Any, **case: Any) -> Values:
 
 def their_module(parameters: Parameters, network: Network, running: Any) -> theirs.Network:
     module = in_mixed_modes(twin(network, parameters))
-    return module if running is None else bridge.load_running(module, running)
+    return module if running is None else bridge.load(module, running)
 
 
 def their_predicted(X: Array, decided: Any, **case: Any) -> Values:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch.optim.swa_utils import get_ema_avg_fn
 
 from parity_tests.compare.bridge import to_torch
+from parity_tests.compare.gauges import average_bounds
 from parity_tests.compare.measurement import Array
-from parity_tests.compare.optimizer_gauges import average_bounds
 from parity_tests.drawing import Replayed, betas, draw
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate

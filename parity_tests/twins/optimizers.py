@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from parity_tests.compare import optimizer_gauges as gauges
 from parity_tests.compare.budgets import STEP
+from parity_tests.compare.gauges import rule_gauges
 from parity_tests.mistakes import Mistake
 from parity_tests.optimizer_rows import OptimizerTwin
 from parity_tests.rows import FunctionTwin, Relation, Settings
@@ -41,17 +41,15 @@ SHORT = {"a short memory": {"beta": 0.25}}
 UNCORRECTED = {"beta1": 0.0, "beta2": 0.9, "bias_correction": False}
 
 # fmt: off
-#: a rule, its gauges, and the choices of its example.
-RULES: dict[str, tuple[Any, Any, Settings]] = {
-    "gradient_descent": (ours.GradientDescent, gauges.gradient_descent_gauges, {}),
-    "momentum": (ours.Momentum, gauges.momentum_gauges, {"beta": 0.9, "averaging": True}),
-    "rmsprop": (ours.RMSprop, gauges.rmsprop_gauges,
-                {"beta": 0.9, "epsilon": 1e-8, "epsilon_inside_root": False}),
-    "adam": (ours.Adam, gauges.adam_gauges,
-             {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_inside_root": False,
-              "bias_correction": True, "steps_taken": 0}),
+#: a rule, and the choices of its example.
+RULES: dict[str, tuple[Any, Settings]] = {
+    "gradient_descent": (ours.GradientDescent, {}),
+    "momentum": (ours.Momentum, {"beta": 0.9, "averaging": True}),
+    "rmsprop": (ours.RMSprop, {"beta": 0.9, "epsilon": 1e-8, "epsilon_inside_root": False}),
+    "adam": (ours.Adam, {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "bias_correction": True,
+                         "epsilon_inside_root": False, "steps_taken": 0}),
 }
-OF_ADAM = tuple(RULES["adam"][2].keys() - RULES["rmsprop"][2].keys())
+OF_ADAM = tuple(RULES["adam"][1].keys() - RULES["rmsprop"][1].keys())
 # fmt: on
 
 
@@ -66,11 +64,11 @@ def row(
     **rest: Any,
 ) -> OptimizerTwin:
     """Return the row of a rule in a dialect; a case is drawn from its choices too."""
-    make, bounds, choices = RULES[rule]
+    make, choices = RULES[rule]
     drawn = {one: walks.CHOSEN[one] for one in choices if one in walks.CHOSEN}
     # fmt: off
     return OptimizerTwin(
-        name=name, proves=(make.__name__,), gauges=bounds, edges=edges, weight=weight,
+        name=name, proves=(make.__name__,), gauges=rule_gauges, edges=edges, weight=weight,
         ours=make, theirs=theirs.OPTIMIZERS[rule], state=getattr(theirs, f"{rule}_state"),
         draw=partial(walks.draw_walk, **{**choices, **(dialect or {})}),
         cases={**walks.CASES, **drawn, **(cases or {})}, **rest,
@@ -86,7 +84,7 @@ TWINS = (
     row("momentum", "momentum", formula="v = beta v + (1 - beta) g;  W = W - alpha v",
         torch="torch.optim.SGD(parameters, lr=alpha * (1 - beta), momentum=beta)", source=MOMENTUM,
         edges={
-            **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["momentum"][2]),
+            **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["momentum"][1]),
             "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
             "the largest floats of either sign": {"beta": 0.5, "kind": "largest"}},
         relations=(
@@ -130,7 +128,7 @@ TWINS = (
         formula="s = beta s + (1 - beta) g^2;  W = W - alpha g / (sqrt(s) + epsilon)",
         torch=TYPED_RMSPROP,
         edges={
-            **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["rmsprop"][2]),
+            **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["rmsprop"][1]),
             "nothing is remembered": {"beta": 0.0, "epsilon": 1e-12, "kind": "all magnitudes"}},
         relations=walks.relations("rmsprop", adapts=True),
         mistakes=(
@@ -162,7 +160,7 @@ TWINS = (
             "s_hat = s / (1 - beta2^t)",
         edges={
             **EDGES, **LATE,
-            "as it is without being told": dict.fromkeys(["learning_rate", *RULES["adam"][2]]),
+            "as it is without being told": dict.fromkeys(["learning_rate", *RULES["adam"][1]]),
             "other betas": {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-6},
             "a short memory": {"beta1": 0.25, "beta2": 0.25}},
         relations=(

@@ -50,6 +50,11 @@ SIZES: Mapping[str, tuple[Any, Ratios, tuple[int, ...]]] = {
     "NumPy's int16": (np.int16(20_000), (0.98, 0.01, 0.01), (19_600, 200, 200)),
     "beyond 31 bits": (2**31 + 5, (0.5, 0.25, 0.25), (2**30 + 3, 2**29 + 1, 2**29 + 1)),
     "beyond 32 bits": (10**10 + 1, (0.98, 0.01, 0.01), (98 * 10**8 + 1, 10**8, 10**8)),
+    "equal rests of parts of very different size": (
+        10_801_793_990,
+        (10 / 117, 51 / 117, 55 / 117, 1 / 117),
+        (923_230_256, 4_708_474_303, 5_077_766_406, 92_323_025),
+    ),
     "NumPy's float32": (10, tuple(np.array([0.6, 0.2, 0.2], "f4")), (6, 2, 2)),
     "NumPy's float16": (8, tuple(np.array([0.5, 0.25, 0.25], "f2")), (4, 2, 2)),
 }
@@ -130,7 +135,7 @@ def row(name: str, output: str, **rest: Any) -> FunctionTwin:
 
 # fmt: off
 TWINS = (
-    row("sizes", "size", source=SOURCE + "the largest remainder method; torch.floor, torch.argsort",
+    row("sizes", "size", source=SOURCE + "the largest remainder method; torch.argsort",
         formula="floor(ratio m), and 1 more for the largest rests, so that they sum to m",
         draw=lambda rng, m=7, shares=(3, 1, 1), ratios=(): {
             "m": m, "ratios": ratios or ratios_of(shares)},

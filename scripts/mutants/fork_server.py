@@ -14,12 +14,16 @@ import importlib
 import os
 import resource
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from inspect import CO_OPTIMIZED
+from itertools import chain
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, ModuleType
@@ -42,15 +46,14 @@ UNCHANGED = (
 )
 
 #: flags of pytest: nothing is written, nothing printed.
-QUIET = ["-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--assert=plain"]
-QUIET += ["-p", "no:randomly"]
-QUIET += ["--hypothesis-profile=few", *(f"--deselect={one}" for one in UNCHANGED)]
+QUIET = ["-q", *("-p", "no:cacheprovider"), *("-p", "no:randomly"), "--no-header", "--tb=line"]
+QUIET += ["--assert=plain", "--hypothesis-profile=few", *(f"--deselect={one}" for one in UNCHANGED)]
 
 #: libraries that a server holds beside torch and hypothesis.
 LIBRARIES = ("matplotlib.pyplot", "scipy.optimize", "scipy.stats", "sklearn.datasets")
 
-#: live functions by file, line and name.
-Functions = dict[tuple[str, int, str], list[FunctionType]]
+#: live functions by file and code.
+Functions = dict[tuple[str, CodeType], list[FunctionType]]
 
 
 class Changed(SourceFileLoader):
@@ -65,10 +68,8 @@ class Changed(SourceFileLoader):
     ) -> ModuleSpec | None:
         if fullname != self.name:
             return None
-        spec = PathFinder.find_spec(fullname, path)
-        if spec is not None:
-            self.loaded, spec.loader = True, self
-        return spec
+        self.loaded = True
+        return spec_from_file_location(fullname, self.path, loader=self)
 
     def get_code(self, fullname: str) -> CodeType:
         return compile(self._source, self.path, "exec", dont_inherit=True)
@@ -77,23 +78,19 @@ class Changed(SourceFileLoader):
 class _Reporter:
     def __init__(self, pipe: Connection, job: Job) -> None:
         self._pipe, self._job, self._start = pipe, job, time.perf_counter()
-        self._ran, self._current, self._message = 0, "", ""
-        self._failed: list[str] = []
+        self._ran, self._current = 0, ""
+        self._failed: dict[str, str] = {}  # the message of each test
         signal.signal(signal.SIGPROF, self.hung)
 
     def answer(self, how: str = "", failed: str = "", message: str = "") -> None:
         """Send the verdict and leave at once, whatever stands on the stack."""
-        self._note(failed, message)
+        if failed:
+            self._failed.setdefault(failed, message)
         how = how or ("failure" if self._failed else "")
-        spent = time.perf_counter() - self._start
+        said, spent = next(iter(self._failed.values()), ""), time.perf_counter() - self._start
         # as a plain tuple: the test may have imported another class of this name
-        self._pipe.send((tuple(self._failed), how, self._message, self._ran, spent))
+        self._pipe.send((tuple(self._failed), how, said, self._ran, spent))
         os._exit(0)
-
-    def _note(self, failed: str, message: str) -> None:
-        if failed and failed not in self._failed:
-            self._failed.append(failed)
-        self._message = self._message or message
 
     def hung(self, signum: int, frame: FrameType | None) -> None:
         self.answer("time limit", self._current)
@@ -111,7 +108,7 @@ class _Reporter:
     def pytest_runtest_logreport(self, report: Any) -> None:
         self._ran += report.when == "call"
         if report.failed:
-            self._note(report.nodeid, _last_line(report))
+            self._failed.setdefault(report.nodeid, _last_line(report))
             if not self._job.all_failures:
                 self.answer()
 
@@ -129,8 +126,7 @@ def _last_line(report: Any) -> str:
 
 def _fork(pipe: Connection, work: Callable[[Connection], None], limit: float) -> Any:
     """Return what `work` sends from a fork, or the verdict on a fork that did not answer."""
-    near, far = socket.socketpair()
-    mine, theirs = Connection(near.detach()), Connection(far.detach())
+    mine, theirs = Pipe()
     start = time.perf_counter()
     child = os.fork()
     if child == 0:
@@ -228,22 +224,20 @@ class _Clock:
     """A plugin: each test has its own context of coverage, and its seconds are kept."""
 
     def __init__(self, coverage: Any) -> None:
-        self._coverage, self.seconds, self.failed = coverage, dict[str, float](), list[str]()
+        self._coverage, self.seconds, self.failed = coverage, Counter[str](), list[str]()
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self, item: Any) -> Iterator[Any]:
-        self._coverage.switch_context(item.nodeid)
-        start = time.perf_counter()
-        try:
-            return (yield)
-        finally:
-            self.seconds[item.nodeid] = time.perf_counter() - start
-            self._coverage.switch_context("")
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._coverage.switch_context(nodeid)
+
+    def pytest_runtest_logfinish(self) -> None:
+        self._coverage.switch_context("")
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        self.seconds[report.nodeid] += report.duration
         self.failed += [report.nodeid] if report.failed else []
 
-    pytest_collectreport = pytest_runtest_logreport
+    def pytest_collectreport(self, report: Any) -> None:
+        self.failed += [report.nodeid] if report.failed else []
 
 
 def _profile(files: Sequence[str], out: Connection) -> None:
@@ -299,44 +293,33 @@ def _live_functions() -> Functions:
     found: Functions = {}
     for one in gc.get_objects():
         if type(one) is FunctionType and one.__code__.co_filename.startswith(str(ROOT)):
-            code = one.__code__
-            key = code.co_filename, code.co_firstlineno, code.co_qualname
-            found.setdefault(key, []).append(one)
+            found.setdefault((one.__code__.co_filename, one.__code__), []).append(one)
     return found
 
 
 def _swap(job: Job, functions: Functions) -> None:
     """Give the live functions of a module their changed code; ValueError where more differs."""
     path = path_of(job.module)
-    before, after = (
-        compile(one, str(path), "exec", dont_inherit=True) for one in (path.read_text(), job.source)
-    )
-    changed = list(_changed_functions(before, after))
+    before, after = (_codes(one, str(path)) for one in (path.read_text(), job.source))
+    pairs = (zip(codes, after.get(name, []), strict=False) for name, codes in before.items())
+    changed = [(old, new) for old, new in chain.from_iterable(pairs) if old != new]
     if not changed:
         raise ValueError("nothing differs")
     for old, new in changed:
-        for function in functions.get((old.co_filename, old.co_firstlineno, old.co_qualname), []):
-            if function.__code__ == old:
-                function.__code__ = new
+        if not old.co_flags & CO_OPTIMIZED and _own(old) != _own(new):
+            raise ValueError("a module's or a class's own code differs")
+    for old, new in changed:
+        for function in functions.get((str(path), old), []):
+            function.__code__ = new
 
 
-def _changed_functions(before: CodeType, after: CodeType) -> Iterator[tuple[CodeType, CodeType]]:
-    """Yield the functions whose code differs, before and after.
-
-    Raises ValueError where the body of a module or of a class differs.
-    """
-    if before == after:
-        return
-    if before.co_flags & 1:  # CO_OPTIMIZED: a function
-        yield before, after
-    elif _own(before) != _own(after):
-        raise ValueError("a module's or a class's own code differs")
-    for old, new in zip(_nested(before), _nested(after), strict=False):
-        yield from _changed_functions(old, new)
-
-
-def _nested(code: CodeType) -> list[CodeType]:
-    return [one for one in code.co_consts if isinstance(one, CodeType)]
+def _codes(source: str, path: str) -> dict[str, list[CodeType]]:
+    """Return the code of a module, its classes and its functions, by qualified name."""
+    codes, found = [compile(source, path, "exec", dont_inherit=True)], dict[str, list[CodeType]]()
+    for code in codes:  # grows on the way
+        found.setdefault(code.co_qualname, []).append(code)
+        codes += [one for one in code.co_consts if isinstance(one, CodeType)]
+    return found
 
 
 def _own(code: CodeType) -> tuple[Any, ...]:

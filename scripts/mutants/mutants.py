@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from typing import Any, NamedTuple
 
 from cosmic_ray.commands.init import _all_work_items
@@ -130,23 +130,17 @@ def statement(mutant: Mutant) -> range | None:
 
     Of a compound statement these are the lines of its head.
     """
-    inside, found = False, None
-    nodes: list[tuple[ast.AST, bool]] = [(_tree(mutant.file), False)]
-    while nodes:
-        node, inside = nodes.pop()
-        for child in ast.iter_child_nodes(node):
-            if not isinstance(child, ast.stmt):
-                continue
-            first = _first(child)
-            assert child.end_lineno is not None
-            if first <= mutant.line <= child.end_lineno:
-                body = getattr(child, "body", None)
-                head = body[0] if body else None
-                last = child.end_lineno if head is None else max(_first(head) - 1, first)
-                found = range(first, last + 1) if inside else None
-                within = isinstance(child, ast.FunctionDef) and mutant.line > last
-                nodes.append((child, inside or within))
-    return found
+    statements = (one for one in ast.walk(_tree(mutant.file)) if isinstance(one, ast.stmt))
+    around = [one for one in statements if _first(one) <= mutant.line <= (one.end_lineno or 0)]
+    functions = (one for one in around if isinstance(one, ast.FunctionDef))
+    inside = any(mutant.line not in _head(one) for one in functions)
+    return _head(around[-1]) if inside else None
+
+
+def _head(node: ast.stmt) -> range:
+    body: list[ast.stmt] = getattr(node, "body", [])
+    last = max(_first(body[0]) - 1, _first(node)) if body else node.end_lineno or 0
+    return range(_first(node), last + 1)
 
 
 def _first(node: ast.stmt) -> int:
@@ -170,16 +164,10 @@ def known_equivalents() -> dict[Change, str]:
     return found
 
 
-def as_toml(changes: Iterable[Change], reason: str = "") -> str:
-    grouped: dict[tuple[str, str, str], list[str]] = {}
-    for one in changes:
-        grouped.setdefault((one.file, one.definition, one.before), []).append(one.after)
-    entries = []
-    for (file, definition, before), after in sorted(grouped.items()):
-        quoted = partial(json.dumps, ensure_ascii=False)  # TOML's strings escape as JSON's do
-        choices = "".join(f"  {quoted(one)},\n" for one in after)
-        entries.append(
-            f"[[equivalent]]\nfile = {quoted(file)}\nin = {quoted(definition)}\n"
-            f"before = {quoted(before)}\nafter = [\n{choices}]\nreason = {quoted(reason)}\n"
-        )
-    return "\n".join(entries)
+def as_toml(change: Change, reason: str = "") -> str:
+    """Return the entry of a change in the reviewed list."""
+    file, definition, before, after = (json.dumps(one, ensure_ascii=False) for one in change)
+    return (  # TOML's strings escape as JSON's do
+        f"[[equivalent]]\nfile = {file}\nin = {definition}\nbefore = {before}\n"
+        f"after = [{after}]\nreason = {json.dumps(reason)}\n"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,8 @@ import torch
 
 from parity_tests import locate
 from parity_tests.compare.budgets import TRAINING, Budget
-from parity_tests.compare.functions import Measurement, measure
 from parity_tests.compare.locate import Run, ScratchRun, TorchRun
+from parity_tests.compare.measurement import Measurement, measure
 from runs import scratch_side, torch_side
 from runs.datasets import Array
 from runs.experiments import Experiment
@@ -110,6 +111,12 @@ def judge_runs(mine: Side, other: Side, dtype: str) -> Agreement:
     return found
 
 
+def widened(narrow: Side, reference: Side) -> float:
+    """Return the error of a float32 run against one in float64, in eps units of float32."""
+    found = quantities(narrow, reference)
+    return judge((one._replace(ours=one.ours.astype(float)) for one in found), "float32").error
+
+
 def plane(X: Array) -> tuple[Array, Array, Array]:
     """Return a grid around inputs (2, m): both its axes, and all its points, (2, GRID^2)."""
     margin = 0.12 * np.ptp(X, axis=1)
@@ -142,16 +149,6 @@ def train_both(experiment: Experiment) -> Runs:
     return Runs(start, mine, other, judge_runs(mine, other, "float64"))
 
 
-class _Still:
-    """An optimizer that leaves the parameters as they are."""
-
-    def init(self, parameters: Any) -> None:
-        """Begin without a state."""
-
-    def update(self, parameters: Any, gradients: Any, state: Any) -> None:
-        """Do nothing."""
-
-
 class _Walked:
     """A side as `locate` walks it: a pass at the weights as they are, then a step of its loop."""
 
@@ -172,7 +169,8 @@ def first_parting(start: Start) -> str:
     experiment, last = start.experiment, start.network.depth
     penalties: dict[str, Any] = {"l1": experiment.l1, "l2": experiment.l2, "m": start.m}
     still = torch.optim.SGD(other.model.parameters(), lr=0.0)
-    ours = ScratchRun(start.network, mine.model, _Still(), **penalties)
+    nothing: Any = SimpleNamespace(init=lambda parameters: None, update=lambda *_: None)
+    ours = ScratchRun(start.network, mine.model, nothing, **penalties)
     theirs = TorchRun(other.model, still, **penalties)
     try:
         parting = locate(_Walked(mine, ours, last), _Walked(other, theirs, last), start.batches())

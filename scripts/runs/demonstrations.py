@@ -11,22 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from parity_tests.compare import runs as long_runs
 from parity_tests.compare.bridge import columns, rows, to_torch, twin
 from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAJECTORY, Budget
-from parity_tests.compare.runs import (
-    EPS,
-    STEPS_AN_EPOCH,
-    Growth,
-    Recorded,
-    kink,
-    located,
-    nudged,
-    record,
-    record_theirs,
-    run_both,
-    sepals,
-)
-from parity_tests.compare.runs import STEPS as STEPS_TAKEN
 from runs import scratch_side, torch_side
 from runs.agreement import Compared
 from runs.datasets import Array, Data, Pair
@@ -41,9 +28,8 @@ from torch_ref import diagnosis as their_diagnosis
 from torch_ref import gradient_checking as their_gradient_checking
 from torch_ref import moving_averages as their_moving_averages
 from torch_ref import network as their_network
+from torch_ref import optimizers as their_optimizers
 from torch_ref import search as their_search
-from torch_ref.optimizers import OPTIMIZERS as THEIR_OPTIMIZERS
-from torch_ref.optimizers import minimize as their_minimize
 from torch_ref.schedules import SCHEDULES as THEIR_SCHEDULES
 
 SEED = 0
@@ -59,6 +45,17 @@ class Demonstration(NamedTuple):
     def quantities(self, epochs: int | None = None) -> Iterator[Compared]:
         """Yield each quantity as soon as both sides have it, after so many epochs of training."""
         return self.run() if self.epochs is None else self.run(epochs or self.epochs)
+
+
+DEMONSTRATIONS: dict[str, Demonstration] = {}
+
+
+def demonstration(name: str, description: str, epochs: int | None = None) -> Callable[[Any], Any]:
+    def listed(run: Callable[..., Iterator[Compared]]) -> Callable[..., Iterator[Compared]]:
+        DEMONSTRATIONS[name] = Demonstration(description, run, epochs)
+        return run
+
+    return listed
 
 
 #: the saddle J = (x^2 - y^2) / 2 + y^4 / 4 and the valley J = (x^2 + 20 y^2) / 2: gradient by
@@ -81,16 +78,17 @@ SURFACES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@demonstration("saddle", "four optimizers on a saddle and in a narrow valley")
 def saddle() -> Iterator[Compared]:
     for surface, about in SURFACES.items():
-        start = np.array(about["start"])
+        start, steps = np.array(about["start"]), about["steps"]
         for name, rate in about["rates"].items():
-            steps = about["steps"]
             rule = OPTIMIZERS[name](learning_rate=rate)
             path = minimize(about["gradient"], start, optimizer=rule, steps=steps)
-            theirs = partial(THEIR_OPTIMIZERS[name], learning_rate=rate)
-            begun = torch.from_numpy(start)
-            reference = their_minimize(about["cost"], begun, optimizer=theirs, steps=steps)
+            theirs = partial(their_optimizers.OPTIMIZERS[name], learning_rate=rate)
+            reference = their_optimizers.minimize(
+                about["cost"], torch.from_numpy(start), optimizer=theirs, steps=steps
+            )
             yield Compared(f"{surface}, {name}", path, reference.numpy(), STEP)
 
 
@@ -108,12 +106,13 @@ SCHEDULE_CHOICES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+@demonstration("schedules", "the learning rate under each of eight schedules")
 def schedules() -> Iterator[Compared]:
     for name, choices in SCHEDULE_CHOICES.items():
         alpha = {} if name == "manual" else {"learning_rate": RATE}
         schedule = SCHEDULES[name](**alpha, **choices)
         rates = [schedule(t) for t in range(1, EPOCHS_SCHEDULED + 1)]
-        optimizer = THEIR_OPTIMIZERS["gradient_descent"]([torch.zeros(1)], learning_rate=RATE)
+        optimizer = their_optimizers.gradient_descent([torch.zeros(1)], learning_rate=RATE)
         scheduler = THEIR_SCHEDULES[name](optimizer, **choices)
         references = []
         for t in range(EPOCHS_SCHEDULED):
@@ -127,6 +126,7 @@ def schedules() -> Iterator[Compared]:
 BETAS = (0.5, 0.9, 0.98)
 
 
+@demonstration("moving-averages", "a year of temperatures averaged, with and without correction")
 def averages() -> Iterator[Compared]:
     noise = np.random.default_rng(SEED).standard_normal(moving_averages.DAYS)
     x = moving_averages.temperatures(noise)
@@ -143,6 +143,7 @@ DEEP = network.Network(layer_sizes=(64, *[64] * 11, 10), hidden="relu", output="
 SCALES = ("small_normal", "xavier", "he", "large_normal")
 
 
+@demonstration("layer-norms", "how activations and gradients vanish or explode with depth")
 def layer_norms() -> Iterator[Compared]:
     """Yield the norms of each layer's activations, its db and its dW, for each initialization.
 
@@ -167,6 +168,7 @@ STEPS = 10.0 ** -np.arange(1, 13, 0.5)
 CHECKED = network.Network(layer_sizes=(2, 5, 1), hidden="tanh")
 
 
+@demonstration("gradient-check", "the error of difference quotients over their step")
 def gradient_check() -> Iterator[Compared]:
     """Yield difference quotients and their relative errors over the step, two- and one-sided.
 
@@ -180,26 +182,26 @@ def gradient_check() -> Iterator[Compared]:
     J, gradients = network.cost_and_gradients(parameters, X, Y, CHECKED)
     norm, largest = np.linalg.norm(gradients.theta), np.abs(gradients.theta).max()
     for two_sided in (True, False):
-        found: dict[str, list[tuple[Any, Any]]] = {"difference quotients": [], "relative error": []}
+        ours, theirs = [], []
         for step in STEPS:
             choices: dict[str, Any] = {"epsilon": float(step), "two_sided": two_sided}
-            mine = gradient_checking.check_network(parameters, X, Y, CHECKED, **choices)
-            other = their_gradient_checking.check_network(module, their_X, their_Y, **choices)
-            flat = torch.cat([one.flatten() for one in other.approximation.values()]).numpy()
-            found["difference quotients"].append((mine.approximation.theta, flat))
-            found["relative error"].append((mine.difference, other.difference))
-        gauges = {
-            "difference quotients": (float(J) / STEPS + largest)[:, None],
-            "relative error": float(J) / STEPS / norm + 1,
-        }
-        for name, pairs in found.items():
-            ours, theirs = (np.array(one) for one in zip(*pairs, strict=True))
-            label = f"{name}, {'two' if two_sided else 'one'}-sided"
-            yield Compared(label, ours, theirs, GRADIENT, gauge=gauges[name])
+            ours.append(gradient_checking.check_network(parameters, X, Y, CHECKED, **choices))
+            theirs.append(
+                their_gradient_checking.check_network(module, their_X, their_Y, **choices)
+            )
+        quotients = np.array([one.approximation.theta for one in ours])
+        flat = [torch.cat([g.flatten() for g in one.approximation.values()]) for one in theirs]
+        sides, gauge = "two-sided" if two_sided else "one-sided", float(J) / STEPS
+        name, wide = f"difference quotients, {sides}", (gauge + largest)[:, None]
+        yield Compared(name, quotients, torch.stack(flat).numpy(), GRADIENT, gauge=wide)
+        errors, references = (np.array([one.difference for one in side]) for side in (ours, theirs))
+        name = f"relative error, {sides}"
+        yield Compared(name, errors, references, GRADIENT, gauge=gauge / norm + 1)
 
 
 #: the steps after which trajectories are shown, as many as were taken.
-SHOWN_STEPS = np.unique(np.geomspace(1, STEPS_TAKEN, 240).round().astype(int))
+SHOWN_STEPS = np.unique(np.geomspace(1, long_runs.STEPS, 240).round().astype(int))
+EPOCHS = -(-long_runs.STEPS // long_runs.STEPS_AN_EPOCH)
 
 #: the ReLU network walks so many steps, and meets a kink after a quarter of them.
 STEPS_TO_THE_KINK = 2_000
@@ -208,33 +210,38 @@ STEPS_TO_THE_KINK = 2_000
 PARTED = Budget(name="after a kink", relative=1)
 
 
+@demonstration(
+    "trajectories", "how far both sides part in ten thousand steps, and at a kink", EPOCHS
+)
 def trajectories(epochs: int) -> Iterator[Compared]:
     """Yield the parameters along ten thousand steps of each optimizer, inside the growth bound.
 
     Then those of RMSprop with ReLUs before and after both sides meet a kink, and where that is.
     """
-    steps = min(STEPS_TAKEN, epochs * STEPS_AN_EPOCH)
+    steps = min(long_runs.STEPS, epochs * long_runs.STEPS_AN_EPOCH)
     shown = SHOWN_STEPS[steps >= SHOWN_STEPS]
     for name in OPTIMIZERS:
-        both = run_both(sepals(name, steps=steps))
-        yield _along(name, both.ours, both.theirs, shown, both.bound)
-    training = sepals("rmsprop", hidden="relu", steps=min(STEPS_TO_THE_KINK, steps))
-    met = kink(training, training.steps // 4)
+        both = long_runs.run_both(long_runs.sepals(name, steps=steps))
+        yield _along(name, both.ours, both.theirs, both.bound, shown)
+    steps = min(STEPS_TO_THE_KINK, steps)
+    training = long_runs.sepals("rmsprop", hidden="relu", steps=steps)
+    met = long_runs.kink(training, steps // 4)
     until = replace(training, steps=met.step - 1)
-    bound = Growth.of(record(until), nudged(until))
-    ours, theirs = record(training, edits=met.ours), record_theirs(training, edits=met.theirs)
+    bound = long_runs.Growth.of(long_runs.record(until), long_runs.nudged(until))
+    ours = long_runs.record(training, edit=met.ours)
+    theirs = long_runs.record_theirs(training, edit=met.theirs)
     before = SHOWN_STEPS[met.step - 1 > SHOWN_STEPS]
-    after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (training.steps >= SHOWN_STEPS)]
-    yield _along("ReLU, before the kink", ours, theirs, before, bound)
+    after = SHOWN_STEPS[(met.step <= SHOWN_STEPS) & (steps >= SHOWN_STEPS)]
+    yield _along("ReLU, before the kink", ours, theirs, bound, before)
     yield Compared("ReLU, after the kink", ours.theta[after], theirs.theta[after], PARTED)
-    parting = located(training, met)
+    parting = long_runs.located(training, met)
     place = (0, 0, 0) if parting is None else (parting.step, parting.unit, parting.place[1])
     planted = (met.step, met.unit, met.example)
     yield Compared("step, unit and example", np.array(planted, float), np.array(place, float))
 
 
-def _along(name: str, ours: Recorded, theirs: Recorded, shown: Any, bound: Growth) -> Compared:
-    gauge = bound.theta[shown][:, None] / EPS
+def _along(name: str, ours: Any, theirs: Any, bound: Any, shown: Any) -> Compared:
+    gauge = bound.theta[shown][:, None] / long_runs.EPS
     return Compared(name, ours.theta[shown], theirs.theta[shown], TRAJECTORY, gauge)
 
 
@@ -278,6 +285,7 @@ def _curves(experiment: Experiment, data: Data) -> Iterator[tuple[str, Array, Ar
     yield "dev cost", np.array(costs[scratch_side]), np.array(costs[torch_side])
 
 
+@demonstration("learning-curves", "train and dev error over the size of the training set", 40)
 def learning_curves(epochs: int) -> Iterator[Compared]:
     """Yield train and dev errors over the size of the training set, and the dev costs.
 
@@ -321,6 +329,7 @@ def _table(points: list[dict[str, Any]]) -> Array:
     return np.array([list(point.values()) for point in points])
 
 
+@demonstration("search", "search points on linear and log scales, coarse to fine", 20)
 def search_points(epochs: int) -> Iterator[Compared]:
     """Yield draws on two scales, a grid, random points with their dev costs, and finer ones.
 
@@ -344,22 +353,3 @@ def search_points(epochs: int) -> Iterator[Compared]:
         yield Compared(f"{name} dev costs", costs, references)
         box = f"box around the best {KEPT}, {name}"
         yield Compared(box, mine.box, other.box, FORWARD, gauge=other.box)
-
-
-# fmt: off
-_ALL: tuple[tuple[str, str, Callable[..., Iterator[Compared]], int | None], ...] = (
-    ("saddle", "four optimizers on a saddle and in a narrow valley", saddle, None),
-    ("schedules", "the learning rate under each of eight schedules", schedules, None),
-    ("moving-averages", "a year of temperatures averaged, with and without correction",
-     averages, None),
-    ("layer-norms", "how activations and gradients vanish or explode with depth",
-     layer_norms, None),
-    ("learning-curves", "train and dev error over the size of the training set",
-     learning_curves, 40),
-    ("search", "search points on linear and log scales, coarse to fine", search_points, 20),
-    ("gradient-check", "the error of difference quotients over their step", gradient_check, None),
-    ("trajectories", "how far both sides part in ten thousand steps, and at a kink", trajectories,
-     -(-STEPS_TAKEN // STEPS_AN_EPOCH)),
-)
-# fmt: on
-DEMONSTRATIONS = {name: Demonstration(said, run, epochs) for name, said, run, epochs in _ALL}

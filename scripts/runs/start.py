@@ -93,23 +93,30 @@ class Side:
     outputs: Callable[[Array], Array]  # A_L, (n_L, m), at prediction for X, (n_x, m)
 
     def walk(
-        self, bar: Bar | None = None, after_epoch: Callable[[int], None] = lambda epoch: None
+        self, bar: Progress | None = None, after_epoch: Callable[[int], None] = lambda epoch: None
     ) -> Side:
         for step in self.steps:
             if bar is not None:
-                bar(step, self.history)
+                bar.show(step, self.history)
             if step.ends_epoch:
                 after_epoch(step.epoch)
         return self
 
 
-class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
-    """A progress bar of steps; silent where nobody watches."""
+class Progress(tqdm):  # type: ignore[misc]  # tqdm has no types
+    """A progress bar, silent where nobody watches; Ctrl-C ends the work inside it, no more."""
 
-    def __init__(self, steps: int, label: str | None = None) -> None:
-        super().__init__(total=steps, unit="step", desc=label, disable=None, leave=False)
+    interrupted = False
 
-    def __call__(self, step: Any, history: Any) -> None:
+    def __init__(self, *work: Any, **choices: Any) -> None:
+        super().__init__(*work, disable=None, leave=False, **choices)
+
+    def __exit__(self, kind: Any, *rest: Any) -> bool:
+        super().__exit__(kind, *rest)
+        self.interrupted = kind is KeyboardInterrupt
+        return self.interrupted
+
+    def show(self, step: Any, history: Any) -> None:
         self.update()
         if step.ends_epoch:
             self.set_postfix(epoch=step.epoch, cost=f"{history.costs[-1]:.4g}")

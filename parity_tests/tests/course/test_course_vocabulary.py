@@ -11,7 +11,7 @@ import pytest
 
 from parity_tests import GRADIENT, assert_close
 from parity_tests.checks import calls_of
-from parity_tests.compare.fingerprints import fingerprint
+from parity_tests.compare.side_effects import fingerprint
 from parity_tests.compare.witnesses import cast
 from parity_tests.twins import all_twins
 from parity_tests.twins._course import draw_data, layers_of

@@ -129,7 +129,7 @@ def outputs_in_float32(ours, torchs):
 FUNCTIONS = {
     "our gradient": (slopes(times(1.01)), r"x differs at \(\d, \d\).*contradicts ours"),
     "torch's gradient": (slopes(factor=1.01), f"{GRADIENT}.*contradicts theirs"),
-    "both gradients": (slopes(times(1.01), 1.01), "contradicts both, our backward is not the deri"),
+    "both gradients": (slopes(times(1.01), 1.01), "contradicts both$"),
     "nobody": (slopes(times(1 + 1e-13), **NARROW), "witness cannot tell which is wrong$"),
     "thrice the error of torch's output": (
         outputs_in_float32(300, 100),
@@ -142,7 +142,7 @@ FUNCTIONS = {
         twins(lambda x, y: forward(x), backward, lambda x, y: torch.tanh(x), shaped(x=2, y=2)),
         rf"depend on \['y'\]: the case {NOTHING}"),
 }
-NO_WITNESS = "the longdouble run gives float64 .*: it is no witness"
+NO_WITNESS = "the longdouble run .*is float64 .*: it is no witness"
 ANOTHER = "contradicts theirs, unless our formula itself is another"
 ROUNDED = outputs(lambda a: a.astype(float).astype(a.dtype))
 
@@ -190,8 +190,8 @@ ARRAYS = {
     "a mask": (close(MASKED, ONE), "no floats"),
     "a scalar for an array": (close(np.float64(1), ONE), f"values: {ALIKE}"),
     "another dtype": (close(ONE.astype("f4"), ONE), f"values: {ALIKE}"),
-    "wider, of another shape": (close(ONE, ONE, wider=np.ones((2, 1), LONG)), "run is of shape"),
-    "wider, but narrower": (close(ONE, ONE, wider=np.ones(2, "f4")), "float32, ours float64"),
+    "wider, of another shape": (close(ONE, ONE, wider=np.ones((2, 1), LONG)), r"is .*\(2, 1\), o"),
+    "wider, but narrower": (close(ONE, ONE, wider=np.ones(2, "f4")), "run is float32 "),
     "always": (lambda rng: assert_switches(ZERO == 0, "Z"), "Z is True everywhere: it proves"),
     "useless draws": (lambda rng: draw_until(switches, lambda: (ZERO,)), "no draw in a thousand"),
     "beyond its tolerance": (beside(ZERO + 1e-12, ZERO, ONE), "wrong differs"),

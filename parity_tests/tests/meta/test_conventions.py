@@ -1,27 +1,28 @@
-"""Conventions: toy rows that lie, and the command that prints the real ones."""
+"""Conventions and accuracies: toy rows that lie, and the command that prints the real ones."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import runpy
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 from parity_tests import __main__ as command
-from parity_tests import conventions
-from parity_tests.compare.budgets import FORWARD, Budget
+from parity_tests import accuracy, findings
+from parity_tests.accuracy import ACCURACIES, Accuracy, appraise
+from parity_tests.compare.budgets import FORWARD, WIDE, Budget
 from parity_tests.compare.reproducibility import pinned
-from parity_tests.findings import examine, in_words
+from parity_tests.findings import examine
 from parity_tests.mistakes import Mistake
 from parity_tests.rows import FunctionTwin
 from parity_tests.twins import all_twins
 
-ROWS = {row.name: row for row in conventions.conventions()}
+ROWS = {row.name: row for row in findings.conventions()}
 
 #: dialects of the courses and errata of their notes, by the row or the mistake that holds them.
 EXPECTED = """
@@ -34,13 +35,14 @@ EXPECTED = """
     moving-average averaging-window
 """
 
+unrecorded = pytest.mark.usefixtures("unrecorded")
+
 
 def test_every_dialect_and_erratum_has_its_row():
     assert ROWS.keys() >= set(EXPECTED.split())
     for row in ROWS.values():
-        assert row.formula
-        assert row.source
-        assert any(one.values or one.wrong for one in row.mistakes), row.name
+        refuted = [one for one in row.mistakes if one.values or one.wrong]
+        assert row.formula and row.source and refuted, row.name  # noqa: PT018
 
 
 def lie(x, factor=1.0):
@@ -49,14 +51,10 @@ def lie(x, factor=1.0):
 
 
 WRONG = Mistake(name="a tenth more", values=lambda x: lie(x, 1.1), margin=0.05, why="x + x / 10")
-unrecorded = pytest.mark.usefixtures("unrecorded")
 TEXT = {"topic": "arithmetic", "formula": "y = x", "torch": "x.clone()", "source": "Peano"}
-HONEST = FunctionTwin(
-    name="doubling",
-    **TEXT,
-    draw=lambda rng: {"x": rng.standard_normal((2, 3))},
-    **{"ours": lie, "theirs": lie, "bridge": None, "mistakes": (WRONG,)},
-)
+SIDES = {"ours": lie, "theirs": lie, "bridge": None, "mistakes": (WRONG,)}
+DRAW = {"draw": lambda rng: {"x": rng.standard_normal((2, 3))}}
+HONEST = FunctionTwin(name="doubling", **TEXT, **SIDES, **DRAW)
 
 
 def refuted_by(**choices):
@@ -69,20 +67,17 @@ def theirs(wrong):
 
 # fmt: off
 LIES = {
-    "translation wrong": (theirs(lambda x: lie(x, 1 + 1e-14)), "doubling: y differs at "),
+    "translation wrong": (theirs(lambda x: lie(x, 1 + 1e-14)), "y differs at "),
     "translation not finite": (theirs(lambda x: lie(x, np.nan)), "y: the reference is not finite"),
     "translation of another shape": (theirs(lambda x: lie(x[:1])), "y: ours is .* of shape"),
-    "mistake agrees": (refuted_by(values=lie), "doubling, it: y is off by 0 only"),
-    "mistake misses its margin": (refuted_by(margin=0.2), "doubling, it: y is off by 0.1 only"),
+    "mistake agrees": (refuted_by(values=lie), "y is off by 0 only"),
+    "mistake misses its margin": (refuted_by(margin=0.2), "y is off by 0.1 only"),
     "margin within a hundred budgets": (
-        refuted_by(margin=99 * 16 * np.finfo(float).eps),
-        "doubling, it: its margin 3.5e-13 is not 100 times the budget"),
+        refuted_by(margin=99 * 16 * np.finfo(float).eps), "its margin 3.5e-13 is not 100 times"),
     "budget as wide as the mistake": (
-        replace(HONEST, budget=Budget(name="loose", relative=0.01)),
-        "doubling, a tenth more: its margin 0.05 is not 100 times the budget"),
+        replace(HONEST, budget=Budget(name="loose", relative=0.01)), "in 0.05 is not 100 times"),
     "mistake breaks instead": (
-        refuted_by(values=lambda x: lie(x, np.nan)),
-        "doubling, it: y is nan where .* is right: no number at all"),
+        refuted_by(values=lambda x: lie(x, np.nan)), "y is nan where .* is right: no num"),
     "mistake does not break": (refuted_by(margin=math.inf), "expected at least inf"),
 }
 # fmt: on
@@ -101,7 +96,7 @@ def test_an_honest_row_passes():
     finding = examine(theirs(lambda x: lie(x, 1 + 1e-15)))
     assert (finding.right.quantity, finding.failures, finding.allowed) == ("y", [], FORWARD.eps)
     assert finding.right.eps > 1
-    assert finding.wrong["a tenth more"].deviation.relative == pytest.approx(0.1)
+    assert finding.wrong[0].deviation.relative == pytest.approx(0.1)
     assert not examine(refuted_by(values=lambda x: lie(x, np.inf), margin=math.inf)).failures
 
 
@@ -122,86 +117,76 @@ def test_another_precision_is_noticed():
 
 
 def test_deviations_in_words():
-    assert [in_words(one) for one in (math.inf, 0.0)] == ["no number at all", "equal"]
-    assert in_words(8.96) == "off by 9 times the right value"
-    assert in_words(0.221) == "off by 22%"
-    assert in_words(1.4e-5) == "off from digit 5 on (1.4e-05)"
+    found = [findings.in_words(one) for one in (np.inf, 0.0, 8.96, 0.221, 1.4e-5)]
+    assert found[:3] == ["no number at all", "equal", "off by 9 times the right value"]
+    assert found[3:] == ["off by 22%", "off from digit 5 on (1.4e-05)"]
 
 
-def run(capsys, *arguments):
-    status = command.main(["conventions", *arguments])
-    return status, capsys.readouterr().out
+@pytest.fixture
+def run(capsys):
+    """Return a function that runs a command: its exit status, and all that it prints."""
+
+    def run(*arguments):
+        status = command.main(arguments)
+        return status, capsys.readouterr().out
+
+    return run
 
 
-def test_every_row_is_in_every_form(capsys, monkeypatch, tmp_path):
-    """As a table, as Markdown, as JSON without NaN; no two mistakes of a row are the same."""
-    found = [examine(row) for row in ROWS.values()]
-    monkeypatch.setattr(command, "examine", lambda row: found[[*ROWS].index(row.name)])
-    path = tmp_path / "made" / "here" / "conventions.json"
-    status, printed = run(capsys, "--json", str(path))
+@pytest.mark.parametrize("told", ["conventions", "accuracy"])
+def test_every_row_is_printed(told, run):
+    status, printed = run(told)
     assert status == 0
-    assert max(map(len, printed.splitlines())) <= 120
-    assert all(re.search(rf"^{name.upper()}\b", printed, re.MULTILINE) for name in ROWS)
-    assert "all right ones inside, all wrong ones out" in printed
-    lines = run(capsys, "--markdown")[1].splitlines()
-    assert len(lines) == len(ROWS) + 2
-    assert all(len(re.findall(r"(?<!\\)\|", line)) == 5 for line in lines)
-    report = json.loads(path.read_text(), parse_constant=pytest.fail)
-    assert report["environment"]["torch"] == torch.__version__
-    assert [one.name for one in path.parent.iterdir()] == ["conventions.json"]
-    for row in report["conventions"]:
-        margins = {one.name: one.margin for one in all_twins()[row["name"]].mistakes}
-        for name, one in row["wrong"].items():
-            assert one["margin"] == (None if math.isinf(margins[name]) else margins[name])
-        measured = [str(one["deviation"]) for one in row["wrong"].values() if one["deviation"]]
-        assert len({*measured}) == len(measured), row["name"]
+    assert max(map(len, printed.splitlines())) <= 108
+    names = ROWS if told == "conventions" else [row.name for row in ACCURACIES]
+    assert all(f"\n{name.upper()} (" in printed for name in names)
+    right = {"conventions": "all right ones inside, all wrong ones out", "accuracy": "all true"}
+    assert right[told] in printed
+    assert printed.count("eps of float") == len(ACCURACIES) * (told == "accuracy") or not WIDE
 
 
-def test_one_question_is_answered_in_detail(capsys):
-    status, printed = run(capsys, "Adam")
-    assert status == 0
-    assert max(map(len, printed.splitlines())) <= 110
+def test_no_two_mistakes_of_a_row_are_the_same():
+    for row in ROWS.values():
+        wrong = [found.deviation for found in examine(row).wrong if found.deviation]
+        assert len({*map(str, wrong)}) == len(wrong), row.name
+
+
+def test_questions_are_answered_in_detail(run):
+    """They are found by name, topic or mistake."""
+    status, printed = run("conventions", "Adam", "CLIPPING", "dampening")
+    found = {*re.findall(r"^([A-Z0-9-]+) \(", printed, re.MULTILINE)}
+    assert found >= {"ADAM", "CLIP-BY-VALUE", "CLIP-BY-GLOBAL-NORM", "MOMENTUM"}
     words = " ".join(printed.split())
+    assert status == 0
     assert "torch.optim.Adam(parameters, lr=alpha, betas=(beta1, beta2), eps=epsilon)" in words
     assert "of 64 eps allowed (optimizer round-off)" in words
-    assert "WRONG epsilon-hat form (Keras, TensorFlow, scikit-learn): off by " in words
+    wrong = r"WRONG epsilon-hat form \(Keras, TensorFlow, scikit-learn\): off by \d+%"
+    assert re.search(rf"{wrong} theta\[\d+, \d\] is [\d.]+, right is [\d.]+ alpha_t = alpha", words)
     assert "DROPOUT" not in printed
 
 
-def test_rows_are_found_by_name_topic_or_mistake(capsys):
-    found = {row.name for row in conventions.find(["CLIPPING", "dampening"], [*ROWS.values()])}
-    assert found >= {"clip-by-value", "clip-by-global-norm", "momentum"}
-    for word in ("", " ", "adamm"):
-        with pytest.raises(SystemExit, match="2"):
-            command.main(["conventions", "adam", word])
-        message = capsys.readouterr().err
-        assert "expected names or topics of conventions" in message
-        assert all(name in message for name in ROWS)
-
-
 @unrecorded
-def test_a_failing_row_fails_the_command(capsys, monkeypatch):
+def test_a_failing_row_fails_the_command(run, monkeypatch):
     row = replace(LIES["mistake agrees"][0], theirs=LIES["translation wrong"][0].theirs)
-    monkeypatch.setattr(conventions, "conventions", lambda: [ROWS["clip-by-value"], row])
-    for arguments in ([], ["doubling"]):
-        status, printed = run(capsys, *arguments)
-        assert status == 1
-        assert "FAILS: doubling: y differs at" in printed
-        assert "FAILS: doubling, it: y is off by 0 only" in printed
+    monkeypatch.setattr(findings, "conventions", lambda: [ROWS["clip-by-value"], row])
+    status, printed = run("conventions")
+    assert status == 1
+    said = "(?s)right   FAILS: .*; y differs at .*WRONG   FAILS: it: .* by 0 only"
+    assert re.search(said, printed)
+    assert "2 FAIL" in printed
 
 
-def test_a_bad_path_is_refused_before_the_work(capsys, monkeypatch, tmp_path):
+def test_bad_arguments_are_refused_before_the_work(run, capsys, monkeypatch):
     """And an interruption of it leaves no traceback."""
-    monkeypatch.setattr(command, "examine", None)
-    with pytest.raises(SystemExit, match="2"):
-        command.main(["conventions", "clip", "--json", str(tmp_path)])
-    assert "expected --json to name a file that can be written" in capsys.readouterr().err
-
-    def interrupted(row):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "examine", interrupted)
-    assert run(capsys, "adam") == (130, "")
+    monkeypatch.setattr(findings, "examine", Mock(side_effect=KeyboardInterrupt))
+    assert run("conventions", "adam") == (130, "")
+    known = {"conventions": ROWS, "accuracy": [row.name for row in ACCURACIES]}
+    for told, names in known.items():
+        for wrong in ("", " ", "adamm"):
+            with pytest.raises(SystemExit, match="2"):
+                run(told, "adam", wrong)
+            message = capsys.readouterr().err
+            assert all(one in message for one in (f"got {wrong or repr(wrong)}", *names))
 
 
 def test_the_command_runs_from_any_folder(capsys, monkeypatch, tmp_path):
@@ -210,3 +195,47 @@ def test_the_command_runs_from_any_folder(capsys, monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match="0"):
         runpy.run_path(command.__file__, run_name="__main__")
     assert "CLIP-BY-VALUE (clipping)" in capsys.readouterr().out
+
+
+def off(eps):
+    return lambda x: x / 3 * (1 + eps * 2.0**-52)
+
+
+THIRD = {"formula": "x / 3", "draw": lambda rng: {"x": rng.standard_normal(9)}}
+BY_HAND = {"ours": lambda x: x / 3, "theirs": off(100), "bridge": None, "source": ""}
+THIRDS = FunctionTwin(name="thirds", **THIRD, **BY_HAND)
+TRUE = Accuracy(name="thirds", row="thirds", **THIRD, torch="x / 3 + x", why="", factor=100)
+BAD = {"ours": lambda x: x / 3 * (1 + 10 * np.finfo(x.dtype).eps), "theirs": off(10)}
+# fmt: off
+#: changes of the row of accuracy, of both sides, and the failure.
+UNTRUE = {
+    "torch is not worse": ({}, {"theirs": off(0)}, "torch errs by .* eps only"),
+    "torch is worse by less": ({"factor": 1e4}, {}, "torch errs by .* only"),
+    "the other side is worse": ({"worse": "scratch"}, {}, r"torch errs by \S+ eps, allowed 16"),
+    "ours is no number": ({}, {"ours": lambda x: x * np.nan}, "scratch errs by inf"),
+    "both are as bad": ({"factor": 4}, BAD, r"torch errs by \S+ eps only, scratch by \d+"),
+}
+# fmt: on
+
+
+@pytest.mark.skipif(not WIDE, reason="longdouble is no wider than float64 here")
+@pytest.mark.parametrize("lie", UNTRUE)
+def test_an_accuracy_that_is_not_true_says_so(lie, monkeypatch, run):
+    choices, sides, message = UNTRUE[lie]
+    monkeypatch.setitem(all_twins(), "thirds", THIRDS)
+    assert appraise(TRUE)[1] == ""
+    monkeypatch.setitem(all_twins(), "thirds", replace(THIRDS, **sides))
+    monkeypatch.setattr(accuracy, "ACCURACIES", [replace(TRUE, **choices)])
+    status, printed = run("accuracy", "Thirds")
+    assert status == 1
+    assert re.search(f"FAILS {message}.* 1 rows: 1 FAIL$", " ".join(printed.split()))
+
+
+def test_a_machine_without_a_wider_dtype_says_so(monkeypatch):
+    """Rows about float64 are skipped with the reason; those about float32 are measured."""
+    monkeypatch.setattr(accuracy, "WIDEST", np.float64)
+    for row in ACCURACIES:
+        errors, failure = appraise(row)
+        assert failure == ""
+        assert row.factor >= 4
+        assert errors.startswith("longdouble is no") == ("float32" not in row.name)

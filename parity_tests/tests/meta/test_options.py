@@ -95,7 +95,7 @@ def suite(pytester, monkeypatch):
     """Return a function that runs the suite above in this process, with its own ledger."""
     folder = pytester.mkdir("parity_tests")
     (folder / "test_linear.py").write_text(SUITE)
-    conftest = "from parity_tests.conftest import *\nfrom parity_tests.conftest import _claims\n"
+    conftest = "from parity_tests.conftest import *\n"
     (folder / "conftest.py").write_text(conftest)
     for name in ("concept", "case", "device"):
         monkeypatch.setattr(LEDGER, name, getattr(LEDGER, name))
@@ -249,9 +249,9 @@ def test_a_worker_hands_its_examples_over(monkeypatch):
 
 
 def test_profiles(monkeypatch):
-    """`dev` draws anew, `ci` does not, `deep` draws ten times as many; CI in the environment."""
+    """`dev` draws anew, `ci` does not, `deep` draws twenty times as many; CI in the environment."""
     dev, ci, deep = (settings.get_profile(name) for name in ("dev", "ci", "deep"))
-    assert dev.max_examples == ci.max_examples == deep.max_examples / 10 == profiles.EXAMPLES
+    assert dev.max_examples == ci.max_examples == deep.max_examples / 20 == profiles.EXAMPLES
     assert (dev.derandomize, ci.derandomize, deep.derandomize) == (False, True, False)
     monkeypatch.setattr(profiles, "settings", Mock())
     for variable, expected in (("", "dev"), ("true", "ci")):

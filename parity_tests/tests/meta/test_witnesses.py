@@ -38,7 +38,7 @@ pytestmark = pytest.mark.usefixtures("unrecorded")
 @pytest.mark.parametrize("dtype", {WIDEST, np.float64})
 def test_differences_see_as_many_digits_as_they_say(dtype, rng):
     x, upstream = rng.standard_normal((3, 4)), rng.standard_normal((3, 4))
-    difference = Difference(forward, {"x": x}, {}, upstream, "x", dtype)
+    difference = Difference(forward, {"x": x}, upstream, "x", dtype)
     exact = upstream[1, 2] * (1 - np.tanh(x.astype(WIDEST)[1, 2]) ** 2)
     best, bar = difference.refined((1, 2))
     budget = FINITE_DIFFERENCE if dtype is np.longdouble and WIDE else FLOAT64_DIFFERENCE

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,7 @@ SCRIPTS = ROOT / "scripts"
 if not SCRIPTS.is_dir():
     collect_ignore_glob = ["test_*.py"]
 
-#: quantities of demonstrations that have been computed, and the epochs that make them short.
-COMPUTED = {}
+#: epochs that make demonstrations short.
 EPOCHS = {"learning-curves": 1, "search": 1, "trajectories": 2}
 
 
@@ -28,40 +28,46 @@ def script(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def refused(script, capsys):
-    """Run a script with flags that must leave with status 2; return the message."""
+def run(script, monkeypatch, capsys):
+    """Run a script, which must leave with a status; return all that it printed, and errors."""
+    monkeypatch.setattr(script("runs.command_line"), "DPI", 30)
 
-    def run(name, flags):
-        with pytest.raises(SystemExit) as left:
-            script(name).main(flags)
-        assert left.value.code == 2
-        message = capsys.readouterr().err
-        assert "error: " in message
-        return message
+    def main(name, flags="", status=0):
+        try:
+            left = script(name).main(flags.split())
+        except SystemExit as error:
+            left = error.code
+        printed = capsys.readouterr()
+        assert left == status, (flags, printed)
+        return printed.out + printed.err
 
-    return run
+    return main
+
+
+@cache
+def computed(name):
+    own = importlib.import_module("runs.demonstrations").DEMONSTRATIONS[name]
+    return {one.name: one for one in own.quantities(EPOCHS.get(name))}
+
+
+@cache
+def trained_both(name):
+    short = replace(importlib.import_module("runs.experiments").EXPERIMENTS[name], epochs=2)
+    return importlib.import_module("runs.agreement").train_both(short)
 
 
 @pytest.fixture
 def quantities(script):
     """Return the quantities of a demonstration by name, computed once for all tests."""
+    return computed
 
-    def of(name):
-        if name not in COMPUTED:
-            own = script("runs.demonstrations").DEMONSTRATIONS[name]
-            COMPUTED[name] = {one.name: one for one in own.quantities(EPOCHS.get(name))}
-        return COMPUTED[name]
 
-    return of
+@pytest.fixture
+def trained(script):
+    """Return both sides' run of two epochs of an experiment, trained once for all tests."""
+    return trained_both
 
 
 @pytest.fixture
 def is_picture():
-    return lambda path: path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 5000
-
-
-@pytest.fixture
-def alone(tmp_path):
-    """Return the arguments of a process that runs code with nothing but the project."""
-    environment = {"PYTHONPATH": f"{SCRIPTS}:{ROOT}", "PATH": "/usr/bin:/bin"}
-    return lambda code: {"args": [sys.executable, "-c", code], "cwd": tmp_path, "env": environment}
+    return lambda path: path.read_bytes()[:4] == b"\x89PNG" and path.stat().st_size > 2000

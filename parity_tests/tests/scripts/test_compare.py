@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,13 +36,12 @@ def test_a_quantity_is_judged_by_its_own_budget(script):
             agreement.Compared("paths", one, theirs).measured(eps)
 
 
-def test_every_training_agrees(script):
+def test_every_training_agrees(script, trained):
     """Two epochs of each experiment: parameters, running averages and costs, tensor by tensor."""
-    experiments, agreement = script("runs.experiments").EXPERIMENTS, script("runs.agreement")
-    for name, experiment in experiments.items():
-        runs = agreement.train_both(replace(experiment, epochs=2))
+    for name, experiment in script("runs.experiments").EXPERIMENTS.items():
+        runs = trained(name)
         assert runs.agreement.inside, (name, runs.agreement)
-        seen = {one.name: one for one in agreement.quantities(runs.mine, runs.other)}
+        seen = {one.name: one for one in script("runs.agreement").quantities(runs.mine, runs.other)}
         assert {"W1", "step_costs", "costs", "dev_costs"} < seen.keys()
         assert ("mean1" in seen) == ("variance2" in seen) == experiment.batch_norm
         for one in seen.values():
@@ -51,30 +52,26 @@ def test_every_training_agrees(script):
                 assert not one.ours.any()
 
 
-@pytest.mark.parametrize("name", ["accuracies", "dev_accuracies", "test accuracy"])
-def test_accuracies_are_judged_in_float64(name, script):
-    agreement = script("runs.agreement")
-    tumours = script("runs.experiments").EXPERIMENTS["breast-cancer"]
-    runs = agreement.train_both(replace(tumours, epochs=2))
-    other = runs.other
-    if name == "test accuracy":
-        other = replace(other, test_accuracy=lambda: 0.25)
-    else:
-        getattr(other.history, name)[0] += 0.25
-    found = agreement.judge_runs(runs.mine, other, "float64")
-    assert (found.name, found.inside) == (name, False)
-    assert agreement.judge_runs(runs.mine, other, "float32").inside
+def test_accuracies_are_judged_in_float64(script, trained):
+    runs, judge = trained("breast-cancer"), script("runs.agreement").judge_runs
+    for name in ("accuracies", "dev_accuracies", "test accuracy"):
+        other = replace(runs.other, history=deepcopy(runs.other.history))
+        if name == "test accuracy":
+            other = replace(other, test_accuracy=lambda: 0.25)
+        else:
+            getattr(other.history, name)[0] += 0.25
+        found = judge(runs.mine, other, "float64")
+        assert (found.name, found.inside) == (name, False)
+        assert judge(runs.mine, other, "float32").inside
 
 
-def test_the_main_job(script, tmp_path, capsys, is_picture):
-    assert script("compare").main(["--epochs", "5", "--every", "2"]) == 0
-    printed = capsys.readouterr().out
+def test_the_main_job(run, is_picture):
+    printed = run("compare", "--epochs 5 --every 2")
     assert "float64: inside the budget" in printed
     rows = [line.split() for line in printed.splitlines() if line[:6].strip().isdigit()]
-    assert [int(one[0]) for one in rows] == [1, 2, 4, 5]
-    assert len(rows[0]) == 6
-    assert is_picture(tmp_path / "compare.png")
-    summary = json.loads((tmp_path / "compare.json").read_text())
+    assert [(int(one[0]), len(one)) for one in rows] == [(1, 6), (2, 6), (4, 6), (5, 6)]
+    assert is_picture(Path("compare.png"))
+    summary = json.loads(Path("compare.json").read_text())
     assert summary["agreed"]
     assert summary["largest_parameter_difference"] < 1e-10
     assert summary["test_accuracy"][0] == summary["test_accuracy"][1] >= 0.9
@@ -84,14 +81,13 @@ def test_the_main_job(script, tmp_path, capsys, is_picture):
 
 
 @pytest.mark.parametrize("patience", [1, 2])
-def test_runs_that_stop_early_agree_or_part(patience, script, monkeypatch, capsys):
+def test_runs_that_stop_early_agree_or_part(patience, script, run, monkeypatch):
     line, side = script("runs.command_line"), script("runs.scratch_side")
     wandering = replace(line.EXPERIMENTS["moons-constant"], patience=1)
     monkeypatch.setattr(line, "EXPERIMENTS", {"moons-constant": wandering})
     honest = side.EarlyStopping
     monkeypatch.setattr(side, "EarlyStopping", lambda **_: honest(patience=patience))
-    assert script("compare").main(["--experiment", "moons-constant"]) == patience - 1
-    printed = capsys.readouterr().out
+    printed = run("compare", "--experiment moons-constant", patience - 1)
     assert "stopped early after" in printed
     parts = "OUTSIDE the budget, inf eps units in number of steps" in printed
     assert parts == ("or in where they stop" in printed) == (patience == 2)
@@ -107,125 +103,82 @@ def nudged(honest):
 
 
 @pytest.mark.parametrize("parted", [False, True])
-def test_float32_is_held_against_float64(parted, script, monkeypatch, capsys):
+def test_float32_is_held_against_float64(parted, script, run, monkeypatch):
     """A weight moved by less than an ulp of float32 still parts the runs in float64."""
     if parted:
         side = script("runs.torch_side")
         monkeypatch.setattr(side, "twin", nudged(side.twin))
-    assert script("compare").main(["--dtype", "float32", "--epochs", "1"]) == parted
-    printed = capsys.readouterr().out
+    printed = run("compare", "--dtype float32 --epochs 1", parted)
     errors = re.search(r"in float64: scratch (\S+), torch (\S+) eps units", printed)
     assert 0 < float(errors[1]) < 100 > float(errors[2]) > 0
     assert "float32: inside the budget" in printed
     assert f"float64: {'OUTSIDE' if parted else 'inside'} the budget" in printed
 
 
-def wrong(**change):
-    """Return a change of a table: each of its functions is told something else."""
-    return lambda table: {
-        key: lambda *given, honest=one, **choices: honest(*given, **{**choices, **change})
-        for key, one in table.items()
-    }
+def told(change):
+    """Return a change of a function, or of each in a table: it is told something else."""
+    return lambda honest: (
+        {key: told(change)(one) for key, one in honest.items()}
+        if isinstance(honest, Mapping)
+        else lambda *given, **choices: honest(*given, **{**choices, **change(choices)})
+    )
+
+
+def raised(honest):
+    return lambda module: {**honest(module), "mean1": honest(module)["mean1"] + 1e-9}
 
 
 # fmt: off
 #: a module, what is changed there, how, and where the runs then part at which step.
 PLANTED = {
-    "another beta2": ("scratch_side", "OPTIMIZERS", wrong(beta2=0.99), 2, r"W1\["),
-    "another schedule": ("scratch_side", "SCHEDULES", wrong(rate=0.9), 1, r"\w+\["),
+    "another beta2": ("scratch_side", "OPTIMIZERS", told(lambda _: {"beta2": 0.99}), 2, r"W1\["),
+    "another schedule": ("scratch_side", "SCHEDULES", told(lambda _: {"rate": 0.9}), 1, r"\w+\["),
     "a moved weight": ("torch_side", "twin", nudged, 1, r"Z_tilde2\[3|Z2\[3|W2\[3, 4\]"),
-    "other running averages": (
-        "torch_side", "unload_running",
-        lambda honest: lambda module: {**honest(module), "mean1": honest(module)["mean1"] + 1e-9},
-        1, r"mean1\["),
+    "other running averages": ("torch_side", "unload_running", raised, 1, r"mean1\["),
     "another penalty": (
-        "scratch_side", "training_steps",
-        lambda honest: lambda *given, l2, **rest: honest(*given, l2=2 * l2, **rest),
-        1, "cost after layer 3"),
+        "scratch_side", "training_steps", told(lambda given: {"l2": 2 * given["l2"]}), 1,
+        "cost after layer 3"),
 }
 # fmt: on
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_planted_difference_is_named(planted, script, monkeypatch, capsys):
+def test_a_planted_difference_is_named(planted, script, run, monkeypatch):
     module, name, change, step, where = PLANTED[planted]
     side = script(f"runs.{module}")
     monkeypatch.setattr(side, name, change(getattr(side, name)))
-    flags = ["--experiment", "digits-regularized", "--epochs", "1", "--batch-size", "90"]
-    assert script("compare").main(flags) == 1
-    printed = capsys.readouterr().out
+    flags = "--experiment digits-regularized --epochs 1 --batch-size 90"
+    printed = run("compare", flags, 1)
     assert "float64: OUTSIDE the budget" in printed
     assert re.search(rf"the runs part at step {step}, layer \d, unit \d+: (the )?{where}", printed)
 
 
-def test_a_picture_of_several_trainings_runs_them_all(script, monkeypatch, tmp_path):
+def test_a_picture_of_several_trainings_runs_them_all(script, run, monkeypatch):
     """Each has its files, the worst status is returned, Ctrl-C ends them all."""
-    compare = script("compare")
-    flags = ["--experiment", "decay", "--epochs", "1", "--out", "both.png"]
-    assert compare.main(flags) == 0
+    flags = "--experiment decay --epochs 1 --out both.png"
+    run("compare", flags)
     for name in ("moons-constant", "moons-decay"):
-        assert (tmp_path / f"both-{name}.png").is_file()
-        report = json.loads((tmp_path / f"both-{name}.json").read_text())
+        assert Path(f"both-{name}.png").is_file()
+        report = json.loads(Path(f"both-{name}.json").read_text())
         assert (report["experiment"], report["agreed"]) == (name, True)
     for statuses, status, left in (([1, 0], 1, 0), ([0, 1], 1, 0), ([130, 0], 130, 1)):
-        monkeypatch.setattr(compare, "train", lambda _, statuses=statuses: statuses.pop(0))
-        assert compare.main(flags) == status
+        given = lambda _, statuses=statuses: statuses.pop(0)  # noqa: E731
+        monkeypatch.setattr(script("compare"), "train", given)
+        run("compare", flags, status)
         assert len(statuses) == left
 
 
-NAMES = "saddle schedules moving-averages layer-norms learning-curves search gradient-check"
-
-
-@pytest.mark.parametrize("name", [*NAMES.split(), "trajectories"])
-def test_a_demonstration_agrees(name, script, quantities, monkeypatch, capsys, is_picture):
-    demonstrations, shown = script("runs.demonstrations").DEMONSTRATIONS, quantities(name)
-    assert not any(np.shares_memory(one.ours, one.theirs) for one in shown.values())
-    if name in ("saddle", "layer-norms"):
-        assert any(not np.array_equal(one.ours, one.theirs) for one in shown.values())
-    known = demonstrations[name]._replace(run=lambda *_: iter(shown.values()))
-    monkeypatch.setitem(demonstrations, name, known)
-    assert script("compare").main(["--experiment", name]) == 0
-    printed = capsys.readouterr().out
-    assert "inside the budget" in printed
-    assert is_picture(Path("compare.png"))
-    report = json.loads(Path("compare.json").read_text())
-    assert (report["agreed"], report["interrupted"]) == (True, False)
-    assert len(report["quantities"]) >= 4
-    for quantity, found in report["quantities"].items():
-        assert quantity in printed
-        assert found["error_in_eps"] <= found["allowed_in_eps"]
-        assert np.shape(found["scratch"]) == np.shape(found["torch"]) != ()
-
-
-def test_a_demonstration_parts(script, monkeypatch, tmp_path, capsys):
+def test_a_demonstration_parts(script, run, monkeypatch):
     """A beta of 0.9000001 on one side: status 1, the quantity named, by both scripts."""
     averages = script("runs.demonstrations").moving_averages
     honest = averages.moving_average
-    monkeypatch.setattr(
-        averages, "moving_average", lambda x, beta, *rest: honest(x, beta + 1e-7, *rest)
-    )
-    assert script("compare").main(["--experiment", "moving-averages"]) == 1
-    assert "the sides part in beta = 0.98, as it is[" in capsys.readouterr().out
-    assert not json.loads((tmp_path / "compare.json").read_text())["agreed"]
-    assert script("figures").main(["--only", "moving-averages", "--workers", "1"]) == 1
-    assert capsys.readouterr().err == "the sides part in moving-averages\n"
-
-
-def test_an_interrupted_demonstration_keeps_its_quantities(script, monkeypatch, tmp_path, capsys):
-    demonstrations = script("runs.demonstrations").DEMONSTRATIONS
-
-    def interrupted():
-        yield from [*demonstrations["schedules"].run()][:3]
-        raise KeyboardInterrupt
-
-    known = demonstrations["saddle"]._replace(run=interrupted)
-    monkeypatch.setitem(demonstrations, "saddle", known)
-    assert script("compare").main(["--experiment", "saddle"]) == 130
-    assert "interrupted after 3 quantities" in capsys.readouterr().out
-    report = json.loads((tmp_path / "compare.json").read_text())
-    assert (report["interrupted"], report["agreed"]) == (True, None)
-    assert len(report["quantities"]) == 3
-    assert not (tmp_path / "compare.png").exists()
+    other = lambda x, beta, *rest: honest(x, beta + 1e-7, *rest)  # noqa: E731
+    monkeypatch.setattr(averages, "moving_average", other)
+    printed = run("compare", "--experiment moving-averages", 1)
+    assert "the sides part in beta = 0.98, as it is[" in printed
+    assert not json.loads(Path("compare.json").read_text())["agreed"]
+    drawn = run("figures", "--only moving-averages --workers 1", 1)
+    assert "the sides part in moving-averages\n" in drawn
 
 
 def test_learning_curves_and_searches_train_on_two_sides(script, monkeypatch):
@@ -249,11 +202,3 @@ def test_learning_curves_and_searches_train_on_two_sides(script, monkeypatch):
     steps = np.array([one for *_, one in walked]).reshape(2, -1)
     assert np.ptp(steps, axis=1).max() <= 20
     assert steps.min() > 650
-
-
-def test_another_place_of_the_kink_parts(script, quantities):
-    """Located at another step than planted, or nowhere: outside of the budget."""
-    judge = script("runs.agreement").judge
-    one = quantities("trajectories")["step, unit and example"]
-    for place in (np.add(one.theirs, [1, 0, 0]), 0 * one.theirs):
-        assert not judge([one._replace(theirs=place)]).inside

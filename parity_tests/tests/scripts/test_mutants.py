@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -31,58 +30,47 @@ def test_a_test_has_a_concept(script):
         assert test.partition("::")[0].startswith(tuple(jobs.files_of(concept)))
 
 
-AT_HOME = "parity_tests/tests/test_twins.py::test_agrees[linear]"
+HOME = "parity_tests/tests/test_twins.py::test_agrees[linear]"
 ELSEWHERE = "parity_tests/tests/stems/test_splits.py::test_sizes"
 
 
 # fmt: off
 #: whether a bug is planted, what failed, how, and the exit status.
 TRIALS = [
-    (True, (ELSEWHERE, AT_HOME), "failure", 0), (True, (ELSEWHERE,), "failure", 1),
-    (True, (), "", 1), (True, (AT_HOME,), "import", 1), (True, (AT_HOME,), "time limit", 1),
-    (True, (), "never imported", 1), (True, (), "crash", 0),
-    (False, (), "", 0), (False, (AT_HOME,), "failure", 1),
+    (True, (ELSEWHERE, HOME), "failure", 0), (True, (ELSEWHERE,), "failure", 1),
+    (True, (), "", 1), (True, (HOME,), "import", 1), (True, (HOME,), "time limit", 1),
+    (True, (), "never imported", 1), (True, (), "crash", 0), (True, (HOME,), "Ctrl-C", 130),
+    (False, (), "", 0), (False, (HOME,), "failure", 1),
 ]
 # fmt: on
 
 
 @pytest.mark.parametrize("trial", TRIALS)
-def test_a_bug_must_be_caught_at_its_concept(trial, script, monkeypatch, capsys):
+def test_a_bug_must_be_caught_at_its_concept(trial, script, run, monkeypatch):
+    """Those found before Ctrl-C are kept."""
     planting, (planted, failed, how, status) = script("planted_bugs"), trial
     bug = planting.chosen(["linear"])[0] if planted else planting.Bug("linear", None)
-    trial = planting.Trial(bug, planting.Verdict(failed, how))
+
+    def judged(*_):
+        yield bug, planting.Trial(bug, planting.Verdict(failed, how.replace("Ctrl-C", "failure")))
+        if how == "Ctrl-C":
+            raise KeyboardInterrupt
+
     monkeypatch.setattr(planting, "Planter", lambda *_: None)
-    monkeypatch.setattr(planting, "side_by_side", lambda *_: [(bug, trial)])
-    assert planting.main(["linear", "--json", "out.json"]) == status
-    printed = capsys.readouterr().out
-    assert f"{int(planted and not status)} of {int(planted)} planted" in printed
+    monkeypatch.setattr(planting, "side_by_side", judged)
+    printed, caught = run("planted_bugs", "linear --json out.json", status), status in (0, 130)
+    assert f"{int(planted and caught)} of {int(planted)} planted" in printed
+    assert ("interrupted after 1 of " in printed) == (how == "Ctrl-C")
     assert ("(and splits)" in printed) == (planted and ELSEWHERE in failed)
     (entry,) = json.loads(Path("out.json").read_text())
-    assert entry["as_expected"] == (status == 0)
+    assert entry["as_expected"] == caught
     assert entry["bug"] == (bug.mistake.name if planted else None)
-
-
-def test_bugs_found_before_an_interrupt_are_kept(script, monkeypatch, capsys, refused):
-    planting = script("planted_bugs")
-    bugs = planting.catalogue()
-    assert {bug.concept for bug in bugs} >= {"linear", "batch_norm", "scripts"}
-
-    def interrupted(*_):
-        yield bugs[0], planting.Trial(bugs[0], planting.Verdict((), "crash"))
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(planting, "Planter", lambda *_: None)
-    monkeypatch.setattr(planting, "side_by_side", interrupted)
-    assert planting.main([]) == 130
-    printed = capsys.readouterr()
-    assert "1 of 1 planted bugs caught" in printed.out
-    assert f"interrupted after 1 of {len(bugs)}" in printed.err
-    assert "got 'nonsense'" in refused("planted_bugs", ["linear", "nonsense"])
 
 
 def test_mistakes_of_scripts_fit(script):
     mistakes = planted_in(SCRIPTS / "mutants/script_mistakes.diff")["scripts"]
     assert len({one.name for one in mistakes}) == len(mistakes)
+    assert {bug.concept for bug in script("planted_bugs").catalogue()} > {"linear", "scripts"}
     for one in mistakes:
         path = script("mutants.jobs").path_of(one.change.module)
         ast.parse(one.change.apply(path.read_text()), one.name)
@@ -116,8 +104,8 @@ def mutants_of(script, monkeypatch, tmp_path):
     def read(text, listed=""):
         (tmp_path / "code.py").write_text(text)
         (tmp_path / "list.toml").write_text(listed)
-        mutants._text.cache_clear()
-        mutants._tree.cache_clear()
+        for cached in (mutants._text, mutants._tree):
+            cached.cache_clear()
         return mutants.all_mutants(["code.py"])
 
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
@@ -125,8 +113,7 @@ def mutants_of(script, monkeypatch, tmp_path):
     monkeypatch.setattr(mutation, "mutated_files", lambda: ["code.py"])
     monkeypatch.setattr(mutation, "SCORE", tmp_path / "score.json")
     yield read
-    mutants._text.cache_clear()
-    mutants._tree.cache_clear()
+    read("")
 
 
 def test_mutants_are_programs_that_a_person_might_write(mutants_of, script):
@@ -150,10 +137,10 @@ def test_mutants_are_programs_that_a_person_might_write(mutants_of, script):
 def test_equivalents_are_of_this_code_and_read_as_written(mutants_of, script):
     mutants = script("mutants.mutants")
     change = mutants.Change("scratch/a.py", "f", "x = 'a'\ny", 'x = "\\b"')
-    written = mutants.as_toml([change], "the same value")
+    written = mutants.as_toml(change, "the same value")
     mutants_of(SHORT, written)
     assert mutants.known_equivalents() == {change: "the same value"}
-    for wrong in (written + written, mutants.as_toml([change])):
+    for wrong in (written + written, mutants.as_toml(change)):
         mutants.EQUIVALENT.write_text(wrong)
         with pytest.raises(ValueError, match="listed twice or without a reason"):
             mutants.known_equivalents()
@@ -180,28 +167,24 @@ def test_a_mutant_meets_its_own_tests_first(mutants_of, script):
     assert (chosen.others, chosen.afresh) == ([other], True)
 
 
-def judged(script, found, outcomes, path):
-    mutation = script("mutation")
-    session = mutation.Session(path / "outcomes.jsonl")
+def keep(script, found, outcomes):
+    session = script("mutation").Session(Path("outcomes.jsonl"))
     for one, outcome in zip(found, outcomes, strict=True):
-        session.keep(one, mutation.Outcome(*outcome))
+        session.keep(one, script("mutation").Outcome(*outcome))
 
 
-def test_outcomes_are_held_against_the_list(mutants_of, script, tmp_path, capsys):
+def test_outcomes_are_held_against_the_list(mutants_of, script, run):
     mutation, mutants, found = script("mutation"), script("mutants.mutants"), mutants_of(SHORT)
     verdict = script("mutants.jobs").Verdict
     assert mutation._outcome(verdict(ran=2)).status == "survived"
     fails = mutation._outcome(verdict(failed=("test_f",), how="failure", message="differs"))
     assert (fails.status, fails.test, fails.reason) == ("killed", "test_f", "differs")
     listed = [found[0].change(), found[3].change()]
-    mutants_of(SHORT, mutants.as_toml(listed, "it is the same"))
+    mutants_of(SHORT, "".join(mutants.as_toml(one, "it is the same") for one in listed))
     killed = [("killed", "test_f", how) for how in ("time limit", "crash", "import", "differs")]
-    rest = [killed[3]] * (len(found) - 7)
-    judged(script, found, [("survived",)] * 3 + killed + rest, tmp_path)
-    flags = ["--session", str(tmp_path), "--stubs", "stubs.toml"]
-    assert mutation.main(flags) == 1
-    printed = capsys.readouterr().out
-    assert printed.count("\nsurvived: code.py:2 in f") == 2
+    keep(script, found, [("survived",)] * 3 + killed + [killed[3]] * (len(found) - 7))
+    printed = run("mutation", "--session .", 1)
+    assert printed.count("\nsurvived: code.py:2 in f") == printed.count("[[equivalent]]") == 2
     assert f"listed as equivalent, but no survivor: code.py, f: {listed[1].after}" in printed
     assert f"{len(found) - 3} of {len(found) - 1} killed, 1 listed as equivalent" in printed
     row = [str(len(found)), str(len(found) - 3), "1", "2"]
@@ -212,110 +195,86 @@ def test_outcomes_are_held_against_the_list(mutants_of, script, tmp_path, capsys
     assert [score[one] for one in ("not_imported", "time_limit", "crash")] == [1, 1, 1]
 
 
-def test_a_session_goes_on_and_knows_its_state(mutants_of, script, monkeypatch, tmp_path, capsys):
-    mutation, found, kept = script("mutation"), mutants_of(SHORT), tmp_path / "outcomes.jsonl"
+def test_a_session_goes_on_and_knows_its_state(mutants_of, script, run, monkeypatch):
+    mutation, found, kept, work = script("mutation"), mutants_of(SHORT), Path("outcomes.jsonl"), []
     with monkeypatch.context() as patch:
         patch.setattr(mutation, "state_of_code", lambda: "another state")
-        judged(script, found[1:], [("killed", "test_f", "differs")] * (len(found) - 1), tmp_path)
+        keep(script, found[1:], [("killed", "test_f", "differs")] * (len(found) - 1))
     with kept.open("a") as file:
         file.write('["cut')  # by Ctrl-C
-    work, session = [], ["--session", str(tmp_path)]
     monkeypatch.setattr(mutation, "measure_profile", lambda _: None)
     monkeypatch.setattr(mutation, "run_all", lambda mutants, *_: work.append(mutants))
-    assert mutation.main(session) == 0
-    assert work == [[found[0]]]
-    assert f"{len(found) - 1} of these were found with other code" in capsys.readouterr().out
-    assert not mutation.SCORE.exists()
-    assert mutation.main([*session, "--fresh"]) == 0
-    assert sorted(work[1]) == sorted(found)
     monkeypatch.setattr(mutation, "misspelt", lambda one: "" if one == found[0].source() else "no")
-    assert mutation.main([*session, "--sample", "5"]) == 0
-    assert work[2] == [found[0]]
-    assert "1 mutants of all files, seed 0" in capsys.readouterr().out
+    printed = run("mutation", "--session .")
+    assert f"{len(found) - 1} of these were found with other code" in printed
+    assert not mutation.SCORE.exists()
+    run("mutation", "--session . --fresh")
+    printed = run("mutation", "--session . --sample 5")
+    assert "1 mutants of all files, seed 0" in printed
+    assert [*map(sorted, work)] == [[found[0]], sorted(found), [found[0]]]
     kept.write_text("no outcomes\n")
-    assert mutation.main(session) == 2
-    assert "holds no outcomes of mutants" in capsys.readouterr().err
+    assert "holds no outcomes of mutants" in run("mutation", "--session .", 2)
 
 
-TEST = """
+TESTS = """
 import numpy as np
 from scratch.linear import linear_backward, linear_forward
-
-def test_b_is_added():
-    one = np.ones((1, 1))
-    assert linear_forward(one, one, one)[0] == 2
-
-def test_b_is_summed():
-    one = np.ones((1, 1))
-    assert linear_backward(one, linear_forward(one, one, one)[1])["b"] == 1
-
-def test_what_is_not_imported_yet():
+one = np.ones((1, 1))
+def test_added(): assert linear_forward(one, one, one)[0] == 2
+def test_summed(): assert linear_backward(one, linear_forward(one, one, one)[1])["b"] == 1
+def test_imported_late():
     from scratch.mini_batches import draw_order
     assert sorted(draw_order(2, np.random.default_rng(0))) == [0, 1]
 """
+LOOP = "    while True: W @ A_prev\n    return W @"
+WARM, COLD = ("warm",), ("cold",)
+
+# fmt: off
+#: servers, the changed module, its old and new text, how a fork ends, and the test that fails.
+FORKS = [
+    (COLD + WARM, "linear", "+ b, Lin", "- b, Lin", "failure", "added"),
+    (COLD + WARM, "mini_batches", "rng.perm", "1 + rng.perm", "failure", "imported_late"),
+    (COLD + WARM, "splits", "Splits into", "Cuts into", "never imported", ""),
+    (COLD, "linear", "+ b, Lin", "+ c c, Lin", "import", "it.py"),
+    (COLD, "linear", 'b="n 1"', 'b="n 2"', "failure", "added"),
+    (WARM, "linear", 'b="n 1"', 'b="n 2"', "not exchanged: a module's or a class's own code", ""),
+    (WARM, "linear", '"b": dZ.sum(', '"b": (+dZ).sum(', "", ""),
+    (WARM, "linear", "    A_prev, W = cache", "    import os; os.abort()", "crash", ""),
+    (WARM, "linear", "    return W @", LOOP, "time limit", "added"),
+]
+# fmt: on
 
 
-@pytest.fixture(scope="module")
-def ask(tmp_path_factory):
-    """Ask a cold or warm server for the tests above, where a module has a text for another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(SCRIPTS))
-        jobs = importlib.import_module("mutants.jobs")
-        path = tmp_path_factory.mktemp("tests") / "test_b.py"
-        path.write_text(TEST)
-        servers = jobs.Servers([str(path)])
-
-        def judge(kind, old="", new="", module="scratch.linear", **choices):
-            source = jobs.path_of(module).read_text()
-            assert old in source
-            job = {"module": module, "source": source.replace(old, new)} if old else {}
-            tests = {"tests": [str(path)]} if kind == "cold" else {"concept": "b"}
-            return servers.ask(kind, jobs.Job(**job, **tests, **choices))
-
-        yield judge
-        servers.stop()
-
-
-def test_a_fork_notices_what_changed(ask):
+def test_a_fork_notices_what_changed_and_tells_how_it_ended(script, tmp_path):
+    jobs, path = script("mutants.jobs"), tmp_path / "test_it.py"
+    path.write_text(TESTS)
     before = Path(linear.__file__).read_bytes(), linear.linear_forward
-    for kind in ("cold", "warm"):
-        found = ask(kind, "+ b, Lin", "- b, Lin", all_failures=True)
-        assert [one.rpartition("::")[2] for one in found.failed] == ["test_b_is_added"]
-        assert (found.how, found.ran) == ("failure", 3)
-        late = ask(kind, "rng.permutation(", "1 + rng.permutation(", "scratch.mini_batches")
-        assert [one.rpartition("::")[2] for one in late.failed] == ["test_what_is_not_imported_yet"]
-    assert ask("warm", "+ b, Lin", "- b, Lin").ran == 1
+    servers = jobs.Servers([str(path)])
+    quickly = {"patience": 0.2, "seconds": {"test_it.py::test_added": 0}}
+    ask = {
+        "cold": partial(jobs.Job, tests=[str(path)]),
+        "warm": partial(jobs.Job, concept="it", **quickly),
+    }
+
+    def found(kind, *change, **choices):
+        verdict = servers.ask(kind, ask[kind](*change, **choices))
+        return verdict.how, "".join(verdict.failed).rpartition("test_")[2], verdict.ran
+
+    try:
+        for kinds, name, old, new, how, test in FORKS:
+            source = jobs.path_of(f"scratch.{name}").read_text()
+            assert old in source
+            for kind in kinds:
+                ended = found(kind, f"scratch.{name}", source.replace(old, new))
+                assert (ended[0][: len(how) or None], ended[1]) == (how, test), (kind, new, ended)
+        changed = Path(linear.__file__).read_text().replace("+ b, Lin", "- b, Lin")
+        for kind in ("cold", "warm"):
+            ended = found(kind, "scratch.linear", changed, all_failures=True)
+            assert ended == ("failure", "added", 3)
+        assert found("warm", "scratch.linear", changed) == ("failure", "added", 1)
+        assert found("warm") == ("", "", 3)
+    finally:
+        servers.stop()
     assert (Path(linear.__file__).read_bytes(), linear.linear_forward) == before
-    assert sys.modules["scratch.linear"] is linear
-    right = ask("warm", '"b": dZ.sum(', '"b": (+dZ).sum(')
-    assert (right.failed, right.how, right.ran, right.tried) == ((), "", 3, True)
-    assert ask("warm").ran == 3
-
-
-def test_a_fork_tells_how_it_ended(ask):
-    (test,) = ask("warm", "+ b, Lin", "- b, Lin").failed
-    endless = "    while True: W @ A_prev\n    return W @"
-    found = ask("warm", "    return W @", endless, patience=0.2, seconds={test: 0.0})
-    assert (found.how, found.failed) == ("time limit", (test,))
-    crash = ask("warm", "    A_prev, W = cache", "    import os; os.abort()")
-    assert (crash.how, crash.failed) == ("crash", ())
-    typo = ask("cold", "+ b, Lin", "+ c c, Lin")
-    assert (typo.how, "SyntaxError" in typo.message) == ("import", True)
-    for kind in ("cold", "warm"):
-        never = ask(kind, "Splits into", "Cuts into", module="scratch.splits")
-        assert (never.how, never.tried) == ("never imported", False)
-    refused = ask("warm", 'b="n 1"', 'b="n 2"')
-    assert (refused.how.partition(":")[0], refused.tried) == ("not exchanged", False)
-    assert ask("cold", 'b="n 1"', 'b="n 2"').failed
-
-
-def test_a_mutant_that_no_test_fails_survives(script):
-    mutation, verdict = script("mutation"), script("mutants.fork_server").Verdict
-    assert mutation._outcome(verdict(ran=2)).status == "survived"
-    killed = mutation._outcome(verdict(failed=("test_f",), how="failure", message="differs"))
-    assert (killed.status, killed.test, killed.reason) == ("killed", "test_f", "differs")
-
-
-@pytest.mark.parametrize("flags", ["nowhere", "--jobs 0", "--sample -1", "--seed x"])
-def test_bad_arguments(flags, refused):
-    refused("mutation", flags.split())
+    ends = ("", "failure", "import", "time limit", "crash")
+    assert all(jobs.Verdict(how=how).tried == (how in ends) for *_, how, _ in FORKS)

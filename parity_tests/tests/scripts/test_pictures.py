@@ -2,131 +2,52 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-
-@pytest.fixture
-def drawn(script, monkeypatch):
-    """Draw a picture; return its figure and (panel, label, ours, theirs) of all its curves.
-
-    Curves are told apart by the colours of their label; panels without a legend share the first.
-    """
-    catalogue, legends = script("pictures.catalogue"), []
-    honest = catalogue.legend
-
-    def record(axes, labels, hues, **choices):
-        legends.append((axes, [*labels], [*hues]))
-        honest(axes, labels, hues, **choices)
-
-    def draw(name, shown):
-        figure, curves = catalogue.PICTURES[name].draw(shown), []
-        own = {id(axes): rest for axes, *rest in legends}
-        first = legends[0][1:] if legends else ([], [])
-        for number, axes in enumerate(figure.axes):
-            lines = {}
-            for line in axes.lines:
-                lines.setdefault(line.get_color(), []).append(np.array(line.get_data()))
-            for label, hue in zip(*own.get(id(axes), first), strict=True):
-                pairs = zip(lines.get(hue.light, []), lines.get(hue.dark, []), strict=True)
-                curves += [(number, label, *pair) for pair in pairs]
-        return figure, curves
-
-    monkeypatch.setattr(catalogue, "legend", record)
-    monkeypatch.setattr(script("pictures.demonstration_pictures"), "legend", record)
-    yield draw
-    script("pictures.style").plt.close("all")
-
-
-#: panels and labels, of which the first words tell the curves apart, and what is to be seen.
-OPTIMIZERS = ("gradient descent", "momentum", "RMSprop", "Adam")
-NORMS = {"0.01": "small_normal", "Xavier": "xavier", "He": "he", "random": "large_normal"}
-PANELS = {
-    "saddle": {
-        (panel, label): f"{surface}, {label.lower().replace(' ', '_')}"
-        for panel, surface in enumerate(("saddle", "valley"))
-        for label in OPTIMIZERS
-    },
-    "moving-averages": {
-        **{(0, f"$\\beta$ = {beta}:"): f"beta = {beta}, corrected" for beta in (0.5, 0.9, 0.98)},
-        (1, "$v_t$"): "beta = 0.98, as it is",
-        (1, "$v_t /"): "beta = 0.98, corrected",
-    },
-    "layer-norms": {
-        (panel, label): f"{what}, {name}"
-        for panel, what in enumerate(("activations", "db", "dW"))
-        for label, name in NORMS.items()
-    },
-    "learning-curves": {
-        (panel, label): f"{name}, {label}"
-        for panel, name in enumerate(("high bias", "high variance"))
-        for label in ("train error", "dev error")
-    },
-    "gradient-check": {(0, one): f"relative error, {one}" for one in ("one-sided", "two-sided")},
+# fmt: off
+#: words of a quantity's name where its label in the legend has others.
+WORDS = {
+    "0.01 · N(0, 1)": "small normal", "random x10": "large", "with batch norm": "batch norm",
+    "without": "plain", "no regularization": "noisy", "$v_t$": "as it is",
+    r"$v_t / (1 - \beta^t)$": "corrected", r"$\alpha$ = 0.8": "constant",
+    r"$\alpha$ = 0.8 / (1 + 0.1 epoch)": "decay",
 }
+# fmt: on
 
 
-@pytest.mark.parametrize("name", PANELS)
-def test_a_demonstration_is_drawn_by_its_labels(name, drawn, quantities):
-    shown = {n: one._replace(theirs=0.9 * one.theirs + 0.01) for n, one in quantities(name).items()}
-    factor, curves = 100 if name == "learning-curves" else 1, drawn(name, shown)[1]
-    assert len(curves) == len(PANELS[name])
-    for (panel, label), quantity in PANELS[name].items():
-        (mine,) = [one for one in curves if one[0] == panel and one[1].startswith(label)]
-        one = shown[quantity]
-        for curve, expected in zip(mine[2:], (one.ours, one.theirs), strict=True):
-            wanted = np.column_stack([*expected]) if expected.ndim == 2 else factor * expected
-            values = curve if expected.ndim == 2 else curve[1]
-            assert values.shape[-1] in (wanted.shape[-1], wanted.shape[-1] - 1, 90)
-            assert np.array_equal(values, wanted[..., : values.shape[-1]]), (quantity, label)
+def count_curves(figure, quantities, hues):
+    """Count the curves, each of a quantity on both sides, under a label that has its words."""
+    labels, lines = {}, {}
+    for axes in figure.axes:
+        if legend := axes.get_legend():  # panels without one share the last
+            pairs = zip(legend.legend_handles, legend.texts, strict=True)
+            labels[axes] = {line.get_color(): text.get_text() for line, text in pairs}
+        for line in filter(lambda one: one.get_gid(), axes.lines):
+            lines.setdefault((axes, line.get_gid()), []).append(line)
+    for (axes, name), (thick, thin) in lines.items():
+        assert (thick.get_color(), thin.get_color()) in hues
+        label = labels.get(axes, [*labels.values()][-1])[thick.get_color()]
+        words = WORDS.get(label, label.split(",")[0].split(":")[0].replace("$\\beta$", "beta"))
+        told, name_told = (one.replace("-", " ").replace("_", " ") for one in (words, name))
+        assert told.lower() in name_told, (label, name)
+        for line, values in zip((thick, thin), quantities[name], strict=True):
+            shown = line.get_xydata() if np.ndim(values) == 2 else line.get_ydata()
+            assert len(shown) in (len(values), len(values) - 1, 90)
+            assert np.array_equal(shown, values[: len(shown)]), name
+    return len(lines)
 
 
-#: the labels of the trainings in their order, and the columns; boundaries come before the panels.
-TRAINED = {
-    "initializations": ("zeros random_x10 Xavier He", ["costs"]),
-    "regularization": ("no_regularization L2 dropout", ["dev_costs"]),
-    "optimizers": ("gradient_descent momentum RMSprop Adam", ["costs"]),
-    "decay": (r"$\alpha$_=_0.8 $\alpha$_=_0.8_/_(1_+_0.1_epoch)", ["costs"]),
-    "batch-norm": ("without with_batch_norm", ["step_costs", "dev_accuracies"]),
-}
-
-
-@pytest.mark.parametrize("name", TRAINED)
-def test_trainings_are_drawn_by_their_labels(name, script, drawn):
-    agreement, experiments = script("runs.agreement"), script("runs.experiments").EXPERIMENTS
-    names = script("pictures.catalogue").PICTURES[name].experiments
-    runs = {one: agreement.train_both(replace(experiments[one], epochs=2)) for one in names}
-    for number, one in enumerate(runs.values()):
-        one.mine.history.accuracies[-1] = 0.5 + number / 10
-        one.mine.history.dev_accuracies[-1] = 0.55 + number / 10
-        for column in ("step_costs", "costs", "dev_costs", "dev_accuracies"):
-            values = getattr(one.other.history, column)
-            values[:] = [0.9 * value for value in values]
-    labels, columns = [one.replace("_", " ") for one in TRAINED[name][0].split()], TRAINED[name][1]
-    figure, curves = drawn(name, runs)
-    above = len(figure.axes) - len(columns)
-    assert above in (0, len(labels))
-    for number, (axes, one) in enumerate(zip(figure.axes[:above], runs.values(), strict=False)):
-        reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
-        assert axes.get_title() == f"{labels[number]}\n{reached}"
-        outputs = one.outputs()[0].reshape(agreement.GRID, -1)
-        assert np.array_equal(axes.images[0].get_array(), outputs)
-    curves = [one for one in curves if one[0] >= above]
-    assert len(curves) == len(labels) * len(columns)
-    for panel, label, ours, theirs in curves:
-        one, column = [*runs.values()][labels.index(label)], columns[panel - above]
-        assert np.array_equal(ours[1], getattr(one.mine.history, column)), label
-        assert np.array_equal(theirs[1], getattr(one.other.history, column)), label
-
-
-def test_the_search_is_drawn(drawn, quantities):
-    shown = {n: one._replace(theirs=1.01 * one.theirs) for n, one in quantities("search").items()}
-    linear, log, grid, random, _ = drawn("search", shown)[0].axes
+def assert_search_is_drawn(figure, shown):
+    linear, log, grid, random, _ = figure.axes
     for axes, scale in ((linear, "Uniform"), (log, "LogUniform")):
         one = shown[f"learning rates, {scale}"]
         counts = np.histogram(one.ours, np.logspace(-4, 0, 5))[0]
@@ -139,14 +60,13 @@ def test_the_search_is_drawn(drawn, quantities):
     assert all(map(np.array_equal, filter(len, points), discs))
 
 
-def test_the_trajectories_are_drawn(script, drawn, quantities):
-    shown = quantities("trajectories")
-    panels = {axes.get_title(): axes for axes in drawn("trajectories", shown)[0].axes}
-    for name, (label, _) in script("pictures.style").OPTIMIZER_LOOKS.items():
-        (apart, bound), one = panels[label].lines, shown[name]
+def assert_trajectories_are_drawn(figure, shown):
+    panels = {axes.get_title().replace(" ", "_").lower(): axes for axes in figure.axes}
+    for name in ("gradient_descent", "momentum", "rmsprop", "adam"):
+        (apart, bound), one = panels[name].lines, shown[name]
         assert np.array_equal(apart.get_ydata(), np.abs(one.ours - one.theirs).max(axis=1))
         assert np.allclose(bound.get_ydata(), 2.0**-52 * one.gauge[:, 0], rtol=1e-12, atol=0)
-    panel = panels["RMSprop with ReLUs that meet a kink"]
+    panel = panels["rmsprop_with_relus_that_meet_a_kink"]
     before, _, after, mark = panel.lines
     step, unit, example = (int(one) for one in shown["step, unit and example"].theirs)
     assert before.get_xdata()[-1] < mark.get_xdata()[0] == step == after.get_xdata()[0]
@@ -154,54 +74,96 @@ def test_the_trajectories_are_drawn(script, drawn, quantities):
     assert f"step {step},\nunit {unit} of layer 1,\nexample {example} " in panel.texts[0].get_text()
 
 
-def test_figures_writes_pictures(script, tmp_path, capsys, is_picture):
-    demonstrations = script("runs.demonstrations").DEMONSTRATIONS
-    assert {*script("pictures.catalogue").PICTURES} == {*TRAINED, *demonstrations}
-    names = ["decay", "schedules"]
-    flags = ["--only", *names, "--epochs", "2", "--workers", "1", "--out", "new"]
-    assert script("figures").main(flags) == 0
-    printed = capsys.readouterr().out
+#: demonstrations: how many curves are drawn, or how else it is checked.
+DRAWN = {"saddle": 8, "schedules": 8, "moving-averages": 5, "layer-norms": 12}
+DRAWN |= {"learning-curves": 4, "gradient-check": 2}
+DRAWN |= {"search": assert_search_is_drawn, "trajectories": assert_trajectories_are_drawn}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_demonstration_agrees_and_is_drawn(name, script, run, quantities, monkeypatch):
+    """Each quantity is in the report and in the picture, both sides apart by a few eps."""
+    demonstrations, honest = script("runs.demonstrations").DEMONSTRATIONS, quantities(name)
+    assert not any(np.shares_memory(one.ours, one.theirs) for one in honest.values())
+    if name in ("saddle", "layer-norms"):
+        assert any(not np.array_equal(one.ours, one.theirs) for one in honest.values())
+    shown, saved = honest, []
+    if name != "trajectories":
+        more = 1 + 2.0**-50
+        shown = {key: one._replace(theirs=more * one.theirs) for key, one in honest.items()}
+    known = demonstrations[name]._replace(run=lambda *_: iter(shown.values()))
+    monkeypatch.setitem(demonstrations, name, known)
+    monkeypatch.setattr(script("compare"), "save", lambda figure, path: saved.append(figure))
+    printed = run("compare", f"--experiment {name}")
+    assert "inside the budget" in printed
+    saved[0].draw_without_rendering()
+    if isinstance(DRAWN[name], int):
+        values = {key: one[1:3] for key, one in shown.items()}
+        assert count_curves(saved[0], values, script("pictures.style").HUES) == DRAWN[name]
+    else:
+        DRAWN[name](saved[0], shown)
+    script("pictures.style").plt.close(saved[0])
+    report = json.loads(Path("compare.json").read_text())
+    assert (report["agreed"], report["interrupted"]) == (True, False)
+    assert len(report["quantities"]) >= 4
+    for quantity, found in report["quantities"].items():
+        assert quantity in printed
+        assert found["error_in_eps"] <= found["allowed_in_eps"]
+        assert np.shape(found["scratch"]) == np.shape(found["torch"]) != ()
+
+
+def test_trainings_are_drawn_by_their_labels(script, trained):
+    style = script("pictures.style")
+    for picture in script("pictures.catalogue").TRAININGS.values():
+        columns, above = picture.draw.keywords["panels"], "heights" in picture.draw.keywords
+        runs, values = {}, {}
+        for number, one in enumerate(picture.experiments):
+            honest = trained(one)
+            mine, other = (deepcopy(side.history) for side in (honest.mine, honest.other))
+            mine.accuracies[-1], mine.dev_accuracies[-1] = 0.5 + number / 10, 0.55 + number / 10
+            for column in columns:
+                setattr(other, column, [0.9 * value for value in getattr(other, column)])
+                values[f"{column} of {one}"] = getattr(mine, column), getattr(other, column)
+            sides = replace(honest.mine, history=mine), replace(honest.other, history=other)
+            runs[one] = replace(honest, mine=sides[0], other=sides[1])
+        figure = picture.draw(runs)
+        style.plt.close(figure)
+        assert count_curves(figure, values, style.HUES) == len(values)
+        assert len(figure.axes) == len(columns) + above * len(runs)
+        for number, (one, axes) in enumerate(zip(runs.values(), figure.axes * above, strict=False)):
+            reached = f"train {50 + 10 * number}.0%, dev {55 + 10 * number}.0%"
+            assert axes.get_title().endswith(f"\n{reached}")
+            seen = axes.images[0].get_array()
+            assert np.array_equal(seen, one.outputs()[0].reshape(seen.shape))
+
+
+def test_figures_writes_pictures(script, run, is_picture):
+    demonstrations, catalogue = script("runs.demonstrations"), script("pictures.catalogue")
+    assert {*catalogue.PICTURES} == {*catalogue.TRAININGS, *demonstrations.DEMONSTRATIONS}
+    printed = run("figures", "--only decay schedules --epochs 2 --workers 1 --out new")
     assert printed.count("inside the budget") == 2
     assert "wrote 2 of 2 pictures in new" in printed
-    assert sorted(path.stem for path in (tmp_path / "new").iterdir()) == sorted(names)
-    assert all(is_picture(path) for path in (tmp_path / "new").iterdir())
+    assert sorted(path.stem for path in Path("new").iterdir()) == ["decay", "schedules"]
+    assert all(map(is_picture, Path("new").iterdir()))
 
 
-@pytest.mark.parametrize("parted", ["moons-constant", "moons-decay"])
-def test_a_picture_is_judged_by_all_its_experiments(parted, script, monkeypatch, capsys):
+def test_a_picture_is_judged_by_all_its_experiments(script, run, monkeypatch):
     figures, agreement, saved = script("figures"), script("runs.agreement"), []
     honest = figures.results
-
-    def spoilt(name, most_epochs):
-        for result, found in honest(name, most_epochs):
-            yield result, agreement.Agreement(99.0, "b1", 1.0) if name == parted else found
-
-    monkeypatch.setattr(figures, "results", spoilt)
     monkeypatch.setattr(figures, "save", lambda figure, _: saved.append(figure))
-    assert figures.main(["--only", "decay", "--epochs", "1", "--workers", "1"]) == 1
-    printed = capsys.readouterr().out
-    assert f"OUTSIDE the budget, 99 eps units in b1 of {parted}, allowed" in printed
-    assert saved[0].get_suptitle().endswith("(at most 1 epoch)")
-    assert f"99 eps units in b1 of {parted} (budget 1)" in saved[0].get_supxlabel()
+    for parted in ("moons-constant", "moons-decay"):
+
+        def spoilt(name, most_epochs, parted=parted):
+            for result, found in honest(name, most_epochs):
+                yield result, agreement.Agreement(99.0, "b1", 1.0) if name == parted else found
+
+        monkeypatch.setattr(figures, "results", spoilt)
+        printed = run("figures", "--only decay --epochs 1 --workers 1", 1)
+        assert f"OUTSIDE the budget, 99 eps units in b1 of {parted}, allowed" in printed
+        assert saved[-1].get_suptitle().endswith("(at most 1 epoch)")
+        assert f"99 eps units in b1 of {parted} (budget 1)" in saved[-1].get_supxlabel()
     shortened = figures.PICTURES["batch-norm"].shortened
     assert [shortened(most) for most in (None, 19, 20, 21)] == [None, 19, None, None]
-
-
-def test_interrupted_figures_keep_the_finished_ones(script, monkeypatch, tmp_path, capsys):
-    figures, line = script("figures"), script("runs.command_line")
-    honest, saved = line.Figure.savefig, []
-
-    def interrupted(self, path, **choices):
-        honest(self, path, **choices)
-        saved.append(path)
-        if len(saved) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(line.Figure, "savefig", interrupted)
-    flags = ["--only", "schedules", "moving-averages", "layer-norms", "--workers", "1"]
-    assert figures.main(flags) == 130
-    assert "interrupted after 1 of 3 pictures" in capsys.readouterr().out
-    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["schedules.png"]
 
 
 def test_trainings_show_what_their_titles_say(script):

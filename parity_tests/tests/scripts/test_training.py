@@ -6,9 +6,13 @@ import csv
 import json
 import os
 import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import reduce
+from inspect import getclosurevars
 from itertools import combinations
+from operator import getitem
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -17,59 +21,53 @@ import pytest
 import torch
 
 from parity_tests import TRAINING, assert_close
-from scratch.training import History
+from parity_tests.tests.scripts.conftest import ROOT, SCRIPTS
 
-BAD_FLAGS = [
-    *("--epochs 0", "--epochs 2.5", "--epochs many", "--batch-size 0", "--learning-rate 0"),
-    *("--learning-rate -1", "--learning-rate nan", "--learning-rate inf", "--l2 -0.1"),
-    *("--seed -1", "--optimizer adagrad", "--dtype float16", "--experiment mnist"),
-    *("--out run.txt", "--out /proc/nowhere/run.png", "--out folder.png", "--no-such-flag"),
-    *("--experiment saddle --epochs 3", "--experiment search --batch-size 3"),
-    *("--experiment search --learning-rate 0.1", "--experiment saddle --optimizer adam"),
-    *("--experiment saddle --seed 0", "--experiment saddle --dtype float32", "--every 0"),
-]
-OWN_BAD_FLAGS = {
-    "compare": BAD_FLAGS,
-    "figures": [
-        *("--only", "--only cats", "--workers 0", "--epochs 0", "--out a-file"),
-        *("--out /proc/nowhere", "--no-such-flag"),
+# fmt: off
+BAD_FLAGS = {
+    "compare": [
+        "--epochs 0", "--epochs 2.5", "--epochs many", "--batch-size 0", "--learning-rate 0",
+        "--learning-rate -1", "--learning-rate nan", "--learning-rate inf", "--l2 -0.1",
+        "--seed -1", "--optimizer adagrad", "--dtype float16", "--experiment mnist", "--every 0",
+        "--no-such-flag", "--out run.txt", "--out /proc/nowhere/run.png", "--out folder.png",
+        "--out beside.png", "--experiment saddle --epochs 3",
+        "--experiment search --batch-size 3", "--experiment search --learning-rate 0.1",
+        "--experiment saddle --optimizer adam",
+        "--experiment saddle --seed 0", "--experiment saddle --dtype float32",
     ],
+    "figures": ["--only", "--only cats", "--workers 0", "--epochs 0", "--out a-file",
+                "--out /proc/nowhere", "--no-such-flag"],
     "train_scratch": ["--experiment saddle", "--out run.png"],
     "train_torch": ["--experiment saddle", "--device gpu"],
     "benchmark": ["--seconds 0", "--threads 0", "--out numbers.txt"],
     "search_rates": ["--l2 1", "--learning-rate 1", "--trials 0", "--workers 0", "--out x.csv"],
     "mutation": ["nowhere", "--jobs 0", "--sample -1", "--seed x"],
+    "planted_bugs": ["linear nonsense", "--jobs 0", "--json bugs.txt"],
+    "readme": ["nonsense", "--check", "names compare --check"],
 }
+# fmt: on
 
 
-@pytest.mark.parametrize("name", OWN_BAD_FLAGS)
-def test_bad_flags_leave_with_status_2(name, refused):
-    Path("folder.png").mkdir()
+@pytest.mark.parametrize("name", BAD_FLAGS)
+def test_help_and_bad_flags(name, run):
+    """Help shows the lines to type; what is wrong leaves with status 2, and says so."""
+    for folder in ("folder.png", "beside.json"):
+        Path(folder).mkdir()
     Path("a-file").touch()
-    for flags in OWN_BAD_FLAGS[name]:
-        refused(name, flags.split())
+    assert f"python scripts/{name}.py" in run(name, "--help")
+    for flags in BAD_FLAGS[name]:
+        assert "error: " in run(name, flags, 2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
-def test_a_missing_device_is_a_bad_argument(script, capsys):
-    assert script("train_torch").main(["--device", "cuda"]) == 2
-    assert "use --device cpu" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "name", ["train_scratch", "train_torch", "compare", "figures", "benchmark", "planted_bugs"]
-)
-def test_help(name, script, capsys):
-    with pytest.raises(SystemExit) as left:
-        script(name).main(["--help"])
-    assert left.value.code == 0
-    assert "python scripts/" in capsys.readouterr().out
+def test_a_missing_device_is_a_bad_argument(run):
+    assert "use --device cpu" in run("train_torch", "--device cuda", 2)
 
 
 def test_flags_change_the_experiment(script):
     line = script("runs.command_line")
-    parser = line.argparse.ArgumentParser()
-    line.add_flags(parser)
+    parser = line.Parser("")
+    parser.add_experiments()
     parse = lambda text: line.chosen(parser.parse_args(text.split()))  # noqa: E731
     digits = line.EXPERIMENTS["digits"]
     assert parse("") == parse("--optimizer adam") == digits
@@ -130,14 +128,12 @@ def test_the_side_by_hand_holds_no_torch(script, name):
     assert not {one for one in held if one.partition(".")[0] in ("torch", "torch_ref")}
 
 
-def test_both_sides_write_the_same_history(script, tmp_path, capsys, is_picture):
-    flags = ["--experiment", "moons", "--epochs", "10", "--l2", "0.5", "--out"]
-    for name in ("scratch.json", "torch.csv"):
-        side, path = name.partition(".")[0], tmp_path / "folder" / name
-        assert script(f"train_{side}").main([*flags, str(path)]) == 0
+def test_both_sides_write_the_same_history(run, is_picture):
+    for path in map(Path, ("new/scratch.json", "new/torch.csv")):
+        flags = f"--experiment moons --epochs 10 --l2 0.5 --out {path}"
+        assert "test accuracy" in run(f"train_{path.stem}", flags)
         assert is_picture(path.with_suffix(".png"))
-        assert "test accuracy" in capsys.readouterr().out
-    written = json.loads((tmp_path / "folder" / "scratch.json").read_text())
+    written = json.loads(Path("new/scratch.json").read_text())
     assert (written["side"], written["l2"]) == ("scratch", 0.5)
     table = list(csv.DictReader(path.read_text().splitlines()))
     assert [row["epoch"] for row in table] == [str(epoch) for epoch in range(1, 11)]
@@ -146,48 +142,56 @@ def test_both_sides_write_the_same_history(script, tmp_path, capsys, is_picture)
         assert_close(ours, np.array(theirs), name, budget=TRAINING)
 
 
-@pytest.mark.parametrize("whole", [0, 3])
-def test_an_epoch_cut_in_half_is_not_written(whole, script, monkeypatch, capsys):
-    honest = History.end_epoch
+# fmt: off
+#: a command line, the function whose n-th call Ctrl-C ends, words that are printed, the files that
+#: are left, and lengths in the report.
+INTERRUPTED = [
+    ("compare --experiment breast-cancer --batch-size 100 --out run.png",
+     "runs.start:Progress.show", 15, "after 15 steps of scratch", "run.json run.png",
+     {"histories.scratch.costs": 3, "histories.scratch.step_costs": 15}),
+    ("compare --experiment schedules --out run.png", "compare:judge", 4, "after 3 quantities",
+     "run.json", {"quantities": 3}),
+    ("figures --only schedules moving-averages layer-norms --workers 1 --out .",
+     "runs.command_line:Figure.savefig", 2, "after 1 of 3 pictures", "schedules.png", {}),
+    ("search_rates --experiment moons --epochs 1 --trials 5 --workers 1 --out run.json",
+     "runs.scratch_side:set_up", 7, "after 6 trials", "run.json", {"trials": 6}),
+    *(("train_scratch --experiment breast-cancer --out run.json",
+       "scratch.training:History.end_epoch", n, f"in epoch {n} of 40", "run.json run.png",
+       {"history.costs": n - 1, "history.dev_costs": n - 1}) for n in (1, 4)),
+]
+# fmt: on
 
-    def interrupted(self, cost, *rest):
-        if len(self.costs) == whole:
-            self.costs.append(cost)
+
+@pytest.mark.parametrize("row", INTERRUPTED, ids=lambda row: f"{row[0].split()[0]} {row[3]}")
+def test_an_interruption_loses_nothing(row, script, run, monkeypatch):
+    """Ctrl-C is status 130, and all that was finished is written; an epoch cut in half is not."""
+    (line, place, last, words, files, lengths), calls = row, []
+    name, _, flags = line.partition(" ")
+    honest = script("pkgutil").resolve_name(place)
+
+    def interrupted(*given, **choices):
+        calls.append(given)
+        if place.endswith("end_epoch") and len(calls) == last:
+            given[0].costs.append(given[1])
+        else:
+            answer = honest(*given, **choices)
+        if len(calls) == last:
             raise KeyboardInterrupt
-        honest(self, cost, *rest)
+        return answer
 
-    monkeypatch.setattr(History, "end_epoch", interrupted)
-    flags = ["--experiment", "breast-cancer", "--out", "run.csv"]
-    assert script("train_scratch").main(flags) == 130
-    assert f"interrupted in epoch {whole + 1} of 40" in capsys.readouterr().out
-    assert len(Path("run.csv").read_text().splitlines()) == whole + 1
-
-
-def test_an_interrupted_comparison_loses_nothing(script, monkeypatch, tmp_path, capsys, is_picture):
-    """Ctrl-C in the fourth epoch: status 130, three epochs written."""
-    bar = script("runs.start").Bar
-    honest = bar.__call__
-
-    def interrupt(self, step, history):
-        honest(self, step, history)
-        if step.number == 15:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(bar, "__call__", interrupt)
-    flags = ["--experiment", "breast-cancer", "--batch-size", "100", "--out", "run.png"]
-    assert script("compare").main(flags) == 130
-    assert "interrupted after 15 steps of scratch" in capsys.readouterr().out
-    assert is_picture(tmp_path / "run.png")
-    history = json.loads((tmp_path / "run.json").read_text())["histories"]["scratch"]
-    assert (len(history["costs"]), len(history["step_costs"])) == (3, 15)
+    monkeypatch.setattr(place.replace(":", "."), interrupted)
+    assert f"interrupted {words}" in run(name, flags, 130)
+    assert sorted(str(path) for path in Path().iterdir()) == files.split()
+    for key, length in lengths.items():
+        report = json.loads(Path("run.json").read_text())
+        assert report.get("agreed") is None
+        assert len(reduce(getitem, key.split("."), report)) == length
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("name", ["train_scratch", "train_torch", "compare"])
-def test_a_diverged_run_says_so(name, script, capsys):
-    flags = ["--optimizer", "gradient_descent", "--learning-rate", "1e200", "--epochs", "2"]
-    assert script(name).main(flags) == 1
-    printed = "".join(capsys.readouterr())
+def test_a_diverged_run_says_so(name, run):
+    printed = run(name, "--optimizer gradient_descent --learning-rate 1e200 --epochs 2", 1)
     says = "OUTSIDE the budget" if name == "compare" else "the cost is not finite from step 2 on"
     assert says in printed
 
@@ -200,26 +204,25 @@ def test_a_person_ends_a_script_without_a_traceback(ending, status, script, monk
         script("runs.command_line").leave(Mock(side_effect=ending))
 
 
-def test_a_training_with_everything_on(script, tmp_path, capsys):
+def test_a_training_with_everything_on(run):
     """It stops early, and says so; its choices are in the report, its best epoch was restored."""
-    assert script("train_scratch").main(["--experiment", "digits-regularized"]) == 0
-    assert "stopped early after 34 of 40 epochs" in capsys.readouterr().out
-    report = json.loads((tmp_path / "out" / "scratch-digits-regularized.json").read_text())
-    assert report["keep_probs"] == [0.9, 0.8]
-    assert report["schedule_choices"] == {"rate": 0.95}
+    printed = run("train_scratch", "--experiment digits-regularized")
+    assert "stopped early after 34 of 40 epochs" in printed
+    report = json.loads(Path("out/scratch-digits-regularized.json").read_text())
+    assert (report["keep_probs"], report["schedule_choices"]) == ([0.9, 0.8], {"rate": 0.95})
     assert len(report["history"]["costs"]) == 34
     assert report["test_accuracy"] > 0.98
 
 
-def test_the_benchmark(script, monkeypatch, tmp_path, capsys):
+def test_the_benchmark(script, run, monkeypatch):
     benchmark = script("benchmark")
     faster = {"BLOCK": 0.01, "SETTLE": 0.001, "import_seconds": lambda: 0.5}
     faster["SHAPES"] = [benchmark.SHAPES[0], benchmark.SHAPES[3]]
     for name, value in faster.items():
         monkeypatch.setattr(benchmark, name, value)
-    assert benchmark.main(["--seconds", "0.1", "--out", "numbers.json"]) == 0
-    assert "64-128-64-10, m=64, float32" in capsys.readouterr().out
-    results = json.loads((tmp_path / "numbers.json").read_text())["results"]
+    printed = run("benchmark", "--seconds 0.1 --out numbers.json")
+    assert "64-128-64-10, m=64, float32" in printed
+    results = json.loads(Path("numbers.json").read_text())["results"]
     assert [one["shape"].split(",")[0] for one in results] == ["2-4-1", "64-128-64-10"]
     assert all(one["lowest"] <= one["ratio"] <= one["highest"] for one in results)
     for shape in benchmark.SHAPES:
@@ -227,14 +230,12 @@ def test_the_benchmark(script, monkeypatch, tmp_path, capsys):
         for _ in range(5):
             mine()
             other()
-        inside = [cell.cell_contents for step in (mine, other) for cell in step.__closure__]
-        ours = next(one for one in inside if type(one).__name__ == "Parameters").theta
-        module = next(one for one in inside if hasattr(one, "logits"))
+        module = getclosurevars(other).nonlocals["module"]
         theirs = torch.nn.utils.parameters_to_vector(module.parameters()).detach().numpy()
-        assert np.abs(ours - theirs).max() < 1e-5
+        assert np.abs(getclosurevars(mine).nonlocals["parameters"].theta - theirs).max() < 1e-5
 
 
-def test_by_hand_in_a_process_alone(alone):
+def test_by_hand_in_a_process_alone(tmp_path):
     """Torch is never imported; a closed pipe is status 141 and nothing on stderr."""
     code = (
         "import sys, train_scratch\n"
@@ -244,8 +245,10 @@ def test_by_hand_in_a_process_alone(alone):
         "finally:\n"
         "    assert 'torch' not in sys.modules and 'sklearn' in sys.modules\n"
     )
+    environment = {"PYTHONPATH": f"{SCRIPTS}:{ROOT}", "PATH": "/usr/bin:/bin"}
     reader, writer = os.pipe()
     os.close(reader)
-    left = subprocess.run(**alone(code), stdout=writer, stderr=subprocess.PIPE, check=False)
+    given = {"cwd": tmp_path, "env": environment, "stdout": writer, "stderr": subprocess.PIPE}
+    left = subprocess.run([sys.executable, "-c", code], check=False, **given)
     os.close(writer)
     assert (left.returncode, left.stderr) == (141, b"")
