@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from parity_tests import bad_course_values as course
-from parity_tests.bad_course_values import Bad
+from scratch._validation import Seen
+from scratch.course import _kinds
+
+#: values of wrong types, and wrong values of the right one.
+Bad: TypeAlias = tuple[list[Any], list[Any]]
 
 _ORDER = np.array([2, 0, 3, 1])
 
@@ -34,10 +37,24 @@ def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[s
 
 def lengths_of(expected: Any, value: Any) -> list[str]:
     """Return the lengths that an argument binds, of an array or of a cache's fields."""
-    if type(expected).__module__ == course.KINDS:
-        return course.lengths(expected, value)
+    if type(expected).__module__ == _kinds.__name__:
+        seen = Seen()
+        expected.check("value", value, seen)
+        return list(seen.lengths)
     shapes = [getattr(expected, "shape", ""), *getattr(expected, "shapes", {}).values()]
     return " ".join(one for one in shapes if isinstance(one, str)).split()
+
+
+def other_lengths(values: Any, shape: list[str], bound: list[str]) -> list[Any]:
+    """Return an array longer, and shorter, along each axis whose length is bound."""
+    join: Any = torch.cat if isinstance(values, torch.Tensor) else np.concatenate
+    wrong = []
+    for axis, length in enumerate(shape):
+        if length.isdigit() or length in bound:
+            wrong.append(join([values, values], axis))
+            if values.shape[axis] > 1:
+                wrong.append(values[(*(slice(None),) * axis, slice(1, None))])
+    return wrong
 
 
 def spoil_floats(expected: Any, value: Any, others: list[str]) -> Bad:
@@ -45,7 +62,6 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Bad:
     tensor, shape = isinstance(value, torch.Tensor), expected.shape.split()
     values: Any = value.detach() if tensor else np.asarray(value)
     cast = (lambda kind: values.to(getattr(torch, kind))) if tensor else values.astype
-    join: Any = torch.cat if tensor else np.concatenate
     types = [None, "data", values.tolist() if values.ndim else [1.0], cast("bool"), cast("float16")]
     types.append(torch.ones(2, 2).long() if tensor else cast("int64"))
     if not tensor:
@@ -54,12 +70,8 @@ def spoil_floats(expected: Any, value: Any, others: list[str]) -> Bad:
     if others and shape:
         types.append(cast("float32" if "64" in str(values.dtype) else "float64"))
     wrong = [values[..., None], *([values[0]] if len(shape) > 1 else [])]
-    for axis, length in enumerate(shape):
-        before = (slice(None),) * axis
-        wrong.append(values[(*before, slice(0, 0))])
-        if length.isdigit() or length in others:
-            wrong.append(join([values, values], axis))
-            wrong += [values[(*before, slice(1, None))]] if values.shape[axis] > 1 else []
+    wrong += [values[(*(slice(None),) * axis, slice(0, 0))] for axis in range(len(shape))]
+    wrong += other_lengths(values, shape, others)
     infinite = (np.nan, np.inf, -np.inf) if expected.values != "any" else ()
     for entry in (*BEYOND.get(expected.values, ()), *infinite):
         spoilt = copy.deepcopy(values)
@@ -79,10 +91,92 @@ def spoil_number(interval: str) -> Bad:
     return types, [*beyond, *filter(np.isfinite, ends), np.nan, np.inf]
 
 
+def spoil_numbers(value: Any, shape: list[str], bound: list[str]) -> Bad:
+    """Spoil an array of real numbers: its kind, its rank and its lengths."""
+    array = np.asarray(value)
+    types = [None, "text", [[1.0]], 1j, {"W1"}, object(), np.ma.masked_array(value)]
+    types += [array.astype(kind) for kind in (complex, object, str)]
+    types += [array.view(np.matrix)] if array.ndim == 2 else []
+    ranks = [array[None], np.array(array.flat[0]), array[:0], array[0]] if shape else [array[None]]
+    return types, ranks + other_lengths(array, shape, bound)
+
+
+def spoil_parts(bad: Bad, value: Any, parts: dict[Any, Bad]) -> Bad:
+    """Add to bad containers those of which the part at one key, or place, is bad."""
+    for key, spoilt in parts.items():
+        for all_bad, ones in zip(bad, spoilt, strict=True):
+            if isinstance(value, dict):
+                all_bad.extend(value | {key: one} for one in ones)
+            else:
+                all_bad.extend((*value[:key], one, *value[key + 1 :]) for one in ones)
+    return bad
+
+
+def spoil_dictionary(expected: Any, value: dict[str, Any], others: list[str]) -> Bad:
+    """Spoil the course's dictionaries: their kind, their keys, and each of their arrays."""
+    if entries := isinstance(expected, _kinds.Entries):
+        shapes = {name: shape.split() for name, shape in expected.shapes.items()}
+    else:
+        prefix = "d" * isinstance(expected, _kinds.Gradients)
+        depth = sum(name.startswith(f"{prefix}W") for name in value)
+        each = _kinds._layer_shapes(depth, getattr(expected, "chained", False))
+        names = _kinds.layer_names(depth, prefix)
+        shapes = dict(zip(names, map(str.split, each), strict=True))
+    first, array = next((name, value[name]) for name in shapes)
+    wrong = [{key: one for key, one in value.items() if key != name} for name in shapes]
+    wrong += [{}, {key.lower() if key == first else key: one for key, one in value.items()}]
+    wrong += [] if entries else [value | {f"{first[:-1]}9": array}]
+    wrong += [value | {"c": array}] if isinstance(expected, _kinds.Layers) else []
+    lengths = [one for shape in shapes.values() for one in shape]
+    bound = [*others, *(one for one in lengths if lengths.count(one) > 1)]
+    parts = {name: spoil_numbers(value[name], shape, bound) for name, shape in shapes.items()}
+    return spoil_parts(([None, "text", list(value.values()), 1.0], wrong), value, parts)
+
+
+def spoil_cache(expected: Any, value: Any) -> Bad:
+    """Spoil the course's caches: their kind, their length, and all in them, whose lengths bind."""
+    bound, whole = ["n", "m"], tuple(value)
+    parts = {
+        place: spoil_numbers(one, bound, bound)
+        if isinstance(one, np.ndarray)
+        else spoil_cache(None, one)
+        for place, one in enumerate(whole)
+    }
+    # a list of caches may have any length
+    other = [] if isinstance(expected, _kinds.LayerCaches) else [whole[:-1], (*whole, whole[-1])]
+    return spoil_parts(([None, "text", 1.0, {"Z": 1}], [(), *other]), whole, parts)
+
+
+def spoil_kind(expected: Any, value: Any, others: list[str]) -> Bad:
+    """Spoil an argument of the course's vocabulary, whose values are let through."""
+    no_number = [None, "1", [1], 1j, True, np.ones(1)]
+    match expected:
+        case _kinds.Real():
+            return no_number, []
+        case _kinds.Seed():
+            return [*no_number, 1.5], [-1, 2**32]
+        case _kinds.Sizes():
+            wrong: list[Any] = [[], [4], [4, 0, 1], [4, -1, 1]]
+            wrong += [[value[0] + 1, *value[1:]]] if "n_0" in others else []
+            wrong += [[*value[:-1], value[-1] + 1]] if "n_L" in others else []
+            return [None, 3, "45", [4, 5.0, 1], [4, True, 1], {4: 5}, np.array([4, 5, 1])], wrong
+        case _kinds.AnyShape():
+            rank, symbols = np.ndim(value), [f"n_{axis}" for axis in range(np.ndim(value))]
+            types, wrong = spoil_numbers(value, symbols, others)
+            return types, [one for one in wrong if one.ndim == rank or "rank" in others]
+        case _kinds.Numbers():
+            types, wrong = spoil_numbers(value, expected.shape.split(), others)
+            flat = isinstance(expected, _kinds.Labels)  # labels of one row may be flat
+            return types, [one for one in wrong if one.ndim != 1 or not flat]
+        case _kinds.Layers() | _kinds.Gradients() | _kinds.Entries():
+            return spoil_dictionary(expected, dict(value), others)
+    return spoil_cache(expected, value)
+
+
 def spoil(expected: Any, value: Any, others: list[str]) -> Bad:
     """Return values of wrong types, and wrong values of the right one."""
-    if type(expected).__module__ == course.KINDS:
-        return course.spoil(expected, value, others)
+    if type(expected).__module__ == _kinds.__name__:
+        return spoil_kind(expected, value, others)
     match type(expected).__name__:
         case "Optional":
             types, wrong = spoil(expected.expected, value, others)

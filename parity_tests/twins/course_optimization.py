@@ -11,11 +11,11 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.course import Arrays, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
+from parity_tests.twins._course import Arrays
 from scratch.course import optimization as ours
 from torch_ref import optimizers as theirs
 from torch_ref.mini_batches import mini_batches
@@ -24,9 +24,8 @@ TAUGHT = 'Course 2, week 2, "Optimization methods"'
 
 
 def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
-    """Return our mini-batches side by side; 64 columns and seed 0 are the defaults."""
-    given: dict[str, int] = {} if size == 64 else {"mini_batch_size": size}
-    found = ours.random_mini_batches(X, Y, **given, **({"seed": seed} if seed else {}))
+    """Return our mini-batches side by side."""
+    found = ours.random_mini_batches(X, Y, size, seed)
     assert type(found) is list
     assert {type(pair) for pair in found} == {tuple}
     assert not any(np.shares_memory(X, one) for one, _ in found)
@@ -35,18 +34,11 @@ def cut(X: Array, Y: Array, size: int, seed: int) -> Values:
 
 
 def cut_by_torch(X: Array, Y: Array, size: int, seed: int) -> Values:
-    with numpy_seed(seed):
-        order = np.random.permutation(X.shape[1])  # noqa: NPY002
+    order = np.random.RandomState(seed).permutation(X.shape[1])
     found = list(mini_batches(rows(X), rows(Y.astype(X.dtype)), order, size))
     inputs, labels = (torch.cat(each) for each in zip(*found, strict=True))
     sizes = [len(one) for one, _ in found]
     return {"sizes": sizes, "X": columns(inputs), "Y": columns(labels).astype(Y.dtype)}
-
-
-def adam_step(parameters: Arrays, grads: Arrays, memory: Any, t: int, **rates: float) -> Any:
-    """Return a step of our Adam, whose rates are left out where they are the defaults."""
-    given: Any = {} if rates["beta1"] == 0.9 else rates
-    return ours.update_parameters_with_adam(parameters, grads, memory[0], memory[1], t, **given)
 
 
 def decaying(tensors: Any, learning_rate: float, decay_rate: float) -> torch.optim.Optimizer:
@@ -60,18 +52,13 @@ def decaying(tensors: Any, learning_rate: float, decay_rate: float) -> torch.opt
 #: the defaults of the assignment's Adam.
 ADAM: Any = {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
-#: torch's optimizers by the assignment's names, and the choices of each.
-RULES: Any = {
-    "gd": (theirs.gradient_descent, ("learning_rate",)),
-    "momentum": (theirs.momentum, ("learning_rate", "beta")),
-    "adam": (theirs.adam, tuple(ADAM)),
-}
+RULES = ("gd", "momentum", "adam")
 
 
-def rule(optimizer: str, learning_rate: float = 0.0007, **choices: float) -> Any:
-    make, names = RULES[optimizer]
-    given = {"learning_rate": learning_rate, **choices}
-    return partial(make, **{name: given[name] for name in names if name in given})
+def rule(optimizer: str, **choices: float) -> Any:
+    """Return the optimizer of a name of the assignment, whose rate is 0.0007 by default."""
+    name = "gradient_descent" if optimizer == "gd" else optimizer
+    return name, {"learning_rate": 0.0007, **choices}
 
 
 def trained(
@@ -106,14 +93,17 @@ TWINS = (
         proves=("update_parameters_with_momentum", "initialize_velocity"),
         draw=partial(course.draw_walk, beta=0.8, learning_rate=0.1), cases={"beta": betas}),
 
-    course.walk(ours, "adam", adam_step, theirs.adam, theirs.adam_state,
-        lambda parameters: ours.initialize_adam(parameters),
+    course.walk(ours, "adam",
+        lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_adam(
+            parameters, grads, memory[0], memory[1], t, **rates),
+        theirs.adam, theirs.adam_state, ours.initialize_adam,
         formula="theta = theta - alpha v / (1 - beta1^t) / (sqrt(s / (1 - beta2^t)) + epsilon)",
         source='Course 2, week 2, "Adam optimization algorithm"; torch.optim.Adam',
         proves=("update_parameters_with_adam", "initialize_adam"),
         draw=partial(course.draw_walk, **ADAM), cases={"beta1": st.sampled_from([0.9, 0.5, 0.0])},
-        edges={"layers that do not fit together": {"loose": 2}, "its own rates": {
-            "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
+        edges={"layers that do not fit together": {"loose": 2}, **course.ELEVEN_LAYERS,
+               "its own rates": {
+                   "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
 
     course.walk(ours, "decay",
         lambda parameters, grads, memory, t, **rates: (
@@ -128,13 +118,13 @@ TWINS = (
     course.training(ours, "model", trained, lambda randn, n_prev: randn * np.sqrt(2 / n_prev), rule,
         formula="He's weights of seed 3, batches of seeds 11, 12, ..., by gd, momentum or adam",
         source=f"{TAUGHT}; torch.optim",
-        draw=partial(course.draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=30,
+        draw=partial(course.draw_training, sizes=(3, 5, 4, 1), m=50, size=16, epochs=3,
                      optimizer="adam"),
         cases={"sizes": course.layer_sizes, "m": st.integers(2, 30), "size": st.integers(2, 16),
-               "epochs": st.integers(0, 10), "optimizer": st.sampled_from(list(RULES))},
+               "epochs": st.integers(0, 10), "optimizer": st.sampled_from(RULES)},
         edges={
-            "gradient descent": {"optimizer": "gd"},
-            "momentum": {"optimizer": "momentum"},
+            "gradient descent": {"optimizer": "gd"}, "momentum": {"optimizer": "momentum"},
+            "a long way": {"epochs": 30},
             "momentum with its rates": {"optimizer": "momentum", "learning_rate": 0.1, "beta": 0.7},
             "adam with its rates": {**ADAM, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3},
         }),

@@ -9,13 +9,11 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import BY_NAME, rows
-from parity_tests.compare.course import draw_data, numpy_seed
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import draw, examples, seeds, widths
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
 from scratch.course import planar as ours
-from torch_ref import optimizers as theirs
 
 TAUGHT = 'Course 1, week 3, "Planar data classification with one hidden layer"'
 
@@ -34,23 +32,20 @@ def passed(X: Array, Y: Array, **parameters: Array) -> Values:
     return {**cache, **grads, "J": X.dtype.type(J)}
 
 
-def predicted(X: Array, Y: Array, **parameters: Array) -> Values:
-    found = ours.predict(parameters, X)
-    assert found.dtype == bool
-    return {"prediction": found.astype(X.dtype), "printed": ""}
-
-
 def drawn(seed: int, **sizes: int) -> Values:
     """Return our draws after NumPy's global seed, and the number that comes next."""
-    with numpy_seed(seed):
-        return {**ours.initialize_parameters(**sizes), "next": np.random.rand()}  # noqa: NPY002
+    before = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    found = {**ours.initialize_parameters(**sizes), "next": np.random.rand()}  # noqa: NPY002
+    np.random.set_state(before)  # noqa: NPY002
+    return found
 
 
 def drawn_by_numpy(n_x: int, n_h: int, n_y: int, seed: int) -> Values:
-    with numpy_seed(seed):
-        W1, W2 = (np.random.randn(*one) * 0.01 for one in ((n_h, n_x), (n_y, n_h)))  # noqa: NPY002
-        biases = {"b1": np.zeros((n_h, 1)), "b2": np.zeros((n_y, 1))}
-        return {"W1": W1, "W2": W2, **biases, "next": np.random.rand()}  # noqa: NPY002
+    old = np.random.RandomState(seed)
+    W1, W2 = 0.01 * old.randn(n_h, n_x), 0.01 * old.randn(n_y, n_h)
+    biases = {"b1": np.zeros((n_h, 1)), "b2": np.zeros((n_y, 1))}
+    return {"W1": W1, "W2": W2, **biases, "next": old.rand()}
 
 
 # fmt: off
@@ -84,12 +79,12 @@ TWINS = (
         formula="A2 = sigmoid(W2 tanh(W1 X + b1) + b2); J = -1/m sum (Y log A2 + ...)",
         source=f"{TAUGHT}; torch.nn.functional.binary_cross_entropy_with_logits",
         proves=("forward_propagation", "compute_cost", "backward_propagation"),
-        draw=partial(draw_data, sizes=(3, 5, 1), m=8),
+        draw=partial(course.draw_data, sizes=(3, 5, 1), m=8),
         cases={"sizes": three_sizes, "m": examples, "kind": st.sampled_from(["normal", "grid"])},
         edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}}),
 
-    course.predicting(ours, predicted, "tanh", False, source=f"{TAUGHT}; torch.gt",
-        cases={"sizes": three_sizes, "m": examples}),
+    course.predicting(ours, lambda X, Y, parameters: ours.predict(parameters, X), "tanh", False,
+        source=f"{TAUGHT}; torch.gt", cases={"sizes": three_sizes, "m": examples}),
 
     course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES,
         draw=partial(course.draw_walk, sizes=(3, 5, 1), learning_rate=1.2),
@@ -98,10 +93,11 @@ TWINS = (
     course.training(ours, "nn_model",
         lambda data, sizes, epochs: ours.nn_model(data[0], data[1], sizes[1], epochs),
         lambda randn, n_prev: randn * 0.01,
-        lambda: partial(theirs.gradient_descent, learning_rate=1.2), "tanh",
+        lambda: ("gradient_descent", {"learning_rate": 1.2}), "tanh",
         formula="W = 0.01 randn of seed 3, then theta = theta - 1.2 dtheta",
         source=f"{TAUGHT}; torch.optim.SGD",
-        draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=100),
-        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)}),
+        draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=30),
+        cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)},
+        edges={"a long way": {"epochs": 100}}),
 )
 # fmt: on
