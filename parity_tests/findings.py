@@ -72,7 +72,7 @@ def examine(row: Twin) -> Finding:
             failures.append(str(error))
         deviations.append(deviation(name, other, value))
         narrowest, widest = max(narrowest, eps), max(widest, budget.in_eps(eps))
-    wrong = {one.name: refute(row, one) for one in row.mistakes if one.values or one.wrong}
+    wrong = {one.name: refute(row, one) for one in row.mistakes if one.margin}
     right = max(deviations, key=lambda one: one.eps)
     return Finding(row, right, widest, "; ".join(failures), wrong)
 

@@ -187,7 +187,7 @@ def test_is_right_as_typed(row):
     ask(checks.is_right_as_typed, row)
 
 
-@each(ROWS, "mistakes", lambda one: one.values is not None or one.wrong is not None)
+@each(ROWS, "mistakes", lambda one: one.margin)
 def test_mistake_is_off(row, one):
     """The wrong form is off by its margin."""
     if one.missing():
