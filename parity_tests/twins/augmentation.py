@@ -26,11 +26,9 @@ whole = st.sampled_from(["int64", "int8", "int16", "int32"])
 
 #: square and not, one pixel, one row, one example.
 SHAPES: Any = {
-    "a square": {"shape": (6, 6, 1, 4)},
-    "one example": {"shape": (7, 4, 3, 1)},
-    "one row": {"shape": (1, 5, 2, 3)},
-    "one pixel": {"shape": (1, 1, 1, 2)},
-}
+    "a square": {"shape": (6, 6, 1, 4)}, "one example": {"shape": (7, 4, 3, 1)},
+    "one row": {"shape": (1, 5, 2, 3)}, "one pixel": {"shape": (1, 1, 1, 2)},
+}  # fmt: skip
 
 
 def there(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
@@ -41,29 +39,25 @@ def there(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
 IMAGES = Bridge(there, lambda name, tensor: images_to_numpy(tensor), kinds="fiu")
 
 
-def draw_pixels(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Draw images whose pixels are all different from each other and from zero."""
-    return rng.permuted(np.arange(1.0, np.prod(shape) + 1)).reshape(shape)
-
-
 def draw_moved(
     rng: np.random.Generator, shape: Any = (5, 8, 3, 4), whole: str = "int64", **largest: int
 ) -> Case:
     """Draw images, and flips, the offsets of crops with "padding", or shifts up to the "largest".
 
-    The first flip is 1, the second 0; unsigned shifts lead down and to the right.
+    All pixels differ from each other and from zero; unsigned shifts lead down and to the right.
     """
-    images = draw_pixels(shape, rng)
+    m = shape[-1]
+    images = rng.permuted(np.arange(1.0, np.prod(shape) + 1)).reshape(shape)
     if not largest:
-        flips = rng.integers(0, 2, shape[-1])
-        flips[:2] = [1, 0][: shape[-1]]
+        flips = rng.permutation(np.resize([1, 0], m))
         return {"images": images, "flips": flips.astype(whole)}
-    if "padding" in largest:
-        offsets = rng.integers(0, 2 * largest["padding"] + 1, (2, shape[-1]))
-        return {"images": images, "offsets": offsets.astype(whole), **largest}
-    low = 0 if whole.startswith("u") else -largest["largest"]
-    shifts = rng.integers(low, largest["largest"] + 1, (2, shape[-1]))
-    return {"images": images, "shifts": shifts.astype(whole)}
+    ((name, most),) = largest.items()
+    if name == "padding":
+        moves = {**largest, "offsets": rng.integers(0, 2 * most + 1, (2, m)).astype(whole)}
+    else:
+        low = 0 if whole.startswith("u") else -most
+        moves = {"shifts": rng.integers(low, most + 1, (2, m)).astype(whole)}
+    return {"images": images, **moves}
 
 
 def draw_rotated(
@@ -105,32 +99,28 @@ def turns_by_quarters(run: Any, images: Array, angles: Array) -> tuple[Values, V
     return {"quarter turns": np.concatenate(found)}, {"quarter turns": np.concatenate(expected)}
 
 
-def turned(images: Array, angles: Array, ratio: bool = True, align_corners: bool = False) -> Values:
+def turned(images: Array, angles: Array, ratio: bool = True) -> Values:
     """Return images turned by `affine_grid` with the matrix as it stands in most answers."""
-    height, width = images.shape[:2]
-    stretch = height / width if ratio else 1.0
+    stretch = images.shape[0] / images.shape[1] if ratio else 1.0
     sin, cos, none = np.sin(angles), np.cos(angles), np.zeros_like(angles)
     theta = np.array([[cos, -sin * stretch, none], [sin / stretch, cos, none]])
-    matrices = torch.from_numpy(np.moveaxis(theta, -1, 0).copy())
-    tensor = images_to_torch(images)
-    grid = functional.affine_grid(matrices, list(tensor.shape), align_corners=align_corners)
-    sampled = functional.grid_sample(tensor, grid, align_corners=align_corners)
-    return {"rotated": images_to_numpy(sampled)}
+    tensor, matrices = images_to_torch(images), torch.from_numpy(np.moveaxis(theta, -1, 0).copy())
+    grid = functional.affine_grid(matrices, list(tensor.shape), align_corners=False)
+    return {"rotated": images_to_numpy(functional.grid_sample(tensor, grid, align_corners=False))}
 
 
 #: draws of 3 numbers or pairs, so many that each of them comes up.
 DRAWS = 500
 
-CHOICES = {"flips": "probability", "offsets": "padding", "shifts": "largest", "angles": "largest"}
-
 
 def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
     """Return all that is drawn of offsets and shifts, and the draws that leave no choice."""
-    generator = seeded(seed)
+    given = {source: seeded(seed)}
 
     def draw(name: str, choice: float) -> Array:
-        given = {source: generator, CHOICES[name]: choice}
-        return np.asarray(getattr(side, f"draw_{name}")(DRAWS, **given), float).ravel()
+        choices = {"flips": "probability", "offsets": "padding"}
+        kept = {**given, choices.get(name, "largest"): choice}
+        return np.asarray(getattr(side, f"draw_{name}")(DRAWS, **kept), float).ravel()
 
     kinds = ("offsets", "shifts", "angles")
     return {
@@ -139,10 +129,6 @@ def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
         "certain": np.concatenate([draw("flips", 0.0), draw("flips", 1.0)]),
         "flips": np.unique(draw("flips", 0.5)),
     }
-
-
-def torch_seed(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def row(name: str, function: str = "", output: str = "", **rest: Any) -> FunctionTwin:
@@ -202,20 +188,18 @@ TWINS = (
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
                 values=partial(turned, ratio=False)),
             Mistake(name="align_corners=True", margin=0.01,
-                why="it lays -1 and 1 on the centres of the outer pixels, not on their edges",
-                values=partial(turned, align_corners=True)),
+                why="it lays -1 and 1 on the centres of the outer pixels, not on their edges"),
             Mistake(name="degrees", margin=0.1,
                 why="scipy.ndimage.rotate and torchvision take degrees, sines take radians",
                 values=lambda images, angles: turned(images, np.degrees(angles))),
             Mistake(name="the other way round", margin=0.1,
-                why="the matrix leads from the turned image to the first one",
-                values=lambda images, angles: turned(images, -angles)),
+                why="the matrix leads from the turned image to the first one"),
         )),
 
     FunctionTwin(
         name="augmentation-draws", bridge=None, exact=True, weight=0.5,
         ours=partial(drawn, ours, "rng", np.random.default_rng),
-        theirs=partial(drawn, theirs, "generator", torch_seed),
+        theirs=partial(drawn, theirs, "generator", torch.Generator().manual_seed),
         formula="1 with a probability, whole numbers and angles up to the largest, one per image",
         source=SOURCE + "torch.bernoulli, torch.randint, torch.Tensor.uniform_",
         proves=("draw_flips", "draw_offsets", "draw_shifts", "draw_angles"),

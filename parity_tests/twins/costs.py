@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, softmax
 from torch.nn import functional
 
-from parity_tests.compare.bridge import BY_NAME, rows
-from parity_tests.compare.functions import pull_back
+from parity_tests.compare.bridge import rows
 from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import classes, draw, examples, kinds, smooth, widths
@@ -53,16 +52,6 @@ def draw_cost(rng: np.random.Generator, letter: str, one_hot: bool, n: int = 3, 
     if letter == "A":
         Z = np.clip(softmax(Z, axis=0) if one_hot else expit(Z), *CLAMPED)
     return {letter: Z, "Y": Y, "reduction": reduction}
-
-
-def as_typed(text: str, Z: Array, Y: Array, reduction: str, upstream: Array) -> Values:
-    """Return a cost of logits and its gradient by a text."""
-
-    def cost(Z: Any, Y: Any) -> Any:
-        return evaluate(text, Z=Z, Y=Y, m=len(Y))
-
-    J, gradients = pull_back(cost, {"Z": Z}, {"Y": Y}, upstream, "cpu", BY_NAME)
-    return {"output": J, "gradient of Z": gradients["Z"]}
 
 
 def of_probabilities(arguments: Mapping[str, Any], dJ: Any, name: str) -> dict[str, Array]:
@@ -138,12 +127,15 @@ def cost(name: str, row: str, gauges: Any = of_probabilities, **others: Any) -> 
     letter = "Z" if name.endswith("logits") else "A"
     others["relations"] = (m_times(row), *others.get("relations", ()))
     others["edges"] = {"sum": {"reduction": "sum"}, **others["edges"]}
-    return PairTwin(
+    made = PairTwin(
         name=row, proves=(f"{name}_forward", f"{name}_backward"),
         ours=Pair(pair.forward, pair.backward), theirs=theirs.COSTS[name],
+        typed=lambda text, **case: made.torch_run(
+            lambda Z, Y, reduction: evaluate(text, Z=Z, Y=Y, m=len(Y)), case),
         constants=("Y", "reduction"), draw=partial(draw_cost, letter=letter, one_hot=one_hot),
         cases={**CASES, "n": classes if one_hot else widths}, smooth=smooth,
         gauges=partial(gauges, name=name), **others)
+    return made
 
 
 def judged(name: str, output: str = "prediction", **others: Any) -> FunctionTwin:
@@ -207,7 +199,6 @@ BINARY_LOGITS = cost(
     "binary_cross_entropy_with_logits", "binary-cross-entropy", of_logits,
     formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), A = sigmoid(Z);  dZ = 1/m (A - Y)",
     torch='torch.nn.BCEWithLogitsLoss(reduction="sum")(Z, Y) / m',
-    typed=as_typed,
     source=f"{BINARY}; torch.nn.BCEWithLogitsLoss, torch.nn.BCELoss",
     edges={
         "large and wrong": {"given": ((200.0, -300.0, 0.5), (0.5, 1.0, -1.0)),
@@ -248,7 +239,6 @@ CLASS_LOGITS = cost(
     "cross_entropy_with_logits", "cross-entropy", of_logits,
     formula="J = -1/m sum of Y log A, A = softmax(Z);  dZ = 1/m (A - Y)",
     torch='torch.nn.CrossEntropyLoss(reduction="sum")(Z, Y) / m; Z are logits',
-    typed=as_typed,
     source=f"{CLASSES}; torch.nn.CrossEntropyLoss",
     edges={"saturated": LARGE,
         "saturated draws": {"n": 5, "m": 8, "kind": "saturated", "reduction": "sum"}},

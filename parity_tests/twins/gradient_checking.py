@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -32,17 +31,13 @@ DIFFERENCES = 1e9
 # --- difference quotients -------------------------------------------------------------------------
 
 
-def draw_parabola(
-    rng: np.random.Generator, n: int = 2, power: int = 10, two_sided: bool = True
-) -> Case:
+def draw_parabola(rng: np.random.Generator, n: int = 2, power: int = 10,
+    two_sided: bool = True) -> Case:  # fmt: skip
     """Draw parameters and coefficients that are small fractions of two: nothing rounds."""
     shapes = {"W1": (n, 3), "b1": (n, 1)}
-    return {
-        **{name: rng.integers(-8, 8, one) / 4 + 0.125 for name, one in shapes.items()},
-        **{f"c of {name}": 2.0 ** rng.integers(-2, 3, one) for name, one in shapes.items()},
-        "epsilon": 2.0**-power,
-        "two_sided": two_sided,
-    }
+    theta = {name: rng.integers(-8, 8, one) / 4 + 0.125 for name, one in shapes.items()}
+    c = {f"c of {name}": 2.0 ** rng.integers(-2, 3, one) for name, one in shapes.items()}
+    return {**theta, **c, "epsilon": 2.0**-power, "two_sided": two_sided}
 
 
 def parabola(c: Any, named: Any) -> Any:
@@ -58,8 +53,7 @@ def slopes(epsilon: float, two_sided: bool, **case: Array) -> Values:
 
 def slopes_by_torch(epsilon: float, two_sided: bool, **case: Array) -> Values:
     carried = {name: to_torch(name.split()[-1], one) for name, one in case.items()}
-    named = {name: carried[name] for name in ("W1", "b1")}
-    cost = partial(parabola, carried)
+    named, cost = {name: carried[name] for name in ("W1", "b1")}, partial(parabola, carried)
     return arrays(theirs.numerical_gradient(cost, named, epsilon=epsilon, two_sided=two_sided))
 
 
@@ -71,11 +65,6 @@ def is_the_derivative(run: Any, **case: Any) -> None:
         for name in ("W1", "b1"):
             c, more = case[f"c of {name}"], 0 if two_sided else case["epsilon"]
             assert_equal(values[name], 2 * c * case[name] + 2 * total + (c + 1) * more, name)
-
-
-def over_epsilon(honest: Any, **case: Any) -> Values:
-    """Return quotients that are times epsilon where they are to be over it."""
-    return {name: one * case["epsilon"] ** 2 for name, one in honest(**case).items()}
 
 
 # --- the relative error ---------------------------------------------------------------------------
@@ -98,16 +87,6 @@ def error_of(relative_error: Any, approximation: Any, gradient: Any) -> Values:
     }
 
 
-def quotient(norms: Callable[..., Any]) -> Callable[..., Values]:
-    """Return the form that divides by something else than the sum of both norms."""
-
-    def values(approximation: Array, gradient: Array) -> Values:
-        a, g = (np.linalg.norm(one) for one in (approximation, gradient))
-        return {"relative error": np.linalg.norm(approximation - gradient) / norms(a, g)}
-
-    return values
-
-
 def is_scipys(run: Any, approximation: Array, gradient: Array) -> tuple[Values, Values]:
     a, g, apart = map(scipy.linalg.norm, (approximation, gradient, approximation - gradient))
     found = run("relative_error", approximation=approximation, gradient=gradient)
@@ -123,10 +102,8 @@ SLOPES = FunctionTwin(
     draw=draw_parabola,
     cases={"n": st.integers(1, 4), "power": st.integers(4, 14), "two_sided": st.booleans()},
     edges={"from one side": {"two_sided": False}}, weight=0.5,
-    relations=(
-        Relation(name="quotients of a parabola are exact", holds=is_the_derivative,
-            broken_by=over_epsilon),
-    ),
+    relations=(Relation(name="quotients of a parabola are exact", holds=is_the_derivative,
+        broken_by="difference-over-2-times-epsilon"),),
 )
 
 ERROR = FunctionTwin(
@@ -151,23 +128,23 @@ ERROR = FunctionTwin(
                 {"at its ends": run("relative_error", **case)["at its ends"]}, KNOWN_ENDS),
             broken_by=spoilt("at its ends", lambda ends: ends * 2))),
     mistakes=(
-        Mistake(name="error-over-the-gradient-alone", margin=0.1, values=quotient(lambda a, g: g),
+        Mistake(name="error-over-the-gradient-alone", margin=0.1,
             seen="ericchansen/q2mm pull request 248: divided by what may be 0"),
         Mistake(name="error-over-a-sum-halved-in-one-term", margin=0.1,
-            seen="stan-dev/stan issue 297: (a - b) / ((abs(a) + abs(b) / 2)",
-            values=quotient(lambda a, g: a + g / 2)),
-        Mistake(name="error-not-relative", margin=1.0, values=quotient(lambda a, g: 1.0),
-            seen="scipy/scipy issue 7766")),
+            seen="stan-dev/stan issue 297: (a - b) / ((abs(a) + abs(b) / 2)"),
+        Mistake(name="error-not-relative", margin=1.0, seen="scipy/scipy issue 7766")),
 )
+
+#: quotients of differences: longdouble would take another step.
+QUOTIENTS: dict[str, Any] = {
+    "bridge": None, "budget": GRADIENT, "wide": False, "loosest": DIFFERENCES, "weight": 0.1}
 
 CHECK = FunctionTwin(
     name="check_network",
     formula="the gradients of a network beside the quotients of its cost, penalties included",
     source='Course 2, week 1, "Gradient checking implementation notes"; torch.autograd.gradcheck',
-    proves=("check_network",),
-    ours=networks.checked, theirs=networks.checked_by_torch, bridge=None, budget=GRADIENT,
-    wide=False,  # longdouble would take another step
-    loosest=DIFFERENCES, draw=networks.draw_check,
+    proves=("check_network",), ours=networks.checked, theirs=networks.checked_by_torch,
+    draw=networks.draw_check, gauges=networks.check_gauges, **QUOTIENTS,
     cases={
         "hidden": st.sampled_from(["tanh", "relu", "leaky_relu"]),
         "output": st.sampled_from(["sigmoid", "softmax"]), "norm": st.sampled_from(list(NORMS)),
@@ -180,19 +157,15 @@ CHECK = FunctionTwin(
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
         "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}},
-    gauges=networks.check_gauges, weight=0.1,
 )
 
 JUDGE = FunctionTwin(
     name="gradient_check",
     formula="the relative error of all gradients, of each tensor and of each parameter",
     source='Course 2, week 1, "Gradient checking"; torch.autograd.gradcheck',
-    proves=("gradient_check",),
-    ours=networks.judged_by_us, theirs=networks.judged_by_torch, bridge=None, budget=GRADIENT,
-    wide=False,  # longdouble would take another step
-    loosest=DIFFERENCES, draw=networks.draw_wrong, cases={"wrong": st.sampled_from(list(WRONG))},
-    edges={wrong: {"wrong": wrong} for wrong in WRONG}, gauges=networks.judgement_gauges,
-    weight=0.1,
+    proves=("gradient_check",), ours=networks.judged_by_us, theirs=networks.judged_by_torch,
+    draw=networks.draw_wrong, gauges=networks.judgement_gauges, **QUOTIENTS,
+    cases={"wrong": st.sampled_from([*WRONG])}, edges={wrong: {"wrong": wrong} for wrong in WRONG},
     relations=(
         *(Relation(name=f"the tensors at fault are named: {wrong}", at={"wrong": wrong},
             holds=networks.names_the_fault, broken_by=networks.unseen) for wrong in WRONG),

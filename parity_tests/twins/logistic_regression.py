@@ -15,7 +15,6 @@ from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.gauges import product
 from parity_tests.compare.measurement import Array
-from parity_tests.compare.quantities import floored
 from parity_tests.drawing import draw, examples, moderate_kinds, smooth
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
@@ -50,15 +49,11 @@ def smooth_up_to_1(scale: float = 1.0, **settings: Any) -> bool:
     return scale <= 1 and smooth(**settings)
 
 
-# fmt: off
 CASES: dict[str, Any] = {
     "n_x": st.integers(1, 6), "m": examples, "kind": moderate_kinds,
     "scale": st.sampled_from([1.0, 0.01, 100.0]), "b": st.just(0.0) | st.floats(-5, 5),
-}
-SHAPES: dict[str, Any] = {
-    "one feature": {"n_x": 1}, "one example": {"n_x": 6, "m": 1}, "one of both": {"n_x": 1, "m": 1},
-}
-# fmt: on
+}  # fmt: skip
+SHAPES = {"one feature": {"n_x": 1}, "one example": {"m": 1}, "one of both": {"n_x": 1, "m": 1}}
 
 
 def table(w: float, X: Sequence[float], Y: Sequence[float]) -> Mapping[str, Any]:
@@ -76,40 +71,37 @@ CERTAIN = {
 }
 
 
-def summed(case: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Return the logits, (1, m), and the sizes that they sum up."""
+def summed(case: Mapping[str, Any]) -> tuple[Array, Array, Array]:
+    """Return logits, (1, m), the sizes that they sum up, and A."""
     w, b, X = case["w"], case["b"], case["X"]
     Z = np.einsum("ko,km->om", w, X) + b
-    return Z, product("ko,km->om", w, X) + np.abs(b)
+    return Z, product("ko,km->om", w, X) + np.abs(b), expit(Z)
 
 
 def pulled(E_dZ: Array, X: Array) -> dict[str, Any]:
     """Return the gauges of w and b for a dZ, (1, m), that errs by this much."""
-    found = {"w": product("om,km->ko", E_dZ, X), "b": E_dZ.sum()}
-    return {name: floored(gauge, X.dtype) for name, gauge in found.items()}
+    return {"w": product("om,km->ko", E_dZ, X), "b": E_dZ.sum()}
 
 
 def pair_gauges(case: Mapping[str, Any], dA: Array) -> dict[str, Any]:
-    """Return the gauges of A and its gradients."""
-    Z, E_Z = summed(case)
-    A = expit(Z)
-    E_Z = A * (1 - A) * E_Z
-    E_dZ = np.abs(dA) * (np.abs(1 - 2 * A) * E_Z + A * (1 - A) + A)
-    return {
-        "output": floored(E_Z + A, A.dtype),
-        "X": floored(product("ko,om->km", case["w"], E_dZ), A.dtype),
-        **pulled(E_dZ, case["X"]),
-    }
+    _, E_Z, A = summed(case)
+    slope = A * (1 - A)
+    E_dZ = np.abs(dA) * (np.abs(1 - 2 * A) * slope * E_Z + slope + A)
+    X = product("ko,om->km", case["w"], E_dZ)
+    return {"output": slope * E_Z + A, "X": X, **pulled(E_dZ, case["X"])}
 
 
-def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0) -> dict[str, Any]:
+def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0, J: str = "output") -> dict[str, Any]:
     """Return the gauges of J and its gradients; where Y = 0 torch takes numbers like Z apart."""
-    (Z, E_Z), Y = summed(case), case["Y"]
-    m, wrong = Y.shape[1], expit((1 - 2 * Y) * Z)
-    E_J = wrong * E_Z + np.maximum(-log_expit((2 * Y - 1) * Z), (1 - Y) * np.abs(Z))
-    A = expit(Z)
+    (Z, E_Z, A), Y, m = summed(case), case["Y"], case["Y"].shape[1]
+    E_J = expit((1 - 2 * Y) * Z) * E_Z
+    E_J += np.maximum(-log_expit((2 * Y - 1) * Z), (1 - Y) * np.abs(Z))
     E_dZ = np.abs(dJ) * (A * (1 - A) * E_Z + A + np.abs(A - Y)) / m
-    return {"output": floored(E_J.sum() / m, Y.dtype), **pulled(E_dZ, case["X"])}
+    return {J: E_J.sum() / m, **pulled(E_dZ, case["X"])}
+
+
+def own_gauges(**case: Any) -> Values:
+    return cost_gauges(case, J="J")
 
 
 def of_the_network(run: Any, w: Array, b: Any, X: Array, Y: Array, **_: Any) -> Any:
@@ -120,16 +112,9 @@ def of_the_network(run: Any, w: Array, b: Any, X: Array, Y: Array, **_: Any) -> 
     return run("propagate", w=w, b=b, X=X, Y=Y), {"J": J, "w": W1, "b": gradients["b1"][0, 0]}
 
 
-def own_gauges(**case: Any) -> Values:
-    """Return the gauges of a case, J by its name."""
-    found = cost_gauges(case)
-    return {"J": found.pop("output"), **found}
-
-
 def draw_descent(
     rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 30, **settings: Any
 ) -> Case:
-    """Draw data and how to descend."""
     return {**draw_data(rng, **settings), "learning_rate": learning_rate, "steps": steps}
 
 
@@ -137,8 +122,13 @@ def descent_gauges(**case: Any) -> Values:
     """Return the gauges: a gradient depends on w and b alike, and a cost may be small at an end."""
     w, b, _ = ours.gradient_descent(**case)
     size = max(np.abs(one).max() for one in (w, b, case["w"], case["b"]))
-    ends = (cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
-    return {"w": size, "b": size, "costs": np.max([*ends])}
+    costs = max(cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
+    return {"w": size, "b": size, "costs": costs}
+
+
+def flat(propagate: Any, **case: Any) -> Values:
+    J, gradients = propagate(**case)
+    return {"J": J, **gradients}
 
 
 # fmt: off
@@ -156,36 +146,24 @@ FORWARD = PairTwin(
 
 def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
     """Return the rows of a form of propagate: against autograd and differences, and torch's own."""
-    function, other = getattr(ours, name), getattr(theirs, name)
+    function = getattr(ours, name)
     shared: dict[str, Any] = {
         "formula": "J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dw = 1/m X (A - Y)^T, "
-        "db = 1/m sum (A - Y)",
+            "db = 1/m sum (A - Y)",
         "proves": (name,), "draw": draw_data, "cases": CASES, "edges": {**SHAPES, **CERTAIN},
-        "weight": 0.5,
-    }
-    pair = PairTwin(
+        "weight": 0.5}
+    return PairTwin(
         name=f"{name}-by-autograd",
         source=f"{VECTORIZED}; torch.autograd.grad",
         ours=Pair(function, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
         theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
             functional.linear(X, w, b), Y),
-        constants=("X", "Y"),
-        smooth=smooth_up_to_1,
-        gauges=cost_gauges,
-        **shared,
-    )
-
-    def flat(function: Any, **case: Any) -> Values:
-        J, gradients = function(**case)
-        return {"J": J, **gradients}
-
-    return pair, FunctionTwin(
+        constants=("X", "Y"), smooth=smooth_up_to_1, gauges=cost_gauges, **shared,
+    ), FunctionTwin(
         name=name,
         source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
-        ours=partial(flat, function), theirs=partial(flat, other),
-        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges,
-
-        **shared, **others,
+        ours=partial(flat, function), theirs=partial(flat, getattr(theirs, name)),
+        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges, **shared, **others,
     )
 
 
@@ -200,8 +178,7 @@ DESCENT = FunctionTwin(
     formula="w = w - alpha dw, b = b - alpha db, each cost that before its step",
     source='Course 1, week 2, "Gradient descent"; torch.optim.SGD',
     proves=("gradient_descent",), ours=ours.gradient_descent, theirs=theirs.gradient_descent,
-    names=("w", "b", "costs"),
-    budget=STEP,
+    names=("w", "b", "costs"), budget=STEP,
     draw=draw_descent, edges={**SHAPES, "a long way": {"steps": 300}},
     cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 10)},
     gauges=descent_gauges, weight=0.2,
@@ -212,10 +189,9 @@ PREDICT = FunctionTwin(
     formula="1 where A > 0.5, else 0",
     source='Course 1, week 2, "Logistic regression with a neural network mindset"; torch.gt',
     proves=("predict",), ours=ours.predict, theirs=theirs.predict, names=("predictions",),
-    exact=True,
+    exact=True, weight=0.3,
     draw=partial(draw_some, ("w", "b", "X")), cases={**CASES, "kind": st.just("normal")},
     edges={**SHAPES, "even odds": {"given": {"w": [[1.0]], "b": 0.0, "X": [[0.0, 1.0, -1.0]]}}},
-    weight=0.3,
 )
 # fmt: on
 
