@@ -103,8 +103,7 @@ def checked_by_torch(network: Network, parameters: Parameters, **case: Any) -> V
     return verdicts(found, arrays(found.approximation), found.agrees, given)
 
 
-# --- wrong gradients ------------------------------------------------------------------------------
-
+#: strength of the penalty under which wrong gradients are judged.
 L2 = 0.7
 
 

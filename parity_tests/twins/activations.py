@@ -116,8 +116,7 @@ RELU = activation(
             why="clamp passes the gradient on at its bounds", wrong=lambda Z: Z.clamp(min=0)),
         Mistake(name="torch.maximum(Z, 0)", margin=0.1, at="kinks",
             why="maximum shares the gradient of equal entries: 1/2 at 0",
-            wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z))),
-    ),
+            wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z)))),
 )
 
 LEAKY_RELU = activation(
@@ -132,8 +131,7 @@ LEAKY_RELU = activation(
             wrong=lambda Z: torch.maximum(Z, 0.01 * Z)),
         Mistake(name="torch.where(Z >= 0, Z, 0.01 * Z)", margin=0.1, at="kinks",
             why=">= counts 0 among the positive: derivative 1",
-            wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z)),
-    ),
+            wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z))),
 )
 
 ABSOLUTE = PairTwin(
@@ -145,14 +143,12 @@ ABSOLUTE = PairTwin(
     # the gradient of the L1 penalty for lambda = m = 1 is that of sum |w|
     ours=Pair(lambda Z: (np.abs(Z), Z), lambda dA, Z: {
         "Z": dA * l1_penalty_gradient(Parameters({"W1": Z}), 1.0, 1)["W1"]}), theirs=torch.abs,
-    draw=draw_logits, smooth=smooth, cases=CASES, edges={"kinks": KINKS},
-    weight=0.5,
+    draw=draw_logits, smooth=smooth, cases=CASES, edges={"kinks": KINKS}, weight=0.5,
     mistakes=(
         Mistake(name="torch.where(w >= 0, w, -w)", margin=0.1, at="kinks",
             why="derivative 1 at 0: L1 moves zeros", wrong=lambda w: torch.where(w >= 0, w, -w)),
         Mistake(name="(w ** 2).sqrt()", margin=math.inf, at="kinks",
-            why="the root has no derivative at 0: NaN", wrong=lambda w: w.square().sqrt()),
-    ),
+            why="the root has no derivative at 0: NaN", wrong=lambda w: w.square().sqrt())),
 )
 
 SIGMOID = activation(
@@ -181,8 +177,7 @@ SOFTMAX = activation(
     edges={
         "two classes, one example": {"n": 2, "m": 1}, "ties": {"kind": "grid"},
         "saturated": LARGE,
-        "examples of very different size": {"given": ((1e4, -800.0, 0.0), (9999.0, -801.0, 1.0))},
-    },
+        "examples of very different size": {"given": ((1e4, -800.0, 0.0), (9999.0, -801.0, 1.0))}},
     relations=(
         Relation(name="softmax of two classes is the sigmoid of the difference",
             holds=two_classes, broken_by="softmax-backward-by-the-diagonal",
@@ -191,15 +186,13 @@ SOFTMAX = activation(
             holds=same_under("softmax", lambda Z, **_: {"Z": Z + 1024}),
             broken_by="softmax-without-the-shift", at=LARGE),
         Relation(name="softmax passes no gradient on to all logits alike", gauges=summed,
-            holds=sums_to_zero("softmax", 0), broken_by="softmax-backward-by-the-diagonal"),
-    ),
+            holds=sums_to_zero("softmax", 0), broken_by="softmax-backward-by-the-diagonal")),
     mistakes=(
         Mistake(name="dim=0", margin=0.1,
             why="the course's axis 0 is torch's axis 1: this sums over the examples"),
         Mistake(name="the sum ends at l", margin=0.1,  # 2, the number of layers, for C
             why="columns no longer sum to 1",
-            values=lambda Z, upstream: {"output": np.exp(Z) / np.exp(Z[:2]).sum(axis=0)}),
-    ),
+            values=lambda Z, upstream: {"output": np.exp(Z) / np.exp(Z[:2]).sum(axis=0)})),
 )
 
 HARDMAX = FunctionTwin(
@@ -210,8 +203,7 @@ HARDMAX = FunctionTwin(
     ours=lambda Z: ours.hardmax_forward(Z)[0], theirs=lambda Z: theirs.Hardmax()(Z),
     names=("hardmax",), exact=True,
     draw=partial(draw_logits, n=4, m=30, kind="grid", scale=1.0), cases=CASES,
-    edges={"all tied": {"kind": "grid", "scale": 0.0}, "one class": {"n": 1}},
-    weight=0.5,
+    edges={"all tied": {"kind": "grid", "scale": 0.0}, "one class": {"n": 1}}, weight=0.5,
 )
 # fmt: on
 

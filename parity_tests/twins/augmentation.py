@@ -181,8 +181,7 @@ TWINS = (
                 broken_by="degrees"),
             Relation(name="quarter turns", gauges=gauge_of("quarter turns"),
                 holds=turns_by_quarters, broken_by="the other way round",
-                at={"shape": (5, 6, 2, 3)}),
-        ),
+                at={"shape": (5, 6, 2, 3)})),
         mistakes=(
             Mistake(name="[[cos, -sin], [sin, cos]]", margin=0.1,
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
@@ -193,8 +192,7 @@ TWINS = (
                 why="scipy.ndimage.rotate and torchvision take degrees, sines take radians",
                 values=lambda images, angles: turned(images, np.degrees(angles))),
             Mistake(name="the other way round", margin=0.1,
-                why="the matrix leads from the turned image to the first one"),
-        )),
+                why="the matrix leads from the turned image to the first one"))),
 
     FunctionTwin(
         name="augmentation-draws", bridge=None, exact=True, weight=0.5,

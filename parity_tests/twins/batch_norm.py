@@ -67,9 +67,6 @@ def sends_nothing_to_the_scale(run: Any, **case: Any) -> tuple[Values, Values]:
     return {"gradient of Z": dZ - along}, {"gradient of Z": dZ}
 
 
-# --- running averages -----------------------------------------------------------------------------
-
-
 def draw_update(rng: np.random.Generator, n: int = 3, m: int = 7, kind: str = "normal",
     scale: float = 2.0, decay: float = 0.9, unbiased: bool = False) -> Case:  # fmt: skip
     """Draw a mini-batch and the averages before it; the unbiased variance needs two examples."""
@@ -176,8 +173,7 @@ BATCH_NORM: PairTwin = PairTwin(
         "two examples, whose gradient of Z is epsilon's": {"m": 2, "epsilon": 1e-2},
         "two examples under a large epsilon": {"m": 2, "epsilon": 10.0},
         "constant features": {"kind": "constant"},
-        "features far off zero": {"scale": 1e-3, "epsilon": 1e-12},
-    },
+        "features far off zero": {"scale": 1e-3, "epsilon": 1e-12}},
     gauges=batch_norm_gauges, weight=4,
     relations=(
         Relation(name="aZ + c under a^2 epsilon is Z",
@@ -193,8 +189,7 @@ BATCH_NORM: PairTwin = PairTwin(
             holds=sums_to_zero("batch_norm", 1), broken_by="the mean is taken for a constant"),
         Relation(name="no gradient to the scale of a unit, without epsilon",
             holds=sends_nothing_to_the_scale, broken_by="the variance is taken for a constant",
-            at={"epsilon": 1e-30}),
-    ),
+            at={"epsilon": 1e-30})),
     mistakes=(
         Mistake(name="(Z - mean) / (sigma^2 + epsilon)", margin=0.1,
             seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",
@@ -205,8 +200,7 @@ BATCH_NORM: PairTwin = PairTwin(
             seen="mlpack/mlpack pull request 1327", why="the way through the mean is missing"),
         Mistake(name="the variance is taken for a constant", margin=0.1,
             seen="abhiskk/ladder issue 2: the variance is detached",
-            why="the way through the variance is missing"),
-    ),
+            why="the way through the variance is missing")),
 )
 
 UPDATE = FunctionTwin(
@@ -218,8 +212,7 @@ UPDATE = FunctionTwin(
     draw=draw_update, cases={**SIZES, "scale": scales, "decay": betas, "unbiased": st.booleans()},
     edges={
         "one example": {"m": 1}, "nothing kept": {"decay": 0.0},
-        "the unbiased variance of two examples": {"m": 2, "unbiased": True},
-    },
+        "the unbiased variance of two examples": {"m": 2, "unbiased": True}},
     gauges=update_gauges, weight=2,
 )
 
@@ -232,8 +225,7 @@ RUNNING = FunctionTwin(
     source=AT_TEST_TIME,
     proves=("BatchNorm",), ours=tracked, theirs=tracked_by_torch, bridge=None,
     draw=draw_batches, cases={"decay": betas},
-    edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}},
-    gauges=tracked_gauges,
+    edges={"the last batch alone": {"decay": 0.0}, "half": {"decay": 0.5}}, gauges=tracked_gauges,
     mistakes=(
         Mistake(name="momentum=beta", margin=0.1,
             why="torch's momentum weighs the new batch, the course's beta the past"),
@@ -244,16 +236,14 @@ RUNNING = FunctionTwin(
             values=lambda **case: {"unbiased variance": tracked(**case)["variance"]}),
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode normalizes by the batch it predicts on",
-            values=lambda Z, **_: {"prediction": columns(nn.BatchNorm1d(3).double()(rows(Z)))}),
-    ),
+            values=lambda Z, **_: {"prediction": columns(nn.BatchNorm1d(3).double()(rows(Z)))})),
 )
 
 START = FunctionTwin(
     name="running_averages",
     formula="mean 0 and variance 1 for each hidden layer, none for the output",
     source="torch.nn.BatchNorm1d, which begins with the same",
-    proves=("running_averages",),
-    ours=ours.running_averages, exact=True,
+    proves=("running_averages",), ours=ours.running_averages, exact=True,
     theirs=lambda layer_sizes, dtype: unload_running(Network(
         layer_sizes=layer_sizes, batch_norm=theirs.BatchNorm, dtype=getattr(torch, dtype))),
     draw=lambda rng, layer_sizes=(3, 5, 4, 2), dtype="float64": {
@@ -268,8 +258,7 @@ PREDICTION = FunctionTwin(
     formula="Z~ = gamma (Z - mean) / sqrt(variance + epsilon) + beta, under running averages",
     source=AT_TEST_TIME,
     proves=("batch_norm_predict",), ours=ours.batch_norm_predict, theirs=theirs.batch_norm_predict,
-    names=("answers",),
-    draw=draw_prediction, cases={**SIZES, "epsilon": powers(-12, 0)},
+    names=("answers",), draw=draw_prediction, cases={**SIZES, "epsilon": powers(-12, 0)},
     edges={"one example": {"m": 1}, "a large epsilon": {"epsilon": 0.5}},
     gauges=prediction_gauges, float32=True,
 )

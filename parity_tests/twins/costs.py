@@ -100,12 +100,6 @@ def over_entries(run: Any, Z: Array, Y: Array, **case: Any) -> tuple[Values, Val
     return {"mean over entries": J / len(Y)}, {"mean over entries": mean.numpy()}
 
 
-def draw_certain(rng: np.random.Generator, **settings: Any) -> Case:
-    """Draw logits that are right, and from 20 up."""
-    case = BINARY_LOGITS.draw(rng, **settings)
-    return {**case, "Z": (2 * case["Y"] - 1) * np.maximum(np.abs(case["Z"]), 20)}
-
-
 def draw_predicted(
     rng: np.random.Generator, n: int = 3, m: int = 25, kind: str = "normal", **others: Any
 ) -> Case:
@@ -126,7 +120,7 @@ def cost(name: str, row: str, gauges: Any = of_probabilities, **others: Any) -> 
     one_hot, pair = name.startswith("cross"), ours.COSTS[name]
     letter = "Z" if name.endswith("logits") else "A"
     others["relations"] = (m_times(row), *others.get("relations", ()))
-    others["edges"] = {"sum": {"reduction": "sum"}, **others["edges"]}
+    others["edges"] = {"sum": {"reduction": "sum"}, **others.get("edges", {})}
     made = PairTwin(
         name=row, proves=(f"{name}_forward", f"{name}_backward"),
         ours=Pair(pair.forward, pair.backward), theirs=theirs.COSTS[name],
@@ -155,7 +149,6 @@ TAUGHT = cost(
     "binary_cross_entropy", "binary-cross-entropy-from-A",
     formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dA = 1/m ((1 - Y) / (1 - A) - Y / A)",
     source=f"{BINARY}; torch.nn.functional.binary_cross_entropy",
-    edges={f"A = {A:g}": {"given": ((A,),), "labels": ((0.0,),)} for A in (1e-3, 1e-6, 1e-9)},
     mistakes=(Mistake(name='reduction="mean"', margin=0.1,
         why="torch's mean divides by all n m entries, the course by the m examples",
         wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y)),),
@@ -180,8 +173,7 @@ TINY = PairTwin(
             why="1 - A rounds to 1: a rare error costs nothing"),
         Mistake(name="the gradient of BCELoss", margin=0.9, at="A = 1e-17",
             why="it divides by A (1 - A), but by 1e-12 at least",
-            wrong=theirs.binary_cross_entropy),
-    ),
+            wrong=theirs.binary_cross_entropy)),
 )
 
 CLASSES_FROM_A = cost(
@@ -191,8 +183,7 @@ CLASSES_FROM_A = cost(
     edges={
         "certain and right": {"given": ((1.0, 0.0, 0.5), (0.0, 1.0, 0.5)),
             "labels": ((1.0, 0.0, 1.0), (0.0, 1.0, 0.0))},
-        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))},
-    },
+        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))}},
 )
 
 BINARY_LOGITS = cost(
@@ -203,36 +194,23 @@ BINARY_LOGITS = cost(
     edges={
         "large and wrong": {"given": ((200.0, -300.0, 0.5), (0.5, 1.0, -1.0)),
             "labels": ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0))},
+        "a tiny cost": {"given": ((40.0, 50.0, 700.0),), "labels": ((1.0,) * 3,)},
         "saturated": {"given": ((1e4, -1e4, 1e4, -1e4, 40.0),),
-            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),)},
-    },
+            "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),)}},
     relations=(
         Relation(name="turning logits and labels round costs the same",
             holds=same_under("binary-cross-entropy", lambda Z, Y, **_: {"Z": -Z, "Y": 1 - Y},
                 mapped("gradient of Z", np.negative)),
             broken_by=spoilt("gradient of Z", lambda dZ: dZ + 1e-10)),
         Relation(name="torch's own mean is the course's over the number of outputs",
-            holds=over_entries, broken_by=spoilt("output", lambda J: J / 3)),
-    ),
-    mistakes=(Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
-        why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
-        "the gradient dies",
-        wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),),
-)
-
-CERTAIN = FunctionTwin(
-    name="binary-cross-entropy-where-Z-is-right",
-    formula="J = 1/m sum log(1 + e^-|Z|): a tiny cost, to its last digit",
-    source=f"{BINARY}; torch.nn.functional.logsigmoid",
-    proves=("binary_cross_entropy_with_logits_forward",),
-    ours=lambda **case: BINARY_LOGITS.ours.forward(**case)[0],
-    theirs=lambda Z, Y, reduction: (
-        -functional.logsigmoid((2 * Y - 1) * Z).sum() / theirs.REDUCTIONS[reduction](len(Z))),
-    names=("tiny cost",), float32=True, weight=0.5,
-    draw=draw_certain, cases=BINARY_LOGITS.cases,
-    edges={"one example": {"given": ((40.0,),), "labels": ((1.0,),)}},
-    mistakes=(Mistake(name="log(1 + e^-|Z|) as it is typed", margin=0.9, at="one example",
-        why="1 + e^-40 rounds to 1"),),
+            holds=over_entries, broken_by=spoilt("output", lambda J: J / 3))),
+    mistakes=(
+        Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
+            why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
+                "the gradient dies",
+            wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),
+        Mistake(name="log(1 + e^-|Z|) as it is typed", margin=0.9, at="a tiny cost",
+            why="1 + e^-40 rounds to 1")),
 )
 
 CLASS_LOGITS = cost(
@@ -251,8 +229,7 @@ CLASS_LOGITS = cost(
         Relation(name="the gradients of cross-entropy sum to 0 over the classes",
             holds=sums_to_zero("cross-entropy", 0),
             broken_by=lambda honest, **case: {
-                name: one + 0.1 * case["Y"] for name, one in honest(**case).items()}),
-    ),
+                name: one + 0.1 * case["Y"] for name, one in honest(**case).items()})),
     mistakes=(
         Mistake(name="CrossEntropyLoss of A", margin=0.1,
             seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",
@@ -261,8 +238,7 @@ CLASS_LOGITS = cost(
         Mistake(name="NLLLoss of A", margin=0.1,
             why="NLLLoss takes no logarithm: it wants log A",
             wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1))),
-        Mistake(name="y - y_hat", margin=1.9, why="the sign is turned: descent climbs"),
-    ),
+        Mistake(name="y - y_hat", margin=1.9, why="the sign is turned: descent climbs")),
 )
 
 PREDICTIONS = (
@@ -289,5 +265,5 @@ PREDICTIONS = (
 
 TWINS = (
     *(ABSOLUTE_ERROR, TAUGHT, TINY, CLASSES_FROM_A),
-    *(BINARY_LOGITS, CERTAIN, CLASS_LOGITS, *PREDICTIONS),
+    *(BINARY_LOGITS, CLASS_LOGITS, *PREDICTIONS),
 )

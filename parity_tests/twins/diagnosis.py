@@ -114,8 +114,7 @@ TWINS = (
         edges={
             **{name: dict(zip(GIVEN, cat, strict=False)) for name, cat in CATS.items()},
             "a tie of decimals": {"train_error": 0.03, "dev_error": 0.05, "optimal_error": 0.01},
-            "no tolerance": {"tolerance": 0.0},
-        },
+            "no tolerance": {"tolerance": 0.0}},
         relations=(
             Relation(name="the lecture's cats", holds=calls_the_cats_by_name,
                 broken_by="bias-without-the-optimal-error"),
@@ -129,8 +128,7 @@ TWINS = (
             Mistake(name="variance from the optimal error", margin=0.1,
                 why="dev - optimal holds the bias as well",
                 values=lambda dev_error, optimal_error, **others: {
-                    "variance": dev_error - optimal_error})),
-    ),
+                    "variance": dev_error - optimal_error}))),
 
     FunctionTwin(
         name="learning_curves", ours=ours.learning_curves, exact=True, float32=True, bridge=None,

@@ -124,15 +124,13 @@ MASKED = PairTwin(
     source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
     proves=("dropout_forward", "dropout_backward"),
     ours=Pair(ours.dropout_forward, ours.dropout_backward), theirs=theirs.dropout,
-    constants=("mask",), exact=True,
-    draw=draw_masked,
+    constants=("mask",), exact=True, draw=draw_masked,
     cases={"n": st.integers(1, 4), "m": examples, "kind": kinds, "keep_prob": keep_probs,
         "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)},
     edges={
         "all dropped": {"kept": 0.0}, "nothing dropped": {"kept": 1.0},
         "the identity": {"kept": 1.0, "keep_prob": 1.0},
-        "kept units that are 0": {"kind": "zeros", "m": 20},
-    },
+        "kept units that are 0": {"kind": "zeros", "m": 20}},
 )
 
 DRAWN = FunctionTwin(
@@ -144,14 +142,12 @@ DRAWN = FunctionTwin(
     typed=lambda text, **case: dropped_by_torch(**case, text=text),
     source=f"{TAUGHT}; torch.nn.Dropout",
     proves=("draw_mask",), ours=dropped, theirs=dropped_by_torch, bridge=None, exact=True,
-    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
-    weight=0.5,
+    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL, weight=0.5,
     mistakes=(
         Mistake(name="0 where D is below keep_prob", margin=0.5,
             why="it keeps the other units: one in five for keep_prob 0.8"),
         Mistake(name="D = randn", margin=0.2, at="half",
-            why="a normal draw is below 0.5 with probability 0.69: too many units are kept"),
-    ),
+            why="a normal draw is below 0.5 with probability 0.69: too many units are kept")),
 )
 
 STREAM = FunctionTwin(
@@ -189,8 +185,7 @@ REPLAYED = FunctionTwin(
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode drops units when it predicts",
             values=lambda keep_prob, **case: {
-                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]}),
-    ),
+                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]})),
 )
 # fmt: on
 

@@ -163,8 +163,7 @@ def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
         name=name,
         source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
         ours=partial(flat, function), theirs=partial(flat, getattr(theirs, name)),
-        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges, **shared, **others,
-    )
+        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges, **shared, **others)
 
 
 PROPAGATE = propagated("propagate", relations=(
