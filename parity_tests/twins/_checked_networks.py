@@ -97,7 +97,7 @@ def checked(**case: Any) -> Values:
 
 
 def checked_by_torch(network: Network, parameters: Parameters, **case: Any) -> Values:
-    turned = {name: rows(one) if name in ("X", "Y") else one for name, one in case.items()}
+    turned: Any = {name: rows(one) if name in ("X", "Y") else one for name, one in case.items()}
     found = theirs.check_network(twin(network, parameters), **turned)
     given = {"network": network, "parameters": parameters, **case}
     return verdicts(found, arrays(found.approximation), found.agrees, given)

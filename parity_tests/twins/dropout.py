@@ -29,7 +29,6 @@ HALF_AND_ALL = {"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0
 
 def draw_masked(rng: np.random.Generator, n: int = 4, m: int = 6, kind: str = "normal",
     kept: float = 0.5, keep_prob: float = 0.8) -> Case:  # fmt: skip
-    """Draw activations, and a mask that keeps a share of them."""
     mask = (rng.random((n, m)) < kept) / keep_prob
     return {"A": draw(kind, (n, m), rng), "mask": mask}
 

@@ -30,7 +30,6 @@ def draw_shape(rng: np.random.Generator, n: int = 40, n_prev: int = 25, **choice
 
 
 def overwritten(overwrite: Overwrite, shape: tuple[int, int], seed: int, **choices: Any) -> Values:
-    """Return the W that a function of torch fills."""
     W = torch.empty(shape, dtype=torch.float64)
     overwrite(W, generator=torch.Generator().manual_seed(seed), **choices)
     return {"W": W.numpy()}
@@ -90,10 +89,12 @@ def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
 
 # fmt: off
 def row(name: str, formula: str, source: str, scale: float = 0.0, **rest: Any) -> Any:
-    options, scales = ({"scale": scale}, {"scale": powers(-3, 2)}) if scale else ({}, {})
+    scales = {"scale": powers(-3, 2)} if scale else {}
+    options: Any = {"scale": scale} if scale else {}
+    draw: Any = ours.INITIALIZERS[name]
     return FunctionTwin(
         name=name, formula=formula, source=source, proves=(name,),
-        ours=lambda seed, **case: ours.INITIALIZERS[name](rng=Replayed(seed), **case),
+        ours=lambda seed, **case: draw(rng=Replayed(seed), **case),
         theirs=partial(overwritten, theirs.INITIALIZERS[name]), names=("W",), bridge=None,
         wide=False, typed=as_typed, draw=partial(draw_shape, **options),
         cases={**SHAPES, **scales, **rest.pop("cases", {})},

@@ -30,7 +30,6 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def narrow(seed: int) -> Case:
-    """Return a float32 layer and its inputs."""
     layer = draw_layer(np.random.default_rng(seed), n=64, n_prev=32, m=64)
     return {name: one.astype(np.float32) for name, one in layer.items()}
 

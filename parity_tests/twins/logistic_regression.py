@@ -57,7 +57,6 @@ SHAPES = {"one feature": {"n_x": 1}, "one example": {"m": 1}, "one of both": {"n
 
 
 def table(w: float, X: Sequence[float], Y: Sequence[float]) -> Mapping[str, Any]:
-    """Return the settings of one feature."""
     return {"given": {"w": [[w]], "b": 0.0, "X": [X], "Y": [Y]}}
 
 
