@@ -56,18 +56,15 @@ CASES: dict[str, Any] = {
 SHAPES = {"one feature": {"n_x": 1}, "one example": {"m": 1}, "one of both": {"n_x": 1, "m": 1}}
 
 
-def table(w: float, X: Sequence[float], Y: Sequence[float]) -> Mapping[str, Any]:
-    return {"given": {"w": [[w]], "b": 0.0, "X": [X], "Y": [Y]}}
-
-
 #: logits of 1e4, of which none, one or all are right, and one of 40 that is surely right.
-CERTAIN = {
-    "certain and right": table(1e4, [1.0, -1.0, 1e-4], [1.0, 0.0, 1.0]),
-    "certain and wrong": table(1e4, [1.0, -1.0], [0.0, 1.0]),
-    "half right": table(1e4, [1.0, -1.0], [0.0, 0.0]),
-    "a tiny cost": table(4.0, [10.0], [1.0]),
-    "a tiny gradient": table(-4.0, [10.0], [0.0]),
-}
+CERTAIN: Any = {
+    name: {"given": {"w": [[w]], "b": 0.0, "X": [X], "Y": [Y]}}
+    for name, w, X, Y in (
+        ("certain and right", 1e4, [1.0, -1.0, 1e-4], [1.0, 0.0, 1.0]),
+        ("certain and wrong", 1e4, [1.0, -1.0], [0.0, 1.0]),
+        ("half right", 1e4, [1.0, -1.0], [0.0, 0.0]),
+        ("a tiny cost", 4.0, [10.0], [1.0]), ("a tiny gradient", -4.0, [10.0], [0.0]))
+}  # fmt: skip
 
 
 def summed(case: Mapping[str, Any]) -> tuple[Array, Array, Array]:
@@ -143,32 +140,33 @@ FORWARD = PairTwin(
 )
 
 
-def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
-    """Return the rows of a form of propagate: against autograd and differences, and torch's own."""
-    function = getattr(ours, name)
-    shared: dict[str, Any] = {
-        "formula": "J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dw = 1/m X (A - Y)^T, "
-            "db = 1/m sum (A - Y)",
-        "proves": (name,), "draw": draw_data, "cases": CASES, "edges": {**SHAPES, **CERTAIN},
-        "weight": 0.5}
-    return PairTwin(
-        name=f"{name}-by-autograd",
-        source=f"{VECTORIZED}; torch.autograd.grad",
-        ours=Pair(function, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
-        theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
-            functional.linear(X, w, b), Y),
-        constants=("X", "Y"), smooth=smooth_up_to_1, gauges=cost_gauges, **shared,
-    ), FunctionTwin(
-        name=name,
+PROPAGATED: dict[str, Any] = {
+    "formula": "J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dw = 1/m X (A - Y)^T, "
+        "db = 1/m sum (A - Y)",
+    "draw": draw_data, "cases": CASES, "edges": {**SHAPES, **CERTAIN}, "weight": 0.5}
+
+BY_AUTOGRAD = PairTwin(
+    name="propagate-by-autograd",
+    source=f"{VECTORIZED}; torch.autograd.grad",
+    proves=("propagate",),
+    ours=Pair(ours.propagate, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
+    theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
+        functional.linear(X, w, b), Y),
+    constants=("X", "Y"), smooth=smooth_up_to_1, gauges=cost_gauges, **PROPAGATED,
+)
+
+
+def propagated(name: str, **others: Any) -> FunctionTwin:
+    return FunctionTwin(
+        name=name, proves=(name,), gauges=own_gauges, budgets={"w": GRADIENT, "b": GRADIENT},
         source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
-        ours=partial(flat, function), theirs=partial(flat, getattr(theirs, name)),
-        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges, **shared, **others)
+        ours=partial(flat, getattr(ours, name)), theirs=partial(flat, getattr(theirs, name)),
+        **PROPAGATED, **others)
 
 
-PROPAGATE = propagated("propagate", relations=(
+PROPAGATE = propagated("propagate", relations=[
     Relation(name="it is the network of one unit", holds=of_the_network,
-        broken_by=spoilt("b", np.ones_like), gauges=own_gauges),
-))
+        broken_by=spoilt("b", np.ones_like), gauges=own_gauges)])
 LOOPS = propagated("propagate_with_loops")
 
 DESCENT = FunctionTwin(
@@ -193,4 +191,4 @@ PREDICT = FunctionTwin(
 )
 # fmt: on
 
-TWINS = (FORWARD, *PROPAGATE, *LOOPS, DESCENT, PREDICT)
+TWINS = (FORWARD, BY_AUTOGRAD, PROPAGATE, LOOPS, DESCENT, PREDICT)
