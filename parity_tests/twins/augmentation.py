@@ -82,6 +82,14 @@ def turns_as_scipys(run: Any, **case: Any) -> tuple[Values, Values]:
     return {"rotated by SciPy": found}, {"rotated by SciPy": turned_by_scipy(**case)}
 
 
+def turns_by_quarters(run: Any, images: Array, angles: Array) -> tuple[Values, Values]:
+    """Return square images turned by one, two, three and five quarters, and as `rot90` has them."""
+    turns = [np.full_like(angles, quarters * np.pi / 2) for quarters in (1, 2, 3, 5)]
+    found = [run("rotation", images=images, angles=one)["rotated"] for one in turns]
+    expected = [np.rot90(images, quarters) for quarters in (1, 2, 3, 5)]
+    return {"quarter turns": np.array(found)}, {"quarter turns": np.array(expected)}
+
+
 def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
     """Return all that is drawn of offsets and shifts, and the draws that leave no choice."""
     given = {source: seeded(seed)}
@@ -138,9 +146,13 @@ TWINS = (
         cases={"shape": shapes, "low": st.floats(0, 0.2),
                "high": st.sampled_from([0.2, 1.0, 3.2, 10.0])},
         edges={"no angle": {"low": 0.0, "high": 0.0}},         gauges=gauge_of("rotated"),
-        relations=[Relation(name="SciPy's rotation", gauges=gauge_of("rotated by SciPy"),
-            holds=turns_as_scipys, broken_by="align_corners=True",
-            at={"shape": (5, 8, 3, 4), "high": 3.2})],
+        relations=(
+            Relation(name="SciPy's rotation", gauges=gauge_of("rotated by SciPy"),
+                holds=turns_as_scipys, broken_by="align_corners=True",
+                at={"shape": (5, 8, 3, 4), "high": 3.2}),
+            Relation(name="quarter turns", gauges=gauge_of("quarter turns"),
+                holds=turns_by_quarters, broken_by="the other way round",
+                at={"shape": (5, 5, 2, 3)})),
         mistakes=(
             Mistake(name="[[cos, -sin], [sin, cos]]", margin=0.1,
                 why="the grid runs from -1 to 1 along either side, so sines carry their ratio"),

@@ -34,6 +34,8 @@ CLAMPED = 1e-11, 1 - 1e-6
 LARGE = {"given": ((1e4, -1e4, 1e4, -1e4, 40.0), (0.0,) * 5),
     "labels": ((0.0, 1.0, 1.0, 0.0, 0.0), (1.0, 0.0, 0.0, 1.0, 1.0))}  # fmt: skip
 
+TINY_COST = {"given": ((40.0, 50.0, 700.0),), "labels": ((1.0,) * 3,)}
+
 reductions = st.sampled_from([*ours.REDUCTIONS])
 CASES = {"n": widths, "m": examples, "kind": kinds, "reduction": reductions}
 
@@ -184,13 +186,19 @@ BINARY_LOGITS = cost(
     edges={
         "large and wrong": {"given": ((200.0, -300.0, 0.5), (0.5, 1.0, -1.0)),
             "labels": ((0.0, 1.0, 1.0), (0.0, 1.0, 0.0))},
-        "a tiny cost": {"given": ((40.0, 50.0, 700.0),), "labels": ((1.0,) * 3,)},
+        "a tiny cost": TINY_COST,
         "saturated": {"given": ((1e4, -1e4, 1e4, -1e4, 40.0),),
             "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),)}},
-    relations=(Relation(name="turning logits and labels round costs the same",
-        holds=same_under("binary-cross-entropy", lambda Z, Y, **_: {"Z": -Z, "Y": 1 - Y},
-            mapped("gradient of Z", np.negative)),
-        broken_by=spoilt("gradient of Z", lambda dZ: dZ + 1e-10)),),
+    relations=(
+        Relation(name="turning logits and labels round costs the same",
+            holds=same_under("binary-cross-entropy", lambda Z, Y, **_: {"Z": -Z, "Y": 1 - Y},
+                mapped("gradient of Z", np.negative)),
+            broken_by=spoilt("gradient of Z", lambda dZ: dZ + 1e-10)),
+        Relation(name="a tiny cost keeps its digits", at=TINY_COST,
+            holds=lambda run, Z, **case: (
+                {"tiny cost": run("binary-cross-entropy", Z=Z, **case)["output"]},
+                {"tiny cost": np.log1p(np.exp(-Z)).mean()}),
+            broken_by="log(1 + e^-|Z|) as it is typed")),
     mistakes=(
         Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
             why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
