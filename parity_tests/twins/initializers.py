@@ -144,8 +144,8 @@ START = FunctionTwin(
         "layer_sizes": layer_sizes, "normalized": st.booleans(),
         "initializer": st.sampled_from([name for name in ours.INITIALIZERS if name != "zeros"]),
         "dtype": st.sampled_from(["float64", "float32"])},
-    edges={"float32 is float64 rounded": {"dtype": "float32", "normalized": True},
-        "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)}},
+    edges={"zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
+        "float32 is float64 rounded": {"dtype": "float32", "normalized": True}},
     gauges=start_gauges, weight=0.5,
 )
 # fmt: on
