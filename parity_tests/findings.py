@@ -76,7 +76,7 @@ def examine(row: Twin) -> Finding:
             allowed = budget.in_eps(eps(value))
             found.append((deviation(quantity, other, value), budget.name, allowed))
     right = max(found, key=lambda one: one[0].eps)
-    wrong = [refute(row, one) for one in row.mistakes if one.values or one.wrong]
+    wrong = [refute(row, one) for one in row.mistakes if one.margin]
     return Finding(row, *right, "; ".join(failures), wrong)
 
 

@@ -91,12 +91,13 @@ def functions_of(module: ModuleType) -> dict[str, FunctionType]:
 class Mistake:
     """A wrong form of a concept: where it was seen, and how its wrong values come about.
 
-    `values(**case)` returns some of the row's quantities as the mistake computes them, `change`
-    types it into the code, `wrong` is the torch object of a tempting translation; each is optional,
-    one is needed. At the edge `at`, or the row's example, the worst quantity is off by `margin` of
-    the largest right entry, infinity for what is no number at all. `missing` names what a machine
-    lacks to measure it. A mistake that is seen only `beside` the row is a matter of statistics, or
-    of what stands ready once a module is imported: the tests of its stem catch it.
+    `values(**case)` returns some of the row's quantities as the mistake computes them, `wrong` is
+    the torch object of a tempting translation, `change` types it into the code, which gives the
+    values where neither does. At the edge `at`, or the row's example, the worst quantity is off by
+    `margin` of the largest right entry, infinity for what is no number at all; without a margin
+    nothing is measured. `missing` names what a machine lacks to measure it. A mistake that is seen
+    only `beside` the row is a matter of statistics, or of what stands ready once a module is
+    imported: the tests of its stem catch it.
     """
 
     name: str

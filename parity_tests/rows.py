@@ -53,7 +53,7 @@ class Relation:
 
     `holds(run, **case)` calls `run(name, **case)`, which gives the quantities that one side makes
     of a row's case, and returns two sets of quantities that must be equal, or raises AssertionError
-    itself and returns None. `broken_by` names a mistake of the row that has values, or is a
+    itself and returns None. `broken_by` names a mistake of the row, or is a
     function of an honest run and a case, whose results take the place of the row's.
     """
 
@@ -141,8 +141,11 @@ class Twin:
     def wrong_run(self, mistake: Mistake, case: Case) -> Values:
         if mistake.values:
             return mistake.values(**case)
-        assert mistake.wrong, f"{mistake.name} of {self.name} has no values"
-        return self.torch_run(mistake.wrong, case)
+        if mistake.wrong is not None:
+            return self.torch_run(mistake.wrong, case)
+        assert mistake.change is not None, f"{mistake.name} of {self.name} has no values"
+        with mistake.change.planted(), np.errstate(all="ignore"):
+            return self.run(mistake.change.module.partition(".")[0], case)
 
     def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
         """Hold every quantity of both sides to each other and to a longdouble run of ours.

@@ -14,9 +14,9 @@ from parity_tests.compare.functions import draw_until
 from parity_tests.compare.measurement import Array
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
+from parity_tests.twins._networks import draw_labels
 from scratch import gradient_checking as ours
 from scratch.batch_norm import BatchNorm
-from scratch.initializers import initialize
 from scratch.network import Network, cost_and_gradients, network_forward
 from scratch.parameters import Parameters
 from torch_ref import gradient_checking as theirs
@@ -38,45 +38,33 @@ def far_from_kinks(parameters: Parameters, X: Array, Y: Array, network: Network)
     return all((np.abs(one.Z) > 1e-3).all() for one in cache.activation if hasattr(one, "Z"))
 
 
-def draw_smooth(
-    rng: np.random.Generator,
-    hidden: str = "tanh",
-    output: str = "softmax",
-    m: int = 20,
-    dtype: Any = np.float64,
-    sizes: tuple[int, ...] = (4, 5, 3),
-    **choices: Any,
-) -> tuple[Parameters, Array, Array, Network]:
+def draw_smooth(rng: np.random.Generator, hidden: str = "tanh", output: str = "softmax",
+    m: int = 20, dtype: Any = np.float64, sizes: tuple[int, ...] = (4, 5, 3),
+    **choices: Any) -> tuple[Parameters, Array, Array, Network]:  # fmt: skip
     """Draw a network with weights away from 0, and data for it, far from every kink."""
     network = Network(layer_sizes=sizes, hidden=hidden, output=output, **choices)
 
     def draw() -> tuple[Parameters, Array, Array, Network]:
-        parameters = initialize(sizes, "he", rng, dtype, batch_norm=network.batch_norm is not None)
+        parameters = Parameters.empty(network.shapes, dtype)
         N = parameters.theta.size
         parameters.theta[:] = rng.uniform(0.1, 1, N) * rng.choice([-1, 1], N)
         X = rng.standard_normal((sizes[0], m)).astype(dtype)
-        labels = rng.integers(0, 3, m)
-        Y = np.eye(3)[:, labels] if output == "softmax" else rng.integers(0, 2, (sizes[-1], m))
-        return parameters, X, Y.astype(dtype), network
+        return parameters, X, draw_labels(network, m, rng).astype(dtype), network
 
     return draw_until(far_from_kinks, draw)
 
+
+NAMES = ("parameters", "X", "Y", "network")
 
 #: layers normalized by nothing, by the biased and by the unbiased variance.
 NORMS = {"": None, "biased": BatchNorm(), "unbiased": BatchNorm(unbiased=True)}
 
 
-def draw_check(
-    rng: np.random.Generator,
-    hidden: str = "tanh",
-    output: str = "softmax",
-    norm: str = "",
-    layers: int = 1,
-    **instead: Any,
-) -> Case:
+def draw_check(rng: np.random.Generator, hidden: str = "tanh", output: str = "softmax",
+    norm: str = "", layers: int = 1, **instead: Any) -> Case:  # fmt: skip
     sizes = (4, *(5, 6)[:layers], 3)
     drawn = draw_smooth(rng, hidden, output, sizes=sizes, batch_norm=NORMS[norm])
-    case = dict(zip(("parameters", "X", "Y", "network"), drawn, strict=True))
+    case = dict(zip(NAMES, drawn, strict=True))
     return {**case, "l1": 0.3, "l2": 0.7, "epsilon": None, "two_sided": True, **instead}
 
 
@@ -108,51 +96,41 @@ def checked(**case: Any) -> Values:
     return verdicts(found, dict(found.approximation), found.difference < 1e-5, case)
 
 
-def module_case(network: Network, parameters: Parameters, X: Array, Y: Array, **step: Any) -> Case:
-    return {"module": twin(network, parameters), "X": rows(X), "Y": rows(Y), **step}
+def checked_by_torch(network: Network, parameters: Parameters, **case: Any) -> Values:
+    turned: Any = {name: rows(one) if name in ("X", "Y") else one for name, one in case.items()}
+    found = theirs.check_network(twin(network, parameters), **turned)
+    given = {"network": network, "parameters": parameters, **case}
+    return verdicts(found, arrays(found.approximation), found.agrees, given)
 
 
-def checked_by_torch(**case: Any) -> Values:
-    found = theirs.check_network(**module_case(**case))
-    return verdicts(found, arrays(found.approximation), found.agrees, case)
-
-
-# --- wrong gradients ------------------------------------------------------------------------------
-
+#: strength of the penalty under which wrong gradients are judged.
 L2 = 0.7
 
 
-def one_entry(gradients: Parameters, parameters: Parameters, m: int) -> None:
-    gradients["W2"][1, 2] += 0.1 * np.abs(gradients["W2"]).max()
+def one_entry(gradient: Array, *_: Any) -> Array:
+    wrong = gradient.copy()
+    wrong[1, 2] += 0.1 * np.abs(gradient).max()
+    return wrong
 
 
-def decayed_biases(gradients: Parameters, parameters: Parameters, m: int) -> None:
-    for name in ("b1", "b2"):
-        gradients[name] += L2 / m * parameters[name]
-
-
-def scaled(name: str, factor: float) -> Callable[..., None]:
-    return lambda gradients, parameters, m: gradients[name].__imul__(factor)
-
-
-#: a mistake, and the tensors that it touches.
-WRONG: Mapping[str, tuple[Callable[..., Any], str]] = {
-    "a weight scaled by 1.01": (scaled("W1", 1.01), "W1"),
-    "a bias scaled by 1.01": (scaled("b2", 1.01), "b2"),
-    "a sign flipped": (scaled("b1", -1), "b1"),
-    "one entry": (one_entry, "W2"),
-    "L2 on the biases": (decayed_biases, "b1 b2"),
-    "1/m forgotten": (lambda gradients, _, m: gradients.theta.__imul__(m), "W1 b1 W2 b2"),
-    "zeros": (lambda gradients, _, m: gradients.theta.__imul__(0), "W1 b1 W2 b2"),
+#: a mistake: the tensors that it touches, and what it makes of gradient, parameter and m.
+WRONG: Mapping[str, tuple[str, Callable[..., Array]]] = {
+    "a weight scaled by 1.01": ("W1", lambda gradient, *_: 1.01 * gradient),
+    "a bias scaled by 1.01": ("b2", lambda gradient, *_: 1.01 * gradient),
+    "a sign flipped": ("b1", lambda gradient, *_: -gradient),
+    "one entry": ("W2", one_entry),
+    "L2 on the biases": ("b1 b2", lambda gradient, b, m: gradient + L2 / m * b),
+    "1/m forgotten": ("W1 b1 W2 b2", lambda gradient, _, m: m * gradient),
+    "zeros": ("W1 b1 W2 b2", lambda gradient, *_: 0 * gradient),
 }
 
 
 def draw_wrong(rng: np.random.Generator, wrong: str = "one entry") -> Case:
-    names = "parameters", "X", "Y", "network"
-    case: dict[str, Any] = dict(zip(names, draw_smooth(rng), strict=True))
+    case: dict[str, Any] = dict(zip(NAMES, draw_smooth(rng), strict=True))
     _, gradients = cost_and_gradients(**case, l2=L2)
-    spoil, touched = WRONG[wrong]
-    spoil(gradients, case["parameters"], case["X"].shape[1])
+    touched, spoil = WRONG[wrong]
+    for name in touched.split():
+        gradients[name] = spoil(gradients[name], case["parameters"][name], case["X"].shape[1])
     return {**case, "gradients": gradients, "touched": touched}
 
 
@@ -171,13 +149,10 @@ def judged(found: Any, errors: Values, gradients: Parameters, touched: str, agre
     }
 
 
-def judged_by_us(
-    gradients: Parameters, touched: str, parameters: Parameters, **case: Any
-) -> Values:
-    def cost(moved: Parameters) -> Any:
-        return cost_and_gradients(moved, **case, l2=L2)[0]
-
-    found = ours.gradient_check(cost, parameters, gradients)
+def judged_by_us(gradients: Any, touched: str, parameters: Parameters, **case: Any) -> Values:
+    found = ours.gradient_check(
+        lambda moved: cost_and_gradients(moved, **case, l2=L2)[0], parameters, gradients
+    )
     return judged(found, dict(found.errors), gradients, touched, found.difference < 1e-7)
 
 

@@ -69,13 +69,3 @@ def spoilt(name: str, change: Callable[[Any], Any]) -> Breaker:
 def mapped(name: str, change: Callable[[Any], Any]) -> Callable[[Values], Values]:
     """Return the function of results that changes one of them."""
     return lambda results: {**results, name: change(results[name])}
-
-
-def sums_to_zero(row: str, axis: int) -> Callable[..., tuple[Values, Values]]:
-    """Return a relation: the gradient of Z has no mean along an axis."""
-
-    def holds(run: Callable[..., Values], **case: Any) -> tuple[Values, Values]:
-        dZ = run(row, **case)["gradient of Z"]
-        return {"gradient of Z": dZ - dZ.mean(axis=axis, keepdims=True)}, {"gradient of Z": dZ}
-
-    return holds

@@ -9,7 +9,6 @@ import numpy as np
 import scipy.ndimage
 import torch
 from hypothesis import strategies as st
-from torch.nn import functional
 
 from parity_tests.compare.bridge import BY_NAME, Bridge, images_to_numpy, images_to_torch
 from parity_tests.compare.measurement import Array
@@ -24,14 +23,6 @@ sides = st.integers(1, 8)
 shapes = st.tuples(sides, sides, st.integers(1, 3), st.integers(1, 4))
 whole = st.sampled_from(["int64", "int8", "int16", "int32"])
 
-#: square and not, one pixel, one row, one example.
-SHAPES: Any = {
-    "a square": {"shape": (6, 6, 1, 4)},
-    "one example": {"shape": (7, 4, 3, 1)},
-    "one row": {"shape": (1, 5, 2, 3)},
-    "one pixel": {"shape": (1, 1, 1, 2)},
-}
-
 
 def there(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
     images = np.ndim(array) == 4
@@ -41,29 +32,25 @@ def there(name: str, array: Any, device: str = "cpu") -> torch.Tensor:
 IMAGES = Bridge(there, lambda name, tensor: images_to_numpy(tensor), kinds="fiu")
 
 
-def draw_pixels(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Draw images whose pixels are all different from each other and from zero."""
-    return rng.permuted(np.arange(1.0, np.prod(shape) + 1)).reshape(shape)
-
-
 def draw_moved(
     rng: np.random.Generator, shape: Any = (5, 8, 3, 4), whole: str = "int64", **largest: int
 ) -> Case:
     """Draw images, and flips, the offsets of crops with "padding", or shifts up to the "largest".
 
-    The first flip is 1, the second 0; unsigned shifts lead down and to the right.
+    All pixels differ from each other and from zero; unsigned shifts lead down and to the right.
     """
-    images = draw_pixels(shape, rng)
+    m = shape[-1]
+    images = rng.permuted(np.arange(1.0, np.prod(shape) + 1)).reshape(shape)
     if not largest:
-        flips = rng.integers(0, 2, shape[-1])
-        flips[:2] = [1, 0][: shape[-1]]
+        flips = rng.permutation(np.resize([1, 0], m))
         return {"images": images, "flips": flips.astype(whole)}
-    if "padding" in largest:
-        offsets = rng.integers(0, 2 * largest["padding"] + 1, (2, shape[-1]))
-        return {"images": images, "offsets": offsets.astype(whole), **largest}
-    low = 0 if whole.startswith("u") else -largest["largest"]
-    shifts = rng.integers(low, largest["largest"] + 1, (2, shape[-1]))
-    return {"images": images, "shifts": shifts.astype(whole)}
+    ((name, most),) = largest.items()
+    if name == "padding":
+        moves = {**largest, "offsets": rng.integers(0, 2 * most + 1, (2, m)).astype(whole)}
+    else:
+        low = 0 if whole.startswith("u") else -most
+        moves = {"shifts": rng.integers(low, most + 1, (2, m)).astype(whole)}
+    return {"images": images, **moves}
 
 
 def draw_rotated(
@@ -90,47 +77,27 @@ def turned_by_scipy(images: Array, angles: Array) -> Array:
     return np.stack(turned, axis=-1)
 
 
-def turns_as(name: str, turn: Any, run: Any, **case: Any) -> tuple[Values, Values]:
-    return {name: run("rotation", **case)["rotated"]}, {name: turn(**case)}
+def turns_as_scipys(run: Any, **case: Any) -> tuple[Values, Values]:
+    found = run("rotation", **case)["rotated"]
+    return {"rotated by SciPy": found}, {"rotated by SciPy": turned_by_scipy(**case)}
 
 
 def turns_by_quarters(run: Any, images: Array, angles: Array) -> tuple[Values, Values]:
-    """Return square images turned by one, three and five quarters, others by two, as `rot90`."""
-    found, expected = [], []
-    for quarters in (1, 2, 3, 5):
-        part = images if quarters == 2 else images[: images.shape[1], : images.shape[0]]
-        turned = run("rotation", images=part, angles=np.full_like(angles, quarters * np.pi / 2))
-        found.append(turned["rotated"].ravel())
-        expected.append(np.rot90(part, quarters).ravel())
-    return {"quarter turns": np.concatenate(found)}, {"quarter turns": np.concatenate(expected)}
-
-
-def turned(images: Array, angles: Array, ratio: bool = True, align_corners: bool = False) -> Values:
-    """Return images turned by `affine_grid` with the matrix as it stands in most answers."""
-    height, width = images.shape[:2]
-    stretch = height / width if ratio else 1.0
-    sin, cos, none = np.sin(angles), np.cos(angles), np.zeros_like(angles)
-    theta = np.array([[cos, -sin * stretch, none], [sin / stretch, cos, none]])
-    matrices = torch.from_numpy(np.moveaxis(theta, -1, 0).copy())
-    tensor = images_to_torch(images)
-    grid = functional.affine_grid(matrices, list(tensor.shape), align_corners=align_corners)
-    sampled = functional.grid_sample(tensor, grid, align_corners=align_corners)
-    return {"rotated": images_to_numpy(sampled)}
-
-
-#: draws of 3 numbers or pairs, so many that each of them comes up.
-DRAWS = 500
-
-CHOICES = {"flips": "probability", "offsets": "padding", "shifts": "largest", "angles": "largest"}
+    """Return square images turned by one, two, three and five quarters, and as `rot90` has them."""
+    turns = [np.full_like(angles, quarters * np.pi / 2) for quarters in (1, 2, 3, 5)]
+    found = [run("rotation", images=images, angles=one)["rotated"] for one in turns]
+    expected = [np.rot90(images, quarters) for quarters in (1, 2, 3, 5)]
+    return {"quarter turns": np.array(found)}, {"quarter turns": np.array(expected)}
 
 
 def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
     """Return all that is drawn of offsets and shifts, and the draws that leave no choice."""
-    generator = seeded(seed)
+    given = {source: seeded(seed)}
 
     def draw(name: str, choice: float) -> Array:
-        given = {source: generator, CHOICES[name]: choice}
-        return np.asarray(getattr(side, f"draw_{name}")(DRAWS, **given), float).ravel()
+        chosen = {"flips": "probability", "offsets": "padding"}.get(name, "largest")
+        many = getattr(side, f"draw_{name}")(500, **given, **{chosen: choice})  # each comes up
+        return np.asarray(many, float).ravel()
 
     kinds = ("offsets", "shifts", "angles")
     return {
@@ -139,10 +106,6 @@ def drawn(side: Any, source: str, seeded: Any, room: int, seed: int) -> Values:
         "certain": np.concatenate([draw("flips", 0.0), draw("flips", 1.0)]),
         "flips": np.unique(draw("flips", 0.5)),
     }
-
-
-def torch_seed(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def row(name: str, function: str = "", output: str = "", **rest: Any) -> FunctionTwin:
@@ -155,7 +118,7 @@ def row(name: str, function: str = "", output: str = "", **rest: Any) -> Functio
 # fmt: off
 TWINS = (
     row("horizontal_flip", formula="images mirrored left to right where flips is 1",
-        source=SOURCE + "torch.flip", exact=True, draw=draw_moved, edges=SHAPES,
+        source=SOURCE + "torch.flip", exact=True, draw=draw_moved,
         cases={"shape": shapes, "whole": whole},
         mistakes=[Mistake(name="all images by one draw", margin=0.1,
             why="tensor.flip(3) mirrors the whole batch",
@@ -165,15 +128,14 @@ TWINS = (
         formula="images framed by zeros, cropped to their size at (row, column) offsets",
         source='Course 4, week 2, "Data augmentation"; torch.nn.functional.pad',
         cases={"shape": shapes, "padding": st.integers(0, 5), "whole": whole},
-        edges={**SHAPES, "no frame": {"padding": 0},
-               "a frame wider than the image": {"padding": 12},
+        edges={"no frame": {"padding": 0}, "a frame wider than the image": {"padding": 12},
                "unsigned offsets": {"padding": 3, "whole": "uint8"}}),
 
     row("shift", exact=True, draw=partial(draw_moved, largest=2),
         formula="images moved down and to the right by whole pixels, zeros moving in",
         source=SOURCE + "torch.nn.functional.pad, whose negative widths cut",
         cases={"shape": shapes, "largest": st.integers(0, 12), "whole": whole},
-        edges={**SHAPES, "no move": {"largest": 0}, "out of the image": {"largest": 100},
+        edges={"no move": {"largest": 0}, "out of the image": {"largest": 100},
                "unsigned moves": {"whole": "uint8"}}),
 
     row("rotation", "rotate", "rotated", topic="data",
@@ -183,43 +145,33 @@ TWINS = (
         source=SOURCE + "torch.nn.functional.affine_grid", draw=draw_rotated,
         cases={"shape": shapes, "low": st.floats(0, 0.2),
                "high": st.sampled_from([0.2, 1.0, 3.2, 10.0])},
-        edges={**{name: {**shape, "high": 3.2} for name, shape in SHAPES.items()},
-               "no angle": {"low": 0.0, "high": 0.0}},
-        gauges=gauge_of("rotated"),
+        edges={"no angle": {"low": 0.0, "high": 0.0}},         gauges=gauge_of("rotated"),
         relations=(
             Relation(name="SciPy's rotation", gauges=gauge_of("rotated by SciPy"),
-                holds=partial(turns_as, "rotated by SciPy", turned_by_scipy),
-                broken_by="align_corners=True", at={"shape": (5, 8, 3, 4), "high": 3.2}),
-            Relation(name="affine_grid, its matrix by hand", gauges=gauge_of("rightly"),
-                holds=partial(turns_as, "rightly", lambda **case: turned(**case)["rotated"]),
-                broken_by="degrees"),
+                holds=turns_as_scipys, broken_by="align_corners=True",
+                at={"shape": (5, 8, 3, 4), "high": 3.2}),
             Relation(name="quarter turns", gauges=gauge_of("quarter turns"),
                 holds=turns_by_quarters, broken_by="the other way round",
-                at={"shape": (5, 6, 2, 3)}),
-        ),
+                at={"shape": (5, 5, 2, 3)})),
         mistakes=(
             Mistake(name="[[cos, -sin], [sin, cos]]", margin=0.1,
-                why="the grid runs from -1 to 1 along either side, so sines carry their ratio",
-                values=partial(turned, ratio=False)),
+                why="the grid runs from -1 to 1 along either side, so sines carry their ratio"),
             Mistake(name="align_corners=True", margin=0.01,
-                why="it lays -1 and 1 on the centres of the outer pixels, not on their edges",
-                values=partial(turned, align_corners=True)),
+                why="it lays -1 and 1 on the centres of the outer pixels, not on their edges"),
             Mistake(name="degrees", margin=0.1,
                 why="scipy.ndimage.rotate and torchvision take degrees, sines take radians",
-                values=lambda images, angles: turned(images, np.degrees(angles))),
+                wrong=lambda images, angles: theirs.rotate(images, angles.rad2deg())),
             Mistake(name="the other way round", margin=0.1,
-                why="the matrix leads from the turned image to the first one",
-                values=lambda images, angles: turned(images, -angles)),
-        )),
+                why="the matrix leads from the turned image to the first one"))),
 
     FunctionTwin(
         name="augmentation-draws", bridge=None, exact=True, weight=0.5,
         ours=partial(drawn, ours, "rng", np.random.default_rng),
-        theirs=partial(drawn, theirs, "generator", torch_seed),
+        theirs=partial(drawn, theirs, "generator", torch.Generator().manual_seed),
         formula="1 with a probability, whole numbers and angles up to the largest, one per image",
         source=SOURCE + "torch.bernoulli, torch.randint, torch.Tensor.uniform_",
         proves=("draw_flips", "draw_offsets", "draw_shifts", "draw_angles"),
         draw=lambda rng, room=2: {"room": room, "seed": int(rng.integers(2**31))},
-        cases={"room": st.integers(0, 6)}, ),
+        cases={"room": st.integers(0, 6)}),
 )
 # fmt: on

@@ -29,7 +29,6 @@ HALF_AND_ALL = {"half": {"keep_prob": 0.5}, "nothing dropped": {"keep_prob": 1.0
 
 def draw_masked(rng: np.random.Generator, n: int = 4, m: int = 6, kind: str = "normal",
     kept: float = 0.5, keep_prob: float = 0.8) -> Case:  # fmt: skip
-    """Draw activations, and a mask that keeps a share of them."""
     mask = (rng.random((n, m)) < kept) / keep_prob
     return {"A": draw(kind, (n, m), rng), "mask": mask}
 
@@ -38,11 +37,6 @@ def draw_units(rng: np.random.Generator, keep_prob: float = 0.8, upstream: bool 
     """Draw activations of many units, their upstream gradient, and the seed of a mask."""
     arrays = {name: rng.standard_normal((40, 25)) for name in ("A", "upstream")[: 1 + upstream]}
     return {**arrays, "keep_prob": keep_prob, "seed": int(rng.integers(2**31))}
-
-
-def uniform(A: Array, seed: int) -> Array:
-    """Return the uniform draws of a seed."""
-    return np.random.default_rng(seed).random(A.shape)
 
 
 def share(mask: Any) -> Any:
@@ -60,35 +54,26 @@ def dropped(A: Array, keep_prob: float, seed: int) -> Values:
 def dropped_by_torch(
     A: Array, keep_prob: float, seed: int, text: str = "(D < keep_prob).to(D.dtype) / keep_prob"
 ) -> Values:
-    """Return the same of torch's module under the mask of a text."""
-    layer = theirs.Dropout(keep_prob)
-    layer.mask = evaluate(text, D=rows(uniform(A, seed)), keep_prob=keep_prob).to(rows(A).dtype)
+    """Return the same of torch's module under the mask of a text, from the same uniform draws."""
+    layer, D = theirs.Dropout(keep_prob), rows(np.random.default_rng(seed).random(A.shape))
+    layer.mask = evaluate(text, D=D, keep_prob=keep_prob).to(rows(A).dtype)
     return {"output": columns(layer(rows(A))), "share kept": share(layer.mask)}
 
 
 def draw_stream(rng: np.random.Generator, keep_probs: tuple[float, ...] = (0.8, 1.0, 0.3),
     dtype: str = "float64") -> Case:  # fmt: skip
     """Draw the seed of the masks of a training, whose last step in an epoch is short."""
-    network = {"layer_sizes": (5, 60, 40, 50, 3), "keep_probs": keep_probs, "m": 10}
-    seed = int(rng.integers(2**31))
-    return {**network, "batch_size": 3, "epochs": 3, "dtype": dtype, "seed": seed}
+    case = {"layer_sizes": (5, 60, 40, 50, 3), "keep_probs": keep_probs, "m": 10, "batch_size": 3}
+    return {**case, "epochs": 3, "dtype": dtype, "seed": int(rng.integers(2**31))}
 
 
-def source_of(side: str, dtype: str, seed: int) -> Case:
-    """Return the generator of a side, and its dtype."""
-    if side == "scratch":
-        return {"rng": np.random.default_rng(seed), "dtype": np.dtype(dtype)}
-    return {"generator": torch.Generator().manual_seed(seed), "dtype": getattr(torch, dtype)}
-
-
-def streamed(side: str, dtype: str, seed: int, **choices: Any) -> Values:
-    """Return what two streams from one generator, and the first again from its seed, are like."""
-    stream: Any = {"scratch": ours.mask_stream, "torch_ref": theirs.mask_stream}[side]
-    first, again = (source_of(side, dtype, seed) for _ in range(2))
+def streamed(stream: Any, source: Any, turn: Any, dtype: str, seed: int, **choices: Any) -> Values:
+    """Return the nature of two streams from one generator, and of the first again from its seed."""
+    first, again = (source(dtype, seed) for _ in range(2))
     masks: dict[str, list[Any]] = {}
-    for source in (first, first, again):
-        for name, mask in (pair for step in stream(**choices, **source) for pair in step.items()):
-            masks.setdefault(name, []).append(mask if side == "scratch" else columns(mask))
+    for given in (first, first, again):
+        for name, mask in (pair for step in stream(**choices, **given) for pair in step.items()):
+            masks.setdefault(name, []).append(turn(mask))
     kept = [each > 0 for layer in masks.values() for each in layer]
     return {
         "layers": np.array([int(name[1:]) for name in masks]),
@@ -138,15 +123,13 @@ MASKED = PairTwin(
     source=f"{TAUGHT}; Srivastava et al. 2014; torch.nn.Dropout",
     proves=("dropout_forward", "dropout_backward"),
     ours=Pair(ours.dropout_forward, ours.dropout_backward), theirs=theirs.dropout,
-    constants=("mask",), exact=True,
-    draw=draw_masked,
+    constants=("mask",), exact=True, draw=draw_masked,
     cases={"n": st.integers(1, 4), "m": examples, "kind": kinds, "keep_prob": keep_probs,
         "kept": st.sampled_from([0.0, 0.5, 1.0]) | st.floats(0, 1)},
     edges={
         "all dropped": {"kept": 0.0}, "nothing dropped": {"kept": 1.0},
         "the identity": {"kept": 1.0, "keep_prob": 1.0},
-        "kept units that are 0": {"kind": "zeros", "m": 20},
-    },
+        "kept units that are 0": {"kind": "zeros", "m": 20}},
 )
 
 DRAWN = FunctionTwin(
@@ -158,17 +141,12 @@ DRAWN = FunctionTwin(
     typed=lambda text, **case: dropped_by_torch(**case, text=text),
     source=f"{TAUGHT}; torch.nn.Dropout",
     proves=("draw_mask",), ours=dropped, theirs=dropped_by_torch, bridge=None, exact=True,
-    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
-    weight=0.5,
+    draw=draw_units, cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL, weight=0.5,
     mistakes=(
         Mistake(name="0 where D is below keep_prob", margin=0.5,
-            why="it keeps the other units: one in five for keep_prob 0.8",
-            values=lambda A, keep_prob, seed: {"share kept": share(uniform(A, seed) >= keep_prob)}),
+            why="it keeps the other units: one in five for keep_prob 0.8"),
         Mistake(name="D = randn", margin=0.2, at="half",
-            why="a normal draw is below 0.5 with probability 0.69: too many units are kept",
-            values=lambda A, keep_prob, seed: {
-                "share kept": share(np.random.default_rng(seed).normal(size=A.shape) < keep_prob)}),
-    ),
+            why="a normal draw is below 0.5 with probability 0.69: too many units are kept")),
 )
 
 STREAM = FunctionTwin(
@@ -176,14 +154,15 @@ STREAM = FunctionTwin(
     formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
     source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
     proves=("draw_masks", "mask_stream"),
-    ours=partial(streamed, "scratch"), theirs=partial(streamed, "torch_ref"),
+    ours=partial(streamed, ours.mask_stream, lambda dtype, seed: {
+        "rng": np.random.default_rng(seed), "dtype": np.dtype(dtype)}, np.asarray),
+    theirs=partial(streamed, theirs.mask_stream, lambda dtype, seed: {
+        "generator": torch.Generator().manual_seed(seed), "dtype": getattr(torch, dtype)}, columns),
     bridge=None, wide=False,
     budgets={"share kept": of_draws(50 * 10 * 3)}, gauges=lambda **_: {"share kept": 1.0},
     draw=draw_stream,
-    cases={
-        "keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
-        "dtype": st.sampled_from(["float32", "float64"]),
-    },
+    cases={"keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
+        "dtype": st.sampled_from(["float32", "float64"])},
     edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
     weight=0.2,
 )
@@ -198,16 +177,14 @@ REPLAYED = FunctionTwin(
     draw=partial(draw_units, upstream=True), cases={"keep_prob": keep_probs}, edges=HALF_AND_ALL,
     mistakes=(
         Mistake(name="p=keep_prob", margin=0.5,
-            why="torch's p is the chance to lose a unit: one in five is left, five times as large",
-            values=lambda keep_prob, **case: seeded(nn.Dropout(p=keep_prob), **case)),
+            why="torch's p is the chance to lose a unit: one in five is left, five times as large"),
         Mistake(name="not divided by keep_prob", margin=0.1,
             why="without inversion the next layer sees keep_prob times as much as later",
             values=lambda A, **case: {"output": A * (replayed(A, **case)["output"] != 0)}),
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode drops units when it predicts",
             values=lambda keep_prob, **case: {
-                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]}),
-    ),
+                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]})),
 )
 # fmt: on
 

@@ -46,17 +46,13 @@ CURVES: dict[str, tuple[tuple[float, ...], int, float, int, int]] = {
 }
 
 
-def draw_curve(
-    rng: np.random.Generator,
-    costs: Sequence[float] = (3, 2, 4, 4, 1, 0),
-    patience: int = 2,
-    min_improvement: float = 0.0,
-) -> Case:
+def draw_curve(rng: np.random.Generator, costs: Sequence[float] = (3, 2, 4, 4, 1, 0),
+    patience: int = 2, min_improvement: float = 0.0) -> Case:  # fmt: skip
     """Draw parameters and a running mean for each epoch of a curve, for before and for after it."""
     count = len(costs) + 2
     theta = rng.standard_normal((count, *Parameters.empty(NETWORK.shapes).theta.shape))
-    choices = {"patience": patience, "min_improvement": min_improvement}
     mean = rng.standard_normal((count, 2, 1))
+    choices = {"patience": patience, "min_improvement": min_improvement}
     return {"theta": theta, "mean": mean, "costs": tuple(costs), **choices}
 
 
@@ -74,17 +70,11 @@ def follow(stopping: Any, held: tuple[Any, ...], put: Any, read: Any, costs: Any
             break
     stopping.restore(state, *held)
     first = read()["restored theta"]
-    put(-1)  # what was restored is a copy: it comes back again
+    put(-1)  # the best numbers are copies: they come back again
     stopping.restore(state, *held)
-    return {
-        **read(),
-        "restored at first": first,
-        "stopped": stopped,
-        "best cost": float(state.best_cost),
-        "best epoch": state.best_epoch,
-        "epoch": state.epoch,
-        "epochs without improvement": state.epochs_without_improvement,
-    }
+    names = "best_cost", "best_epoch", "epoch", "epochs_without_improvement"
+    found = {name.replace("_", " "): getattr(state, name) for name in names}
+    return {**read(), "restored at first": first, "stopped": stopped, **found}
 
 
 def followed(theta: Any, mean: Any, costs: Any, **choices: Any) -> Values:
@@ -134,7 +124,6 @@ TWINS = (
             "patience": st.integers(1, 4), "min_improvement": st.sampled_from([0.0, 0.25, 0.5])},
         edges={
             name: {"costs": costs, "patience": patience, "min_improvement": least}
-            for name, (costs, patience, least, _, _) in CURVES.items()},
-    ),
+            for name, (costs, patience, least, _, _) in CURVES.items()}),
 )
 # fmt: on

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,31 +29,19 @@ def draw_shape(rng: np.random.Generator, n: int = 40, n_prev: int = 25, **choice
     return {"shape": (n, n_prev), "seed": int(rng.integers(2**31)), **choices}
 
 
-def drawn(name: str, shape: tuple[int, int], seed: int, **choices: float) -> Array:
-    return ours.INITIALIZERS[name](shape, Replayed(seed), **choices)
-
-
 def overwritten(overwrite: Overwrite, shape: tuple[int, int], seed: int, **choices: Any) -> Values:
-    """Return the W that a function of torch fills."""
     W = torch.empty(shape, dtype=torch.float64)
     overwrite(W, generator=torch.Generator().manual_seed(seed), **choices)
     return {"W": W.numpy()}
 
 
-def as_typed(text: str, **case: Any) -> Values:
+def as_typed(text: str, shape: tuple[int, int], seed: int) -> Values:
     """Return the W that a text fills, its draws from torch's global generator."""
-
-    def overwrite(W: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.set_state(generator.get_state())
-            return evaluate(text, W=W)  # type: ignore[no-any-return]
-
-    return overwritten(overwrite, **case)
-
-
-def times(factor: Callable[[int, int], float], shape: tuple[int, int], seed: int) -> Values:
-    """Return a factor of n and n_prev times the draws."""
-    return {"W": factor(*shape) * Replayed(seed).standard_normal(shape)}
+    W = torch.empty(shape, dtype=torch.float64)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        evaluate(text, W=W)
+    return {"W": W.numpy()}
 
 
 TAUGHT = 'Course 2, week 1, "Weight initialization for deep networks"; torch.nn.init'
@@ -64,10 +51,8 @@ SHAPES: dict[str, st.SearchStrategy[Any]] = {"n": st.integers(1, 12), "n_prev": 
 
 def draw_start(rng: np.random.Generator, layer_sizes: tuple[int, ...] = (6, 5, 5, 3),
     initializer: str = "he", normalized: bool = False, dtype: str = "float64") -> Case:  # fmt: skip
-    """Draw the sizes of a network and the seed of a generator."""
-    choices = {"batch_norm": normalized, "dtype": np.dtype(dtype)}
-    seed = int(rng.integers(2**31))
-    return {"layer_sizes": layer_sizes, "initializer": initializer, **choices, "seed": seed}
+    choices = {"batch_norm": normalized, "dtype": np.dtype(dtype), "seed": int(rng.integers(2**31))}
+    return {"layer_sizes": layer_sizes, "initializer": initializer, **choices}
 
 
 #: ends of names of the parameters of two networks, one drawn after the other.
@@ -75,49 +60,48 @@ NETWORKS = ("", " of the next")
 
 
 def initialized(seed: int, **case: Any) -> Values:
-    """Return the parameters of two networks of ours."""
     rng = Replayed(seed)
-    made = {network: ours.initialize(rng=rng, **case) for network in NETWORKS}
+    made = {end: ours.initialize(rng=rng, **case) for end in NETWORKS}
     return {f"{name}{end}": one for end, found in made.items() for name, one in found.items()}
 
 
 def their_initialized(
     layer_sizes: Any, initializer: str, seed: int, dtype: Any, batch_norm: bool
 ) -> Values:
-    """Return the same of torch, over what was there before, rounded to the dtype."""
+    """Return the same of torch, over the numbers that were there before, rounded to the dtype."""
     generator, found = torch.Generator().manual_seed(seed), dict[str, Array]()
-    for network in NETWORKS:
+    for end in NETWORKS:
         module = Network(layer_sizes=layer_sizes, batch_norm=BatchNorm if batch_norm else None)
         for parameter in module.parameters():
             nn.init.constant_(parameter, 99.0)
         theirs.initialize(module, initializer, generator)
-        found |= {f"{name}{network}": one.astype(dtype) for name, one in unload(module).items()}
+        found |= {f"{name}{end}": one.astype(dtype) for name, one in unload(module).items()}
     return found
 
 
 def start_gauges(layer_sizes: Any, initializer: str, **_: Any) -> Values:
     """Return the gauges of uniform draws, which are differences near 0."""
     layers = range(1, len(layer_sizes)) if initializer == "small_uniform" else ()
-    return {f"W{l}{network}": 0.01 for l in layers for network in NETWORKS}
+    return {f"W{l}{end}": 0.01 for l in layers for end in NETWORKS}
 
 
 # fmt: off
-def row(name: str, formula: str, source: str, scale: float | None = None, **rest: Any) -> Any:
-    options: dict[str, Any] = {} if scale is None else {"scale": scale}
-    choices = {"scale": powers(-3, 2)} if options else {}
+def row(name: str, formula: str, source: str, scale: float = 0.0, **rest: Any) -> Any:
+    scales = {"scale": powers(-3, 2)} if scale else {}
+    options: Any = {"scale": scale} if scale else {}
+    draw: Any = ours.INITIALIZERS[name]
     return FunctionTwin(
-        name=name, formula=formula, source=source, proves=(name,), ours=partial(drawn, name),
+        name=name, formula=formula, source=source, proves=(name,),
+        ours=lambda seed, **case: draw(rng=Replayed(seed), **case),
         theirs=partial(overwritten, theirs.INITIALIZERS[name]), names=("W",), bridge=None,
         wide=False, typed=as_typed, draw=partial(draw_shape, **options),
-        cases={**SHAPES, **choices, **rest.pop("cases", {})},
-        edges={"a square W": {"n": 5, "n_prev": 5}, "one unit of one input": {"n": 1, "n_prev": 1}},
-        weight=0.2,
-        **rest)
+        cases={**SHAPES, **scales, **rest.pop("cases", {})},
+        edges={"a square W": {"n": 5, "n_prev": 5}}, weight=0.2, **rest)
 
 
 LINEAR_DEFAULT = Mistake(name="nn.Linear left as it is", margin=0.3,
     why="nn.Linear draws uniformly with deviation sqrt(1 / (3 n_prev)), its biases too",
-    values=partial(overwritten, partial(nn.init.kaiming_uniform_, a=math.sqrt(5))))
+    values=partial(as_typed, "torch.nn.init.kaiming_uniform_(W, a=math.sqrt(5))"))
 
 EACH = (
     row("zeros", "W = 0", FIRST, exact=True),
@@ -130,29 +114,22 @@ EACH = (
     row("xavier", '"Xavier": W = sqrt(1 / n_prev) N(0, 1)', TAUGHT,
         torch='torch.nn.init.kaiming_normal_(W, nonlinearity="linear")',
         mistakes=(
-            Mistake(name="xavier_normal_", margin=0.05, why="Glorot's own: sqrt(2 / (n_prev + n))",
-                values=partial(times, lambda n, n_prev: math.sqrt(2 / (n_prev + n)))),
+            Mistake(name="xavier_normal_", margin=0.05, why="Glorot's own: sqrt(2 / (n_prev + n))"),
             Mistake(name="kaiming_normal_ as it is", margin=0.3,
-                why="its default is ReLU's gain: sqrt(2 / n_prev)",
-                values=partial(times, lambda n, n_prev: math.sqrt(2 / n_prev))),
-            LINEAR_DEFAULT,
-        )),
+                why="its default is ReLU's gain: sqrt(2 / n_prev)"),
+            LINEAR_DEFAULT)),
     row("glorot", "Glorot: W = sqrt(2 / (n_prev + n)) N(0, 1)",
         "Glorot and Bengio 2010, equation 12; torch.nn.init.xavier_normal_",
         torch="torch.nn.init.xavier_normal_(W)",
-        mistakes=(
-            Mistake(name='the taught "Xavier"', margin=0.05,
-                why="sqrt(1 / n_prev) asks for the inputs alone",
-                values=partial(times, lambda n, n_prev: math.sqrt(1 / n_prev))),
-        )),
+        mistakes=(Mistake(name='the taught "Xavier"', margin=0.05,
+            why="sqrt(1 / n_prev) asks for the inputs alone",
+            values=partial(as_typed, 'torch.nn.init.kaiming_normal_(W, nonlinearity="linear")')),)),
     row("he", "He: W = sqrt(2 / n_prev) N(0, 1)", TAUGHT,
         torch='torch.nn.init.kaiming_normal_(W, nonlinearity="relu")',
         mistakes=(
             Mistake(name='mode="fan_out"', margin=0.1,
-                why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it",
-                values=partial(times, lambda n, n_prev: math.sqrt(2 / n))),
-            LINEAR_DEFAULT,
-        )),
+                why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it"),
+            LINEAR_DEFAULT)),
 )
 
 START = FunctionTwin(
@@ -164,12 +141,10 @@ START = FunctionTwin(
     cases={
         "layer_sizes": layer_sizes, "normalized": st.booleans(),
         "initializer": st.sampled_from([name for name in ours.INITIALIZERS if name != "zeros"]),
-        "dtype": st.sampled_from(["float64", "float32"]),
-    },
+        "dtype": st.sampled_from(["float64", "float32"])},
     edges={
-        "batch norm": {"normalized": True}, "float32 is float64 rounded": {"dtype": "float32"},
         "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
-    },
+        "float32 is float64 rounded": {"dtype": "float32", "normalized": True}},
     gauges=start_gauges, weight=0.5,
 )
 # fmt: on

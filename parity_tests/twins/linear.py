@@ -30,26 +30,23 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def narrow(seed: int) -> Case:
-    """Return a float32 layer and its inputs."""
     layer = draw_layer(np.random.default_rng(seed), n=64, n_prev=32, m=64)
     return {name: one.astype(np.float32) for name, one in layer.items()}
 
 
-def product_of_torch(seed: int) -> Values:
-    """Return torch's Z, computed by the CUDA device where there is one, and the bits it keeps."""
-    Z = linear(*crossed(narrow(seed), BY_NAME, DEVICE).values())
-    bits = BITS[torch.get_float32_matmul_precision()]
-    return {"Z": columns(Z), "bits of the significand": np.float32(bits)}
+def product_of_torch(seed: int, text: str = "") -> Values:
+    """Return torch's Z, computed by the CUDA device where there is one, and the bits it keeps.
 
-
-def product_as_typed(text: str, seed: int) -> Values:
-    """Return the same at the precision that a text sets."""
+    A text sets the precision for a while.
+    """
     pinned = torch.get_float32_matmul_precision()
     try:
-        evaluate(text)
-        return product_of_torch(seed)
+        evaluate(text or "None")
+        Z = linear(*crossed(narrow(seed), BY_NAME, DEVICE).values())
+        bits = BITS[torch.get_float32_matmul_precision()]
     finally:
         torch.set_float32_matmul_precision(pinned)
+    return {"Z": columns(Z), "bits of the significand": np.float32(bits)}
 
 
 def without_tf32() -> str:
@@ -64,16 +61,12 @@ LINEAR = PairTwin(
     formula="Z = W A_prev + b",
     source='Course 1, week 4, "Forward and backward propagation"; torch.nn.functional.linear',
     proves=("linear_forward", "linear_backward"),
-    ours=Pair(linear_forward, linear_backward), theirs=linear,
-    draw=draw_layer,
+    ours=Pair(linear_forward, linear_backward), theirs=linear, draw=draw_layer,
     cases={"n": widths, "n_prev": widths, "m": examples, "kind": kinds, "weights": kinds},
     smooth=lambda kind="normal", weights="normal", **_: {kind, weights} <= {*SMOOTH},
-    edges={
-        "one example": {"m": 1}, "one unit": {"n": 1, "n_prev": 1},
-        "a square W": {"n": 3, "n_prev": 3, "m": 3},
-        "exact ties": {"kind": "grid", "weights": "grid"},
-        "all magnitudes": {"kind": "all magnitudes"},
-    },
+    edges={"one example": {"m": 1}, "one unit": {"n": 1, "n_prev": 1},
+        "a square W": {"n": 3, "n_prev": 3, "m": 3}, "all magnitudes": {"kind": "all magnitudes"},
+        "exact ties": {"kind": "grid", "weights": "grid"}},
     gauges=linear_gauges, weight=6,
 )
 
@@ -82,18 +75,17 @@ FLOAT32_PRODUCTS = FunctionTwin(
     topic="precision",
     formula="Z = W A + b in float32, each product and sum rounded once to 24 bits",
     torch='torch.set_float32_matmul_precision("highest"); the default',
-    typed=product_as_typed,
+    typed=lambda text, seed: product_of_torch(seed, text),
     source="torch.set_float32_matmul_precision; NVIDIA, TF32 in the A100",
     proves=("linear_forward",),
     ours=lambda seed: {"Z": linear_forward(**narrow(seed))[0],
         "bits of the significand": np.float32(BITS["highest"])},
     theirs=product_of_torch, bridge=None, wide=False,
-    draw=lambda rng: {"seed": int(rng.integers(2**31))},
-    budget=FLOAT32_FLOOR, weight=0.2,
+    draw=lambda rng: {"seed": int(rng.integers(2**31))}, budget=FLOAT32_FLOOR, weight=0.2,
     mistakes=(Mistake(name="TF32", margin=1e-4, missing=without_tf32,
         why='"high" rounds the factors to 11 bits on CUDA: three digits are left',
-        values=lambda seed: {
-            "Z": product_as_typed('torch.set_float32_matmul_precision("high")', seed)["Z"]}),),
+        values=lambda seed: {"Z": product_of_torch(
+            seed, 'torch.set_float32_matmul_precision("high")')["Z"]}),),
 )
 # fmt: on
 

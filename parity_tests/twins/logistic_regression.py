@@ -15,7 +15,6 @@ from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.gauges import product
 from parity_tests.compare.measurement import Array
-from parity_tests.compare.quantities import floored
 from parity_tests.drawing import draw, examples, moderate_kinds, smooth
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
@@ -50,66 +49,55 @@ def smooth_up_to_1(scale: float = 1.0, **settings: Any) -> bool:
     return scale <= 1 and smooth(**settings)
 
 
-# fmt: off
 CASES: dict[str, Any] = {
     "n_x": st.integers(1, 6), "m": examples, "kind": moderate_kinds,
     "scale": st.sampled_from([1.0, 0.01, 100.0]), "b": st.just(0.0) | st.floats(-5, 5),
-}
-SHAPES: dict[str, Any] = {
-    "one feature": {"n_x": 1}, "one example": {"n_x": 6, "m": 1}, "one of both": {"n_x": 1, "m": 1},
-}
-# fmt: on
-
-
-def table(w: float, X: Sequence[float], Y: Sequence[float]) -> Mapping[str, Any]:
-    """Return the settings of one feature."""
-    return {"given": {"w": [[w]], "b": 0.0, "X": [X], "Y": [Y]}}
+}  # fmt: skip
+SHAPES = {"one feature": {"n_x": 1}, "one example": {"m": 1}, "one of both": {"n_x": 1, "m": 1}}
 
 
 #: logits of 1e4, of which none, one or all are right, and one of 40 that is surely right.
-CERTAIN = {
-    "certain and right": table(1e4, [1.0, -1.0, 1e-4], [1.0, 0.0, 1.0]),
-    "certain and wrong": table(1e4, [1.0, -1.0], [0.0, 1.0]),
-    "half right": table(1e4, [1.0, -1.0], [0.0, 0.0]),
-    "a tiny cost": table(4.0, [10.0], [1.0]),
-    "a tiny gradient": table(-4.0, [10.0], [0.0]),
-}
+CERTAIN: Any = {
+    name: {"given": {"w": [[w]], "b": 0.0, "X": [X], "Y": [Y]}}
+    for name, w, X, Y in (
+        ("certain and right", 1e4, [1.0, -1.0, 1e-4], [1.0, 0.0, 1.0]),
+        ("certain and wrong", 1e4, [1.0, -1.0], [0.0, 1.0]),
+        ("half right", 1e4, [1.0, -1.0], [0.0, 0.0]),
+        ("a tiny cost", 4.0, [10.0], [1.0]), ("a tiny gradient", -4.0, [10.0], [0.0]))
+}  # fmt: skip
 
 
-def summed(case: Mapping[str, Any]) -> tuple[Array, Array]:
-    """Return the logits, (1, m), and the sizes that they sum up."""
+def summed(case: Mapping[str, Any]) -> tuple[Array, Array, Array]:
+    """Return logits, (1, m), the sizes that they sum up, and A."""
     w, b, X = case["w"], case["b"], case["X"]
     Z = np.einsum("ko,km->om", w, X) + b
-    return Z, product("ko,km->om", w, X) + np.abs(b)
+    return Z, product("ko,km->om", w, X) + np.abs(b), expit(Z)
 
 
 def pulled(E_dZ: Array, X: Array) -> dict[str, Any]:
     """Return the gauges of w and b for a dZ, (1, m), that errs by this much."""
-    found = {"w": product("om,km->ko", E_dZ, X), "b": E_dZ.sum()}
-    return {name: floored(gauge, X.dtype) for name, gauge in found.items()}
+    return {"w": product("om,km->ko", E_dZ, X), "b": E_dZ.sum()}
 
 
 def pair_gauges(case: Mapping[str, Any], dA: Array) -> dict[str, Any]:
-    """Return the gauges of A and its gradients."""
-    Z, E_Z = summed(case)
-    A = expit(Z)
-    E_Z = A * (1 - A) * E_Z
-    E_dZ = np.abs(dA) * (np.abs(1 - 2 * A) * E_Z + A * (1 - A) + A)
-    return {
-        "output": floored(E_Z + A, A.dtype),
-        "X": floored(product("ko,om->km", case["w"], E_dZ), A.dtype),
-        **pulled(E_dZ, case["X"]),
-    }
+    _, E_Z, A = summed(case)
+    slope = A * (1 - A)
+    E_dZ = np.abs(dA) * (np.abs(1 - 2 * A) * slope * E_Z + slope + A)
+    X = product("ko,om->km", case["w"], E_dZ)
+    return {"output": slope * E_Z + A, "X": X, **pulled(E_dZ, case["X"])}
 
 
-def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0) -> dict[str, Any]:
+def cost_gauges(case: Mapping[str, Any], dJ: Any = 1.0, J: str = "output") -> dict[str, Any]:
     """Return the gauges of J and its gradients; where Y = 0 torch takes numbers like Z apart."""
-    (Z, E_Z), Y = summed(case), case["Y"]
-    m, wrong = Y.shape[1], expit((1 - 2 * Y) * Z)
-    E_J = wrong * E_Z + np.maximum(-log_expit((2 * Y - 1) * Z), (1 - Y) * np.abs(Z))
-    A = expit(Z)
+    (Z, E_Z, A), Y, m = summed(case), case["Y"], case["Y"].shape[1]
+    E_J = expit((1 - 2 * Y) * Z) * E_Z
+    E_J += np.maximum(-log_expit((2 * Y - 1) * Z), (1 - Y) * np.abs(Z))
     E_dZ = np.abs(dJ) * (A * (1 - A) * E_Z + A + np.abs(A - Y)) / m
-    return {"output": floored(E_J.sum() / m, Y.dtype), **pulled(E_dZ, case["X"])}
+    return {J: E_J.sum() / m, **pulled(E_dZ, case["X"])}
+
+
+def own_gauges(**case: Any) -> Values:
+    return cost_gauges(case, J="J")
 
 
 def of_the_network(run: Any, w: Array, b: Any, X: Array, Y: Array, **_: Any) -> Any:
@@ -120,16 +108,9 @@ def of_the_network(run: Any, w: Array, b: Any, X: Array, Y: Array, **_: Any) -> 
     return run("propagate", w=w, b=b, X=X, Y=Y), {"J": J, "w": W1, "b": gradients["b1"][0, 0]}
 
 
-def own_gauges(**case: Any) -> Values:
-    """Return the gauges of a case, J by its name."""
-    found = cost_gauges(case)
-    return {"J": found.pop("output"), **found}
-
-
 def draw_descent(
     rng: np.random.Generator, learning_rate: float = 0.1, steps: int = 30, **settings: Any
 ) -> Case:
-    """Draw data and how to descend."""
     return {**draw_data(rng, **settings), "learning_rate": learning_rate, "steps": steps}
 
 
@@ -137,8 +118,13 @@ def descent_gauges(**case: Any) -> Values:
     """Return the gauges: a gradient depends on w and b alike, and a cost may be small at an end."""
     w, b, _ = ours.gradient_descent(**case)
     size = max(np.abs(one).max() for one in (w, b, case["w"], case["b"]))
-    ends = (cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
-    return {"w": size, "b": size, "costs": np.max([*ends])}
+    costs = max(cost_gauges({**case, **end})["output"] for end in ({}, {"w": w, "b": b}))
+    return {"w": size, "b": size, "costs": costs}
+
+
+def flat(propagate: Any, **case: Any) -> Values:
+    J, gradients = propagate(**case)
+    return {"J": J, **gradients}
 
 
 # fmt: off
@@ -154,45 +140,33 @@ FORWARD = PairTwin(
 )
 
 
-def propagated(name: str, **others: Any) -> tuple[PairTwin, FunctionTwin]:
-    """Return the rows of a form of propagate: against autograd and differences, and torch's own."""
-    function, other = getattr(ours, name), getattr(theirs, name)
-    shared: dict[str, Any] = {
-        "formula": "J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dw = 1/m X (A - Y)^T, "
+PROPAGATED: dict[str, Any] = {
+    "formula": "J = -1/m sum (Y log A + (1 - Y) log(1 - A));  dw = 1/m X (A - Y)^T, "
         "db = 1/m sum (A - Y)",
-        "proves": (name,), "draw": draw_data, "cases": CASES, "edges": {**SHAPES, **CERTAIN},
-        "weight": 0.5,
-    }
-    pair = PairTwin(
-        name=f"{name}-by-autograd",
-        source=f"{VECTORIZED}; torch.autograd.grad",
-        ours=Pair(function, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
-        theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
-            functional.linear(X, w, b), Y),
-        constants=("X", "Y"),
-        smooth=smooth_up_to_1,
-        gauges=cost_gauges,
-        **shared,
-    )
+    "draw": draw_data, "cases": CASES, "edges": {**SHAPES, **CERTAIN}, "weight": 0.5}
 
-    def flat(function: Any, **case: Any) -> Values:
-        J, gradients = function(**case)
-        return {"J": J, **gradients}
+BY_AUTOGRAD = PairTwin(
+    name="propagate-by-autograd",
+    source=f"{VECTORIZED}; torch.autograd.grad",
+    proves=("propagate",),
+    ours=Pair(ours.propagate, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
+    theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
+        functional.linear(X, w, b), Y),
+    constants=("X", "Y"), smooth=smooth_up_to_1, gauges=cost_gauges, **PROPAGATED,
+)
 
-    return pair, FunctionTwin(
-        name=name,
+
+def propagated(name: str, **others: Any) -> FunctionTwin:
+    return FunctionTwin(
+        name=name, proves=(name,), gauges=own_gauges, budgets={"w": GRADIENT, "b": GRADIENT},
         source=f"{VECTORIZED}; torch.nn.functional.binary_cross_entropy_with_logits",
-        ours=partial(flat, function), theirs=partial(flat, other),
-        budgets={"w": GRADIENT, "b": GRADIENT}, gauges=own_gauges,
-
-        **shared, **others,
-    )
+        ours=partial(flat, getattr(ours, name)), theirs=partial(flat, getattr(theirs, name)),
+        **PROPAGATED, **others)
 
 
-PROPAGATE = propagated("propagate", relations=(
+PROPAGATE = propagated("propagate", relations=[
     Relation(name="it is the network of one unit", holds=of_the_network,
-        broken_by=spoilt("b", np.ones_like), gauges=own_gauges),
-))
+        broken_by=spoilt("b", np.ones_like), gauges=own_gauges)])
 LOOPS = propagated("propagate_with_loops")
 
 DESCENT = FunctionTwin(
@@ -200,8 +174,7 @@ DESCENT = FunctionTwin(
     formula="w = w - alpha dw, b = b - alpha db, each cost that before its step",
     source='Course 1, week 2, "Gradient descent"; torch.optim.SGD',
     proves=("gradient_descent",), ours=ours.gradient_descent, theirs=theirs.gradient_descent,
-    names=("w", "b", "costs"),
-    budget=STEP,
+    names=("w", "b", "costs"), budget=STEP,
     draw=draw_descent, edges={**SHAPES, "a long way": {"steps": 300}},
     cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 10)},
     gauges=descent_gauges, weight=0.2,
@@ -212,11 +185,10 @@ PREDICT = FunctionTwin(
     formula="1 where A > 0.5, else 0",
     source='Course 1, week 2, "Logistic regression with a neural network mindset"; torch.gt',
     proves=("predict",), ours=ours.predict, theirs=theirs.predict, names=("predictions",),
-    exact=True,
+    exact=True, weight=0.3,
     draw=partial(draw_some, ("w", "b", "X")), cases={**CASES, "kind": st.just("normal")},
     edges={**SHAPES, "even odds": {"given": {"w": [[1.0]], "b": 0.0, "X": [[0.0, 1.0, -1.0]]}}},
-    weight=0.3,
 )
 # fmt: on
 
-TWINS = (FORWARD, *PROPAGATE, *LOOPS, DESCENT, PREDICT)
+TWINS = (FORWARD, BY_AUTOGRAD, PROPAGATE, LOOPS, DESCENT, PREDICT)
