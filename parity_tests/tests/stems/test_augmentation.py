@@ -9,7 +9,7 @@ from parity_tests import assert_close
 from parity_tests.compare.bridge import columns, images_to_torch, rows
 from parity_tests.compare.budgets import of_draws
 from parity_tests.tests.stems.common import assert_drawn_from, refused, sides, source
-from parity_tests.twins.augmentation import CHOICES, sampling, turned_by_scipy
+from parity_tests.twins.augmentation import sampling, turned_by_scipy
 from scratch import augmentation as ours
 from torch_ref import augmentation as theirs
 
@@ -17,16 +17,16 @@ SIDES, DRAWS = sides("augmentation"), 30_000
 
 #: draws with a choice, and the distribution of each number.
 DISTRIBUTIONS = {
-    "flips": (0.3, bernoulli(0.3)),
-    "offsets": (2, randint(0, 5)),
-    "shifts": (1, randint(-1, 2)),
-    "angles": (0.3, uniform(-0.3, 0.6)),
+    "flips": ({"probability": 0.3}, bernoulli(0.3)),
+    "offsets": ({"padding": 2}, randint(0, 5)),
+    "shifts": ({"largest": 1}, randint(-1, 2)),
+    "angles": ({"largest": 0.3}, uniform(-0.3, 0.6)),
 }
 NAMES = pytest.mark.parametrize("name", DISTRIBUTIONS)
 
 
 def drawn(side, name, m=DRAWS, **options):
-    given = {CHOICES[name]: DISTRIBUTIONS[name][0], "m": m, **source(side, 2)}
+    given = {**DISTRIBUTIONS[name][0], "m": m, **source(side, 2)}
     found = getattr(side, f"draw_{name}")(**given, **options)
     return columns(found) if side is theirs and found.ndim == 2 else np.asarray(found)
 
@@ -83,7 +83,7 @@ def test_directions():
 def test_torchs_draws_are_where_the_generator_is(name):
     """The device `meta` stands for any."""
     elsewhere = type("Elsewhere", (torch.Generator,), {"device": torch.device("meta")})()
-    given = {CHOICES[name]: DISTRIBUTIONS[name][0], "generator": elsewhere}
+    given = {**DISTRIBUTIONS[name][0], "generator": elsewhere}
     assert getattr(theirs, f"draw_{name}")(3, **given).device.type == "meta"
 
 
