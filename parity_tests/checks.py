@@ -28,9 +28,8 @@ from parity_tests.drawing import LAYOUTS
 from parity_tests.findings import examine, refute
 from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.optimizer_rows import OptimizerTwin
 from parity_tests.plugin.claims import recording, unproven, watching
-from parity_tests.rows import SIDES, PairTwin, Relation, Twin, crossed
+from parity_tests.rows import SIDES, OptimizerTwin, PairTwin, Relation, Twin, crossed
 from parity_tests.twins import twin
 
 Check = Callable[..., None]

@@ -1,8 +1,8 @@
 """Rows: all that the proof knows of one concept on both sides, as data that `checks` asks about.
 
 Three kinds: a `PairTwin` is a forward with its backward, a `FunctionTwin` a function or a whole run
-that gives named quantities, an `OptimizerTwin`, in `optimizer_rows`, a rule that walks. The rows of
-a stem stand in `parity_tests/twins/<stem>.py`, in `TWINS`.
+that gives named quantities, an `OptimizerTwin` a rule that walks. The rows of a stem stand in
+`parity_tests/twins/<stem>.py`, in `TWINS`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,15 +21,24 @@ from hypothesis import strategies as st
 
 import torch_ref
 from parity_tests.compare.bridge import AS_IT_IS, BY_NAME, Bridge
-from parity_tests.compare.budgets import FLOAT32_FLOOR, FORWARD, GRADIENT, Budget
+from parity_tests.compare.budgets import (
+    FLOAT32_FLOOR,
+    FLOAT32_STEP,
+    FORWARD,
+    GRADIENT,
+    STEP,
+    Budget,
+)
 from parity_tests.compare.functions import assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError, record_equal
+from parity_tests.compare.optimizers import Reader, torch_walk, walk
 from parity_tests.compare.quantities import Quantity, agree, assert_equal, assert_no_worse
 from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
 from parity_tests.mistakes import Mistake, Values
+from scratch.optimizers import Optimizer
 
 #: arguments by name, quantities by name, and the numbers that a case is drawn from.
 Case = Mapping[str, Any]
@@ -324,3 +334,64 @@ class FunctionTwin(Twin):
             name: back(name.split()[-1], one) if isinstance(one, torch.Tensor) else one
             for name, one in found.items()
         }
+
+
+#: entries of a walk's case beside the choices of its rule.
+WALK = ("start", "gradients", "steps_taken")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerTwin(Twin):
+    """A rule of `scratch` against an optimizer of torch, step by step on injected gradients.
+
+    A case is {"start": (N,), "gradients": (steps, N)}, perhaps {"steps_taken": count} before them,
+    and the choices of the rule by name; the quantities are "theta" and the arrays of the state
+    after each step, (steps, N), and the count "t" of a state that has one, (steps,). Gauges are
+    those of our path, `gauges(path, **case)`.
+    """
+
+    ours: Callable[..., Optimizer]  # makes the rule of choices by name
+    theirs: Callable[..., torch.optim.Optimizer]  # of a list of tensors and the same choices
+    state: Reader  # reads the optimizer's state by our names
+    budget: Budget = STEP
+    float32: bool = True
+    float32_floor: Budget = FLOAT32_STEP
+
+    def choices(self, case: Case) -> dict[str, Any]:
+        return {name: one for name, one in case.items() if name not in WALK}
+
+    def scratch_run(self, case: Case) -> Values:
+        return walk(self.ours(**self.choices(case)), **_walked(case))
+
+    def torch_run(self, function: Callable[..., Any], case: Case, device: str = "cpu") -> Values:
+        made, state = partial(function, **self.choices(case)), None
+        if function is self.theirs:  # another optimizer has another state
+            state = self.state
+        path = dict(torch_walk(made, state=state, device=device, **_walked(case)))
+        return {**path, "t": path["t"].astype(np.int64)} if "t" in path else path
+
+    def compare(self, case: Case, *, smooth: bool = False, device: str = "cpu") -> None:
+        if np.any(case["gradients"]):
+            super().compare(case, device=device)
+            return
+        still = np.broadcast_to(case["start"], case["gradients"].shape)
+        for path in (self.run_ours(case), self.run("torch_ref", case, device)):
+            assert_equal(path["theta"], still, "theta without a gradient")
+
+    def label(self, quantity: str) -> str:
+        return f"{quantity} after each step"
+
+    def sizes(self, case: Case, ours: Values) -> Values:
+        return dict(self.gauges(ours, **case)) if self.gauges else {}
+
+    def as_typed(self, case: Case) -> Values:
+        def make(tensors: list[torch.Tensor], learning_rate: float, **choices: Any) -> Any:
+            return evaluate(self.torch, parameters=tensors, alpha=learning_rate, **choices)
+
+        return self.torch_run(make, case)
+
+
+def _walked(case: Case) -> dict[str, Any]:
+    taken = int(case.get("steps_taken", 0))
+    start = {"W1": case["start"][None]}
+    return {"parameters": start, "gradients": case["gradients"], "steps_taken": taken}

@@ -13,8 +13,7 @@ from parity_tests import checks
 from parity_tests.compare.ledger import LEDGER
 from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.drawing import LAYOUTS
-from parity_tests.optimizer_rows import OptimizerTwin
-from parity_tests.rows import PairTwin, Twin
+from parity_tests.rows import OptimizerTwin, PairTwin, Twin
 from parity_tests.twins import all_twins
 
 ROWS = list(all_twins().values())

@@ -16,8 +16,7 @@ from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import draw_gradients
 from parity_tests.drawing import betas, draw, powers
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.optimizer_rows import OptimizerTwin
-from parity_tests.rows import Case, FunctionTwin, Relation, Settings, evaluate
+from parity_tests.rows import Case, FunctionTwin, OptimizerTwin, Relation, Settings, evaluate
 from parity_tests.twins._relations import same_under, taking
 from scratch import optimizers as ours
 from torch_ref import optimizers as theirs
