@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -27,12 +26,10 @@ BEYOND = {
 }
 
 
-def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[str, Any, type]]:
-    """Yield (description, bad value, error) for whatever an argument is expected to be."""
+def bad_values(expected: Any, value: Any, others: list[str]) -> Iterator[tuple[Any, type]]:
+    """Yield (bad value, error) for whatever an argument is expected to be."""
     for error, spoilt in zip((TypeError, ValueError), spoil(expected, value, others), strict=True):
-        for bad in spoilt:
-            said = re.sub(r"\s+", " ", repr(bad))
-            yield f"{type(bad).__name__} {said:.60}", bad, error
+        yield from ((bad, error) for bad in spoilt)
 
 
 def lengths_of(expected: Any, value: Any) -> list[str]:

@@ -26,11 +26,11 @@ from parity_tests.compare.quantities import assert_close
 from parity_tests.compare.side_effects import assert_pure, fingerprints, walked
 from parity_tests.drawing import LAYOUTS
 from parity_tests.findings import examine, refute
-from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN
+from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN, key
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.plugin.claims import recording, unproven, watching
 from parity_tests.rows import SIDES, OptimizerTwin, PairTwin, Relation, Twin, crossed
-from parity_tests.twins import twin
+from parity_tests.twins import all_twins, twin
 
 Check = Callable[..., None]
 
@@ -131,7 +131,8 @@ def keeps_the_dtype(row: Twin, dtype: Any) -> None:
 def calls_of(row: Twin) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """Return by path the public functions that a row's example calls, and with which arguments.
 
-    Edges show those functions that the row proves and its example leaves out.
+    Edges show those that the row proves and its example leaves out; those that only other rows
+    prove are theirs.
     """
     modules = [f"{side}.{row.stem}".replace(".course_", ".course.") for side in SIDES]
     public = {
@@ -150,7 +151,13 @@ def calls_of(row: Twin) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         found = calls | found
         if proven <= found.keys():
             break
-    return {path: (public[path], given) for path, given in found.items()}
+    stem = [one for one in all_twins().values() if one.stem == row.stem]
+    others = {key(name) for one in stem for name in one.proves} - set(map(key, row.proves))
+    return {
+        path: (public[path], given)
+        for path, given in found.items()
+        if key(path.rpartition(".")[2]) not in others
+    }
 
 
 @asked
@@ -182,16 +189,20 @@ def refuses(row: Twin) -> None:
                 for one in lengths_of(rest, arguments.get(n))
             )  # fmt: skip
             others = [one for one in lengths if not one.isdigit()]
-            for how, bad, error in bad_values(expected, arguments[name], others):
-                call, spoilt = f"{path}({name}: {how})", {**arguments, name: bad}
+            for bad, error in bad_values(expected, arguments[name], others):
+                spoilt = {**arguments, name: bad}
                 before = fingerprints(spoilt)
                 refusal = _refusal(function, spoilt)
                 if type(refusal) is not error or "expected" not in str(refusal):
-                    raise AssertionError(f"{call} gives {refusal!r}, expected {error.__name__}")
-                if false := _false_number(str(refusal), name, arguments[name], bad):
-                    raise AssertionError(f"{call} says {refusal}: {false} is false")
-                if fingerprints(spoilt) != before:
-                    raise AssertionError(f"{call}: an argument was modified")
+                    failure = f"gives {refusal!r}, expected {error.__name__}"
+                elif false := _false_number(str(refusal), name, arguments[name], bad):
+                    failure = f"says {refusal}: {false} is false"
+                elif fingerprints(spoilt) != before:
+                    failure = "modifies an argument"
+                else:
+                    continue
+                said = f"{type(bad).__name__} {' '.join(repr(bad).split()):.60}"
+                raise AssertionError(f"{path}({name}: {said}) {failure}")
 
 
 def _false_number(message: str, name: str, good: Any, bad: Any) -> str:

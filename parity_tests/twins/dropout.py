@@ -153,7 +153,7 @@ STREAM = FunctionTwin(
     name="mask_stream",
     formula="a mask for each hidden layer whose keep_prob is below 1, new ones in every step",
     source=f"{TAUGHT}, a new mask for each pass; torch.Tensor.bernoulli_",
-    proves=("draw_masks", "mask_stream"),
+    proves=("draw_mask", "draw_masks", "mask_stream"),
     ours=partial(streamed, ours.mask_stream, lambda dtype, seed: {
         "rng": np.random.default_rng(seed), "dtype": np.dtype(dtype)}, np.asarray),
     theirs=partial(streamed, theirs.mask_stream, lambda dtype, seed: {

@@ -104,7 +104,7 @@ def by_name(named: Values, copied: Values, theta: Any, copied_theta: Any, zeros:
 TWINS = (
     FunctionTwin(
         name="to_vector and from_vector", formula="theta = (W1 row by row, b1, W2, ...), and back",
-        source=CHECKING, proves=("to_vector", "from_vector"),
+        source=CHECKING, proves=("to_vector", "from_vector", "Parameters"),
         ours=there_and_back, theirs=their_there_and_back, bridge=None, exact=True,
         draw=draw_parameters, cases=SIZES, edges=EDGES, weight=0.5),
 

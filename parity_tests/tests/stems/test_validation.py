@@ -119,9 +119,9 @@ def rules():
 def test_a_rule_refuses_bad_choices(make, table, example):
     make(**example)
     for name, value in example.items():
-        for how, bad, error in bad_values(table[name], value, []):
+        for bad, error in bad_values(table[name], value, []):
             with pytest.raises(error, match=f"expected {name.removesuffix('s')}"):
-                pytest.fail(f"{name}: {how} gives {make(**{**example, name: bad})}")
+                pytest.fail(f"{name}: {bad} gives {make(**{**example, name: bad})}")
 
 
 ARRAY, ORDER, LONG, FLOATS = np.ones((2, 3)), np.array([2, 0, 1]), "x" * 100, _validation.Floats
