@@ -22,7 +22,6 @@ DISTRIBUTIONS = {
     "shifts": ({"largest": 1}, randint(-1, 2)),
     "angles": ({"largest": 0.3}, uniform(-0.3, 0.6)),
 }
-NAMES = pytest.mark.parametrize("name", DISTRIBUTIONS)
 
 
 def drawn(side, name, m=DRAWS, **options):
@@ -32,32 +31,31 @@ def drawn(side, name, m=DRAWS, **options):
 
 
 @SIDES
-@NAMES
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_draws_are_uniform(side, name):
     found = np.atleast_2d(drawn(side, name))
     for numbers in (*found, found.ravel("F")):
         assert_drawn_from(DISTRIBUTIONS[name][1], numbers)
 
 
-def test_angles_are_as_large_on_either_side():
+def test_angles_are_as_large_on_either_side_and_in_float32():
+    """In float32 they are the same draws rounded."""
     sizes = (np.abs(drawn(side, "angles")).mean() for side in (ours, theirs))
     assert_close(*sizes, "mean size", budget=of_draws(DRAWS))
+    for side, dtype in ((ours, np.float32), (theirs, torch.float32)):
+        narrow, wide = drawn(side, "angles", m=99, dtype=dtype), drawn(side, "angles", m=99)
+        assert narrow.dtype == np.float32
+        assert np.array_equal(narrow, wide.astype(np.float32))
 
 
-@SIDES
-def test_angles_in_float32_are_the_same_draws_rounded(side):
-    wide, again = (drawn(side, "angles", m=99) for _ in range(2))
-    narrow = drawn(side, "angles", m=99, dtype=(np if side is ours else torch).float32)
-    assert narrow.dtype == np.float32
-    assert np.array_equal(wide, again)
-    assert np.array_equal(narrow, wide.astype(np.float32))
-
-
-def test_a_draw_of_the_probability_itself_is_no_flip():
-    """Draws are in [0, 1), so those below the probability are that many."""
+def test_draws_end_where_they_should():
+    """Draws below the probability are flips, not one that equals it; torch's are anywhere."""
     draw = np.random.default_rng(2).random()
     for probability, flip in ((draw, 0), (np.nextafter(draw, 1), 1)):
         assert ours.draw_flips(1, np.random.default_rng(2), probability) == flip
+    elsewhere = type("Elsewhere", (torch.Generator,), {"device": torch.device("meta")})()
+    for name, (choice, _) in DISTRIBUTIONS.items():
+        assert getattr(theirs, f"draw_{name}")(3, **choice, generator=elsewhere).is_meta
 
 
 @SIDES
@@ -77,14 +75,6 @@ def test_directions():
     assert ours.shift(image, down)[..., 0, 0].tolist() == [[0, 0, 0], [1, 2, 3]]
     assert ours.shift(image, right)[..., 0, 0].tolist() == [[0, 1, 2], [0, 4, 5]]
     assert ours.pad_and_crop(image, 0 * down, 1)[..., 0, 0].tolist() == [[0, 0, 0], [0, 1, 2]]
-
-
-@NAMES
-def test_torchs_draws_are_where_the_generator_is(name):
-    """The device `meta` stands for any."""
-    elsewhere = type("Elsewhere", (torch.Generator,), {"device": torch.device("meta")})()
-    given = {**DISTRIBUTIONS[name][0], "generator": elsewhere}
-    assert getattr(theirs, f"draw_{name}")(3, **given).device.type == "meta"
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])

@@ -109,12 +109,12 @@ def test_epsilon_is_a_dialect(rng):
     assert_close(norm / (norm + 1e-6) * textbook.theta, torchs.theta, "torch's, by the factor")
 
 
-@pytest.mark.parametrize("epsilon", [0.0, 1e-6])
 @pytest.mark.parametrize(("dtype", "limit"), [(np.float64, 1.0), (np.float32, 1e-50)])
-def test_zeros_stay(epsilon, dtype, limit):
+def test_zeros_stay(dtype, limit):
     """Nothing is divided by a norm of 0, even where float32 rounds the limit to 0."""
     zeros = Parameters.empty(SHAPES, dtype)
-    clipped = ours.clip_by_global_norm(zeros, limit, epsilon)
-    for name, view in left_by(theirs.clip_by_global_norm, zeros, limit).items():
-        assert_close(clipped[name], view, name, expect_zero=True)
+    for epsilon in (0.0, 1e-6):
+        clipped = ours.clip_by_global_norm(zeros, limit, epsilon)
+        for name, view in left_by(theirs.clip_by_global_norm, zeros, limit).items():
+            assert_close(clipped[name], view, name, expect_zero=True)
     assert ours.global_norm(zeros) == theirs.global_norm(carried(zeros)) == 0

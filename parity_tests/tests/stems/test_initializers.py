@@ -1,5 +1,7 @@
 """Initializers beside their rows: the distributions that both sides draw from."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -32,11 +34,6 @@ def test_distribution(name, rng):
         assert_drawn_from(DISTRIBUTIONS[name], W.ravel())
     spread = (np.float64(W.std()) for W in drawn)
     assert_close(*spread, "standard deviation", budget=of_draws(tensor.numel()))
-
-
-def test_longdouble_starts_from_the_draws_of_float64():
-    made, wide = (
-        ours.initialize((6, 5, 4), "he", np.random.default_rng(0), dtype).theta
-        for dtype in (np.float64, np.longdouble)
-    )
+    draw = partial(ours.initialize, (6, 5, 4), name)
+    made, wide = (draw(np.random.default_rng(0), d).theta for d in (np.float64, np.longdouble))
     assert np.array_equal(made, wide)

@@ -148,9 +148,7 @@ def test_torchs_own_batch_norm_will_do(rng):
         theirs.cost_and_gradients(module, inputs[:1], rows(Y)[:1])
     assert all(torch.equal(before[name], one) for name, one in module.named_buffers())
     assert module.training
-
-
-def test_data_of_another_width_are_told_the_right_one():
+    # data of another width are told the right one
     for wrong, words, other in (
         ((np.ones((5, 6)), Y), r"X .* n_x = 2, got", r"X .*\(m, 2\), got"),
         ((X, np.ones((1, 6))), r"Y .* n_y = 3, got", r"Y .*\(m, 3\), got"),

@@ -34,9 +34,9 @@ REFUSED = (
 # fmt: on
 
 
-@pytest.mark.parametrize(("make", "argument", "words"), REFUSED)
-def test_what_makes_no_parameters_is_refused(make, argument, words):
-    refused(words, make, argument)
+def test_what_makes_no_parameters_is_refused():
+    for make, argument, words in REFUSED:
+        refused(words, make, argument)
 
 
 def test_names_can_be_written_to_and_neither_added_nor_broadcast_over():

@@ -42,10 +42,9 @@ TABLES = {
 # fmt: on
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_table(table):
-    schedule, values = TABLES[table]
-    assert_close(np.array([schedule(t) for t in values]), np.array([*values.values()]), table)
+def test_tables():
+    for table, (schedule, values) in TABLES.items():
+        assert_close(np.array([schedule(t) for t in values]), np.array([*values.values()]), table)
 
 
 def begun(name, rule="momentum", tensors=None, **choices):
@@ -94,10 +93,7 @@ def test_a_schedule_is_a_value_of_plain_numbers(name):
     assert len({made(name), made(name, np.float64(0.2))}) == 1
     assert type(made(name)(np.int8(3))) is float
     assert all(type(one) in (int, float, tuple) for one in vars(made(name, np.float32(1))).values())
-
-
-def test_a_rate_never_reaches_zero():
-    """Long after it stopped to matter the rate is still one that optimizers take."""
+    # long after it stopped to matter the rate is still one that optimizers take
     for schedule in (made("natural_exponential", decay=1.0), made("exponential", rate=0.5)):
         for t in (700, 10_000):
             assert GradientDescent(learning_rate=schedule(t)).learning_rate > 0

@@ -6,6 +6,7 @@ import signal
 import sys
 import types
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_draws_have_the_distribution_they_name():
 
 @SIDES
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_largest_draw_is_the_largest_value(side, dtype):
+def test_the_ends_of_a_scale(side, dtype):
     """No draw below 1 rounds to the number after the last, however long the range."""
     u = turned(side, np.array([0, np.nextafter(dtype(1), dtype(0))], dtype))
     for name, range_ in RANGES.items():
@@ -102,11 +103,7 @@ def test_bad_ranges_and_draws_are_refused(side, name):
         assert np.isfinite(values).all()
         assert (values < max(1, 2 * scale.high)).all()
         refused(r"(low|high) as (torch\.)?float32", scale.sample, turned(side, u.astype("f4")))
-
-
-@SIDES
-def test_the_ends_of_a_scale_are_plain_numbers(side):
-    """Whatever numbers came, a report or a file gets Python's own."""
+    # whatever numbers came, a report or a file gets Python's own
     scale = side.Uniform(low=1, high=np.float32(2.5))
     assert [type(end) for end in (scale.low, scale.high)] == [float, float]
     assert side.Integers(low=-(2**53), high=np.int64(2**53)).high == 2**53
@@ -303,21 +300,18 @@ def test_processes_want_what_they_can_be_given(side, path, monkeypatch):
 
 @SIDES
 @pytest.mark.parametrize(("workers", "points"), [(64, 2), (2, 64)])
-def test_no_more_processes_than_points(side, workers, points, monkeypatch):
+def test_no_more_processes_than_points(side, workers, points):
     """A worker without work would only be started; each is started afresh and dies of Ctrl-C."""
-    started, handlers = [], []
-
-    def start(size, context, begin):
-        started.append((size, context.get_start_method()))
-        begin()
-        raise NotImplementedError
-
-    monkeypatch.setattr(side, "ProcessPoolExecutor", start)
-    monkeypatch.setattr(signal, "signal", lambda *given: handlers.append(given))
-    with pytest.raises(NotImplementedError):
+    with (
+        mock.patch.object(side, "ProcessPoolExecutor", side_effect=NotImplementedError) as pool,
+        pytest.raises(NotImplementedError),
+    ):
         side.caviar(math.fsum, [POINT] * points, workers=workers)
-    assert started == [(2, "spawn")]
-    assert handlers == [(signal.SIGINT, signal.SIG_DFL)]
+    size, context, begin = pool.call_args.args
+    assert (size, context.get_start_method()) == (2, "spawn")
+    with mock.patch("signal.signal") as handle:
+        begin()
+    handle.assert_called_once_with(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_both_sides_have_the_same_pool():

@@ -38,6 +38,8 @@ def test_parts_are_copies_and_none_is_empty(side):
     refused(empty, side.split, two, ratios)
     refused(empty, side.stratified_split, turned(np.ones((1, 2))), two, ratios)
     refused("k to be at most m = 2, got 3", side.k_fold, two, 3)
+    refused("that sum to 1, got", side.sizes, 8, (np.float16(0.5), np.float16(0.501)))
+    assert {type(one) for one in side.sizes(np.int16(20_000), (0.6, 0.4))} == {int}
 
 
 def test_a_ratio_stands_for_a_fraction_of_a_billion():
@@ -48,9 +50,3 @@ def test_a_ratio_stands_for_a_fraction_of_a_billion():
         second = Fraction(1, 2) + Fraction(sign, 2 * (10**9 - 1))
         first = round(10**10 * Fraction(1, 2) / (Fraction(1, 2) + second))
         assert ours.sizes(10**10, (0.5, 0.5 + sign * 5e-10)) == (first, 10**10 - first)
-
-
-@SIDES
-def test_sizes_are_plain_numbers(side):
-    assert {type(one) for one in side.sizes(np.int16(20_000), (0.6, 0.4))} == {int}
-    refused("that sum to 1, got", side.sizes, 8, (np.float16(0.5), np.float16(0.501)))

@@ -1,6 +1,8 @@
 """Training beside its rows: a long run, callbacks, interruptions, streams, refusals."""
 
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -100,7 +102,7 @@ def test_hundreds_of_steps_on_digits(phases, rng):
 
 
 @SIDES
-def test_callbacks_see_every_step(side):
+def test_callbacks_see_every_step(side, monkeypatch):
     """In order after each step, with the live parameters and the history; an interrupt ends it."""
     seen, order, history = [], [], MODULES[side].History()
     arguments = begun(side, epochs=2, batch_size=20)
@@ -112,26 +114,24 @@ def test_callbacks_see_every_step(side):
             raise KeyboardInterrupt
 
     callbacks = [see, lambda step, found: order.append(len(found.costs))]
+    monkeypatch.setattr(MODULES[side], "perf_counter", count().__next__)  # ticks once a look
     with pytest.raises(KeyboardInterrupt):
         MODULES[side].train(**arguments, callbacks=callbacks, history=history)
     assert order == ["first", 0, "first", 0, "first", 1, "first", 1, "first"]
     steps = [(one.number, one.epoch, one.ends_epoch) for one in seen]
     assert steps == [(1, 1, False), (2, 1, False), (3, 1, True), (4, 2, False), (5, 2, False)]
     assert [one.cost for one in seen] == history.step_costs
+    assert history.seconds == [3]  # of all steps of the first epoch
     live = "module" if side == "torch_ref" else "parameters"
     assert getattr(seen[-1], live) is arguments[live]
 
 
-class SignDescent:
-    def init(self, parameters):
-        return None
-
-    def update(self, parameters, gradients, state):
+def test_any_object_with_init_and_update_is_an_optimizer():
+    def update(parameters, gradients, state):
         parameters.theta[:] -= 0.01 * np.sign(gradients.theta)
 
-
-def test_any_object_with_init_and_update_is_an_optimizer():
-    arguments = {**begun("scratch", l1=0.0), "optimizer": SignDescent()}
+    by_sign = SimpleNamespace(init=lambda parameters: None, update=update)
+    arguments = {**begun("scratch", l1=0.0), "optimizer": by_sign}
     history = ours.train(**arguments)
     assert history.costs[-1] < history.costs[0]
     schedule = schedules.Constant(learning_rate=0.1)
@@ -193,6 +193,10 @@ def test_more_than_enough_is_fine(side):
     assert len(MODULES[side].train(**short).step_costs) == 4
     assert len(list(masks)) == 20  # one was asked for at each step
     MODULES[side].train(**{**begun(side), "masks": iter([{}] * 24)})  # keep_probs are all 1
+    with torch.random.fork_rng():  # torch draws its own where none are handed in
+        before = torch.get_rng_state()
+        theirs.train(**{**begun("torch_ref", "dropout"), "masks": None})
+        assert not torch.equal(before, torch.get_rng_state())
 
 
 @pytest.mark.parametrize("per", ["epoch", "iteration"])
@@ -216,13 +220,6 @@ def test_a_second_run_under_the_same_schedule(per):
     assert_close(np.array(rates), np.array(expected), "rates")
 
 
-def test_torch_draws_masks_of_its_own_where_none_are_handed_in():
-    with torch.random.fork_rng():
-        before = torch.get_rng_state()
-        theirs.train(**{**begun("torch_ref", "dropout"), "masks": None})
-        assert not torch.equal(before, torch.get_rng_state())
-
-
 def test_the_mode_is_as_it_was_and_training_trains():
     """A callback that leaves `eval()` behind spoils no later epoch; `train` restores the mode."""
     ends = []
@@ -233,14 +230,6 @@ def test_the_mode_is_as_it_was_and_training_trains():
         assert not any(part.training for part in arguments["module"].modules())
         ends.append(reached("torch_ref", arguments)["W1"])
     assert np.array_equal(*ends)
-
-
-@SIDES
-def test_seconds_are_those_of_all_steps(side, monkeypatch):
-    """A clock ticks once a look."""
-    ticks = iter(range(1000))
-    monkeypatch.setattr(MODULES[side], "perf_counter", lambda: float(next(ticks)))
-    assert MODULES[side].train(**begun(side)).seconds == [4.0] * 6
 
 
 def test_an_evaluation_asks_for_what_fits():

@@ -94,8 +94,8 @@ def test_a_chaotic_training_proves_nothing():
 
 
 def recorded(thetas, **state):
-    columns = {name: np.array(value, float)[:, None] for name, value in state.items()}
-    return runs.Recorded(np.array(thetas, float)[:, None], columns)
+    column = lambda values: np.array(values, float)[:, None]  # noqa: E731
+    return runs.Recorded(column(thetas), {name: column(one) for name, one in state.items()})
 
 
 def test_the_bound_is_its_formula():

@@ -157,12 +157,29 @@ KINDS = (
 # fmt: on
 
 
-@pytest.mark.parametrize(("kind", "taken", "others"), KINDS)
-def test_a_refusal_says_what_was_expected_and_what_came(kind, taken, others):
-    for value in taken:
-        kind.check("x", value, _validation.Seen(layer_sizes=SIZES))
-    for words, value in others.items():
-        refused(words, kind.check, "x", value, _validation.Seen(layer_sizes=SIZES))
+def checked(kind, value):
+    kind.check("x", value, _validation.Seen(layer_sizes=SIZES))
+
+
+def test_a_refusal_says_what_was_expected_and_what_came():
+    for kind, taken, others in KINDS:
+        for value in taken:
+            checked(kind, value)
+        for words, value in others.items():
+            refused(words, checked, kind, value)
+    # columns that hold such entries, and others
+    for values, right, wrong in (
+        ("labels", [[0, 1], [0, 0], [1, 1]], [[-1, 1], [0.5, 0], [2, 1]]),
+        ("one-hot", [[0, 1], [1, 0]], [[1, 1, -1], [2, -1, 0], [0.5, 0.5], [0, 0], [1, 1]]),
+        ("probabilities", [[0, 1], [0.5, 0]], [[-1e-300, 0], [1 + 1e-15, 0]]),
+        ("sizes", [[0, 7]], [[-1e-300, 3]]),
+        ("mask", [[0, 1.25], [1, 1], [0, 0]], [[0, 0.5], [1, 2], [-1, 1], [-1, 0], [-2, -2]]),
+    ):
+        for column in right:
+            checked(FLOATS("n m", values), np.array(column, float)[:, None])
+        for column in wrong:
+            array = np.array(column, float)[:, None]
+            refused("x to hold ", checked, FLOATS("n m", values), array)
 
 
 def test_neighbours_share_lengths_and_a_dtype():
@@ -174,26 +191,3 @@ def test_neighbours_share_lengths_and_a_dtype():
     refused(like, _validation.check, table, {"A": ARRAY, "B": narrow})
     # a plain number takes its neighbour's dtype
     _validation.Floats("").check("scale", 1.5, _validation.Seen(dtype=(np.dtype("f4"), "A")))
-
-
-# fmt: off
-#: columns that hold such entries, and others.
-ENTRIES = {
-    "finite": ([[-3.0, 7]], []),
-    "labels": ([[0.0, 1], [0, 0], [1, 1]], [[-1.0, 1], [0.5, 0], [2, 1]]),
-    "one-hot": ([[0.0, 1], [1, 0]], [[1.0, 1, -1], [2, -1, 0], [0.5, 0.5], [0, 0], [1, 1]]),
-    "probabilities": ([[0.0, 1], [0.5, 0]], [[-1e-300, 0], [1 + 1e-15, 0]]),
-    "sizes": ([[0.0, 7]], [[-1e-300, 3]]),
-    "mask": ([[0.0, 1.25], [1, 1], [0, 0]], [[0.0, 0.5], [1, 2], [-1, 1], [-1, 0], [-2, -2]]),
-}
-# fmt: on
-
-
-@pytest.mark.parametrize("values", ENTRIES)
-def test_each_kind_of_entries_takes_its_own(values):
-    kind, (right, wrong) = _validation.Floats("n m", values), ENTRIES[values]
-    for column in right:
-        kind.check("x", np.array(column, float)[:, None], _validation.Seen())
-    for column in wrong:
-        array = np.array(column, float)[:, None]
-        refused("x to hold ", kind.check, "x", array, _validation.Seen())
