@@ -95,11 +95,12 @@ def sampled(side: ModuleType, u: Array, ranges: Ranges) -> Values:
 
 
 def sizes_of_values(u: Array, ranges: Ranges) -> Values:
-    """Return the size of each value, as a log scale spans decades, and the terms of 1 - 10^r."""
+    """Return the gauges: 10^r errs by its size times what r, between the ends, may be off by."""
     values = sampled(ours, u.astype(np.float64), ranges)
     sizes = {name: np.maximum(np.abs(values[name]), 1e-300) for name in ranges}
-    betas = values["one_minus_log_uniform"]
-    sizes["one_minus_log_uniform"] = np.maximum(betas, 1 - betas)
+    sizes["log_uniform"] *= 1 + np.abs(np.log(ranges["log_uniform"])).max()
+    rest, ends = 1 - values["one_minus_log_uniform"], 1 - np.array(ranges["one_minus_log_uniform"])
+    sizes["one_minus_log_uniform"] += rest * (1 + np.abs(np.log(ends)).max())
     return {**sizes, "points": np.stack([*sizes.values()], axis=1)}
 
 
