@@ -150,7 +150,7 @@ TWINS = (
             "one class": {"m": 20, "classes": 1}},
         relations=[Relation(name="every part has every class's share to within one example",
             holds=has_each_class_in_proportion,
-            broken_by="class-shares-lost-in-the-second-cut")],
+            broken_by="class-shares-lost-in-the-second-cut", at={"m": 120})],
         mistakes=[Mistake(name="class-shares-lost-in-the-second-cut", margin=0.1,
             seen="train_test_split called twice, the second time without stratify",
             why="train has every class, dev and test have what is left in the order given")]),
