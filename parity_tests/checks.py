@@ -21,7 +21,7 @@ from parity_tests.bad_values import bad_values, lengths_of
 from parity_tests.calls import calls_of
 from parity_tests.compare.budgets import GRADIENT
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import MARGIN, ProvesNothingError
+from parity_tests.compare.measurement import ProvesNothingError
 from parity_tests.compare.optimizers import assert_same_trajectory
 from parity_tests.compare.quantities import assert_close
 from parity_tests.compare.side_effects import assert_pure, fingerprints, walked
@@ -75,9 +75,9 @@ def _typed(argument: Any) -> str:
 
 @asked
 def agrees(row: Twin, **settings: Any) -> None:
-    """Hold both sides to each other, and to their wider witnesses, at one case."""
-    kind = {name: one for name, one in settings.items() if name != "seed"}
-    smooth = isinstance(row, PairTwin) and row.smooth(**kind)
+    """Hold both sides to each other, to a longdouble run of ours and, if smooth, to differences."""
+    unseeded = {name: one for name, one in settings.items() if name != "seed"}
+    smooth = isinstance(row, PairTwin) and row.smooth(**unseeded)
     case = row.case(**settings)
     try:
         row.compare(case, smooth=smooth)
@@ -95,10 +95,11 @@ def _accused(row: Twin, case: Mapping[str, Any]) -> Iterator[str]:
         for side, other in zip(SIDES, reversed(SIDES), strict=True):
             found = row.run(side, case)
             apart = [deviation(name, found[name], one).eps for name, one in typed.items()]
-            wrong[other] = bool(apart) and max(apart) < MARGIN * row.budget.eps
+            wrong[other] = bool(apart) and max(apart) <= row.budget.eps
         if sum(wrong.values()) == 1:
             guilty = next(side for side, one in wrong.items() if one)
-            yield f"torch as it is typed, {row.torch}, contradicts {guilty}: that side is wrong"
+            text = row.torch.partition("; ")[0]
+            yield f"torch as it is typed, {text}, contradicts {guilty}: that side is wrong"
 
 
 @asked
@@ -202,6 +203,19 @@ def refuses(row: Twin) -> None:
                     continue
                 said = f"{type(bad).__name__} {' '.join(repr(bad).split()):.60}"
                 raise AssertionError(f"{path}({name}: {said}) {failure}")
+
+    if isinstance(row, PairTwin) and hasattr(row.ours.backward, "__validation__"):
+        _refuses_other_upstreams(row, row.case())
+
+
+def _refuses_other_upstreams(row: PairTwin, case: Mapping[str, Any]) -> None:
+    """Hold the backward to refusing a gradient of another shape, which its table may let pass."""
+    upstream, cache = case["upstream"], row.ours.forward(**row.arguments(case))[1]
+    for axis in range(upstream.ndim):
+        for bad in (np.repeat(upstream, 2, axis), upstream.take([0], axis)):
+            refusal = _refusal(lambda bad: row.ours.backward(bad, cache), {"bad": bad})
+            if bad.shape != upstream.shape and type(refusal) is not ValueError:
+                raise AssertionError(f"the backward of {upstream.shape} takes {bad.shape}")
 
 
 def _false_number(message: str, name: str, good: Any, bad: Any) -> str:
@@ -396,7 +410,7 @@ def is_off(row: Twin, mistake: Mistake) -> None:
 
 @asked
 def is_seen(row: Twin, mistake: Mistake) -> None:
-    """Type a mistake into the module: some check of the row must fail."""
+    """Plant a mistake in the running module: some quick check of the row must fail."""
     assert mistake.change is not None
     with LEDGER.unrecorded(), mistake.change.planted(), warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -416,7 +430,7 @@ def _fails(check: Callable[[], None]) -> bool:
 
 
 def _quick_checks(row: Twin) -> Iterator[Callable[[], None]]:
-    """Yield the checks that a planted mistake meets, the quickest first."""
+    """Yield the checks that a planted mistake meets."""
     for settings in (*({"seed": seed} for seed in range(3)), *row.edges.values()):
         yield functools.partial(agrees, row, **settings)
     own = {PairTwin: (three_witnesses_agree, swallows_nothing), OptimizerTwin: (walks_alike,)}

@@ -24,7 +24,7 @@ from torch_ref.network import Network
 TAUGHT = 'Course 2, week 3, "Normalizing activations in a network"; torch.nn.functional.batch_norm'
 AT_TEST_TIME = 'Course 2, week 3, "Batch norm at test time"; torch.nn.BatchNorm1d'
 
-#: sizes of cases; Z of 1e12 leaves nothing of an epsilon.
+#: sizes of cases, none of all magnitudes: beside a Z of 1e12 epsilon is lost to rounding.
 SIZES: dict[str, st.SearchStrategy[Any]] = {
     "n": st.integers(1, 5),
     "m": examples,
@@ -72,7 +72,7 @@ def updated(Z: Array, **case: Any) -> tuple[Array, Array]:
 
 
 def update_gauges(mean: Array, variance: Array, Z: Array, decay: float, unbiased: bool) -> Values:
-    """Return the gauges: torch differences the averages, and 1 - decay rounds on both sides."""
+    """Return the gauges: torch adds (1 - decay) (batch - average), and 1 - decay rounds."""
     size, biased = np.abs(Z).max(axis=1, keepdims=True), Z.var(axis=1, keepdims=True)
     correction = Z.shape[1] / (Z.shape[1] - 1) if unbiased else 1.0
     spread = (1 - decay) * correction * (biased + size * np.sqrt(biased))
@@ -102,7 +102,7 @@ def tracked(batches: Sequence[Array], Z: Array, decay: float) -> Values:
 def tracked_gauges(batches: Sequence[Array], Z: Array, decay: float) -> Values:
     """Return the gauges: a mean sums up entries of both signs, and the prediction takes it away.
 
-    A variance may be what little is left of a larger one that torch moves on from.
+    With beta near 0 torch subtracts nearly all of a larger old variance, and keeps its error.
     """
     size = max(np.abs(one).max() for one in batches)
     spread = max(one.var(axis=1, keepdims=True).max() for one in batches)
@@ -156,7 +156,7 @@ BATCH_NORM: PairTwin = PairTwin(
     ours=Pair(ours.batch_norm_forward, ours.batch_norm_backward), theirs=theirs.batch_norm,
     constants=("epsilon",),
     draw=draw_batch, cases={**SIZES, "scale": scales, "epsilon": powers(-12, -1)},
-    # differences of a mini-batch of one or two see what epsilon leaves of them
+    # central differences see nothing where m <= 2: Z_norm is constant but for epsilon
     smooth=lambda kind="normal", m=9, **_: kind == "normal" and m > 2,
     edges={
         "one example, whose Z_norm is 0": {"m": 1},

@@ -18,7 +18,7 @@ def test_choices_have_the_same_defaults(unbiased):
 
 
 def test_one_example_has_no_unbiased_variance():
-    """M / (m - 1) is infinite; torch's own layer refuses a single example altogether."""
+    """The factor m / (m - 1) is infinite; torch's own layer refuses a single example altogether."""
     one = np.ones((3, 1))
     cache = ours.batch_norm_forward(one, one, one)[1]
     refused("two or more", ours.update_running_averages, 0 * one, one, cache, unbiased=True)
