@@ -39,7 +39,7 @@ WRONG = [
 ]
 
 #: ends of messages that blame a side, where longdouble has more digits than both.
-THEIRS = "our training (itself is another|is not theirs)" if WIDE else ""
+THEIRS = "our training (itself is another|or theirs is wrong)" if WIDE else ""
 OURS = "contradicts ours" if WIDE else ""
 
 
