@@ -26,7 +26,7 @@ def mistyped(
 def same_under(
     row: str, change: Callable[..., Case], keys: Sequence[str], exact: bool = False
 ) -> Callable[..., tuple[Values, Values] | None]:
-    """Return a relation: after `change(**case)` a row gives the same `keys`; `exact`, to the bit."""
+    """Return a relation: after `change(**case)` a row gives the same `keys`, perhaps to the bit."""
 
     def holds(run: Callable[..., Values], **case: Any) -> tuple[Values, Values] | None:
         results = run(row, **{**case, **change(**case)}), run(row, **case)

@@ -12,8 +12,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.gauges import softmax_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import classes, draw, examples, kinds, smooth, widths
+from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from scratch import activations as ours

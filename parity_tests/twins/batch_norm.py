@@ -12,8 +12,7 @@ from torch import nn
 
 from parity_tests.compare.bridge import columns, rows, to_numpy, unload_running
 from parity_tests.compare.gauges import batch_norm_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import KINDS, betas, draw, examples, powers
+from parity_tests.drawing import KINDS, Array, betas, draw, examples, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
 from scratch import batch_norm as ours

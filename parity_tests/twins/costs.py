@@ -13,8 +13,7 @@ from torch.nn import functional
 
 from parity_tests.compare.bridge import rows
 from parity_tests.compare.gauges import softmax_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import classes, draw, examples, kinds, smooth, widths
+from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
 from parity_tests.twins._relations import spoilt, taking

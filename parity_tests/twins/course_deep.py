@@ -11,8 +11,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.gauges import network_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, kinds, widths
+from parity_tests.drawing import Array, draw, examples, kinds, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins import _course as course

@@ -12,8 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from parity_tests.compare.bridge import BY_NAME
 from parity_tests.compare.budgets import COURSE_DIFFERENCE
 from parity_tests.compare.functions import draw_until
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import examples
+from parity_tests.drawing import Array, examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
 from parity_tests.twins import _course as course

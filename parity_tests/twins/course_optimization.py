@@ -11,8 +11,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import betas, seeds
+from parity_tests.drawing import Array, betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
 from parity_tests.twins._course import Arrays

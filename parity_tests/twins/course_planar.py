@@ -9,8 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import BY_NAME, rows
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, seeds, widths
+from parity_tests.drawing import Array, draw, examples, seeds, widths
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
 from scratch.course import planar as ours

@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from parity_tests.compare.budgets import FLOAT32_NETWORK
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import examples
+from parity_tests.drawing import Array, examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Pair, PairTwin
 from parity_tests.twins import _course as course

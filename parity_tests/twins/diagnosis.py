@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, kinds, widths
+from parity_tests.drawing import Array, draw, kinds, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import FunctionTwin, Relation
 from scratch import diagnosis as ours

@@ -12,8 +12,7 @@ from torch import nn
 
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import of_draws
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, kinds
+from parity_tests.drawing import Array, draw, examples, kinds
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, evaluate
 from scratch import dropout as ours

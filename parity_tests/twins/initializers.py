@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from parity_tests.compare.bridge import unload
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import Replayed, powers
+from parity_tests.drawing import Array, Replayed, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, evaluate
 from parity_tests.twins._networks import layer_sizes

@@ -14,8 +14,7 @@ from torch.nn import functional
 from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.gauges import product
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, moderate_kinds, smooth
+from parity_tests.drawing import Array, draw, examples, moderate_kinds, smooth
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.twins._relations import spoilt
