@@ -97,8 +97,7 @@ BY_VALUE = clipping(
         "a limit that float32 rounds": {"limit": 0.1},
         "a limit among the entries": {"kind": "grid", "limit": 1.0}},
     mistakes=(Mistake(name="clip_grad_norm_", margin=0.1,
-        why="it shortens all gradients together and keeps their direction"),),
-)
+        why="it shortens all gradients together and keeps their direction"),))
 
 BY_NORM = clipping(
     "clip_by_global_norm",
@@ -118,8 +117,7 @@ BY_NORM = clipping(
             why="one factor for each tensor turns the whole gradient, and leaves it too long"),
         Mistake(name="limit / norm, without torch's 1e-6", margin=1e-7, at="a single tensor",
             why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
-            values=partial(ours.clip_by_global_norm, epsilon=0.0))),
-)
+            values=partial(ours.clip_by_global_norm, epsilon=0.0))))
 
 NORM = FunctionTwin(
     name="global_norm",
@@ -132,8 +130,7 @@ NORM = FunctionTwin(
         "norm": theirs.global_norm(carried(gradients)),
         "norm before clipping": theirs.clip_by_global_norm(carried(gradients), 0.5)},
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
-    cases={name: CASES[name] for name in ("kind", "tensors")},
-)
+    cases={name: CASES[name] for name in ("kind", "tensors")})
 # fmt: on
 
 TWINS = (BY_VALUE, BY_NORM, NORM)

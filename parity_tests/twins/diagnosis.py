@@ -122,7 +122,6 @@ TWINS = (
                 why="dev - optimal holds the bias as well",
                 values=lambda dev_error, optimal_error, **others: {
                     "variance": dev_error - optimal_error}))),
-
     FunctionTwin(
         name="learning_curves", ours=ours.learning_curves, exact=True, float32=True, bridge=None,
         theirs=lambda **case: theirs.learning_curves(**by_rows(**case)),
@@ -138,6 +137,5 @@ TWINS = (
                "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"])},
         edges={"one example": {"m": 1}},
         relations=[Relation(name="each part is the first of the order", holds=trains_on_the_first,
-            broken_by="labels-of-the-curve-in-another-order")]),
-)
+            broken_by="labels-of-the-curve-in-another-order")]))
 # fmt: on

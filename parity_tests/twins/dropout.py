@@ -128,12 +128,10 @@ MASKED = PairTwin(
     edges={
         "all dropped": {"kept": 0.0}, "nothing dropped": {"kept": 1.0},
         "the identity": {"kept": 1.0, "keep_prob": 1.0},
-        "kept units that are 0": {"kind": "zeros", "m": 20}},
-)
+        "kept units that are 0": {"kind": "zeros", "m": 20}})
 
 DRAWN = FunctionTwin(
-    name="dropout-keeps-below",
-    topic="errata",
+    name="dropout-keeps-below", topic="errata",
     formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
     torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
     "torch.nn.Dropout(p=1 - keep_prob) draws",
@@ -145,8 +143,7 @@ DRAWN = FunctionTwin(
         Mistake(name="0 where D is below keep_prob", margin=0.5,
             why="it keeps the other units: one in five for keep_prob 0.8"),
         Mistake(name="D = randn", margin=0.2, at="half",
-            why="a normal draw is below 0.5 with probability 0.69: too many units are kept")),
-)
+            why="a normal draw is below 0.5 with probability 0.69: too many units are kept")))
 
 STREAM = FunctionTwin(
     name="mask_stream",
@@ -163,8 +160,7 @@ STREAM = FunctionTwin(
     cases={"keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
         "dtype": st.sampled_from(["float32", "float64"])},
     edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
-    weight=0.2,
-)
+    weight=0.2)
 
 REPLAYED = FunctionTwin(
     name="dropout",
@@ -183,8 +179,7 @@ REPLAYED = FunctionTwin(
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode drops units when it predicts",
             values=lambda keep_prob, **case: {
-                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]})),
-)
+                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]})))
 # fmt: on
 
 TWINS = (MASKED, DRAWN, STREAM, REPLAYED)

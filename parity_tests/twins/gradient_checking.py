@@ -275,8 +275,7 @@ SLOPES = FunctionTwin(
     cases={"n": st.integers(1, 4), "power": st.integers(4, 14), "two_sided": st.booleans()},
     edges={"from one side": {"two_sided": False}}, weight=0.5,
     relations=(Relation(name="quotients of a parabola are exact", holds=is_the_derivative,
-        broken_by="difference-over-2-times-epsilon"),),
-)
+        broken_by="difference-over-2-times-epsilon"),))
 
 ERROR = FunctionTwin(
     name="relative_error",
@@ -298,8 +297,7 @@ ERROR = FunctionTwin(
             seen="ericchansen/q2mm pull request 248: divided by what may be 0"),
         Mistake(name="error-over-a-sum-halved-in-one-term", margin=0.1,
             seen="stan-dev/stan issue 297: (a - b) / ((abs(a) + abs(b) / 2)"),
-        Mistake(name="error-not-relative", margin=1.0, seen="scipy/scipy issue 7766")),
-)
+        Mistake(name="error-not-relative", margin=1.0, seen="scipy/scipy issue 7766")))
 
 #: quotients of differences: longdouble would take another step.
 QUOTIENTS: dict[str, Any] = {
@@ -322,8 +320,7 @@ CHECK = FunctionTwin(
         "from one side": {"two_sided": False},
         "from one side, at a step": {"two_sided": False, "epsilon": 1e-6},
         "batch norm": {"norm": "biased", "layers": 2},
-        "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}},
-)
+        "batch norm of relu": {"norm": "unbiased", "hidden": "relu", "layers": 2}})
 
 JUDGE = FunctionTwin(
     name="gradient_check",
@@ -335,8 +332,7 @@ JUDGE = FunctionTwin(
     relations=(
         *(Relation(name=f"the tensors at fault are named: {wrong}", at={"wrong": wrong},
             holds=names_the_fault, broken_by=unseen) for wrong in WRONG),
-        Relation(name="errors add up", holds=adds_up, broken_by=unseen)),
-)
+        Relation(name="errors add up", holds=adds_up, broken_by=unseen)))
 # fmt: on
 
 TWINS = (SLOPES, ERROR, CHECK, JUDGE)

@@ -128,8 +128,7 @@ EACH = (
         mistakes=(
             Mistake(name='mode="fan_out"', margin=0.1,
                 why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it"),
-            LINEAR_DEFAULT)),
-)
+            LINEAR_DEFAULT)))
 
 START = FunctionTwin(
     name="initialize",
@@ -144,8 +143,7 @@ START = FunctionTwin(
     edges={
         "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
         "float32 is float64 rounded": {"dtype": "float32", "normalized": True}},
-    gauges=start_gauges, weight=0.5,
-)
+    gauges=start_gauges, weight=0.5)
 # fmt: on
 
 TWINS = (*EACH, START)
