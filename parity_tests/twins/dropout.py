@@ -93,21 +93,20 @@ def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
     return {"output": columns(output), "gradient of A": columns(gradient)}
 
 
-def predicted(A: Array, keep_prob: float) -> Array:
-    """Return what our network passes on at prediction from a hidden layer that is A itself."""
-    n, linear = len(A), "identity"
-    network = Network(layer_sizes=(n,) * 3, hidden=linear, output=linear, keep_probs=(keep_prob,))
-    one, zeros = np.eye(n, dtype=A.dtype), np.zeros((n, 1), A.dtype)
-    return outputs(A, Parameters({"W1": one, "b1": zeros, "W2": one, "b2": zeros}), network)
-
-
 def replayed(A: Array, upstream: Array, keep_prob: float, seed: int) -> Values:
-    """Return our dropout by the mask that torch draws from the seed, and our prediction."""
+    """Return our dropout by the mask that torch draws from the seed, and our prediction.
+
+    That is of a network whose hidden layer is A itself.
+    """
     narrow = A if A.dtype == np.float32 else A.astype(np.float64)
     mask = seeded(nn.Dropout(p=1 - keep_prob), np.ones_like(narrow), narrow, seed)["output"]
     output, cache = ours.dropout_forward(A, np.asarray(mask, A.dtype))
-    gradient = ours.dropout_backward(upstream, cache)["A"]
-    return {"output": output, "gradient of A": gradient, "prediction": predicted(A, keep_prob)}
+    gradient, n, linear = ours.dropout_backward(upstream, cache)["A"], len(A), "identity"
+    network = Network(layer_sizes=(n,) * 3, hidden=linear, output=linear, keep_probs=(keep_prob,))
+    layer = {"W": np.eye(n, dtype=A.dtype), "b": np.zeros((n, 1), A.dtype)}
+    parameters = Parameters({f"{name}{l}": one for l in (1, 2) for name, one in layer.items()})
+    prediction = outputs(A, parameters, network)
+    return {"output": output, "gradient of A": gradient, "prediction": prediction}
 
 
 def replayed_by_torch(A: Array, keep_prob: float, **case: Any) -> Values:
