@@ -15,7 +15,6 @@ from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
-from parity_tests.twins._relations import taking
 from scratch import activations as ours
 from scratch.parameters import Parameters
 from scratch.regularization import l1_penalty_gradient
@@ -54,11 +53,6 @@ EDGES = {
     "tiny probabilities": {"given": (tuple(np.linspace(-700, 40, 149)),)},
 }
 FLATTENED = {name: one for name, one in EDGES.items() if name != "flat"}  # no gradient at all
-
-
-def as_a_sigmoid(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
-    A, dZ = run("sigmoid", Z=2 * Z, upstream=upstream).values()
-    return run("tanh", Z=Z, upstream=upstream), {"output": 2 * A - 1, "gradient of Z": 4 * dZ}
 
 
 def two_classes(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
@@ -133,10 +127,7 @@ SIGMOID = activation(
 TANH = activation(
     "tanh",
     formula="A = (e^Z - e^-Z) / (e^Z + e^-Z);  dA/dZ = 1 - A^2",
-    source='Course 1, week 3, "Activation functions"; torch.nn.Tanh',
-    relations=(Relation(name="tanh(Z) is 2 sigmoid(2 Z) - 1", holds=as_a_sigmoid,
-        broken_by=taking(lambda Z, **_: {"Z": Z / 2}),
-        gauges=lambda upstream, **_: {"output": 1.0, "gradient of Z": np.abs(upstream)}),))
+    source='Course 1, week 3, "Activation functions"; torch.nn.Tanh')
 
 SOFTMAX = activation(
     "softmax",
