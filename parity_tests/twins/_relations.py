@@ -24,13 +24,20 @@ def mistyped(
 
 
 def same_under(
-    row: str, change: Callable[..., Case], keys: Sequence[str], exact: bool = False
+    row: str,
+    change: Callable[..., Case],
+    undo: Callable[[Values], Values] = dict,
+    keys: Sequence[str] = (),
+    exact: bool = False,
 ) -> Callable[..., tuple[Values, Values] | None]:
-    """Return a relation: after `change(**case)` a row gives the same `keys`, perhaps to the bit."""
+    """Return a relation: after `change(**case)` a row gives the same, once `undo` has been at it.
+
+    Of its quantities those of `keys` are compared, or all; with `exact` to the bit.
+    """
 
     def holds(run: Callable[..., Values], **case: Any) -> tuple[Values, Values] | None:
-        results = run(row, **{**case, **change(**case)}), run(row, **case)
-        first, second = ({name: one[name] for name in keys} for one in results)
+        results = undo(run(row, **{**case, **change(**case)})), run(row, **case)
+        first, second = ({name: one[name] for name in keys or one} for one in results)
         if not exact:
             return first, second
         for name, one in second.items():
@@ -57,3 +64,8 @@ def spoilt(name: str, change: Callable[[Any], Any]) -> Breaker:
         return {**results, name: change(results[name])} if name in results else results
 
     return wrong
+
+
+def mapped(name: str, change: Callable[[Any], Any]) -> Callable[[Values], Values]:
+    """Return the function of results that changes one of them."""
+    return lambda results: {**results, name: change(results[name])}

@@ -15,6 +15,7 @@ from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
+from parity_tests.twins._relations import mapped, same_under, spoilt, taking
 from scratch import activations as ours
 from scratch.parameters import Parameters
 from scratch.regularization import l1_penalty_gradient
@@ -55,6 +56,23 @@ EDGES = {
 FLATTENED = {name: one for name, one in EDGES.items() if name != "flat"}  # no gradient at all
 
 
+def homogeneous(row: str) -> Relation:
+    """Return the relation of a rectifier, which output capped at 6 breaks."""
+    return Relation(name="positively homogeneous",
+        holds=same_under(row, lambda Z, **_: {"Z": 16 * Z}, mapped("output", lambda A: A / 16)),
+        broken_by=spoilt("output", lambda A: np.minimum(A, 6)))
+
+
+def up_to_one(upstream: Array, **_: Any) -> Values:
+    """Return the gauges of outputs that are taken from 1."""
+    return {"output": 1.0, "gradient of Z": np.abs(upstream)}
+
+
+def as_a_sigmoid(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
+    A, dZ = run("sigmoid", Z=2 * Z, upstream=upstream).values()
+    return run("tanh", Z=Z, upstream=upstream), {"output": 2 * A - 1, "gradient of Z": 4 * dZ}
+
+
 def two_classes(run: Any, Z: Array, upstream: Array) -> tuple[Values, Values]:
     A, dZ = run("sigmoid", Z=Z[:1] - Z[1:], upstream=upstream[:1] - upstream[1:]).values()
     both = {"output": np.concatenate([A, 1 - A]), "gradient of Z": np.concatenate([dZ, -dZ])}
@@ -76,13 +94,15 @@ IDENTITY = activation(
     "identity",
     formula="A = Z",
     source='Course 1, week 3, "Why do you need non-linear activation functions?"; '
-        "torch.nn.Identity")
+        "torch.nn.Identity",
+    relations=(homogeneous("identity"),))
 
 RELU = activation(
     "relu", "relu-at-0",
     formula="A = max(0, Z);  dA/dZ = 1 where Z > 0, else 0; at 0 the derivative is 0",
     torch="torch.nn.ReLU()",
     source=f"{SLOPES}; torch.nn.ReLU",
+    relations=(homogeneous("relu-at-0"),),
     mistakes=(
         Mistake(name="Z.clamp(min=0)", margin=0.1, at="kinks",
             why="clamp passes the gradient on at its bounds", wrong=lambda Z: Z.clamp(min=0)),
@@ -95,6 +115,7 @@ LEAKY_RELU = activation(
     formula="A = Z where Z > 0, else 0.01 Z;  dA/dZ = 1 or 0.01; at 0 the derivative is 0.01",
     torch="torch.nn.LeakyReLU(0.01)",
     source=f"{SLOPES}; torch.nn.LeakyReLU",
+    relations=(homogeneous("leaky-relu-at-0"),),
     mistakes=(
         Mistake(name="torch.maximum(Z, 0.01 * Z)", margin=0.1, at="kinks",
             why="maximum shares the gradient of equal entries: (1 + 0.01) / 2 at 0",
@@ -122,12 +143,17 @@ ABSOLUTE = PairTwin(
 SIGMOID = activation(
     "sigmoid",
     formula="A = 1 / (1 + e^-Z);  dA/dZ = A (1 - A)",
-    source='Course 1, week 2, "Logistic regression"; torch.nn.Sigmoid')
+    source='Course 1, week 2, "Logistic regression"; torch.nn.Sigmoid',
+    relations=(Relation(name="sigmoid(-Z) is 1 - sigmoid(Z) and has its slope",
+        holds=same_under("sigmoid", lambda Z, **_: {"Z": -Z}, mapped("output", lambda A: 1 - A)),
+        broken_by=spoilt("output", lambda A: A + 1e-12), at={"scale": 2.0}, gauges=up_to_one),))
 
 TANH = activation(
     "tanh",
     formula="A = (e^Z - e^-Z) / (e^Z + e^-Z);  dA/dZ = 1 - A^2",
-    source='Course 1, week 3, "Activation functions"; torch.nn.Tanh')
+    source='Course 1, week 3, "Activation functions"; torch.nn.Tanh',
+    relations=(Relation(name="tanh(Z) is 2 sigmoid(2 Z) - 1", holds=as_a_sigmoid,
+        broken_by=taking(lambda Z, **_: {"Z": Z / 2}), gauges=up_to_one),))
 
 SOFTMAX = activation(
     "softmax",
@@ -139,9 +165,13 @@ SOFTMAX = activation(
         "two classes, one example": {"n": 2, "m": 1}, "ties": {"kind": "grid"},
         "saturated": LARGE,
         "examples of very different size": {"given": ((1e4, -800.0, 0.0), (9999.0, -801.0, 1.0))}},
-    relations=(Relation(name="softmax of two classes is the sigmoid of the difference",
-        holds=two_classes, broken_by="softmax-backward-by-the-diagonal",
-        at={"n": 2, "scale": 2.0}, gauges=lambda **_: {"output": 1.0}),),
+    relations=(
+        Relation(name="softmax of two classes is the sigmoid of the difference",
+            holds=two_classes, broken_by="softmax-backward-by-the-diagonal",
+            at={"n": 2, "scale": 2.0}, gauges=lambda **_: {"output": 1.0}),
+        Relation(name="softmax ignores what is added to all its logits",
+            holds=same_under("softmax", lambda Z, **_: {"Z": Z + 1024}),
+            broken_by="softmax-without-the-shift", at=LARGE)),
     mistakes=(
         Mistake(name="dim=0", margin=0.1,
             why="the course's axis 0 is torch's axis 1: this sums over the examples"),

@@ -15,6 +15,7 @@ from parity_tests.compare.gauges import batch_norm_gauges
 from parity_tests.drawing import KINDS, Array, betas, draw, examples, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
+from parity_tests.twins._relations import mapped, same_under
 from scratch import batch_norm as ours
 from torch_ref import batch_norm as theirs
 from torch_ref.network import Network
@@ -143,7 +144,7 @@ def prediction_gauges(
 
 
 # fmt: off
-BATCH_NORM = PairTwin(
+BATCH_NORM: PairTwin = PairTwin(
     name="batch_norm",
     formula="Z_norm = (Z - mean) / sqrt(sigma^2 + epsilon);  Z~ = gamma Z_norm + beta",
     torch="torch.nn.functional.batch_norm(Z, None, None, gamma, beta, training=True)",
@@ -163,9 +164,16 @@ BATCH_NORM = PairTwin(
         "constant features": {"kind": "constant"},
         "features far off zero": {"scale": 1e-3, "epsilon": 1e-12}},
     gauges=batch_norm_gauges, weight=4,
-    relations=(Relation(name="the output has mean beta and deviation gamma, but for epsilon",
-        holds=has_its_moments, broken_by="(Z - mean) / (sigma^2 + epsilon)",
-        gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])}),),
+    relations=(
+        Relation(name="aZ + c under a^2 epsilon is Z",
+            holds=same_under("batch_norm",
+                lambda Z, epsilon, **_: {"Z": 4 * Z + 8, "epsilon": 16 * epsilon},
+                mapped("gradient of Z", lambda dZ: 4 * dZ)),
+            broken_by="epsilon beside the deviation",
+            gauges=lambda **case: BATCH_NORM.sizes(case, {})),
+        Relation(name="the output has mean beta and deviation gamma, but for epsilon",
+            holds=has_its_moments, broken_by="(Z - mean) / (sigma^2 + epsilon)",
+            gauges=lambda **case: {"mean": np.abs(case["beta"]) + 2 * np.abs(case["gamma"])})),
     mistakes=(
         Mistake(name="(Z - mean) / (sigma^2 + epsilon)", margin=0.1,
             seen="tensorflow/tensorflow issue 48039; mbadry1/DeepLearning.ai-Summary issue 183",

@@ -14,6 +14,7 @@ from parity_tests.compare.bridge import AS_IT_IS
 from parity_tests.drawing import draw, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
+from parity_tests.twins._relations import same_under, spoilt
 from scratch import clipping as ours
 from scratch.parameters import Parameters
 from torch_ref import clipping as theirs
@@ -53,6 +54,10 @@ def left_by(clip: Callable[..., Any], gradients: Parameters, limit: float) -> Va
 def as_typed(text: str, **case: Any) -> Values:
     return left_by(lambda parameters, limit: evaluate(text, parameters=parameters, limit=limit),
         **case)  # fmt: skip
+
+
+def negated(named: Values) -> Values:
+    return {name: -one for name, one in named.items()}
 
 
 def shortens(run: Any, gradients: Parameters, limit: float) -> tuple[Values, Values]:
@@ -96,6 +101,9 @@ BY_VALUE = clipping(
         "a limit below most": {"limit": 1e-3}, "a limit beyond all": {"limit": 1e3},
         "a limit that float32 rounds": {"limit": 0.1},
         "a limit among the entries": {"kind": "grid", "limit": 1.0}},
+    relations=(Relation(name="a sign goes through", holds=same_under(
+        "clip-by-value", lambda gradients, **_: {"gradients": Parameters(negated(gradients))},
+        negated), broken_by=spoilt("W1", lambda clipped: clipped + 0.01)),),
     mistakes=(Mistake(name="clip_grad_norm_", margin=0.1,
         why="it shortens all gradients together and keeps their direction"),))
 

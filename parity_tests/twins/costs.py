@@ -16,7 +16,7 @@ from parity_tests.compare.gauges import softmax_gauges
 from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
-from parity_tests.twins._relations import spoilt, taking
+from parity_tests.twins._relations import mapped, same_under, spoilt, taking
 from parity_tests.twins.activations import draw_logits
 from scratch import costs as ours
 from torch_ref import costs as theirs
@@ -183,11 +183,16 @@ BINARY_LOGITS = cost(
         "a tiny cost": TINY_COST,
         "saturated": {"given": ((1e4, -1e4, 1e4, -1e4, 40.0),),
             "labels": ((0.0, 1.0, 1.0, 0.0, 0.0),)}},
-    relations=(Relation(name="a tiny cost keeps its digits", at=TINY_COST,
-        holds=lambda run, Z, **case: (
-            {"tiny cost": run("binary-cross-entropy", Z=Z, **case)["output"]},
-            {"tiny cost": np.log1p(np.exp(-Z)).mean()}),
-        broken_by="log(1 + e^-|Z|) as it is typed"),),
+    relations=(
+        Relation(name="turning logits and labels round costs the same",
+            holds=same_under("binary-cross-entropy", lambda Z, Y, **_: {"Z": -Z, "Y": 1 - Y},
+                mapped("gradient of Z", np.negative)),
+            broken_by=spoilt("gradient of Z", lambda dZ: dZ + 1e-10)),
+        Relation(name="a tiny cost keeps its digits", at=TINY_COST,
+            holds=lambda run, Z, **case: (
+                {"tiny cost": run("binary-cross-entropy", Z=Z, **case)["output"]},
+                {"tiny cost": np.log1p(np.exp(-Z)).mean()}),
+            broken_by="log(1 + e^-|Z|) as it is typed")),
     mistakes=(
         Mistake(name="BCELoss where A saturates", margin=0.1, at="large and wrong",
             why="BCELoss clamps its logs at -100: wrong logits of 200 and -300 cost 100 each, and "
@@ -203,8 +208,12 @@ CLASS_LOGITS = cost(
     source=f"{CLASSES}; torch.nn.CrossEntropyLoss",
     edges={"saturated": LARGE,
         "saturated draws": {"n": 5, "m": 8, "kind": "saturated", "reduction": "sum"}},
-    relations=(Relation(name="the cost of two classes is that of the difference", at={"n": 2},
-        holds=of_two_classes, broken_by=spoilt("output", lambda J: J / 2)),),
+    relations=(
+        Relation(name="the cost of two classes is that of the difference", at={"n": 2},
+            holds=of_two_classes, broken_by=spoilt("output", lambda J: J / 2)),
+        Relation(name="cross-entropy ignores what is added to all logits of an example",
+            holds=same_under("cross-entropy", lambda Z, **_: {"Z": Z + 1024}),
+            broken_by="log-sum-exp-without-the-shift", at=LARGE)),
     mistakes=(
         Mistake(name="CrossEntropyLoss of A", margin=0.1,
             seen="tflearn/tflearn pull request 562; Lightning-Universe/lightning-bolts issue 654",

@@ -19,6 +19,7 @@ from parity_tests.drawing import Array, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Relation
 from parity_tests.twins._networks import draw_labels
+from parity_tests.twins._relations import same_under
 from scratch import gradient_checking as ours
 from scratch.batch_norm import BatchNorm
 from scratch.network import Network, cost_and_gradients, network_forward
@@ -290,6 +291,9 @@ ERROR = FunctionTwin(
         "beyond the squares of float64": {"power": 200}, "the largest numbers": {"power": 307},
         "below the squares of float64": {"power": -200}, "the smallest numbers": {"power": -320}},
     relations=(
+        Relation(name="neither unit nor order", broken_by="error-over-the-gradient-alone",
+            holds=same_under("relative_error", lambda approximation, gradient: {
+                "approximation": 4 * gradient, "gradient": 4 * approximation})),
         Relation(name="SciPy's norms", holds=is_scipys, broken_by="error-over-the-gradient-alone"),
         Relation(name="its ends", holds=knows_its_ends, broken_by="error-over-the-gradient-alone")),
     mistakes=(
