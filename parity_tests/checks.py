@@ -9,28 +9,29 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from parity_tests.bad_values import bad_values, lengths_of
+from parity_tests.calls import calls_of
 from parity_tests.compare.budgets import GRADIENT
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import ProvesNothingError
+from parity_tests.compare.measurement import MARGIN, ProvesNothingError
 from parity_tests.compare.optimizers import assert_same_trajectory
 from parity_tests.compare.quantities import assert_close
 from parity_tests.compare.side_effects import assert_pure, fingerprints, walked
 from parity_tests.drawing import LAYOUTS
-from parity_tests.findings import examine, refute
-from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN, key
+from parity_tests.findings import deviation, examine, refute
+from parity_tests.house import DRAWS_FROM_NUMPY, ELSEWHERE, OVERWRITTEN
 from parity_tests.mistakes import Mistake, Values
-from parity_tests.plugin.claims import recording, unproven, watching
+from parity_tests.plugin.claims import unproven, watching
 from parity_tests.rows import SIDES, OptimizerTwin, PairTwin, Relation, Twin, crossed
-from parity_tests.twins import all_twins, twin
+from parity_tests.twins import twin
 
 Check = Callable[..., None]
 
@@ -47,13 +48,16 @@ def asked(check: Check) -> Check:
     @functools.wraps(check)
     def ask(row: Twin | str, *arguments: Any, **settings: Any) -> None:
         row = twin(row) if isinstance(row, str) else row
+        known: dict[str, Any] = {one.name: one for one in row.relations}
+        known |= {one.name: one for one in row.mistakes}
+        arguments = tuple(known.get(one, one) if type(one) is str else one for one in arguments)
         try:
             check(row, *arguments, **settings)
         except ProvesNothingError:
             raise
         except AssertionError as error:
-            given = [repr(row.name), *(repr(getattr(one, "name", one)) for one in arguments)]
-            given += [f"{name}={one!r}" for name, one in settings.items()]
+            given = [repr(row.name), *map(_typed, arguments)]
+            given += [f"{name}={_typed(one)}" for name, one in settings.items()]
             line = f"from parity_tests.checks import *; {check.__name__}({', '.join(given)})"
             concept = row.name if row.name == row.stem else f"{row.stem}, {row.name}"
             message = f"{concept}: {str(error).replace('; ', chr(10))}\nformula: {row.formula}"
@@ -62,12 +66,39 @@ def asked(check: Check) -> Check:
     return ask
 
 
+def _typed(argument: Any) -> str:
+    """Return an argument of a check as it is typed: relations and mistakes by name."""
+    if isinstance(argument, type):
+        return f"np.{argument.__name__}"
+    return repr(argument.name if isinstance(argument, Relation | Mistake) else argument)
+
+
 @asked
 def agrees(row: Twin, **settings: Any) -> None:
     """Hold both sides to each other, and to their wider witnesses, at one case."""
     kind = {name: one for name, one in settings.items() if name != "seed"}
     smooth = isinstance(row, PairTwin) and row.smooth(**kind)
-    row.compare(row.case(**settings), smooth=smooth)
+    case = row.case(**settings)
+    try:
+        row.compare(case, smooth=smooth)
+    except ProvesNothingError:
+        raise
+    except AssertionError as error:
+        raise AssertionError("; ".join([str(error), *_accused(row, case)])) from error
+
+
+def _accused(row: Twin, case: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the side that the row's own text, typed in torch, contradicts, if it is one."""
+    with suppress(Exception):  # a text may be for the example alone
+        typed = row.as_typed(case) if row.torch else {}
+        wrong = {}
+        for side, other in zip(SIDES, reversed(SIDES), strict=True):
+            found = row.run(side, case)
+            apart = [deviation(name, found[name], one).eps for name, one in typed.items()]
+            wrong[other] = bool(apart) and max(apart) < MARGIN * row.budget.eps
+        if sum(wrong.values()) == 1:
+            guilty = next(side for side, one in wrong.items() if one)
+            yield f"torch as it is typed, {row.torch}, contradicts {guilty}: that side is wrong"
 
 
 @asked
@@ -126,38 +157,6 @@ def keeps_the_dtype(row: Twin, dtype: Any) -> None:
         kind = np.asarray(value).dtype
         if kind.kind == "f" and isinstance(value, np.ndarray | np.floating) and kind != dtype:
             raise AssertionError(f"{name} is {kind} where the case is {np.dtype(dtype)}")
-
-
-def calls_of(row: Twin) -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
-    """Return by path the public functions that a row's example calls, and with which arguments.
-
-    Edges show those that the row proves and its example leaves out; those that only other rows
-    prove are theirs.
-    """
-    modules = [f"{side}.{row.stem}".replace(".course_", ".course.") for side in SIDES]
-    public = {
-        f"{module}.{name}": getattr(sys.modules[module], name)
-        for module in modules
-        for name in getattr(sys.modules.get(module), "__all__", ())
-    }
-    functions = {path: one for path, one in public.items() if inspect.isfunction(one)}
-    proven = {path for path, one in functions.items() if one.__name__ in row.proves}
-    found: dict[str, dict[str, Any]] = {}
-    for settings in ({}, *row.edges.values()):
-        case = row.case(**settings)
-        with recording(*modules) as calls:
-            for side in SIDES:
-                row.run(side, case)
-        found = calls | found
-        if proven <= found.keys():
-            break
-    stem = [one for one in all_twins().values() if one.stem == row.stem]
-    others = {key(name) for one in stem for name in one.proves} - set(map(key, row.proves))
-    return {
-        path: (public[path], given)
-        for path, given in found.items()
-        if key(path.rpartition(".")[2]) not in others
-    }
 
 
 @asked
@@ -286,7 +285,8 @@ def backward_is_linear(row: PairTwin, **settings: Any) -> None:
             terms = 2 * np.asarray(of_u[name]), 3 * np.asarray(of_v[name])
             bounds = (s.get(name, np.abs(t).max()) for s, t in zip(sizes, terms, strict=True))
             gauge = sum(3 * np.abs(one) for one in bounds)
-            assert_close(of_both[name], terms[0] - terms[1], name, budget=GRADIENT, gauge=gauge)
+            label = f"{name} by {side}, of 2 u - 3 v against 2 of u less 3 of v,"
+            assert_close(of_both[name], terms[0] - terms[1], label, budget=GRADIENT, gauge=gauge)
 
 
 @asked
@@ -333,7 +333,13 @@ def owns_its_memory(row: PairTwin) -> None:
 @asked
 def holds(row: Twin, relation: Relation, side: str = "scratch", **settings: Any) -> None:
     """Hold one side to an invariant."""
-    _hold(row, relation, _run_of(row, side), settings)
+    try:
+        _hold(row, relation, _run_of(row, side), settings)
+    except ProvesNothingError:
+        raise
+    except AssertionError as error:
+        said = f"{side} breaks {relation.name!r}, whose left side is called ours"
+        raise AssertionError(f"{said}; {error}") from error
 
 
 def _hold(

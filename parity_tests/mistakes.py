@@ -35,7 +35,8 @@ class Change:
         """Return the source with the mistake in it, or raise ValueError where it does not fit."""
         for old, new in self.hunks:
             if (found := source.count(old)) != 1:
-                raise ValueError(f"expected {old!r} in {self.module} once, got {found} times")
+                expected = f"expected {old!r} in {self.module} once, got {found} times"
+                raise ValueError(f"{expected}: the patch of a mistake wants to be written anew")
             source = source.replace(old, new)
         return source
 

@@ -169,7 +169,7 @@ def verdict(
     elif mine < other:
         judged = f"contradicts theirs{ours and f', unless our {ours} itself is another'}"
         if ours and found.error > FORMULAS:
-            judged = f"agrees with ours, no rounding is guilty: our {ours} is not theirs"
+            judged = f"is our own {ours}, so this is no rounding: our {ours} or theirs is wrong"
     else:
         judged = "contradicts ours"
     return f"{name} gives {third}: the third witness {judged}"

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.measurement import Array
+from parity_tests.compare.quantities import assert_equal
 from parity_tests.drawing import draw, kinds
 from parity_tests.mistakes import Values
-from parity_tests.rows import FunctionTwin
+from parity_tests.rows import FunctionTwin, Relation
+from parity_tests.twins._relations import spoilt
 from scratch import mini_batches as ours
 from torch_ref import mini_batches as theirs
 
@@ -34,6 +36,15 @@ def cut(side: Any, X: Array, Y: Array, order: Array, batch_size: int) -> Values:
     }
 
 
+def takes_each_once(run: Any, **case: Any) -> None:
+    """Hold the batches to the examples in their order, and all sizes but the last to be full."""
+    values, order, size = run("mini_batches", **case), case["order"], case["batch_size"]
+    sizes = [min(size, len(order) - start) for start in range(0, len(order), size)]
+    taken = {"X": case["X"][:, order], "Y": case["Y"][:, order], "lengths of the pieces": sizes}
+    for name, one in taken.items():
+        assert_equal(values[name], one, name)
+
+
 def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
     """Return the orders of two runs sorted, how many differ, and whether one by one is the same.
 
@@ -48,6 +59,13 @@ def summary(side: Any, seeded: Any, m: int, epochs: int, seed: int) -> Values:
         "distinct orders": len({tuple(one.tolist()) for one in (*drawn, *others)}),
         "one by one": bool(np.array_equal(single, drawn)),
     }
+
+
+def no_order_twice(run: Any, m: int, epochs: int, seed: int) -> None:
+    orders = np.tile(np.arange(m) + 0.0, (2 * epochs, 1))
+    expected = {"sorted orders": orders, "distinct orders": 3 * epochs, "one by one": True}
+    for name, one in run("draw_orders", m=m, epochs=epochs, seed=seed).items():
+        assert_equal(one, expected[name], name)
 
 
 # fmt: off
@@ -67,7 +85,9 @@ TWINS = (
             "one example at a time": {"batch_size": 1}, "one example": {"m": 1},
             "all that int16 can count": {"m": 2**15, "indices": "int16", "batch_size": 1000},
             "all that uint16 can count": {"m": 2**16, "indices": "uint16", "batch_size": 1000},
-            "indices beyond 16 bits": {"m": 70_000, "batch_size": 60_000}}),
+            "indices beyond 16 bits": {"m": 70_000, "batch_size": 60_000}},
+        relations=[Relation(name="each example is taken once, in its order", holds=takes_each_once,
+            broken_by=spoilt("X", lambda X: X[:, :-2]))]),
 
     FunctionTwin(
         name="draw_orders", bridge=None, exact=True, weight=0.5,
@@ -79,6 +99,8 @@ TWINS = (
             "m": m, "epochs": epochs, "seed": int(rng.integers(2**31))},
         # of 20 examples up, no two of a few orders are ever the same by chance
         cases={"m": st.integers(20, 200), "epochs": st.integers(1, 6)},
-        edges={"one example": {"m": 1}, "beyond 16 bits": {"m": 70_000, "epochs": 1}}),
+        edges={"one example": {"m": 1}, "beyond 16 bits": {"m": 70_000, "epochs": 1}},
+        relations=[Relation(name="each epoch has an order of its own", holds=no_order_twice,
+            broken_by=lambda honest, **case: {**honest(**case), "distinct orders": 1})]),
 )
 # fmt: on

@@ -13,7 +13,7 @@ from parity_tests.compare.gauges import average_bounds
 from parity_tests.compare.measurement import Array
 from parity_tests.drawing import Replayed, betas, draw
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin, evaluate
+from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins._relations import mistyped
 from scratch import moving_averages as ours
 from torch_ref import moving_averages as theirs
@@ -46,6 +46,24 @@ def as_typed(text: str, x: Array, beta: float, **_: Any) -> Values:
         averages.append(evaluate(text, **known))
         v = evaluate(text.partition(" / (")[0], **known)
     return {"average": torch.stack(averages).numpy()}
+
+
+def is_a_sum_of_weights(run: Any, x: Array, beta: float, **_: Any) -> tuple[Values, Values]:
+    weights = run("weights_of_average", beta=beta, n=len(x))["weights"]
+    plain, corrected, of_ones = (
+        run("moving-average", x=one, beta=beta, bias_correction=choice)["average"]
+        for one, choice in ((x, False), (x, True), (0 * x + 1, False))
+    )
+    unrolled, total = np.convolve(x, weights)[: len(x)], np.cumsum(weights)
+    pairs = {
+        "average, unrolled": (plain, unrolled),
+        "plain": (of_ones, total),
+        "first average, biased": (plain[0], unrolled[0]),
+        "first average": (corrected[0], x[0]),
+        "second average": (corrected[1], unrolled[1] / total[1]),
+    }
+    found, expected = ({name: pair[side] for name, pair in pairs.items()} for side in (0, 1))
+    return found, expected
 
 
 def weights(beta: float, n: int) -> Values:
@@ -86,6 +104,13 @@ AVERAGE = FunctionTwin(
         "a short memory": {"n": 365, "beta": 0.1},
         "more values than 16 bits count": {"n": 2**15 + 2, "beta": 1 - 1e-5}},
     gauges=average_gauges,
+    relations=(
+        Relation(name="a constant is kept",
+            holds=lambda run, x, **choices: (
+                run("moving-average", x=0 * x + 3.7, **choices), {"average": 0 * x + 3.7}),
+            broken_by="without correction"),
+        Relation(name="it is a sum of weights", holds=is_a_sum_of_weights,
+            broken_by="correction fed back")),
     mistakes=mistyped(as_typed,
         ("torch.optim.swa_utils", 0.1,
          "get_ema_avg_fn starts at the first value, and needs no correction",

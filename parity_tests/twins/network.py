@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from collections import ChainMap
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,12 @@ from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.twins import _networks as networks
 from parity_tests.twins._networks import CASES, DIFFERENTIABLE
-from parity_tests.twins._relations import spoilt, taking
+from parity_tests.twins._relations import same_under, spoilt, taking
 from scratch import network as ours
+from scratch.batch_norm import BatchNorm
+from scratch.mini_batches import partition
+from scratch.network import Network
+from scratch.parameters import Parameters
 from torch_ref import network as theirs
 
 # fmt: off
@@ -47,6 +53,11 @@ PENALTIES = {"l1": 0.2, "l2": 0.4, "shared": 20}
 # fmt: on
 
 
+def turned(values: Values, axes: Mapping[str, int], by: int = 1) -> dict[str, Any]:
+    """Return values, some turned round along an axis: nothing stays in its place."""
+    return {**values, **{name: np.roll(values[name], by, axis) for name, axis in axes.items()}}
+
+
 def shifted(X: Array, **_: Any) -> Case:
     return {"X": X - 1e-6 * X[:, -1:]}
 
@@ -61,6 +72,45 @@ def passes_nan_on(run: Any, **case: Any) -> None:
             raise AssertionError(f"a NaN before {hidden} ends as {found!r}")
 
 
+# --- the cost -------------------------------------------------------------------------------------
+
+
+#: the axis of the first layer's units.
+UNITS = {"W1": 0, "b1": 0, "W2": 1}
+UNITS_OF_RESULTS = UNITS | {f"{name} of a step": axis for name, axis in UNITS.items()}
+
+
+def merges(run: Any, **case: Any) -> tuple[Values, Values]:
+    merged: dict[str, Any] = {}
+    for batch in partition(np.roll(np.arange(10), 1), 4):
+        part = {**case, "X": case["X"][:, batch], "Y": case["Y"][:, batch]}
+        for name, value in run("cost_and_gradients", **part).items():
+            merged[name] = merged.get(name, 0.0) + value * len(batch) / 10
+    return merged, run("cost_and_gradients", **case)
+
+
+def as_a_whole_batch(honest: Any, **case: Any) -> Values:
+    """Return the results as if four examples were the batch."""
+    return {name: one * case["X"].shape[1] / 4 for name, one in honest(**case).items()}
+
+
+def scaled_twice(honest: Any, **case: Any) -> Values:
+    """Return results in which dropout scales the gradient of W2 once more."""
+    results = honest(**case)
+    return {**results, "W2": results["W2"] * 1.25} if case["network"].keep_probs else results
+
+
+def four_times(network: Network, parameters: Parameters, **_: Any) -> Case:
+    scaled, norm = parameters.copy(), network.batch_norm
+    assert norm is not None
+    scaled["W1"] *= 4
+    wide = replace(network, batch_norm=replace(norm, epsilon=16 * norm.epsilon))
+    return {"network": wide, "parameters": scaled}
+
+
+# --- prediction -----------------------------------------------------------------------------------
+
+
 def answers_alone(run: Any, **case: Any) -> tuple[Values, Values]:
     one = {"X": case["X"][:, :1], "decided": case["decided"][:, :1]}
     alone, whole = (run("prediction", **{**case, **each})["outputs"] for each in (one, {}))
@@ -68,6 +118,8 @@ def answers_alone(run: Any, **case: Any) -> tuple[Values, Values]:
 
 
 # fmt: off
+LAYERS = {"layer_sizes": (4, 6, 5, 3)}
+
 NETWORK: PairTwin = PairTwin(
     name="network",
     formula="A_l = g(W_l A_(l-1) + b_l), A_0 = X; batch norm before g, a mask behind it",
@@ -83,8 +135,14 @@ NETWORK: PairTwin = PairTwin(
         "softmax inside": {"output": "identity", "hidden": "softmax"}},
     gauges=lambda case, upstream: gauges.network_gauges(
         case["network"], case, upstream, case["masks"]), float32=False,
-    relations=(Relation(name="a NaN inside is a NaN outside",
-        holds=passes_nan_on, broken_by=spoilt("output", np.nan_to_num)),),
+    relations=(
+        Relation(name="permuting examples permutes the outputs and dX",
+            holds=same_under("network",
+                lambda **case: turned(case, {"X": 1, "upstream": 1}),
+                partial(turned, axes={"output": 1, "gradient of X": 1}, by=-1)),
+            broken_by=taking(shifted), gauges=lambda **case: NETWORK.sizes(case, {})),
+        Relation(name="a NaN inside is a NaN outside",
+            holds=passes_nan_on, broken_by=spoilt("output", np.nan_to_num))),
 )
 
 # a unit that float32 puts on the other side of a kink would be no round-off
@@ -113,6 +171,27 @@ LEARNING = FunctionTwin(
     budgets=dict.fromkeys(
         ["cost", "cost of a step", *(f"{n}{l}" for n in ("mean", "variance") for l in range(1, 6))],
         FORWARD),
+    relations=(
+        Relation(
+            name="permuting the units of a layer leaves the cost and permutes the gradients",
+            holds=same_under("cost_and_gradients",
+                lambda parameters, **_: {"parameters": Parameters(turned(parameters, UNITS))},
+                partial(turned, axes=UNITS_OF_RESULTS, by=-1)),
+            broken_by=spoilt("W1", lambda dW: dW * (np.arange(len(dW)) < 5)[:, None]), at=LAYERS),
+        Relation(name="merged mini-batches in another order, the last one short, are the batch",
+            holds=merges, broken_by=as_a_whole_batch,
+            at={**LAYERS, "m": 10, "shared": 10, "l1": 0.1, "l2": 0.3}),
+        Relation(name="keep_prob 1 is no dropout",
+            holds=same_under("cost_and_gradients", lambda network, **_: {
+                "network": replace(network, keep_probs=(1.0, 1.0))}, exact=True),
+            broken_by=scaled_twice, at=LAYERS),
+        Relation(name="a weight before batch norm has no scale but epsilon's",
+            holds=same_under("cost_and_gradients", four_times,
+                lambda results: {**results, "W1": 4 * results["W1"]},
+                keys=("cost", "W1", "gamma1", "beta1", "W2", "b2")),
+            broken_by=taking(lambda network, **_: {
+                "network": replace(network, batch_norm=BatchNorm(epsilon=1e-3))}),
+            at={"layer_sizes": (4, 6, 3), "epsilon": 1e-3})),
 )
 
 LEARNING_IN_FLOAT32 = replace(

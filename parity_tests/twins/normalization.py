@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.stats
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
@@ -22,12 +23,12 @@ SOURCE = 'Course 2, week 1, "Normalizing inputs"; '
 
 def draw_sets(rng: np.random.Generator, n_x: int = 3, m: int = 9, m_dev: int = 7,
     kind: str = "normal", offset: float = 3.0, spread: float = 9.0,
-    value: float = 0.0, unit: float = 1.0) -> Case:  # fmt: skip
+    value: float = 0.0) -> Case:  # fmt: skip
     """Draw a training set of a kind, or of one value, and a dev set with its means and spreads."""
     mean, sigma = offset * rng.standard_normal((n_x, 1)), rng.uniform(2, spread, (n_x, 1))
     X = mean + sigma * draw(kind, (n_x, m), rng)
     dev = mean + sigma * rng.standard_normal((n_x, m_dev))
-    return {"X": unit * (np.full_like(X, value) if value else X), "dev": unit * dev}
+    return {"X": np.full_like(X, value) if value else X, "dev": dev}
 
 
 def both_sets(side: Any, X: Any, dev: Any) -> Values:
@@ -55,6 +56,23 @@ def set_gauges(X: Array, dev: Array) -> Values:
         gauges[f"normalized {name}"] = (size + of_sigma) / np.sqrt(divisor)
         gauges[f"{name} again"] = size
     return gauges
+
+
+def agrees_with_scipy(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
+    """Return z-scores, in very small units too, their variance, and the set's times m."""
+    values, small = (run("input-normalization", X=unit * X, dev=dev) for unit in (1, 2.0**-300))
+    again = run("input-normalization", X=values["normalized train"], dev=dev)
+    m, expected = X.shape[1], scipy.stats.zscore(X, axis=1, ddof=0)
+    return {
+        "z-scores": values["normalized train"],
+        "scaled": small["normalized train"],
+        "variance afterwards": again["variance"],
+        "corrected variance": m * values["variance"],
+    }, {
+        **dict.fromkeys(["z-scores", "scaled"], expected),
+        "variance afterwards": np.ones((len(X), 1)),
+        "corrected variance": (m - 1) * X.var(axis=1, ddof=1, keepdims=True),
+    }
 
 
 def comes_back(run: Any, X: Array, dev: Array) -> tuple[Values, Values]:
@@ -85,11 +103,16 @@ TWINS = (
             "spread": st.sampled_from([9.0, 2.0, 40.0])},
         edges={
             "one example, which has no variance": {"m": 1}, "two examples": {"m": 2},
-            "a very small unit": {"unit": 2.0**-300}, "a mean of a million": {"offset": 1e6},
+            "a mean of a million": {"offset": 1e6},
             "constant features, of another value in the dev set": {"kind": "constant"},
             "a constant whose sum is rounded": {"m": 77, "value": 0.1}},
-        relations=(Relation(name="denormalize takes back", holds=comes_back,
-            broken_by=spoilt("dev again", lambda dev: dev - dev.mean())),),
+        relations=(
+            Relation(name="SciPy's z-scores, of variance 1, whatever the unit",
+                holds=agrees_with_scipy, broken_by="correction=1, torch's default",
+                gauges=lambda **case: dict.fromkeys(
+                    ["z-scores", "scaled"], set_gauges(**case)["normalized train"])),
+            Relation(name="denormalize takes back", holds=comes_back,
+                broken_by=spoilt("dev again", lambda dev: dev - dev.mean()))),
         mistakes=mistyped(as_typed,
             ("correction=1, torch's default", 0.05,
              "torch divides by m - 1 unless told otherwise; NumPy's default is the course's",

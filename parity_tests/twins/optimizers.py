@@ -105,9 +105,23 @@ def promoted(honest: Any, **case: Any) -> Values:
     return {"theta": path.astype(np.float32)}
 
 
-def relations(name: str) -> tuple[Relation, ...]:
-    return (Relation(name="a rate in float64 promotes nothing",
-        holds=partial(wide_rate, name), broken_by=promoted),)  # fmt: skip
+# fmt: off
+def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
+    """Return what holds for every rule, and what for those that adapt to gradients or do not."""
+    own = Relation(
+        name="only the size of a gradient beside epsilon matters",
+        holds=same_under(name, lambda gradients, epsilon, **_: {
+            "gradients": 1024 * gradients, "epsilon": 1024 * epsilon}, keys=("theta",), exact=True),
+        broken_by=taking(epsilon=1e-8),
+    ) if adapts else Relation(
+        name="twice the gradient is twice the rate",
+        holds=same_under(name, lambda gradients, learning_rate, **_: {
+            "gradients": 2 * gradients, "learning_rate": learning_rate / 2}, keys=("theta",)),
+        broken_by=taking(learning_rate=0.15), budget=STEP,
+    )
+    return own, Relation(name="a rate in float64 promotes nothing",
+        holds=partial(wide_rate, name), broken_by=promoted)
+# fmt: on
 
 
 def typed(name: str, margin: float, why: str, text: str) -> Mistake:
@@ -131,6 +145,12 @@ def adam_by_hand(start: Array, gradients: Array, learning_rate: float, beta1: fl
         theta = theta - learning_rate * v / of_v / root
         path.append(theta)
     return {"theta": np.array(path)}
+
+
+def first_step(run: Any, learning_rate: float, gradients: Array, **case: Any) -> Any:
+    """Return the first step from 0 without an epsilon, and alpha against each sign of g."""
+    path = run("adam", learning_rate=learning_rate, gradients=gradients, **case)["theta"]
+    return {"first step": path[0]}, {"first step": -learning_rate * np.sign(gradients[0])}
 
 
 # --- down a surface -------------------------------------------------------------------------------
@@ -175,6 +195,12 @@ def descended(
         return {surface: ours.minimize(gradient, start, optimizer=make(), **steps)}
     begun = torch.from_numpy(start.copy())
     return {surface: theirs.minimize(cost, begun, optimizer=make, **steps)}
+
+
+def leaves_a_quarter_less(run: Any, **case: Any) -> tuple[Values, Values]:
+    """Return a descent on (w - 5)^2 at the rate 1/8, and 5 less what is left of the distance."""
+    path = run("minimize", **case)["(w - 5)^2"]
+    return {"path": path}, {"path": 5 - 5 * 0.75 ** np.arange(len(path))[:, None]}
 
 
 # --- the rows -------------------------------------------------------------------------------------
@@ -224,7 +250,7 @@ def row(rule: str, name: str, *, dialect: Settings | None = None, cases: Setting
 
 TWINS = (
     row("gradient_descent", "gradient_descent", formula="W = W - alpha g", source=DESCENT,
-        relations=relations("gradient_descent")),
+        relations=relations("gradient_descent", adapts=False)),
 
     row("momentum", "momentum", formula="v = beta v + (1 - beta) g;  W = W - alpha v",
         torch=TYPED_SGD, source=MOMENTUM,
@@ -232,7 +258,10 @@ TWINS = (
             **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["momentum"][1]),
             "nothing is remembered": {"beta": 0.0, "kind": "all magnitudes"},
             "the largest floats of either sign": {"beta": 0.5, "kind": "largest"}},
-        relations=relations("momentum"),
+        relations=(
+            *relations("momentum", adapts=False),
+            same_walk("with beta 0 it is gradient descent", "momentum", "gradient_descent",
+                      {"beta": 0.0}, ("beta", "averaging"), taking(beta=0.9))),
         mistakes=(
             typed("dampening=beta", 1, "torch seeds its buffer with the first gradient undamped: "
                   "ten times the course's v",
@@ -248,6 +277,9 @@ TWINS = (
         formula="v = beta v + g;  W = W - alpha v",
         torch="torch.optim.SGD(parameters, lr=alpha, momentum=beta)", source=MOMENTUM,
         edges={**EDGES, "nothing is remembered": {"beta": 0.0}},
+        relations=(same_walk("it is momentum at a smaller rate",
+            "momentum", "momentum-without-averaging", {"averaging": True, "learning_rate": 1.0},
+            broken_by="lr=alpha * (1 - beta)"),),
         mistakes=(
             typed("lr=alpha * (1 - beta)", 0.5,
                   "the factor belongs to the form that averages: a tenth of the step", TYPED_SGD),
@@ -259,7 +291,7 @@ TWINS = (
         edges={
             **EDGES, **SHORT, "as it is without being told": dict.fromkeys(RULES["rmsprop"][1]),
             "nothing is remembered": {"beta": 0.0, "epsilon": 1e-12, "kind": "all magnitudes"}},
-        relations=relations("rmsprop"),
+        relations=relations("rmsprop", adapts=True),
         mistakes=(
             typed("torch's default alpha", 0.1,
                   "torch's alpha is the course's beta, and 0.99 unless said otherwise",
@@ -286,7 +318,16 @@ TWINS = (
             "as it is without being told": dict.fromkeys(["learning_rate", *RULES["adam"][1]]),
             "other betas": {"beta1": 0.5, "beta2": 0.9, "epsilon": 1e-6},
             "a short memory": {"beta1": 0.25, "beta2": 0.25}},
-        relations=relations("adam"),
+        relations=(
+            *relations("adam", adapts=True),
+            Relation(name="with beta1 0 it is RMSprop whose average is corrected",
+                holds=lambda run, **case: (
+                    {"theta": run("adam", **case)["theta"]}, adam_by_hand(**case)),
+                at={"beta1": 0.0, "beta2": 0.9}, broken_by=taking(bias_correction=False),
+                budget=STEP),
+            Relation(name="the first step is the learning rate, however large the gradient",
+                holds=first_step, at={"epsilon": 1e-300},
+                broken_by=lambda honest, **case: adam_by_hand(**case, uncorrected=True))),
         mistakes=(
             Mistake(name="epsilon-hat form (Keras, TensorFlow, scikit-learn)", margin=0.1,
                 why="alpha_t = alpha sqrt(1 - beta2^t) / (1 - beta1^t), v / (sqrt(s) + epsilon): "
@@ -345,6 +386,10 @@ TWINS = (
         edges={
             **{surface: {"surface": surface, "steps": 200} for surface in SURFACES},
             "the way to the bottom": {"learning_rate": 0.05},
-            "a single step": {"steps": 1, "learning_rate": 0.1}}),
+            "a single step": {"steps": 1, "learning_rate": 0.1}},
+        relations=(Relation(
+            name="at the rate 1/8 a step down (w - 5)^2 leaves three quarters of the way to 5",
+            holds=leaves_a_quarter_less, broken_by=taking(rule="momentum"),
+            at={"rule": "gradient_descent", "learning_rate": 0.125, "steps": 20}),)),
 )
 # fmt: on

@@ -15,8 +15,8 @@ from torch.optim import lr_scheduler
 
 from parity_tests.drawing import powers
 from parity_tests.mistakes import Values
-from parity_tests.rows import Case, FunctionTwin, Settings, evaluate
-from parity_tests.twins._relations import mistyped
+from parity_tests.rows import Case, FunctionTwin, Relation, Settings, evaluate
+from parity_tests.twins._relations import mistyped, taking
 from scratch import schedules as ours
 from torch_ref import optimizers as their_optimizers
 from torch_ref import schedules as theirs
@@ -96,9 +96,21 @@ def as_typed(text: str, learning_rate: float, begin: Any = lambda **_: 1.0, **ca
     return rates_of_torch(make, learning_rate * begin(**case), **case)
 
 
+def same_rates(title: str, quantity: str, name: str, into: Case, other: str, as_: Case,
+    **broken: Any) -> Relation:
+    """Return the relation of two rows that are asked with choices of their own."""
+
+    def holds(run: Any, **case: Any) -> tuple[Values, Values]:
+        asked = {key: case[key] for key in ASKED}
+        first, second = run(name, **asked, **into), run(other, **asked, **as_)
+        return {quantity: first["rates"]}, {quantity: second["rates"]}
+
+    return Relation(name=title, holds=holds, broken_by=taking(**broken))
+
+
 def schedule(name: str, formula: str, scheduler: str, make: Any, of_torch: Any, choices: Case,
-    cases: Settings, edges: Mapping[str, Settings], wrong: tuple[Any, ...] = (),
-    **rest: Any) -> FunctionTwin:
+    cases: Settings, edges: Mapping[str, Settings], relations: tuple[Relation, ...] = (),
+    wrong: tuple[Any, ...] = (), **rest: Any) -> FunctionTwin:
     """Return the row of a schedule; `choices` are its example's, mistakes are typed."""
     return FunctionTwin(
         name=name, formula=formula, proves=(make.__name__,),
@@ -107,7 +119,7 @@ def schedule(name: str, formula: str, scheduler: str, make: Any, of_torch: Any, 
         weight=0.5, wide=False,  # a rate is a Python float
         draw=lambda rng, **settings: {**ASKED, **choices, **settings},
         cases={**CASES, **cases}, edges={**EDGES, **edges},
-        mistakes=mistyped(as_typed, *wrong),
+        relations=relations, mistakes=mistyped(as_typed, *wrong),
         **{"gauges": partial(rates, make), "typed": as_typed, **rest})  # each on its own scale
 
 
@@ -136,6 +148,9 @@ TWINS = (
             **LATE, "at each count": {"interval": 1}, "beyond the end": {"interval": 1000},
             "an interval beyond 32 bits": {"interval": 2**31, "first": 2**33 - 2, "counts": 5}},
         torch="LambdaLR(optimizer, lambda epoch: 1 / (1 + decay * ((epoch + 1) // interval)))",
+        relations=(same_rates("an interval of one is inverse time decay", "an interval of one",
+            "interval-decay", {"decay": 0.3, "interval": 1},
+            "inverse-time-decay", {"decay": 0.3}, interval=2),),
         wrong=(
             ("without the floor", 0.05, "the rate falls at every epoch, not once an interval",
              "LambdaLR(optimizer, lambda epoch: 1 / (1 + decay * (epoch + 1) / interval))"),
@@ -165,6 +180,9 @@ TWINS = (
         torch="ExponentialLR(optimizer, gamma=math.exp(-decay)); decay is lambda, the optimizer's "
             "own lr alpha_0 * e^-lambda",
         gauges=grown, typed=partial(as_typed, begin=lambda decay, **_: math.exp(-decay)),
+        relations=(same_rates("powers of e are powers of e^-lambda", "powers of e and of e^-0.1",
+            "natural-exponential-decay", {"decay": 0.1},
+            "exponential-decay", {"rate": math.exp(-0.1)}, decay=0.11),),
         wrong=(
             ("gamma=1 - lambda", 0.1, "1 - lambda is e^-lambda only to first order",
              "torch_ref.schedules.exponential(optimizer, rate=1 - decay)"),
@@ -192,6 +210,9 @@ TWINS = (
                 "rates": ((2, 0.05), (2**31, 0.01), (2**31 + 1, 0.002))}},
         torch="MultiStepLR(optimizer, milestones=[5, 10], gamma=0.5); where rates halve, "
             "LambdaLR for any others",
+        relations=(same_rates("it can be written down by hand", "a staircase by hand",
+            "piecewise-constant", {"rates": ((3, 0.2),)},
+            "manual", {"rates": (0.1, 0.1, *[0.2] * 18)}, rates=((4, 0.2),)),),
         wrong=(
             ("milestones=[6, 11]", 0.1,
              "milestones count from 0: the staircase comes one epoch late",

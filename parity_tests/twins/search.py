@@ -24,8 +24,10 @@ from parity_tests.drawing import Replayed
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins._relations import mistyped
-from parity_tests.twins.training import draw_run
 from scratch import search as ours
+from scratch.initializers import initialize
+from scratch.mini_batches import draw_orders
+from scratch.network import Network
 from torch_ref import search as theirs
 
 SCALES = 'Course 2, week 3, "Using an appropriate scale to pick hyperparameters"'
@@ -100,6 +102,18 @@ def sizes_of_values(u: Array, ranges: Ranges) -> Values:
     rest, ends = 1 - values["one_minus_log_uniform"], 1 - np.array(ranges["one_minus_log_uniform"])
     sizes["one_minus_log_uniform"] += rest * (1 + np.abs(np.log(ends)).max())
     return {**sizes, "points": np.stack([*sizes.values()], axis=1)}
+
+
+def is_scipys_quantile(run: Any, u: Array, ranges: Ranges) -> tuple[Values, Values]:
+    """Return the values, rising, and SciPy's quantiles, of which the whole one at 0 is too low."""
+    values, expected = run("scales", u=u, ranges=ranges), {}
+    for name, (low, high) in ranges.items():
+        assert (np.diff(values[name]) >= 0).all()
+        assert low <= values[name].min() <= values[name].max() <= high
+        ppf = WITNESSES[name].ppf
+        expected[name] = np.clip(1 - ppf(1 - u) if name.startswith("one") else ppf(u), low, high)
+    found = np.concatenate([values[name] for name in ranges])
+    return {"scipy": found}, {"scipy": np.concatenate([*expected.values()])}
 
 
 def log_betas(side: ModuleType, u: Any) -> Any:
@@ -204,46 +218,58 @@ def keeps_what_beats_all_before(run: Any, costs: Sequence[float]) -> None:
 MODELS: Mapping[str, tuple[str, Ends]] = {
     "learning_rate": ("log_uniform", (1e-4, 1.0)),
     "beta1": ("one_minus_log_uniform", (0.5, 0.99)), "units": ("integers", (2, 9))}
-#: changes from round to round; the rate of 5 is taken back.
+
+#: changes from round to round; the rate of 5 is taken back, and so is the last.
 CHANGES: Sequence[Mapping[str, float]] = [
-    {}, {"learning_rate": 0.03}, {"learning_rate": 5.0}, {"beta1": 0.5}]
+    {}, {"learning_rate": 0.03}, {"learning_rate": 5.0}, {"beta1": 0.5},
+    {"beta1": 0.95, "learning_rate": 0.01}, {"learning_rate": 2.0},
+]
 # fmt: on
 
 
 @cache
 def run_of(units: int) -> Run:
-    """Return a training of so many hidden units, always the same."""
-    choices: Any = {"output": "sigmoid", "layer_sizes": (4, units, 2), "epochs": 4}
-    return Run(**draw_run(np.random.default_rng(7), **choices, l1=0.0, l2=0.0))
+    """Return a training of so many hidden units; data, orders and weights are of one seed."""
+    rng = np.random.default_rng(7)
+    X, network = rng.standard_normal((2, 90)), Network(layer_sizes=(2, units, 1), hidden="tanh")
+    Y = (X[:1] * X[1:] > 0).astype(float)
+    parameters = initialize(network.layer_sizes, "xavier", np.random.default_rng(3))
+    sets: Any = {"X": X[:, :50], "Y": Y[:, :50], "dev": (X[:, 50:], Y[:, 50:])}
+    stream: Any = {"epochs": 4, "batch_size": 16, "orders": draw_orders(50, 4, rng)}
+    return Run(network=network, parameters=parameters, optimizer=("adam", {}), **sets, **stream)
+
+
+def started(side: ModuleType, units: int) -> Any:
+    run = run_of(units)
+    return run.parameters.copy() if side is ours else twin(run.network, run.parameters)
+
+
+def dev_cost(side: ModuleType, units: int, model: Any, point: Mapping[str, Any]) -> float:
+    """Train a model in place by a few epochs of Adam and return its dev cost."""
+    name, model_of = ("scratch", "parameters") if side is ours else ("torch_ref", "module")
+    rates = {name: one for name, one in point.items() if name != "units"}
+    given = replace(run_of(units), optimizer=("adam", rates)).arguments(name, **{model_of: model})
+    return float(SIDES[name].train(**given).dev_costs[-1])
 
 
 def trained(side: ModuleType, u: Any, units: int) -> Values:
     """Return the dev costs of one side's caviar and panda, the parameters at the end, the best."""
-    name, model_of = ("scratch", "parameters") if side is ours else ("torch_ref", "module")
     models = {name: make(side, *scale) for name, scale in MODELS.items()}
     seen: list[Any] = []
     points = side.sample_points(models, np.array(u) if side is ours else rows(np.array(u)))
 
-    def started(units: int) -> Any:
-        run = run_of(units)
-        return run.parameters.copy() if side is ours else twin(run.network, run.parameters)
-
-    def dev_cost(model: Any, point: Mapping[str, Any], units: int) -> float:
-        run = replace(run_of(units), optimizer=("adam", point))
-        return float(SIDES[name].train(**run.arguments(name, **{model_of: model})).dev_costs[-1])
-
     def objective(point: Any) -> float:
-        rates = {name: one for name, one in point.items() if name != "units"}
-        return dev_cost(started(point["units"]), rates, point["units"])
-
-    def train_for(model: Any, point: Any) -> Any:
-        cost = dev_cost(model, point, units)
-        return (model, cost) if side is ours else cost
+        return dev_cost(side, point["units"], started(side, point["units"]), point)
 
     trials = side.caviar(objective, points, on_result=seen.append)
     assert [trial.point for trial in trials] == points
     assert seen == trials
-    model, point = started(units), {"learning_rate": 0.01, "beta1": 0.9}
+    model, point = started(side, units), {"learning_rate": 0.01, "beta1": 0.9}
+
+    def train_for(model: Any, point: Any) -> Any:
+        cost = dev_cost(side, units, model, point)
+        return (model, cost) if side is ours else cost
+
     result = side.panda(train_for, model, point, CHANGES)
     if side is ours:  # trained copies of it
         assert np.array_equal(model.theta, run_of(units).parameters.theta)
@@ -273,7 +299,14 @@ TWINS = (
             "u": np.sort(np.minimum([0, BELOW_1, *rng.random(n)], BELOW_1)), "ranges": ranges},
         gauges=sizes_of_values,
         cases={"n": st.integers(1, 100), "ranges": st.sampled_from([RANGES, *OTHERS.values()])},
-        edges={name: {"ranges": one} for name, one in OTHERS.items()}),
+        edges={name: {"ranges": one} for name, one in OTHERS.items()},
+        relations=[Relation(name="SciPy's quantiles", holds=is_scipys_quantile,
+            broken_by="the last whole number is never drawn",
+            gauges=lambda **case: {
+                "scipy": np.concatenate([sizes_of_values(**case)[name] for name in RANGES])})],
+        mistakes=mistyped(lambda text, u, **_: {"integers": evaluate(text, u=u)},
+            ("the last whole number is never drawn", 0.1, "high - low counts one too few",
+             "-2 + u * 6 // 1"))),
 
     FunctionTwin(
         name="draw_points", formula="points at independent uniform draws, one for each scale",

@@ -19,7 +19,7 @@ from parity_tests.compare.training import Run
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Relation, evaluate
 from parity_tests.twins._networks import averages_of, their_module
-from parity_tests.twins._relations import mistyped, taking
+from parity_tests.twins._relations import mistyped, same_under, taking
 from scratch import training as ours
 from scratch.batch_norm import BatchNorm
 from scratch.dropout import mask_stream
@@ -145,6 +145,18 @@ def zeros_learn_a_bias(run: Any, **case: Any) -> None:
     assert [name for name, one in weights(values).items() if one.any()] == ["b2"]
 
 
+def shrunk(network: Network, parameters: Parameters, X: Array, Y: Array, **case: Any) -> Values:
+    """Return parameters after steps on the cost alone, each of which shrinks W by alpha l2 / m."""
+    theta, alpha = parameters.copy(), case["optimizer"][1]["learning_rate"]
+    for order in case["orders"]:
+        for batch in partition(order, case["batch_size"]):
+            _, gradients = cost_and_gradients(theta, X[:, batch], Y[:, batch], network)
+            for name, view in theta.items():
+                pulled = case["l2"] / X.shape[1] * view * name.startswith("W")
+                view -= alpha * (gradients[name] + pulled)
+    return dict(theta)
+
+
 # --- the cost of an epoch, and the evaluation -----------------------------------------------------
 
 
@@ -219,12 +231,23 @@ TRAIN = FunctionTwin(
     relations=(
         Relation(name="gradient descent can be cut in two", holds=in_two_runs,
             broken_by=taking(cooled), at=DESCENT),
+        *(Relation(name=f"in one batch the order of examples is nothing to {optimizer}",
+            holds=same_under("train",
+                lambda orders, **_: {"orders": [order[::-1].copy() for order in orders]},
+                keys=("W1", "b1", "W2", "b2")),
+            broken_by=taking(batch_size=8), budget=TRAINING,
+            at={"optimizer": optimizer, "batch_size": 50, "epochs": 3})
+            for optimizer in OPTIMIZERS),
         *(Relation(name=f"units that start alike stay alike under {optimizer}",
             holds=units_stay_alike, broken_by=taking(jittered),
             at={"optimizer": optimizer, "initializer": "constant", "l1": 0.0, "epochs": 3})
             for optimizer in OPTIMIZERS),
         Relation(name="a network of zeros learns its last bias alone", holds=zeros_learn_a_bias,
-            broken_by=taking(jittered))),
+            broken_by=taking(jittered)),
+        Relation(name="for gradient descent L2 on the cost is shrinking",
+            holds=lambda run, **case: (weights(run("train", **case)), shrunk(**case)),
+            broken_by=taking(lambda l2, **_: {"l2": l2 / 2}), budget=STEP,
+            at={**DESCENT, "l2": 2.0, "epochs": 3})),
 )
 
 COST_OF_AN_EPOCH = FunctionTwin(

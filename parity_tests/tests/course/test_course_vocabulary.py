@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from parity_tests import GRADIENT, assert_close
-from parity_tests.checks import calls_of
+from parity_tests.calls import calls_of
 from parity_tests.compare.side_effects import fingerprint
 from parity_tests.compare.witnesses import cast
 from parity_tests.twins import all_twins

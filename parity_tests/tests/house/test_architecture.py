@@ -17,7 +17,7 @@ import pytest
 import parity_tests
 import scratch
 import torch_ref
-from parity_tests.checks import calls_of
+from parity_tests.calls import calls_of
 from parity_tests.house import COURSE, ELSEWHERE, STEMS, computes, key, public
 from parity_tests.twins import all_twins
 

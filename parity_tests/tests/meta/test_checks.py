@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import random
@@ -90,7 +91,7 @@ LIES = [
         tanh(lambda A: A.ravel("K").reshape(A.shape)), "in columns"),
     ("the gauge of output is", checks.gauges_bound_something,
         replace(ROW, gauges=lambda *_: {"output": 1e3})),
-    ("Z differs", checks.backward_is_linear, tanh(slope=np.abs)),
+    ("Z by scratch, of 2 u - 3 v .* differs", checks.backward_is_linear, tanh(slope=np.abs)),
     (r"\['A'\] against \['B'\]", checks.holds, ROW, HALVES),
     ("holds for the scratch run that", checks.is_broken, ROW, UNBROKEN),
     ("as typed differs", checks.is_right_as_typed, replace(ROW, torch="torch.sigmoid")),
@@ -130,6 +131,29 @@ def test_a_failure_can_be_typed_again(monkeypatch):
     with pytest.raises(AssertionError) as again:
         exec(line, {})
     assert str(again.value) == text
+
+
+def test_every_kind_of_failure_can_be_typed_again(monkeypatch):
+    """Relations and mistakes by name, dtypes as NumPy's; the side that is wrong is named."""
+    adam = twin("adam")
+    wrong = replace(
+        adam, ours=lambda learning_rate=0.01, **rest: Adam(learning_rate=2 * learning_rate, **rest)
+    )
+    monkeypatch.setitem(all_twins(), "adam", wrong)
+    by_hand = next(one for one in adam.relations if "beta1 0" in one.name)
+    slow = next(one for one in adam.mistakes if one.name == "without bias correction")
+    for check, *arguments, says in (
+        (agrees, "contradicts scratch: that side is wrong"),
+        (checks.walks_alike, np.float64, "step 1: theta differs"),
+        (checks.holds, by_hand, "scratch", "scratch breaks 'with beta1 0"),
+        (checks.is_off, slow, "theta is off by"),
+    ):
+        with pytest.raises(AssertionError, match=says) as failure:
+            check("adam", *arguments)
+        (line,) = re.findall(r"^again: python -c (.*)$", str(failure.value), re.MULTILINE)
+        with pytest.raises(AssertionError) as again:
+            exec(ast.literal_eval(line), {})
+        assert str(again.value) == str(failure.value)
 
 
 def test_every_mistake_has_a_name_of_its_own_and_fits_its_module():
