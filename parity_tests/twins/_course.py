@@ -18,11 +18,10 @@ from torch.nn import functional
 from parity_tests.compare.bridge import columns, rows, to_numpy, to_torch
 from parity_tests.compare.budgets import FORWARD, GRADIENT, STEP, TRAINING
 from parity_tests.compare.gauges import network_gauges, product
-from parity_tests.compare.measurement import Array
 from parity_tests.compare.optimizers import torch_walk
 from parity_tests.compare.training import Run
 from parity_tests.compare.witnesses import cast
-from parity_tests.drawing import examples
+from parity_tests.drawing import Array, examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin
 from scratch.network import Network

@@ -12,8 +12,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.gauges import softmax_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import classes, draw, examples, kinds, smooth, widths
+from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.twins._relations import mapped, same_under, spoilt, taking
@@ -96,8 +95,7 @@ IDENTITY = activation(
     formula="A = Z",
     source='Course 1, week 3, "Why do you need non-linear activation functions?"; '
         "torch.nn.Identity",
-    relations=(homogeneous("identity"),),
-)
+    relations=(homogeneous("identity"),))
 
 RELU = activation(
     "relu", "relu-at-0",
@@ -110,8 +108,7 @@ RELU = activation(
             why="clamp passes the gradient on at its bounds", wrong=lambda Z: Z.clamp(min=0)),
         Mistake(name="torch.maximum(Z, 0)", margin=0.1, at="kinks",
             why="maximum shares the gradient of equal entries: 1/2 at 0",
-            wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z)))),
-)
+            wrong=lambda Z: torch.maximum(Z, torch.zeros_like(Z)))))
 
 LEAKY_RELU = activation(
     "leaky_relu", "leaky-relu-at-0",
@@ -125,8 +122,7 @@ LEAKY_RELU = activation(
             wrong=lambda Z: torch.maximum(Z, 0.01 * Z)),
         Mistake(name="torch.where(Z >= 0, Z, 0.01 * Z)", margin=0.1, at="kinks",
             why=">= counts 0 among the positive: derivative 1",
-            wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z))),
-)
+            wrong=lambda Z: torch.where(Z >= 0, Z, 0.01 * Z))))
 
 ABSOLUTE = PairTwin(
     name="absolute-value-at-0",
@@ -142,8 +138,7 @@ ABSOLUTE = PairTwin(
         Mistake(name="torch.where(w >= 0, w, -w)", margin=0.1, at="kinks",
             why="derivative 1 at 0: L1 moves zeros", wrong=lambda w: torch.where(w >= 0, w, -w)),
         Mistake(name="(w ** 2).sqrt()", margin=math.inf, at="kinks",
-            why="the root has no derivative at 0: NaN", wrong=lambda w: w.square().sqrt())),
-)
+            why="the root has no derivative at 0: NaN", wrong=lambda w: w.square().sqrt())))
 
 SIGMOID = activation(
     "sigmoid",
@@ -151,16 +146,14 @@ SIGMOID = activation(
     source='Course 1, week 2, "Logistic regression"; torch.nn.Sigmoid',
     relations=(Relation(name="sigmoid(-Z) is 1 - sigmoid(Z) and has its slope",
         holds=same_under("sigmoid", lambda Z, **_: {"Z": -Z}, mapped("output", lambda A: 1 - A)),
-        broken_by=spoilt("output", lambda A: A + 1e-12), at={"scale": 2.0}, gauges=up_to_one),),
-)
+        broken_by=spoilt("output", lambda A: A + 1e-12), at={"scale": 2.0}, gauges=up_to_one),))
 
 TANH = activation(
     "tanh",
     formula="A = (e^Z - e^-Z) / (e^Z + e^-Z);  dA/dZ = 1 - A^2",
     source='Course 1, week 3, "Activation functions"; torch.nn.Tanh',
     relations=(Relation(name="tanh(Z) is 2 sigmoid(2 Z) - 1", holds=as_a_sigmoid,
-        broken_by=taking(lambda Z, **_: {"Z": Z / 2}), gauges=up_to_one),),
-)
+        broken_by=taking(lambda Z, **_: {"Z": Z / 2}), gauges=up_to_one),))
 
 SOFTMAX = activation(
     "softmax",
@@ -184,8 +177,7 @@ SOFTMAX = activation(
             why="the course's axis 0 is torch's axis 1: this sums over the examples"),
         Mistake(name="the sum ends at l", margin=0.1,  # 2, the number of layers, for C
             why="columns no longer sum to 1",
-            values=lambda Z, upstream: {"output": np.exp(Z) / np.exp(Z[:2]).sum(axis=0)})),
-)
+            values=lambda Z, upstream: {"output": np.exp(Z) / np.exp(Z[:2]).sum(axis=0)})))
 
 HARDMAX = FunctionTwin(
     name="hardmax",
@@ -195,8 +187,7 @@ HARDMAX = FunctionTwin(
     ours=lambda Z: ours.hardmax_forward(Z)[0], theirs=lambda Z: theirs.Hardmax()(Z),
     names=("hardmax",), exact=True,
     draw=partial(draw_logits, n=4, m=30, kind="grid", scale=1.0), cases=CASES,
-    edges={"all tied": {"kind": "grid", "scale": 0.0}, "one class": {"n": 1}}, weight=0.5,
-)
+    edges={"all tied": {"kind": "grid", "scale": 0.0}, "one class": {"n": 1}}, weight=0.5)
 # fmt: on
 
 TWINS = (IDENTITY, RELU, LEAKY_RELU, ABSOLUTE, SIGMOID, TANH, SOFTMAX, HARDMAX)

@@ -123,21 +123,18 @@ TWINS = (
         mistakes=[Mistake(name="all images by one draw", margin=0.1,
             why="tensor.flip(3) mirrors the whole batch",
             values=lambda images, flips: {"horizontal_flip": images[:, ::-1]})]),
-
     row("pad_and_crop", exact=True, draw=partial(draw_moved, padding=2),
         formula="images framed by zeros, cropped to their size at (row, column) offsets",
         source='Course 4, week 2, "Data augmentation"; torch.nn.functional.pad',
         cases={"shape": shapes, "padding": st.integers(0, 5), "whole": whole},
         edges={"no frame": {"padding": 0}, "a frame wider than the image": {"padding": 12},
                "unsigned offsets": {"padding": 3, "whole": "uint8"}}),
-
     row("shift", exact=True, draw=partial(draw_moved, largest=2),
         formula="images moved down and to the right by whole pixels, zeros moving in",
         source=SOURCE + "torch.nn.functional.pad, whose negative widths cut",
         cases={"shape": shapes, "largest": st.integers(0, 12), "whole": whole},
         edges={"no move": {"largest": 0}, "out of the image": {"largest": 100},
                "unsigned moves": {"whole": "uint8"}}),
-
     row("rotation", "rotate", "rotated", topic="data",
         formula="each pixel reads the point it came from, turned about the centre, bilinearly",
         torch="affine_grid([[cos, -sin h / w, 0], [sin w / h, cos, 0]], align_corners=False), "
@@ -145,7 +142,7 @@ TWINS = (
         source=SOURCE + "torch.nn.functional.affine_grid", draw=draw_rotated,
         cases={"shape": shapes, "low": st.floats(0, 0.2),
                "high": st.sampled_from([0.2, 1.0, 3.2, 10.0])},
-        edges={"no angle": {"low": 0.0, "high": 0.0}},         gauges=gauge_of("rotated"),
+        edges={"no angle": {"low": 0.0, "high": 0.0}}, gauges=gauge_of("rotated"),
         relations=(
             Relation(name="SciPy's rotation", gauges=gauge_of("rotated by SciPy"),
                 holds=turns_as_scipys, broken_by="align_corners=True",
@@ -163,7 +160,6 @@ TWINS = (
                 wrong=lambda images, angles: theirs.rotate(images, angles.rad2deg())),
             Mistake(name="the other way round", margin=0.1,
                 why="the matrix leads from the turned image to the first one"))),
-
     FunctionTwin(
         name="augmentation-draws", bridge=None, exact=True, weight=0.5,
         ours=partial(drawn, ours, "rng", np.random.default_rng),
@@ -172,6 +168,5 @@ TWINS = (
         source=SOURCE + "torch.bernoulli, torch.randint, torch.Tensor.uniform_",
         proves=("draw_flips", "draw_offsets", "draw_shifts", "draw_angles"),
         draw=lambda rng, room=2: {"room": room, "seed": int(rng.integers(2**31))},
-        cases={"room": st.integers(0, 6)}),
-)
+        cases={"room": st.integers(0, 6)}))
 # fmt: on

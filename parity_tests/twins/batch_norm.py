@@ -12,8 +12,7 @@ from torch import nn
 
 from parity_tests.compare.bridge import columns, rows, to_numpy, unload_running
 from parity_tests.compare.gauges import batch_norm_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import KINDS, betas, draw, examples, powers
+from parity_tests.drawing import KINDS, Array, betas, draw, examples, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
 from parity_tests.twins._relations import mapped, same_under
@@ -185,8 +184,7 @@ BATCH_NORM: PairTwin = PairTwin(
             seen="mlpack/mlpack pull request 1327", why="the way through the mean is missing"),
         Mistake(name="the variance is taken for a constant", margin=0.1,
             seen="abhiskk/ladder issue 2: the variance is detached",
-            why="the way through the variance is missing")),
-)
+            why="the way through the variance is missing")))
 
 UPDATE = FunctionTwin(
     name="update_running_averages",
@@ -198,8 +196,7 @@ UPDATE = FunctionTwin(
     edges={
         "one example": {"m": 1}, "nothing kept": {"decay": 0.0},
         "the unbiased variance of two examples": {"m": 2, "unbiased": True}},
-    gauges=update_gauges, weight=2,
-)
+    gauges=update_gauges, weight=2)
 
 RUNNING = FunctionTwin(
     name="batch-norm-running-averages",
@@ -221,8 +218,7 @@ RUNNING = FunctionTwin(
             values=lambda **case: {"unbiased variance": tracked(**case)["variance"]}),
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode normalizes by the batch it predicts on",
-            values=lambda Z, **_: {"prediction": columns(nn.BatchNorm1d(3).double()(rows(Z)))})),
-)
+            values=lambda Z, **_: {"prediction": columns(nn.BatchNorm1d(3).double()(rows(Z)))})))
 
 START = FunctionTwin(
     name="running_averages",
@@ -235,8 +231,7 @@ START = FunctionTwin(
         "layer_sizes": tuple(layer_sizes), "dtype": dtype},
     cases={"layer_sizes": st.lists(st.integers(1, 6), min_size=3, max_size=5),
         "dtype": st.sampled_from(["float32", "float64"])},
-    weight=0.2,
-)
+    weight=0.2)
 
 PREDICTION = FunctionTwin(
     name="batch_norm_predict",
@@ -245,8 +240,7 @@ PREDICTION = FunctionTwin(
     proves=("batch_norm_predict",), ours=ours.batch_norm_predict, theirs=theirs.batch_norm_predict,
     names=("answers",), draw=draw_prediction, cases={**SIZES, "epsilon": powers(-12, 0)},
     edges={"one example": {"m": 1}, "a large epsilon": {"epsilon": 0.5}},
-    gauges=prediction_gauges, float32=True,
-)
+    gauges=prediction_gauges, float32=True)
 # fmt: on
 
 TWINS = (BATCH_NORM, UPDATE, RUNNING, START, PREDICTION)

@@ -105,8 +105,7 @@ BY_VALUE = clipping(
         "clip-by-value", lambda gradients, **_: {"gradients": Parameters(negated(gradients))},
         negated), broken_by=spoilt("W1", lambda clipped: clipped + 0.01)),),
     mistakes=(Mistake(name="clip_grad_norm_", margin=0.1,
-        why="it shortens all gradients together and keeps their direction"),),
-)
+        why="it shortens all gradients together and keeps their direction"),))
 
 BY_NORM = clipping(
     "clip_by_global_norm",
@@ -126,8 +125,7 @@ BY_NORM = clipping(
             why="one factor for each tensor turns the whole gradient, and leaves it too long"),
         Mistake(name="limit / norm, without torch's 1e-6", margin=1e-7, at="a single tensor",
             why="the textbook's factor is larger by exactly 1 + 1e-6 / norm",
-            values=partial(ours.clip_by_global_norm, epsilon=0.0))),
-)
+            values=partial(ours.clip_by_global_norm, epsilon=0.0))))
 
 NORM = FunctionTwin(
     name="global_norm",
@@ -140,8 +138,7 @@ NORM = FunctionTwin(
         "norm": theirs.global_norm(carried(gradients)),
         "norm before clipping": theirs.clip_by_global_norm(carried(gradients), 0.5)},
     draw=lambda rng, **settings: {"gradients": draw_gradients(rng, **settings)["gradients"]},
-    cases={name: CASES[name] for name in ("kind", "tensors")},
-)
+    cases={name: CASES[name] for name in ("kind", "tensors")})
 # fmt: on
 
 TWINS = (BY_VALUE, BY_NORM, NORM)

@@ -13,8 +13,7 @@ from torch.nn import functional
 
 from parity_tests.compare.bridge import rows
 from parity_tests.compare.gauges import softmax_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import classes, draw, examples, kinds, smooth, widths
+from parity_tests.drawing import Array, classes, draw, examples, kinds, smooth, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation, evaluate
 from parity_tests.twins._relations import mapped, same_under, spoilt, taking
@@ -134,8 +133,7 @@ ABSOLUTE_ERROR = cost(
     "absolute_error", "absolute-error",
     formula="J = 1/m sum |Y - A|;  dA = 1/m sign(A - Y), 0 at A = Y",
     source='Course 1, week 2, "Python basics with NumPy", the L1 loss; torch.nn.functional.l1_loss',
-    edges={"right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)}},
-)
+    edges={"right to the bit": {"given": ((1.0, 0.3, -0.0),), "labels": ((1.0, 0.9, 0.0),)}})
 
 TAUGHT = cost(
     "binary_cross_entropy", "binary-cross-entropy-from-A",
@@ -143,12 +141,10 @@ TAUGHT = cost(
     source=f"{BINARY}; torch.nn.functional.binary_cross_entropy",
     mistakes=(Mistake(name='reduction="mean"', margin=0.1,
         why="torch's mean divides by all n m entries, the course by the m examples",
-        wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y)),),
-)
+        wrong=lambda A, Y, reduction: functional.binary_cross_entropy(A, Y)),))
 
 TINY = PairTwin(
-    name="cost-of-a-tiny-probability",
-    topic="costs",
+    name="cost-of-a-tiny-probability", topic="costs",
     formula="J = -log(1 - A) = A + A^2 / 2 + ...;  dA = 1 / (1 - A), for label 0",
     torch="-torch.log1p(-A); BCELoss costs the same, but divides its gradient by 1e-12 at least",
     typed=lambda text, A, **case: {"output": evaluate(text, A=rows(A)).sum().numpy()},
@@ -165,8 +161,7 @@ TINY = PairTwin(
             why="1 - A rounds to 1: a rare error costs nothing"),
         Mistake(name="the gradient of BCELoss", margin=0.9, at="A = 1e-17",
             why="it divides by A (1 - A), but by 1e-12 at least",
-            wrong=theirs.binary_cross_entropy)),
-)
+            wrong=theirs.binary_cross_entropy)))
 
 CLASSES_FROM_A = cost(
     "cross_entropy", "cross-entropy-from-A",
@@ -175,8 +170,7 @@ CLASSES_FROM_A = cost(
     edges={
         "certain and right": {"given": ((1.0, 0.0, 0.5), (0.0, 1.0, 0.5)),
             "labels": ((1.0, 0.0, 1.0), (0.0, 1.0, 0.0))},
-        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))}},
-)
+        "A = 1e-300": {"given": ((1e-300,), (1.0,)), "labels": ((1.0,), (0.0,))}})
 
 BINARY_LOGITS = cost(
     "binary_cross_entropy_with_logits", "binary-cross-entropy", of_logits,
@@ -205,8 +199,7 @@ BINARY_LOGITS = cost(
                 "the gradient dies",
             wrong=lambda Z, Y, reduction: theirs.binary_cross_entropy(Z.sigmoid(), Y, reduction)),
         Mistake(name="log(1 + e^-|Z|) as it is typed", margin=0.9, at="a tiny cost",
-            why="1 + e^-40 rounds to 1")),
-)
+            why="1 + e^-40 rounds to 1")))
 
 CLASS_LOGITS = cost(
     "cross_entropy_with_logits", "cross-entropy", of_logits,
@@ -229,8 +222,7 @@ CLASS_LOGITS = cost(
         Mistake(name="NLLLoss of A", margin=0.1,
             why="NLLLoss takes no logarithm: it wants log A",
             wrong=lambda Z, Y, reduction: functional.nll_loss(Z.softmax(dim=1), Y.argmax(dim=1))),
-        Mistake(name="y - y_hat", margin=1.9, why="the sign is turned: descent climbs")),
-)
+        Mistake(name="y - y_hat", margin=1.9, why="the sign is turned: descent climbs")))
 
 PREDICTIONS = (
     judged("predict_by_threshold", float32=True,
@@ -250,8 +242,7 @@ PREDICTIONS = (
         source='Course 1, week 3, "Planar data classification with one hidden layer"; torch.eq',
         draw=draw_judged,
         cases={"n": widths, "m": examples, "right": st.sampled_from([0.0, 0.5, 0.9, 1.0])},
-        edges={"all right": {"right": 1.0}, "one output": {"n": 1}}),
-)
+        edges={"all right": {"right": 1.0}, "one output": {"n": 1}}))
 # fmt: on
 
 TWINS = (

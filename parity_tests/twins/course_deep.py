@@ -11,8 +11,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.gauges import network_gauges
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, kinds, widths
+from parity_tests.drawing import Array, draw, examples, kinds, widths
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, Pair, PairTwin
 from parity_tests.twins import _course as course
@@ -136,7 +135,6 @@ def trained(data: Any, sizes: Any, epochs: int, seed: int, learning_rate: float)
 TWINS = (
     activation("sigmoid", "A = 1 / (1 + e^-Z)"),
     activation("relu", "A = max(0, Z)"),
-
     PairTwin(name="deep.layer", ours=Pair(layer_forward, layer_backward), theirs=torch_layer,
         formula="A = g(W A_prev + b), or without g; dW = dZ A_prev^T / m, db = sum dZ / m",
         source=f"{STEP_BY_STEP}; torch.nn.functional.linear",
@@ -151,7 +149,6 @@ TWINS = (
             "a square W": {"activation": "", "n": 3, "n_prev": 3, "m": 3},
             "relu": {"activation": "relu"}, "exact ties": {"activation": "relu", "kind": "grid"},
         }),
-
     PairTwin(name="deep.network", ours=Pair(taught_cost, pulled_back), theirs=course.torch_cost,
         formula="J = -1/m sum (Y log AL + (1 - Y) log(1 - AL)), ReLU in hidden layers, sigmoid on "
             "top",
@@ -161,19 +158,14 @@ TWINS = (
         cases={"sizes": course.layer_sizes, "m": examples, "kind": course.exactness},
         edges={"one layer": {"sizes": (3, 1)}, "two outputs share one m": {"sizes": (4, 3, 2)},
                "exact ties": {"kind": "grid"}}),
-
     course.passing(ours, "L_model_backward", passed, names,
         formula="dA1 is the gradient of X, dA2 that of A1, ..., of the sum of the costs",
         source=f"{STEP_BY_STEP}; torch.autograd.grad", edges=course.ELEVEN_LAYERS),
-
     course.predicting(ours, ours.predict, "relu", True, source=f"{APPLICATION}; torch.gt",
         cases={"sizes": course.layer_sizes, "m": examples}),
-
     course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES),
-
     course.drawn(ours.initialize_parameters_deep, by_root_of_inputs,
         "W = randn / sqrt(n_prev) of seed 3, b = 0"),
-
     course.training(ours, "L_layer_model", trained, by_root_of_inputs,
         lambda **choices: ("gradient_descent", choices),
         formula="W = randn / sqrt(n_prev) of seed 3, then theta = theta - alpha dtheta",
@@ -182,6 +174,5 @@ TWINS = (
         cases={"sizes": course.layer_sizes, "m": st.integers(2, 20), "epochs": st.integers(0, 40),
                "seed": st.sampled_from([3, 1, 0, 2**32 - 1])},
         edges={"the official seed": {"seed": 1}, "no iteration": {"epochs": 0},
-               "a long way": {"epochs": 60}}),
-)
+               "a long way": {"epochs": 60}}))
 # fmt: on

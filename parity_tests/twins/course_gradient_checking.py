@@ -12,8 +12,7 @@ from torch.nn.utils import parameters_to_vector
 from parity_tests.compare.bridge import BY_NAME
 from parity_tests.compare.budgets import COURSE_DIFFERENCE
 from parity_tests.compare.functions import draw_until
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import examples
+from parity_tests.drawing import Array, examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case
 from parity_tests.twins import _course as course
@@ -138,7 +137,6 @@ TWINS = (
         draw=lambda rng, size=1.0: dict(
             zip(("x", "theta"), size * (0.1 + np.abs(rng.standard_normal(2))), strict=True)),
         cases={"size": st.sampled_from([1.0, -1.0, 0.5])}),
-
     course.row(ours, "vectors", there_and_back, there_and_back_by_torch, exact=True,
         formula="theta = W1 row by row, then b1, W2, ..., a column",
         source=f"{TAUGHT}; torch.nn.utils.parameters_to_vector",
@@ -146,19 +144,16 @@ TWINS = (
         draw=lambda rng, sizes=(4, 7, 6, 1), loose=0: course.draw_layers(sizes, rng, loose=loose),
         cases={"sizes": course.layer_sizes},
         edges={**DEPTHS, **course.ELEVEN_LAYERS, "layers that do not fit together": {"loose": 2}}),
-
     course.passing(ours, "network", passed, keys,
         formula="J = -1/m sum (Y log A + (1 - Y) log(1 - A)), and its gradients, of any depth",
         source=f"{TAUGHT}, N-dimensional; torch.autograd.grad",
         proves=("forward_propagation_n", "backward_propagation_n"), draw=draw_labelled,
         cases={"sizes": course.layer_sizes, "m": examples, "flat": st.booleans()},
         edges={**DEPTHS, **course.ELEVEN_LAYERS, "flat labels": {"flat": True}}),
-
     course.row(ours, "gradient_check", checked, checked_by_torch, wide=False,
         formula="|approximation - gradient| / (|approximation| + |gradient|)",
         source=f"{TAUGHT}, N-dimensional; torch.Tensor.norm",
         budget=COURSE_DIFFERENCE, draw=draw_differentiable, edges=DEPTHS, weight=0.1,
         cases={"m": st.integers(4, 9),
-               "sizes": course.layer_sizes.filter(lambda sizes: len(sizes) > 2)}),
-)
+               "sizes": course.layer_sizes.filter(lambda sizes: len(sizes) > 2)}))
 # fmt: on

@@ -14,6 +14,5 @@ TWINS = (
     drawn(ours.initialize_parameters_random, lambda randn, n_prev: 10 * randn,
           "W = 10 randn of seed 3, b = 0"),
     drawn(ours.initialize_parameters_he, lambda randn, n_prev: randn * np.sqrt(2 / n_prev),
-          "W = sqrt(2 / n_prev) randn of seed 3, b = 0"),
-)
+          "W = sqrt(2 / n_prev) randn of seed 3, b = 0"))
 # fmt: on

@@ -11,8 +11,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import betas, seeds
+from parity_tests.drawing import Array, betas, seeds
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
 from parity_tests.twins._course import Arrays
@@ -80,9 +79,7 @@ TWINS = (
         cases={"m": st.integers(1, 20), "size": st.integers(1, 9), "of": seeds},
         edges={"no rest": {"m": 128}, "one short batch": {"m": 5},
                "one example each": {"m": 3, "size": 1}, "the largest seed": {"of": 2**32 - 1}}),
-
     course.descent(ours, "update_parameters_with_gd"),
-
     course.walk(ours, "momentum",
         lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_momentum(
             parameters, grads, *memory, **rates),
@@ -92,7 +89,6 @@ TWINS = (
         source='Course 2, week 2, "Gradient descent with momentum"; torch.optim.SGD',
         proves=("update_parameters_with_momentum", "initialize_velocity"),
         draw=partial(course.draw_walk, beta=0.8, learning_rate=0.1), cases={"beta": betas}),
-
     course.walk(ours, "adam",
         lambda parameters, grads, memory, t, **rates: ours.update_parameters_with_adam(
             parameters, grads, memory[0], memory[1], t, **rates),
@@ -104,7 +100,6 @@ TWINS = (
         edges={"layers that do not fit together": {"loose": 2}, **course.ELEVEN_LAYERS,
                "its own rates": {
                    "learning_rate": 0.1, "beta1": 0.7, "beta2": 0.95, "epsilon": 1e-4}}),
-
     course.walk(ours, "decay",
         lambda parameters, grads, memory, t, **rates: (
             ours.update_parameters_with_decay(parameters, grads, **rates, iteration=t - 1),),
@@ -114,7 +109,6 @@ TWINS = (
         proves=("update_parameters_with_decay",),
         draw=partial(course.draw_walk, learning_rate=0.3, decay_rate=0.5),
         cases={"decay_rate": st.sampled_from([0.0, 0.5, 1.0, 0.01])}),
-
     course.training(ours, "model", trained, lambda randn, n_prev: randn * np.sqrt(2 / n_prev), rule,
         formula="He's weights of seed 3, batches of seeds 11, 12, ..., by gd, momentum or adam",
         source=f"{TAUGHT}; torch.optim",
@@ -127,6 +121,5 @@ TWINS = (
             "a long way": {"epochs": 30},
             "momentum with its rates": {"optimizer": "momentum", "learning_rate": 0.1, "beta": 0.7},
             "adam with its rates": {**ADAM, "beta1": 0.8, "beta2": 0.95, "epsilon": 1e-3},
-        }),
-)
+        }))
 # fmt: on

@@ -9,8 +9,7 @@ import torch
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import BY_NAME, rows
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, seeds, widths
+from parity_tests.drawing import Array, draw, examples, seeds, widths
 from parity_tests.mistakes import Values
 from parity_tests.twins import _course as course
 from scratch.course import planar as ours
@@ -58,7 +57,6 @@ TWINS = (
                "kind": st.sampled_from(["normal", "saturated"])},
         edges={"a number": {"shape": ()}, "one axis": {"shape": (5,)},
                "three axes": {"shape": (2, 3, 4)}, "far out": {"kind": "saturated"}}),
-
     course.row(ours, "layer_sizes",
         lambda X, Y: {"sizes": np.array(ours.layer_sizes(X, Y), X.dtype)},
         lambda X, Y: {"sizes": np.array([rows(X).shape[1], 4, rows(Y).shape[1]], X.dtype)},
@@ -66,14 +64,12 @@ TWINS = (
         draw=lambda rng, n_x=5, n_y=2, m=3: {
             "X": rng.standard_normal((n_x, m)), "Y": rng.standard_normal((n_y, m))},
         cases={"n_x": widths, "n_y": widths, "m": examples}),
-
     course.row(ours, "initialize_parameters", drawn, drawn_by_numpy, exact=True,
         formula="W = 0.01 randn, W1 before W2, b = 0, of NumPy's global generator",
         source=f"{TAUGHT}; numpy.random.seed, numpy.random.randn",
         draw=lambda rng, sizes=(2, 4, 1), of=2: dict(
             zip(("n_x", "n_h", "n_y", "seed"), (*sizes, of), strict=True)),
         cases={"sizes": three_sizes, "of": seeds}),
-
     course.passing(ours, "network", passed,
         lambda depth: ("Z1", "A1", "Z2", "A2", "dW1", "db1", "dW2", "db2", "J"), "tanh",
         formula="A2 = sigmoid(W2 tanh(W1 X + b1) + b2); J = -1/m sum (Y log A2 + ...)",
@@ -82,14 +78,11 @@ TWINS = (
         draw=partial(course.draw_data, sizes=(3, 5, 1), m=8),
         cases={"sizes": three_sizes, "m": examples, "kind": st.sampled_from(["normal", "grid"])},
         edges={"two outputs share one m": {"sizes": (3, 4, 2)}, "one example": {"m": 1}}),
-
     course.predicting(ours, lambda X, Y, parameters: ours.predict(parameters, X), "tanh", False,
         source=f"{TAUGHT}; torch.gt", cases={"sizes": three_sizes, "m": examples}),
-
     course.descent(ours, "update_parameters", edges=course.DESCENT_EDGES,
         draw=partial(course.draw_walk, sizes=(3, 5, 1), learning_rate=1.2),
         cases={"sizes": three_sizes, "loose": st.just(0)}),
-
     course.training(ours, "nn_model",
         lambda data, sizes, epochs: ours.nn_model(data[0], data[1], sizes[1], epochs),
         lambda randn, n_prev: randn * 0.01,
@@ -98,6 +91,5 @@ TWINS = (
         source=f"{TAUGHT}; torch.optim.SGD",
         draw=partial(course.draw_training, sizes=(2, 4, 1), epochs=30),
         cases={"sizes": three_sizes, "m": st.integers(2, 30), "epochs": st.integers(0, 20)},
-        edges={"a long way": {"epochs": 100}}),
-)
+        edges={"a long way": {"epochs": 100}}))
 # fmt: on

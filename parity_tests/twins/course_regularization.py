@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from parity_tests.compare.budgets import FLOAT32_NETWORK
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import examples
+from parity_tests.drawing import Array, examples
 from parity_tests.mistakes import Values
 from parity_tests.rows import Pair, PairTwin
 from parity_tests.twins import _course as course
@@ -75,7 +74,6 @@ TWINS = (
         draw=partial(draw, m=12, lambd=0.7), cases={**CASES, **STRENGTHS},
         edges={"exact ties": {"kind": "grid"}, "no penalty": {"lambd": 0.0},
                "two outputs": {"sizes": (4, 5, 3, 2)}}),
-
     PairTwin(name="regularization.l2", ours=Pair(decayed, pulled_back),
         theirs=lambda *layers, X, **given: course.torch_cost(X, *layers, **given),
         formula="J = mean cross-entropy + lambda / (2 m) sum W^2; dW = dW + lambda / m W",
@@ -83,7 +81,6 @@ TWINS = (
         proves=("compute_cost_with_regularization", "backward_propagation_with_regularization"),
         constants=("X", "Y", "lambd"), draw=partial(draw, lambd=0.7), cases={**CASES, **STRENGTHS},
         edges={"no penalty": {"lambd": 0.0}}, gauges=cost_gauges, float32=False, weight=0.2),
-
     course.passing(ours, "dropout", dropped, lambda depth: (*DROPPED, *GRADIENTS),
         formula="A = A D / keep_prob with D = rand < keep_prob of seed 1; dA = dA D / keep_prob",
         source='Course 2, week 1, "Dropout regularization"; torch.nn.functional.dropout',
@@ -95,6 +92,5 @@ TWINS = (
             "A rounds to 1": {"sizes": (4, 6, 1, 3), "m": 7, "seed": 99},
             "and its label is 0": {
                 "sizes": (2, 7, 4, 3), "m": 2, "keep_prob": 0.4, "seed": 1431448214}},
-        float32=True, float32_floor=FLOAT32_NETWORK),
-)
+        float32=True, float32_floor=FLOAT32_NETWORK))
 # fmt: on

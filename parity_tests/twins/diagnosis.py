@@ -8,8 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from parity_tests.compare.bridge import columns, rows
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, kinds, widths
+from parity_tests.drawing import Array, draw, kinds, widths
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import FunctionTwin, Relation
 from scratch import diagnosis as ours
@@ -123,7 +122,6 @@ TWINS = (
                 why="dev - optimal holds the bias as well",
                 values=lambda dev_error, optimal_error, **others: {
                     "variance": dev_error - optimal_error}))),
-
     FunctionTwin(
         name="learning_curves", ours=ours.learning_curves, exact=True, float32=True, bridge=None,
         theirs=lambda **case: theirs.learning_curves(**by_rows(**case)),
@@ -139,6 +137,5 @@ TWINS = (
                "whole": st.sampled_from(["int64", "uint8", "uint16", "int32", "uint64"])},
         edges={"one example": {"m": 1}},
         relations=[Relation(name="each part is the first of the order", holds=trains_on_the_first,
-            broken_by="labels-of-the-curve-in-another-order")]),
-)
+            broken_by="labels-of-the-curve-in-another-order")]))
 # fmt: on

@@ -12,8 +12,7 @@ from torch import nn
 
 from parity_tests.compare.bridge import columns, rows
 from parity_tests.compare.budgets import of_draws
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, kinds
+from parity_tests.drawing import Array, draw, examples, kinds
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, evaluate
 from scratch import dropout as ours
@@ -94,21 +93,20 @@ def seeded(layer: nn.Module, A: Array, upstream: Array, seed: int) -> Values:
     return {"output": columns(output), "gradient of A": columns(gradient)}
 
 
-def predicted(A: Array, keep_prob: float) -> Array:
-    """Return what our network passes on at prediction from a hidden layer that is A itself."""
-    n, linear = len(A), "identity"
-    network = Network(layer_sizes=(n,) * 3, hidden=linear, output=linear, keep_probs=(keep_prob,))
-    one, zeros = np.eye(n, dtype=A.dtype), np.zeros((n, 1), A.dtype)
-    return outputs(A, Parameters({"W1": one, "b1": zeros, "W2": one, "b2": zeros}), network)
-
-
 def replayed(A: Array, upstream: Array, keep_prob: float, seed: int) -> Values:
-    """Return our dropout by the mask that torch draws from the seed, and our prediction."""
+    """Return our dropout by the mask that torch draws from the seed, and our prediction.
+
+    That is of a network whose hidden layer is A itself.
+    """
     narrow = A if A.dtype == np.float32 else A.astype(np.float64)
     mask = seeded(nn.Dropout(p=1 - keep_prob), np.ones_like(narrow), narrow, seed)["output"]
     output, cache = ours.dropout_forward(A, np.asarray(mask, A.dtype))
-    gradient = ours.dropout_backward(upstream, cache)["A"]
-    return {"output": output, "gradient of A": gradient, "prediction": predicted(A, keep_prob)}
+    gradient, n, linear = ours.dropout_backward(upstream, cache)["A"], len(A), "identity"
+    network = Network(layer_sizes=(n,) * 3, hidden=linear, output=linear, keep_probs=(keep_prob,))
+    layer = {"W": np.eye(n, dtype=A.dtype), "b": np.zeros((n, 1), A.dtype)}
+    parameters = Parameters({f"{name}{l}": one for l in (1, 2) for name, one in layer.items()})
+    prediction = outputs(A, parameters, network)
+    return {"output": output, "gradient of A": gradient, "prediction": prediction}
 
 
 def replayed_by_torch(A: Array, keep_prob: float, **case: Any) -> Values:
@@ -129,12 +127,10 @@ MASKED = PairTwin(
     edges={
         "all dropped": {"kept": 0.0}, "nothing dropped": {"kept": 1.0},
         "the identity": {"kept": 1.0, "keep_prob": 1.0},
-        "kept units that are 0": {"kind": "zeros", "m": 20}},
-)
+        "kept units that are 0": {"kind": "zeros", "m": 20}})
 
 DRAWN = FunctionTwin(
-    name="dropout-keeps-below",
-    topic="errata",
+    name="dropout-keeps-below", topic="errata",
     formula="D = (rand < keep_prob) / keep_prob, rand uniform in [0, 1)",
     torch="(D < keep_prob) / keep_prob; with D = torch.rand(shape), as "
     "torch.nn.Dropout(p=1 - keep_prob) draws",
@@ -146,8 +142,7 @@ DRAWN = FunctionTwin(
         Mistake(name="0 where D is below keep_prob", margin=0.5,
             why="it keeps the other units: one in five for keep_prob 0.8"),
         Mistake(name="D = randn", margin=0.2, at="half",
-            why="a normal draw is below 0.5 with probability 0.69: too many units are kept")),
-)
+            why="a normal draw is below 0.5 with probability 0.69: too many units are kept")))
 
 STREAM = FunctionTwin(
     name="mask_stream",
@@ -164,8 +159,7 @@ STREAM = FunctionTwin(
     cases={"keep_probs": st.tuples(*[st.just(1.0) | st.floats(0.3, 0.7)] * 2, st.just(0.4)),
         "dtype": st.sampled_from(["float32", "float64"])},
     edges={"float32": {"dtype": "float32"}, "the first alone": {"keep_probs": (0.9, 1.0, 1.0)}},
-    weight=0.2,
-)
+    weight=0.2)
 
 REPLAYED = FunctionTwin(
     name="dropout",
@@ -184,8 +178,7 @@ REPLAYED = FunctionTwin(
         Mistake(name="eval() forgotten", margin=0.1,
             why="a module in training mode drops units when it predicts",
             values=lambda keep_prob, **case: {
-                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]})),
-)
+                "prediction": seeded(nn.Dropout(p=1 - keep_prob), **case)["output"]})))
 # fmt: on
 
 TWINS = (MASKED, DRAWN, STREAM, REPLAYED)

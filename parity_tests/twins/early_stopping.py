@@ -124,6 +124,5 @@ TWINS = (
             "patience": st.integers(1, 4), "min_improvement": st.sampled_from([0.0, 0.25, 0.5])},
         edges={
             name: {"costs": costs, "patience": patience, "min_improvement": least}
-            for name, (costs, patience, least, _, _) in CURVES.items()}),
-)
+            for name, (costs, patience, least, _, _) in CURVES.items()}),)
 # fmt: on

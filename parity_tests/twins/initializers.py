@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from parity_tests.compare.bridge import unload
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import Replayed, powers
+from parity_tests.drawing import Array, Replayed, powers
 from parity_tests.mistakes import Mistake, Values
 from parity_tests.rows import Case, FunctionTwin, evaluate
 from parity_tests.twins._networks import layer_sizes
@@ -129,8 +128,7 @@ EACH = (
         mistakes=(
             Mistake(name='mode="fan_out"', margin=0.1,
                 why="sqrt(2 / n): by the units that W feeds, as the backward pass would have it"),
-            LINEAR_DEFAULT)),
-)
+            LINEAR_DEFAULT)))
 
 START = FunctionTwin(
     name="initialize",
@@ -145,8 +143,7 @@ START = FunctionTwin(
     edges={
         "zeros": {"initializer": "zeros", "normalized": True}, "one layer": {"layer_sizes": (3, 1)},
         "float32 is float64 rounded": {"dtype": "float32", "normalized": True}},
-    gauges=start_gauges, weight=0.5,
-)
+    gauges=start_gauges, weight=0.5)
 # fmt: on
 
 TWINS = (*EACH, START)

@@ -67,12 +67,10 @@ LINEAR = PairTwin(
     edges={"one example": {"m": 1}, "one unit": {"n": 1, "n_prev": 1},
         "a square W": {"n": 3, "n_prev": 3, "m": 3}, "all magnitudes": {"kind": "all magnitudes"},
         "exact ties": {"kind": "grid", "weights": "grid"}},
-    gauges=linear_gauges, weight=6,
-)
+    gauges=linear_gauges, weight=6)
 
 FLOAT32_PRODUCTS = FunctionTwin(
-    name="float32-products",
-    topic="precision",
+    name="float32-products", topic="precision",
     formula="Z = W A + b in float32, each product and sum rounded once to 24 bits",
     torch='torch.set_float32_matmul_precision("highest"); the default',
     typed=lambda text, seed: product_of_torch(seed, text),
@@ -85,8 +83,7 @@ FLOAT32_PRODUCTS = FunctionTwin(
     mistakes=(Mistake(name="TF32", margin=1e-4, missing=without_tf32,
         why='"high" rounds the factors to 11 bits on CUDA: three digits are left',
         values=lambda seed: {"Z": product_of_torch(
-            seed, 'torch.set_float32_matmul_precision("high")')["Z"]}),),
-)
+            seed, 'torch.set_float32_matmul_precision("high")')["Z"]}),))
 # fmt: on
 
 TWINS = (LINEAR, FLOAT32_PRODUCTS)

@@ -14,8 +14,7 @@ from torch.nn import functional
 from parity_tests.compare.bridge import rows
 from parity_tests.compare.budgets import GRADIENT, STEP
 from parity_tests.compare.gauges import product
-from parity_tests.compare.measurement import Array
-from parity_tests.drawing import draw, examples, moderate_kinds, smooth
+from parity_tests.drawing import Array, draw, examples, moderate_kinds, smooth
 from parity_tests.mistakes import Values
 from parity_tests.rows import Case, FunctionTwin, Pair, PairTwin, Relation
 from parity_tests.twins._relations import spoilt
@@ -136,8 +135,7 @@ FORWARD = PairTwin(
     ours=Pair(ours.logistic_regression_forward, ours.logistic_regression_backward),
     theirs=theirs.logistic_regression,
     draw=partial(draw_some, ("X", "w", "b")), cases=CASES, edges=SHAPES, smooth=smooth_up_to_1,
-    gauges=pair_gauges,
-)
+    gauges=pair_gauges)
 
 
 PROPAGATED: dict[str, Any] = {
@@ -152,8 +150,7 @@ BY_AUTOGRAD = PairTwin(
     ours=Pair(ours.propagate, lambda dJ, cache: {key: dJ * one for key, one in cache.items()}),
     theirs=lambda w, b, X, Y: functional.binary_cross_entropy_with_logits(
         functional.linear(X, w, b), Y),
-    constants=("X", "Y"), smooth=smooth_up_to_1, gauges=cost_gauges, **PROPAGATED,
-)
+    constants=("X", "Y"), smooth=smooth_up_to_1, gauges=cost_gauges, **PROPAGATED)
 
 
 def propagated(name: str, **others: Any) -> FunctionTwin:
@@ -177,8 +174,7 @@ DESCENT = FunctionTwin(
     names=("w", "b", "costs"), budget=STEP,
     draw=draw_descent, edges={**SHAPES, "a long way": {"steps": 300}},
     cases={"n_x": CASES["n_x"], "m": examples, "steps": st.integers(1, 10)},
-    gauges=descent_gauges, weight=0.2,
-)
+    gauges=descent_gauges, weight=0.2)
 
 PREDICT = FunctionTwin(
     name="logistic-regression-predicts",
@@ -187,8 +183,7 @@ PREDICT = FunctionTwin(
     proves=("predict",), ours=ours.predict, theirs=theirs.predict, names=("predictions",),
     exact=True, weight=0.3,
     draw=partial(draw_some, ("w", "b", "X")), cases={**CASES, "kind": st.just("normal")},
-    edges={**SHAPES, "even odds": {"given": {"w": [[1.0]], "b": 0.0, "X": [[0.0, 1.0, -1.0]]}}},
-)
+    edges={**SHAPES, "even odds": {"given": {"w": [[1.0]], "b": 0.0, "X": [[0.0, 1.0, -1.0]]}}})
 # fmt: on
 
 TWINS = (FORWARD, BY_AUTOGRAD, PROPAGATE, LOOPS, DESCENT, PREDICT)

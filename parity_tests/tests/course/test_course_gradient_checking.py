@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
@@ -60,11 +62,7 @@ def test_one_dimension_gives_nan_where_there_is_no_difference():
 @pytest.mark.parametrize("wrong", [1.0, 2.002, -2.0])
 def test_one_dimension_shows_a_wrong_derivative(wrong, monkeypatch):
     """|2 - wrong| / (2 + |wrong|) of a derivative that is not x."""
-
-    def lying(x, theta):
-        return wrong
-
-    lying.__wrapped__ = lying
+    lying = Mock(__wrapped__=lambda x, theta: wrong, return_value=wrong)
     monkeypatch.setattr(ours, "backward_propagation_1d", lying)
     expected = abs(2 - wrong) / (2 + abs(wrong))
     assert ours.gradient_check_1d(2, 4) == pytest.approx(expected, rel=1e-6)

@@ -11,7 +11,7 @@ from parity_tests import GRADIENT, assert_close
 from parity_tests.compare.bridge import rows, twin
 from parity_tests.compare.witnesses import cast
 from parity_tests.tests.stems.common import refused
-from parity_tests.twins._checked_networks import draw_smooth, tensors
+from parity_tests.twins.gradient_checking import draw_smooth, tensors
 from scratch import gradient_checking as ours
 from scratch.network import Network, cost_and_gradients
 from scratch.parameters import Parameters, from_vector
