@@ -190,7 +190,8 @@ def assert_no_worse(
     ours = np.asarray(ours)
     measurement.refuse_unlike(ours, theirs, quantity)
     measurement.refuse_infinite(oracle, quantity)
-    truth = hold_both(ours, theirs, oracle, gauge)
+    scale = floored(gauge_of(np.asarray(oracle), gauge), ours.dtype)
+    truth = hold_both(ours, theirs, oracle, scale)
     found, allowed = truth.ours, 2 * truth.theirs.error + floor.eps
     inside = found.error <= allowed
     if inside:
