@@ -92,6 +92,7 @@ def with_value(name, value):
 # fmt: off
 BAD_AVERAGES = (
     None, {}, PARAMETERS, running_averages((2, 4, 6, 3)), running_averages(SHAPE, "f4"),
+    running_averages(SHAPE, "longdouble"),
     with_value("mean1", np.nan), with_value("variance1", np.inf), with_value("variance2", -1e-300),
 )
 # fmt: on
