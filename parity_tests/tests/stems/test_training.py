@@ -192,6 +192,7 @@ def test_more_than_enough_is_fine(side):
     short = {**arguments, "epochs": 1, "masks": masks, "orders": orders}
     assert len(MODULES[side].train(**short).step_costs) == 4
     assert len(list(masks)) == 20  # one was asked for at each step
+    MODULES[side].train(**{**begun(side, "dropout"), "epochs": 1})  # lists too
     MODULES[side].train(**{**begun(side), "masks": iter([{}] * 24)})  # keep_probs are all 1
     with torch.random.fork_rng():  # torch draws its own where none are handed in
         before = torch.get_rng_state()
