@@ -49,7 +49,7 @@ LEFT_OUT = ("engine", "scripts", "house", "trajectories")
 MOST_EQUIVALENT = 0.05
 
 #: the generic test that calls every function, also where validation keeps it from running a line.
-SWEEP = f"{TWINS}::test_refuses["
+SWEEP = f"{TWINS}::test_row[refuses-"
 
 #: concepts of the modules without a stem of their own.
 OWN = {
@@ -159,6 +159,8 @@ def measure_profile(session: Path) -> Profile:
     if not isinstance(found, Profile) or found.failed:
         failed = ", ".join(found.failed) or found
         raise RuntimeError(f"the unchanged tests fail, or could not be run: {failed}")
+    if not any(one.startswith(SWEEP) for one in found.seconds):
+        raise RuntimeError(f"expected tests whose ids begin with {SWEEP}, got none")
     with whole(kept) as unfinished:
         unfinished.write_bytes(pickle.dumps((state, found)))
     return found

@@ -5,6 +5,7 @@ import math
 import signal
 import sys
 import types
+from concurrent.futures import Future
 from functools import partial
 from unittest import mock
 
@@ -312,6 +313,39 @@ def test_no_more_processes_than_points(side, workers, points):
     with mock.patch("signal.signal") as handle:
         begin()
     handle.assert_called_once_with(signal.SIGINT, signal.SIG_DFL)
+
+
+class HalfDone(list):
+    """A pool whose first two calls have ended, the third has failed, and the rest would run on."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+    def submit(self, function, *arguments):
+        self.append(Future())
+        if len(self) < 3:
+            self[-1].set_result(function(*arguments))
+        return self[-1]
+
+    def shutdown(self, cancel_futures=False):
+        self[2].set_exception(OSError("ended badly"))
+        for future in self[3:]:
+            future.cancel() if cancel_futures else future.set_result((None, 0.5))
+
+
+@SIDES
+def test_a_search_cut_short_keeps_what_has_ended(side):
+    """Trials that ended are handed in, those that failed or never began are not."""
+    finished, interrupted = [], mock.Mock(side_effect=KeyboardInterrupt)
+    with (
+        mock.patch.object(side, "ProcessPoolExecutor", return_value=HalfDone()),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        side.caviar(len, [POINT] * 5, workers=2, on_result=interrupted, trials=finished)
+    assert finished == [(POINT, 2)] * 2
 
 
 def test_both_sides_have_the_same_pool():
