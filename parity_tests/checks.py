@@ -91,15 +91,15 @@ def _accused(row: Twin, case: Mapping[str, Any]) -> Iterator[str]:
     """Yield the side that the row's own text, typed in torch, contradicts, if it is one."""
     with suppress(Exception):  # a text may be for the example alone
         typed = row.as_typed(case) if row.torch else {}
-        wrong = {}
-        for side, other in zip(SIDES, reversed(SIDES), strict=True):
-            found = row.run(side, case)
-            apart = [deviation(name, found[name], one).eps for name, one in typed.items()]
-            wrong[other] = bool(apart) and max(apart) <= row.budget.eps
-        if sum(wrong.values()) == 1:
-            guilty = next(side for side, one in wrong.items() if one)
+        wrong = {
+            side
+            for side in SIDES
+            for name, one in typed.items()
+            if not deviation(name, row.run(side, case)[name], one).eps <= row.budget_of(name).eps
+        }
+        if len(wrong) == 1:
             text = row.torch.partition("; ")[0]
-            yield f"torch as it is typed, {text}, contradicts {guilty}: that side is wrong"
+            yield f"torch as it is typed, {text}, contradicts {wrong.pop()}: that side is wrong"
 
 
 @asked

@@ -45,15 +45,38 @@ class Inputs:
             kinds.Floats(" ".join(f"n{axis}" for axis in axes)).check(key, array, seen)
 
 
+class Constants:
+    """Values by name, whose arrays torch can read as their bytes lie."""
+
+    def check(self, name: str, value: Any, seen: Seen) -> None:
+        Instance(Mapping).check(name, value, seen)
+        for key, one in value.items():
+            native = not isinstance(one, np.ndarray) or one.dtype.isnative
+            _require(native, f"{key} in the byte order of this machine", getattr(one, "dtype", one))
+
+
 @dataclass(frozen=True)
 class Fitting:
-    """An argument of which a condition holds."""
+    """An argument of one of some types, none a bool, of which a condition holds."""
 
     expected: str
     holds: Callable[[Any], Any]
+    types: tuple[type, ...]
 
     def check(self, name: str, value: Any, seen: Seen) -> None:
-        _require(self.holds(value), f"{name} {self.expected}", kinds.describe(value), ValueError)
+        kind = isinstance(value, self.types) and not isinstance(value, bool)
+        error = ValueError if kind else TypeError
+        fine = kind and self.holds(value)
+        _require(fine, f"{name} {self.expected}", kinds.describe(value), error)
+
+
+class Rule:
+    """An object with the methods of an optimizer of `scratch`."""
+
+    def check(self, name: str, value: Any, seen: Seen) -> None:
+        methods = (getattr(value, one, None) for one in ("init", "update"))
+        fine = all(map(callable, methods))
+        _require(fine, f"{name} to have init and update", kinds.describe(value))
 
 
 def _holds_numbers(device: Any) -> bool:
@@ -68,33 +91,30 @@ def _is_layout(layout: Any) -> bool:
     return isinstance(functions, tuple) and all(map(callable, functions[:2])) and len(functions) > 1
 
 
-def _is_rule(rule: Any) -> bool:
-    return callable(getattr(rule, "init", None)) and callable(getattr(rule, "update", None))
-
-
 def _is_budget(bound: Any) -> bool:
     return isinstance(bound, Budget) or (isinstance(bound, Real) and 0 < float(bound) < np.inf)
 
 
 # fmt: off
-_BUDGET = Fitting("to be a Budget or a number of eps above 0", _is_budget)
+_BUDGET = Fitting("to be a Budget or a number of eps above 0", _is_budget, (Budget, Real))
 _LAYOUT = f"to be one of {', '.join(map(repr, LAYOUTS))} or the two functions of a Bridge"
-_FUNCTION, _NAMED = kinds.Function(), kinds.Optional(Instance(Mapping))
+_FUNCTION, _HERE = kinds.Function(), "to be a device that is here and holds numbers"
+_SEEDED = Fitting("to be a generator or a seed", lambda rng: True, (np.random.Generator, int))
 _SHARED: Mapping[str, Expected] = {
-    "theirs": _FUNCTION, "rng": Instance(np.random.Generator, int),
-    "device": Fitting("to be a device that is here and holds numbers", _holds_numbers),
+    "theirs": _FUNCTION, "rng": _SEEDED, "device": Fitting(_HERE, _holds_numbers, (str,)),
     "budget": _BUDGET, "float32_floor": _BUDGET,
 }
 
 #: expectations of the arguments of `assert_same_trajectory` and of `assert_parity`.
 TRAJECTORY: Mapping[str, Expected] = {
-    **_SHARED, "ours": Fitting("to have init and update", _is_rule), "parameters": Inputs(),
+    **_SHARED, "ours": Rule(), "parameters": Inputs(),
     "steps": kinds.Whole(1), "groups": kinds.Whole(1),
 }
 PARITY: Mapping[str, Expected] = {
-    **_SHARED, "ours": _FUNCTION, "inputs": Inputs(), "constants": _NAMED, "names": _NAMED,
+    **_SHARED, "ours": _FUNCTION, "inputs": Inputs(), "constants": kinds.Optional(Constants()),
+    "names": kinds.Optional(Instance(Mapping)), "witnessed": kinds.Whole(1),
     **dict.fromkeys(("backward", "gauges"), kinds.Optional(_FUNCTION)),
-    "gradient_budget": _BUDGET, "witnessed": kinds.Whole(1), "layout": Fitting(_LAYOUT, _is_layout),
+    "gradient_budget": _BUDGET, "layout": Fitting(_LAYOUT, _is_layout, (object,)),
 }
 # fmt: on
 

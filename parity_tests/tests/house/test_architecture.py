@@ -169,7 +169,7 @@ def test_the_map_of_rooms_is_true():
 
 
 #: who may transpose: the bridge, its lies, this text, and strangers whose examples are rows.
-LAYOUTS_OF_THEIR_OWN = {"bridge", "lies", "test_architecture", "user_code", "test_user_code"}
+LAYOUTS_OF_THEIR_OWN = {"bridge", "lies", "test_architecture", "user_code"}
 
 
 def test_only_the_bridge_transposes():

@@ -208,7 +208,10 @@ REFUSED = {
     "a number of eps above 0, got int 0": parity(gradient_budget=0),
     "a number of eps above 0, got float inf": parity(budget=np.inf),
     "witnessed to be at least 1, got 0": parity(witnessed=0),
-    "rng to be Generator or int, got str": parity(rng="0"),
+    "a number of eps above 0, got bool": parity(budget=True),
+    "rng to be a generator or a seed, got str": parity(rng="0"),
+    "rng to be a generator or a seed, got bool": parity(rng=True),
+    "k in the byte order of this machine, got": parity(constants={"k": SWAPPED}),
     "that is here .*, got str 'tpu9'": parity(device="tpu9"),
     "and holds numbers, got str 'meta'$": parity(device="meta"),
     "layout to be one of 'as it is', 'columns' or": parity(layout="rows"),
@@ -222,8 +225,8 @@ REFUSED = {
     "1 inputs and constants for tanh, got": parity(constants={"k": ONE}),
     "ours to have init and update, got NoneType": walk(None),
     "theirs to be a function, got str": walk(GD, "SGD"),
-    "theirs to be Optimizer, got int": walk(GD, len),
-    "theirs to be Optimizer, got .*SGD": walk(GD, lambda _: torch.optim.SGD),
+    "an optimizer with a step, got int": walk(GD, len),
+    "an optimizer with a step, got .*SGD": walk(GD, lambda _: torch.optim.SGD),
     "groups to be a whole number, got float 1.5": walk(GD, groups=1.5),
 }
 #: each is told to every comparison of pairs.
