@@ -31,9 +31,9 @@ from parity_tests.compare.budgets import (
 )
 from parity_tests.compare.functions import assert_twins, pull_back
 from parity_tests.compare.ledger import LEDGER
-from parity_tests.compare.measurement import ProvesNothingError, record_equal
+from parity_tests.compare.measurement import ProvesNothingError, gauge_of, record_equal
 from parity_tests.compare.optimizers import Reader, torch_walk, walk
-from parity_tests.compare.quantities import Quantity, agree, assert_equal, assert_no_worse
+from parity_tests.compare.quantities import Quantity, agree, assert_equal, assert_no_worse, floored
 from parity_tests.compare.side_effects import unmodified
 from parity_tests.compare.witnesses import cast, widened
 from parity_tests.drawing import SMOOTH
@@ -195,7 +195,8 @@ class Twin:
             if np.asarray(one).dtype.kind != "f":
                 assert_equal(one, theirs[name], name)
                 continue
-            held = one, theirs[name], exact[name], name, gauges.get(name)
+            gauge = floored(gauge_of(exact[name], gauges.get(name)), np.float32)
+            held = one, theirs[name], exact[name], name, gauge
             with suppress(ProvesNothingError):  # it drowns, inside of its tolerance
                 assert_no_worse(*held, self.float32_floor, self.budget_of(name).kind)
                 proven = True

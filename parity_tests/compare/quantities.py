@@ -190,8 +190,7 @@ def assert_no_worse(
     ours = np.asarray(ours)
     measurement.refuse_unlike(ours, theirs, quantity)
     measurement.refuse_infinite(oracle, quantity)
-    scale = floored(gauge_of(np.asarray(oracle), gauge), ours.dtype)
-    truth = hold_both(ours, theirs, oracle, scale)
+    truth = hold_both(ours, theirs, oracle, gauge)
     found, allowed = truth.ours, 2 * truth.theirs.error + floor.eps
     inside = found.error <= allowed
     if inside:
