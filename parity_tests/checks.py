@@ -230,7 +230,7 @@ def _false_number(message: str, name: str, good: Any, bad: Any) -> str:
 
 
 def _refusal(function: Callable[..., Any], arguments: Mapping[str, Any]) -> Exception | None:
-    """Return what a call raises, or None."""
+    """Return the exception of a call, or None."""
     try:
         walked(function(**arguments))
     except Exception as error:  # whatever it is, it is looked at

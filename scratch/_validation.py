@@ -44,7 +44,7 @@ class Expected(Protocol):
 
 
 def describe(value: object) -> str:
-    """Return how an error message calls a value: arrays by dtype and shape, the rest by repr."""
+    """Return a value as error messages have it: arrays by dtype and shape, the rest by repr."""
     if isinstance(value, np.ndarray):
         kind = "an array" if type(value) is np.ndarray else type(value).__name__
         return f"{kind} of dtype {value.dtype} and shape {value.shape}"

@@ -162,7 +162,7 @@ def rotate(images: Array, angles: Array) -> Array:
 
 
 def _moved(images: Array, shifts: Indices) -> Array:
-    """Return what pixel (row - shifts[0], column - shifts[1]) of each image holds."""
+    """Return pixel (row - shifts[0], column - shifts[1]) of each image."""
     height, width, _, _ = images.shape
     rows = np.arange(height)[:, None, None] - shifts[0]  # (height, 1, m)
     columns = np.arange(width)[:, None] - shifts[1]  # (width, m)

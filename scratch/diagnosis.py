@@ -114,7 +114,7 @@ def learning_curves(
     sizes: Sequence[int],
     order: Indices,
 ) -> LearningCurves:
-    """Return what `fit` reaches on the first n examples of an order (m,), for each n of `sizes`.
+    """Return the results of `fit` on the first n examples of an order (m,), for each n of `sizes`.
 
     X is (n_x, m), Y is (n_y, m). `fit(X_part, Y_part) -> (train, dev)` trains anew, from the same
     initial parameters each time, on copies of n columns, and returns a cost or an error on them and

@@ -150,7 +150,7 @@ def gradient_check(
     epsilon: float | None = None,
     two_sided: bool = True,
 ) -> GradientCheck:
-    """Return how far `gradients` are from `numerical_gradient`, the relative error as a whole.
+    """Return the distance of `gradients` from `numerical_gradient`, a relative error as a whole.
 
     A small tensor hides in the whole: biases wrong by 1 % may leave it below 1e-4, so the error is
     given by tensor too, and by parameter, where the squares of a tensor sum up to its own squared.

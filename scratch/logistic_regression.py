@@ -100,7 +100,7 @@ def propagate(w: Array, b: Scalar, X: Array, Y: Array) -> tuple[np.floating[Any]
 def propagate_with_loops(
     w: Array, b: Scalar, X: Array, Y: Array
 ) -> tuple[np.floating[Any], dict[str, Any]]:
-    """Return what `propagate` returns, by a loop over examples and one over features inside it.
+    """Return the result of `propagate`, by a loop over examples and one over features inside it.
 
     Source: Course 1, week 2, "Gradient descent on m examples".
     """

@@ -213,7 +213,7 @@ def _ranked(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _cost(cost: Any, name: str = "the cost") -> float:
-    """Return what an objective returned as a float, or raise TypeError."""
+    """Return an objective's result as a float, or raise TypeError."""
     if isinstance(cost, bool) or not isinstance(cost, Real):
         raise TypeError(f"expected {name} to be a real number, got {describe(cost)}")
     return float(cost)

@@ -57,7 +57,7 @@ class _Members:
 
 @validated(m=Whole(1), ratios=_Ratios())
 def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
-    """Return how many of m examples each part gets: floor(ratio m), and 1 for the largest rests.
+    """Return the sizes of the parts of m examples: floor(ratio m), and 1 for the largest rests.
 
     They sum to m. Ratios are meant as fractions, 0.1 as one tenth; of equal rests the earlier part
     gets its example first. A part may be left with none.

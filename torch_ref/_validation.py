@@ -40,7 +40,7 @@ class Expected(Protocol):
 
 
 def describe(value: object) -> str:
-    """Return how an error message calls a value: tensors by dtype and shape, the rest by repr."""
+    """Return a value as error messages have it: tensors by dtype and shape, the rest by repr."""
     if isinstance(value, torch.Tensor):
         return f"a tensor of dtype {value.dtype} and shape {tuple(value.shape)}"
     text = repr(value)

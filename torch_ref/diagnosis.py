@@ -112,7 +112,7 @@ def learning_curves(
     sizes: Sequence[int],
     order: Any,
 ) -> LearningCurves:
-    """Return what `fit` reaches on the first n examples of an order (m,), for each n of `sizes`.
+    """Return the results of `fit` on the first n examples of an order (m,), for each n of `sizes`.
 
     X is (m, n_x), Y is (m, n_y). `fit(X_part, Y_part) -> (train, dev)` trains anew, from the same
     initial parameters each time, on copies of n rows, and returns a cost or an error on them and

@@ -177,7 +177,7 @@ def gradient_check(
     epsilon: float | None = None,
     two_sided: bool = True,
 ) -> GradientCheck:
-    """Return how far `gradients` are from `numerical_gradient`, and what gradcheck says of them.
+    """Return the distance of `gradients` from `numerical_gradient`, and gradcheck's verdict.
 
     gradcheck judges a backward, so the gradients are given to it as the backward of the cost. Its
     own differences are two-sided always.

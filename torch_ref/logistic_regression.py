@@ -61,7 +61,7 @@ def propagate(w: Tensor, b: Tensor, X: Tensor, Y: Tensor) -> tuple[Tensor, dict[
 def propagate_with_loops(
     w: Tensor, b: Tensor, X: Tensor, Y: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return what `propagate` returns, the mean over a loop of one example at a time.
+    """Return the result of `propagate`, the mean over a loop of one example at a time.
 
     Source: torch.autograd.grad.
     """

@@ -211,7 +211,7 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 
 def _numbers(costs: Tensor) -> int:
-    """Return how many costs are numbers, or raise ValueError where none is."""
+    """Return the number of costs that are numbers, or raise ValueError where none is."""
     numbers = int(costs.isnan().logical_not().sum())
     if not numbers:
         raise ValueError("expected a trial with a cost that is a number, got NaN for all")
@@ -219,7 +219,7 @@ def _numbers(costs: Tensor) -> int:
 
 
 def _cost(cost: Any, name: str = "the cost") -> float:
-    """Return what an objective returned as a float, or raise TypeError."""
+    """Return an objective's result as a float, or raise TypeError."""
     if isinstance(cost, Tensor) and cost.ndim == 0:
         cost = cost.item()
     if isinstance(cost, bool) or not isinstance(cost, Real):

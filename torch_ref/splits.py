@@ -54,7 +54,7 @@ class _Members:
 
 @validated(m=Whole(1), ratios=_Ratios())
 def sizes(m: int, ratios: Ratios) -> tuple[int, ...]:
-    """Return how many of m examples each part gets, floors and then the largest rests.
+    """Return the sizes of the parts of m examples, floors and then the largest rests.
 
     `random_split` given ratios hands what the floors leave to the first parts instead; given these
     sizes, it cuts as `split` does.

@@ -189,7 +189,7 @@ def _fraction(entry: Entry) -> str:
 
 
 def _truth(entries: list[Entry]) -> str:
-    """Return how far each side went from a wider truth, or nothing where there was none."""
+    """Return the distance of each side from a wider truth, or nothing where there was none."""
     both = [(e.ours_error, e.theirs_error) for e in entries if e.ours_error is not None]
     return " : ".join(f"{max(side):.3g}" for side in zip(*both, strict=True))
 

@@ -42,7 +42,7 @@ def gauge_of(theirs: Any, gauge: Any = None) -> Any:
 
 
 def measure(ours: Any, theirs: Any, gauge: Any = None, eps: float | None = None) -> Measurement:
-    """Return how far two arrays are apart: max|ours - theirs| / (eps * gauge), and where.
+    """Return the distance of two arrays: max|ours - theirs| / (eps * gauge), and where.
 
     Args:
         ours: the array to judge.
@@ -85,7 +85,7 @@ class ProvesNothingError(AssertionError):
 
 
 def kind_of(array: Any) -> str:
-    """Return how messages call an array."""
+    """Return the kind of an array, as messages have it."""
     return f"{array.dtype} of shape {array.shape}"
 
 

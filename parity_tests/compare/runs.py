@@ -224,7 +224,7 @@ def assert_inside(both: Trajectories) -> None:
 
 
 def _breach(both: Trajectories, step: int) -> str:
-    """Return what stands where at the first step outside the bound, and on whose account."""
+    """Return the first step and entry outside the bound, the numbers there, and whose they are."""
     training, allowed = both.training, both.bound.theta[step]
     ours, theirs = both.ours.theta[step], both.theirs.theta[step]
     entry = int(np.abs(ours - theirs).argmax())

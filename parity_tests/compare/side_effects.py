@@ -64,7 +64,7 @@ def fingerprint(value: Any, *, opaque: Callable[[Any], Any] = _refuse) -> Any:
 
 
 def _tensors(part: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return what hangs on a module beside its parameters and buffers, such as a mask."""
+    """Return the tensors of a module beside its parameters and buffers, such as a mask."""
     return {name: one for name, one in vars(part).items() if isinstance(one, torch.Tensor)}
 
 

@@ -40,7 +40,7 @@ def cast(value: Any, dtype: Any) -> Any:
 
 
 def widened(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """Return what our function makes of arguments in longdouble; None where that is no wider."""
+    """Return our function's result of arguments in longdouble; None where that is no wider."""
     if not WIDE:
         return None
     return function(*cast(arguments, np.longdouble), **cast(named, np.longdouble))

@@ -44,7 +44,7 @@ def carried(gradients: Parameters) -> list[torch.Tensor]:
 
 
 def left_by(clip: Callable[..., Any], gradients: Parameters, limit: float) -> Values:
-    """Return what a function of torch leaves in the .grad of as many tensors."""
+    """Return the gradients that a function of torch leaves in as many tensors."""
     tensors: list[Any] = carried(gradients)
     clip(tensors, limit)
     grads = zip(gradients, (one.grad for one in tensors), strict=True)

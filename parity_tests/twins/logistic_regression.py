@@ -39,7 +39,7 @@ def draw_data(rng: np.random.Generator, n_x: int = 5, m: int = 12, kind: str = "
 
 
 def draw_some(names: Sequence[str], rng: np.random.Generator, **settings: Any) -> Case:
-    """Draw the same, and return these of them in this order."""
+    """Draw the data of `draw_data`, and return some of them in this order."""
     data = draw_data(rng, **settings)
     return {name: data[name] for name in names}
 

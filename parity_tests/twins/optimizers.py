@@ -107,7 +107,7 @@ def promoted(honest: Any, **case: Any) -> Values:
 
 # fmt: off
 def relations(name: str, adapts: bool) -> tuple[Relation, ...]:
-    """Return what holds for every rule, and what for those that adapt to gradients or do not."""
+    """Return the relations of a rule, which adapts to the size of gradients or does not."""
     own = Relation(
         name="only the size of a gradient beside epsilon matters",
         holds=same_under(name, lambda gradients, epsilon, **_: {
@@ -179,7 +179,7 @@ DIALECTS = st.sampled_from([
 
 def draw_descent(rng: np.random.Generator, surface: str = "(w - 5)^2", dialect: Case | None = None,
     rule: str = "adam", steps: int = 90, learning_rate: float = 1e-3) -> Case:
-    """Draw nothing: where a surface's descent starts, and the rule that takes it."""
+    """Return the case of a descent, of which nothing is random: surface, start, rule and steps."""
     choices = {"rule": rule, "learning_rate": learning_rate, **(dialect or {})}
     named = {"rule": choices.pop("rule"), "choices": choices}
     return {"surface": surface, "start": np.array(SURFACES[surface][2]), "steps": steps, **named}

@@ -95,7 +95,7 @@ def sampled(side: ModuleType, u: Array, ranges: Ranges) -> Values:
 
 
 def sizes_of_values(u: Array, ranges: Ranges) -> Values:
-    """Return the gauges: 10^r errs by its size times what r, between the ends, may be off by."""
+    """Return the gauges: the error of r, a log of the ends at most, times the size of 10^r."""
     values = sampled(ours, u.astype(np.float64), ranges)
     sizes = {name: np.maximum(np.abs(values[name]), 1e-300) for name in ranges}
     sizes["log_uniform"] *= 1 + np.abs(np.log(ranges["log_uniform"])).max()

@@ -26,7 +26,7 @@ _cost_backward = unchecked(costs.binary_cross_entropy_with_logits_backward)
 
 
 def seeded(seed: int) -> Draws:
-    """Return what draws the numbers that follow `np.random.seed(seed)`, apart from the global."""
+    """Return a generator of the numbers after `np.random.seed(seed)`, apart from the global one."""
     return np.random.RandomState(seed)
 
 

@@ -125,7 +125,7 @@ def _last_line(report: Any) -> str:
 
 
 def _fork(pipe: Connection, work: Callable[[Connection], None], limit: float) -> Any:
-    """Return what `work` sends from a fork, or the verdict on a fork that did not answer."""
+    """Return the answer of `work` from a fork, or the verdict on a fork that did not answer."""
     mine, theirs = Pipe()
     start = time.perf_counter()
     child = os.fork()
@@ -323,7 +323,7 @@ def _codes(source: str, path: str) -> dict[str, list[CodeType]]:
 
 
 def _own(code: CodeType) -> tuple[Any, ...]:
-    """Return what a code object does itself; repr tells 1 from 1.0 and from True."""
+    """Return a code object's own instructions; repr tells 1 from 1.0 and from True."""
     plain = [None if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
     return code.co_code, code.co_names, code.co_varnames, plain
 

@@ -33,7 +33,7 @@ class Compared(NamedTuple):
     gauge: Any = None  # by default the largest entry of theirs
 
     def measured(self, eps: float) -> Measurement:
-        """Return how far the sides are apart, and where most.
+        """Return the distance of the sides, and where it is largest.
 
         Raises ValueError where shapes or dtypes differ: no broadcasting hides what is missing.
         """

@@ -14,7 +14,7 @@ from scratch.course import gradient_checking as ours
 
 
 def test_a_vector_has_the_assignments_shapes_where_no_others_are_given():
-    """Those of 4, 5, 3 and 1 units; a length that does not fit is refused."""
+    """The shapes are of 4, 5, 3 and 1 units; a length that does not fit is refused."""
     found = ours.vector_to_dictionary(np.ones((47, 1)))
     assert {name: one.shape for name, one in found.items()} == network_shapes((4, 5, 3, 1))
     small = ours.vector_to_dictionary(np.ones((47, 1)), found) | {"W3": np.ones((1, 2))}

@@ -86,7 +86,7 @@ def test_gradients_have_the_shapes_of_the_parameters(layers):
 
 
 def test_a_layer_is_named_by_its_place_and_its_number():
-    """Behind the first, and of two digits."""
+    """Refusals name a layer behind the first, and the eleventh."""
     with pytest.raises(TypeError, match=r"caches\[2\]"):
         _kinds.LayerCaches().check("caches", [CACHE, NEXT, (LAST[0], "Z")], Seen())
     eleven = dict.fromkeys(_kinds.layer_names(11), np.ones((1, 1)))

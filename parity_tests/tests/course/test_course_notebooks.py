@@ -24,7 +24,7 @@ def randn(seed, *shapes, sizes=()):
 
 
 def rounded(arrays):
-    """Return what a notebook is given of these arrays: eight digits."""
+    """Return arrays as a notebook gives them, with eight digits."""
     return [np.round(1.0 * one, 8) for one in arrays]
 
 

@@ -41,7 +41,7 @@ def test_nn_model_prints_what_the_notebook_prints(capsys):
 
 
 def test_the_accuracy_is_printed_to_the_notebooks_last_digit(capsys):
-    """All of its 209 pictures right sum up to a little less than one."""
+    """The notebook adds up 1 / 209 for each picture, which gives a little less than one."""
     parameters = {"W1": np.ones((1, 1)), "b1": np.zeros((1, 1))}
     assert deep.predict(np.ones((1, 209)), np.ones((1, 209), int), parameters).all()
     assert capsys.readouterr().out == "Accuracy: 0.9999999999999998\n"

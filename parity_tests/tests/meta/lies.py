@@ -85,7 +85,7 @@ ENTRIES = twins, parity, partial(twins, **NARROW), partial(twins, inputs=draw32)
 
 
 def off_in_float32(ours, torchs):
-    """Tell outputs that are so many eps off on either side."""
+    """Compare outputs that are so many eps off on either side."""
     reference = bent(1 + torchs * EPS32, dtype=torch.float32)
     return told(times(1 + ours * EPS32), reference=reference, inputs=draw32)
 
@@ -137,12 +137,12 @@ def adam(rule=ADAM, draw=draw_network, state=theirs.adam_state, **choices):
 
 
 def drifting(since, dtype=None):
-    """Tell a v that is multiplied in each step from one on, in one dtype if one is given."""
+    """Compare an Adam whose v is multiplied in each step from one on, perhaps in one dtype."""
     return adam(Lying(ADAM, lambda p, g, s: np.multiply(s.v, OFF, out=s.v), since, dtype))
 
 
 def steps_in_float32(ours, torchs):
-    """Tell parameters that are so many eps more off after each step, on either side."""
+    """Compare parameters that are so many eps more off after each step, on either side."""
 
     def make(tensors):
         optimizer, off = SGD(tensors), torchs * EPS32 * (tensors[0].dtype == torch.float32)

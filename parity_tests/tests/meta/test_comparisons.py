@@ -70,7 +70,7 @@ def test_a_bound_that_binds_nothing_is_refused(bound, field):
 
 
 def test_no_bound_is_made_elsewhere():
-    """But for those that are lies."""
+    """Budgets come from budgets.py alone, but for the lies of these tests."""
     meta, house = Path(__file__).parent, Path(budgets.__file__).parents[1]
     files = [one for one in house.rglob("*.py") if meta not in one.parents]
     made = {one.name for one in files if re.search(r"\bBudget\(", one.read_text())}

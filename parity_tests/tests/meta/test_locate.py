@@ -169,7 +169,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("gradients", "sign", "quantity", "place"), SWITCHED)
 def test_a_rectifier_is_blamed_only_for_its_own_unit(gradients, sign, quantity, place):
-    """Of two units and two examples (1, 0) is at the kink."""
+    """Z1 of unit 1 and example 0 is at the kink, the other three are far from it."""
     same = {"A1": np.eye(2), "gradient of W2": [[1.0, 1.0]], "gradient of W1": [[1.0], [1.0]]}
     ours, other = ({"Z1": [[1.0, -1.0], [one * 1e-17, 1.0]], **same} for one in (0, sign))
     parting = parted([ours], [other | gradients], rectified=("Z1",))

@@ -44,7 +44,7 @@ def test_a_fit_returns_two_numbers_for_each_size(side):
 
 @SIDES
 def test_the_default_tolerance_and_plain_results(side):
-    """Two percent, no Bayes error; NumPy's numbers in, Python's out."""
+    """The tolerance is 2 %, the Bayes error 0; results are numbers of Python."""
     assert side.diagnose(0.0, 0.0201).name == "high variance"
     assert side.diagnose(0.0, 0.0199).name == "neither"
     assert side.diagnose(0.0201, 0.0).name == "high bias"

@@ -43,7 +43,7 @@ def test_parts_are_copies_and_none_is_empty(side):
 
 
 def test_a_ratio_stands_for_a_fraction_of_a_billion():
-    """Nearer to 1/2 is a half; ratios are divided by their sum, which 10^10 examples show."""
+    """Within 2.5e-10 of 1/2 a ratio is a half; 10^10 examples show that ratios are normalized."""
     for distance, expected in ((1.5e-10, (1, 0)), (2.4e-10, (1, 0)), (2.6e-10, (0, 1))):
         assert ours.sizes(1, (0.5 - distance, 0.5 + distance)) == expected
     for sign in (1, -1):
