@@ -82,8 +82,8 @@ def test_files() -> list[str]:
 
 def own_concepts(mutant: Mutant) -> tuple[str, ...]:
     name = mutant.module.split(".", 1)[-1]
-    everywhere = ("course_vocabulary",) if name.startswith("course.") else ("validation",)
-    return OWN.get(name, (name.replace("course.", "course_"),)) + everywhere
+    vocabulary = ("course_vocabulary",) if name.startswith("course.") else ()
+    return (*OWN.get(name, (name.replace("course.", "course_"),)), "validation", *vocabulary)
 
 
 class Selection(NamedTuple):

@@ -64,7 +64,8 @@ def test_a_crop_beyond_the_frame_is_refused(side, padding):
     images, end = np.ones((4, 5, 2, 3)), np.full((2, 3), 2 * padding)
     if side is theirs:
         images, end = images_to_torch(images), rows(end)
-    side.pad_and_crop(images, end, padding)
+    for inside in (end, 0 * end):
+        side.pad_and_crop(images, inside, padding)
     refused(f"offsets of at most {2 * padding}, got", side.pad_and_crop, images, end + 1, padding)
 
 

@@ -29,6 +29,7 @@ def test_a_fit_returns_two_numbers_for_each_size(side):
     """Sizes come in any sequence, and are returned as an array of their own."""
     for bad in (0.5, (0.5,), (0.5, None), [0.5, 0.5], (0.5, 0.5, 0.5)):
         refused("fit to return two real numbers", curves, side, bad, [2])
+    refused("at most m = 4 examples, got 5", curves, side, (0.5, 0.7), [1, 2, 5])
     given = np.array([2, 4])
     others = [torch.tensor([2, 4])] if side is theirs else []
     for sizes in (given, [np.int32(2), 4], range(2, 5, 2), given.astype("u1"), *others):

@@ -126,6 +126,7 @@ REFUSED = (
     (ours, "epsilon", 1e-20, "epsilon to move"), (ours, "epsilon", 1e308, ""),
     (ours, "gradients", TURNED, "gradients like"), (ours, "gradients", POISONED, "to be finite"),
     (ours, "gradients", cast(PARAMETERS, np.float32), "gradients of dtype float64"),
+    (ours, "gradients", cast(PARAMETERS, np.longdouble), "gradients of dtype float64"),
     (theirs, "cost", (ONE[0, 0], 2 * ONE[0, 0]), "two values"), (theirs, "cost", (1.0,), "tensor"),
     (theirs, "cost", (ONE,), "finite scalar"), (theirs, "cost", (torch.inf * ONE[0, 0],), "finite"),
     (theirs, "epsilon", 1e-20, "epsilon to move"), (theirs, "gradients", {}, "at least one name"),

@@ -53,7 +53,8 @@ MISFITS = (
     {"X": X[:1]}, {"X": X.astype("f4"), "Y": Y.astype("f4")},
     {"parameters": OTHER}, {"parameters": cast(PARAMETERS, np.float32)},
     {"masks": [D1]}, {"masks": {"D1": D1}}, {"masks": {"D1": D1, "D2": D2, "D3": D1}},
-    {"Y": Y[:2]}, {"Y": np.ones((3, 6))}, {"m": 0}, {"network": replace(NETWORK, output="tanh")},
+    {"Y": Y[:2]}, {"Y": np.vstack([Y, 0 * Y[:1]])}, {"Y": np.ones((3, 6))},
+    {"m": 0}, {"network": replace(NETWORK, output="tanh")},
     {"network": replace(NETWORK, output="sigmoid"), "Y": 0.5 * np.ones((3, 6))},
     *({"masks": {"D1": D1, "D2": mask}} for mask in MASKS),
 )
@@ -74,6 +75,12 @@ def test_misfits_are_refused(change):
         case["masks"] = {**case["masks"], **masks_to_torch(tensors)}
     case |= {name: rows(case[name]) for name in "XY"}
     refused("", theirs.cost_and_gradients, module, **case)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble])
+def test_data_of_fewer_or_more_digits_are_named(dtype):
+    words = f"X of dtype float64, got {np.dtype(dtype)}"
+    refused(words, ours.network_forward, **{**PASS, "X": X.astype(dtype), "masks": None})
 
 
 def test_masks_that_fit_are_taken():

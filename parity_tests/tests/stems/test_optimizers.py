@@ -24,7 +24,10 @@ STATE = Adam().init(LAYER)
 STRANGERS = (
     ({"parameters": {}}, "Parameters, got dict"), ({"gradients": []}, "Parameters, got list"),
     ({"gradients": Parameters({"W1": np.ones((1, 2))})}, "gradients like"),
+    ({"gradients": Parameters({"W1": np.ones((3, 2)), "b1": np.ones((3, 1))})}, "gradients like"),
     ({"gradients": cast(LAYER, np.float32)}, "dtype float64, got float32"),
+    ({"gradients": cast(LAYER, np.longdouble)}, "dtype float64, got"),
+    ({"state": STATE._replace(v=STATE.v.astype(np.longdouble))}, "state.v of shape"),
     ({"state": None}, "state to be AdamState"),
     ({"state": STATE._replace(v=np.zeros(7))}, "state.v of shape"),
     ({"state": STATE._replace(s=np.zeros(5))}, "state.s of shape"),

@@ -1,6 +1,6 @@
 """Training beside its rows: a long run, callbacks, interruptions, streams, refusals."""
 
-from dataclasses import replace
+from dataclasses import make_dataclass, replace
 from itertools import count
 from types import SimpleNamespace
 
@@ -135,7 +135,10 @@ def test_any_object_with_init_and_update_is_an_optimizer():
     history = ours.train(**arguments)
     assert history.costs[-1] < history.costs[0]
     schedule = schedules.Constant(learning_rate=0.1)
-    refused("a dataclass with a learning_rate", ours.train, **arguments, schedule=schedule)
+    for stranger in (by_sign, make_dataclass("Rule", ["rate"])(0.1)):
+        vars(stranger).update(vars(by_sign))
+        changed = {**arguments, "optimizer": stranger, "schedule": schedule}
+        refused("a dataclass with a learning_rate", ours.train, **changed)
 
 
 # fmt: off
